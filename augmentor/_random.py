@@ -1,0 +1,126 @@
+"""Random numbers that belong to a sample, not to a process.
+
+What a sample becomes is a function of (seed, epoch, index of the sample, copy number), so it cannot depend on batch
+size, worker count, rank or the order of calls. The four integers are hashed to a 64-bit key, and the key starts a
+splitmix64 sequence (Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators"): the j-th word is
+``mix(key + (j + 1) * golden)``. No state is kept between calls, and no global generator is read or reseeded.
+
+Normals are made from the words on one path only (numpy, on the host), because logarithms and cosines of different
+libraries differ in the last bit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_MASK64 = (1 << 64) - 1
+
+Integers = int | Sequence[int] | np.ndarray
+
+
+def mix(words: np.ndarray) -> np.ndarray:
+    """The output function of splitmix64, element by element: uint64 -> uint64."""
+    words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return words ^ (words >> np.uint64(31))
+
+
+def sample_keys(seed: int, epoch: int, index: Integers, copy: Integers = 0) -> np.ndarray:
+    """Hash (seed, epoch, index, copy) to one uint64 key a sample; `index` and `copy` broadcast."""
+    keys = np.zeros(1, np.uint64)
+    for part in (seed, epoch, index, copy):
+        keys = mix(keys ^ mix(_as_uint64(part) + _GOLDEN))
+    return keys
+
+
+def fold(seed: int, *parts: int | str) -> int:
+    """A new 63-bit seed that depends on `seed` and on every part, for one purpose or one step."""
+    key = np.asarray([seed & _MASK64], np.uint64)
+    for part in parts:
+        if isinstance(part, str):
+            part = int.from_bytes(hashlib.blake2b(part.encode(), digest_size=8).digest(), "little")
+        key = mix(key ^ mix(_as_uint64(part) + _GOLDEN))
+    return int(key[0] >> np.uint64(1))
+
+
+def torch_generator(device: torch.device | str, seed: int, *parts: int | str) -> torch.Generator:
+    """A fresh torch generator for one purpose or step. Build it where it is used: workers cannot pickle one."""
+    return torch.Generator(device).manual_seed(fold(seed, *parts))
+
+
+def pixel_fingerprints(images: torch.Tensor) -> np.ndarray:
+    """An int64 index for each image (B,C,H,W), made from its pixels at uint8 depth.
+
+    It stands in for the index of a sample where nobody knows that index, as in a transform pipeline.
+    """
+    if images.is_floating_point():
+        images = images.detach().mul(255).round().to(torch.uint8)
+    rows = np.ascontiguousarray(images.cpu().numpy())
+    return np.asarray(
+        [int.from_bytes(hashlib.blake2b(row.data, digest_size=8).digest(), "little", signed=True) for row in rows],
+        np.int64,
+    )
+
+
+class SampleRandom:
+    """One random sequence for each of n samples, drawn for all of them at once.
+
+    Every call takes the next words of each sample's own sequence, so row i of a draw is the same whether the sample
+    stands in a batch of one or of a thousand.
+
+    >>> random = SampleRandom(sample_keys(seed=0, epoch=0, index=range(4)))
+    >>> random.normal(2, 3).shape
+    torch.Size([4, 2, 3])
+    """
+
+    def __init__(self, keys: np.ndarray, device: torch.device | str = "cpu"):
+        self._keys = np.ascontiguousarray(keys, np.uint64)
+        self._device = torch.device(device)
+        self._drawn = 0
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def take(self, rows: np.ndarray) -> SampleRandom:
+        """The sequences of some of the samples, from where they stand now."""
+        part = SampleRandom(self._keys[rows], self._device)
+        part._drawn = self._drawn
+        return part
+
+    def uniform(self, *shape: int) -> torch.Tensor:
+        """Float32 (n, *shape), uniform on [0, 1)."""
+        words = self._words(int(np.prod(shape, dtype=np.int64)))
+        return self._tensor((words >> np.uint64(40)).astype(np.float32) * np.float32(2**-24), shape)
+
+    def normal(self, *shape: int) -> torch.Tensor:
+        """Float32 (n, *shape), standard normal, by the Box-Muller transform: one word makes two numbers."""
+        count = int(np.prod(shape, dtype=np.int64))
+        words = self._words((count + 1) // 2)
+        # 32 bits a uniform. The first lies in (0, 1], so that its logarithm is finite.
+        radius = ((words >> np.uint64(32)).astype(np.float32) + np.float32(1)) * np.float32(2**-32)
+        angle = (words & np.uint64(0xFFFFFFFF)).astype(np.float32) * np.float32(2 * np.pi * 2**-32)
+        radius = np.sqrt(np.float32(-2) * np.log(radius))
+        pairs = np.concatenate([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
+        return self._tensor(pairs[:, :count], shape)
+
+    def _words(self, count: int) -> np.ndarray:
+        steps = np.arange(self._drawn + 1, self._drawn + count + 1, dtype=np.uint64) * _GOLDEN
+        self._drawn += count
+        return mix(self._keys[:, None] + steps)
+
+    def _tensor(self, values: np.ndarray, shape: tuple[int, ...]) -> torch.Tensor:
+        tensor = torch.from_numpy(np.ascontiguousarray(values).reshape(len(self), *shape))
+        if self._device.type == "cuda":  # a pinned source lets the copy run beside the device's work
+            return tensor.pin_memory().to(self._device, non_blocking=True)
+        return tensor.to(self._device)
+
+
+def _as_uint64(values: Integers) -> np.ndarray:
+    if isinstance(values, int):
+        return np.asarray([values & _MASK64], np.uint64)
+    return np.asarray(values).astype(np.int64).astype(np.uint64).reshape(-1)

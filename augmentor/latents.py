@@ -1,0 +1,122 @@
+"""What flows between an autoencoder and a policy: latents, raw and standard.
+
+    raw latents        what the encoder gives and the decoder takes
+    standard latents   the same with mean 0 and deviation 1 over the training images: per dimension for vectors
+                       (B,D), per channel for feature maps (B,C,H,W)
+
+A policy acts on standard latents, so a strength means the same for every autoencoder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from .exceptions import ShapeError
+
+
+@dataclass(frozen=True)
+class Latents:
+    """A batch of standard latents.
+
+    z: float (B, *L). spread: the encoder's own deviation (B, *L), or None. labels: int64 (B,), float (B,K) or None.
+    """
+
+    z: torch.Tensor
+    spread: torch.Tensor | None = None
+    labels: torch.Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.z)
+
+
+class LatentStats(nn.Module):
+    """Mean and deviation of raw latents, and the way from raw to standard and back.
+
+    >>> stats = LatentStats(latent_shape=(16,))
+    >>> raw = torch.randn(8, 16)
+    >>> torch.allclose(stats.unstandardise(stats.standardise(raw)), raw)
+    True
+    """
+
+    mean: torch.Tensor
+    std: torch.Tensor
+    fitted: torch.Tensor
+
+    def __init__(self, latent_shape: tuple[int | None, ...]):
+        super().__init__()
+        channels, *size = latent_shape
+        shape = (channels or 1, *(1 for _ in size))
+        self.register_buffer("mean", torch.zeros(shape))
+        self.register_buffer("std", torch.ones(shape))
+        self.register_buffer("fitted", torch.tensor(False))
+
+    def fit(self, batches: Iterable[torch.Tensor]) -> LatentStats:
+        """Take mean and deviation from batches of raw latents (B, *L), accumulated in float64."""
+        count, total, squares = 0, 0.0, 0.0
+        for raw in batches:
+            if raw.shape[1] != self.mean.shape[0] or raw.ndim != self.mean.ndim + 1:
+                raise ShapeError(f"expected raw latents (B, {self.mean.shape[0]}, ...), got {tuple(raw.shape)}")
+            rows = raw.detach().double().transpose(0, 1).flatten(1)  # (channels, values)
+            count += rows.shape[1]
+            total = total + rows.sum(1)
+            squares = squares + rows.square().sum(1)
+        if count == 0:
+            raise ShapeError("expected at least one batch of raw latents, got none")
+        mean = torch.as_tensor(total) / count
+        variance = (torch.as_tensor(squares) / count - mean.square()).clamp_min(0)
+        # A dimension that never moves carries nothing; dividing by its zero deviation would make noise of it.
+        std = variance.sqrt().clamp_min(1e-6)
+        self.mean.copy_(mean.reshape(self.mean.shape))
+        self.std.copy_(std.reshape(self.std.shape))
+        self.fitted.fill_(True)
+        return self
+
+    def standardise(self, raw: torch.Tensor) -> torch.Tensor:
+        """Raw => standard."""
+        return (raw - self.mean) / self.std
+
+    def unstandardise(self, z: torch.Tensor) -> torch.Tensor:
+        """Standard => raw."""
+        return z * self.std + self.mean
+
+
+def per_sample(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """(B,) => (B,1,...,1), to multiply latents (B, *L)."""
+    return values.reshape(-1, *(1 for _ in like.shape[1:]))
+
+
+def lerp(a: torch.Tensor, b: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """``a + weight * (b - a)`` with one weight (B,) a sample; weights outside [0, 1] extrapolate."""
+    return a + per_sample(weight, a) * (b - a)
+
+
+def slerp(a: torch.Tensor, b: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Along the great circle from a to b (Shoemake 1985), lengths interpolated linearly.
+
+    Samples of a high-dimensional normal lie near a sphere; the straight line between two of them leaves it.
+    """
+    flat_a, flat_b = a.flatten(1), b.flatten(1)
+    length_a, length_b = (v.norm(dim=1, keepdim=True).clamp_min(1e-8) for v in (flat_a, flat_b))
+    cosine = ((flat_a / length_a) * (flat_b / length_b)).sum(1, keepdim=True).clamp(-1, 1)
+    angle = torch.acos(cosine.clamp(-1 + 1e-6, 1 - 1e-6))
+    t = weight.reshape(-1, 1)
+    unit = (torch.sin((1 - t) * angle) * flat_a / length_a + torch.sin(t * angle) * flat_b / length_b) / angle.sin()
+    curved = unit * (length_a + t * (length_b - length_a))
+    parallel = cosine.abs() > 1 - 1e-5  # no single great circle: go straight
+    return torch.where(parallel, flat_a + t * (flat_b - flat_a), curved).reshape(a.shape)
+
+
+def class_index(labels: torch.Tensor) -> torch.Tensor:
+    """Labels (B,) int or (B,K) soft => class numbers (B,) int64; the heaviest class of a soft label."""
+    return labels.argmax(1) if labels.ndim == 2 else labels.long()
+
+
+def soft_labels(labels: torch.Tensor, num_classes: int) -> torch.Tensor:
+    """Labels (B,) int or (B,K) soft => float32 (B,K)."""
+    if labels.ndim == 2:
+        return labels.float()
+    return torch.nn.functional.one_hot(labels.long(), num_classes).float()

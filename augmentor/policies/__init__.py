@@ -1,0 +1,27 @@
+"""Perturbation policies. A new one is a new file here and one import line below."""
+
+from ._base import LatentPolicy, get_policy, list_policies, policies
+from .class_gaussian import ClassGaussian
+from .compose import Compose, OneOf
+from .extrapolate import Extrapolate
+from .gaussian import Gaussian
+from .interpolate import Interpolate
+from .posterior import Posterior
+from .slerp import Slerp
+from .smote import Smote
+
+__all__ = [
+    "ClassGaussian",
+    "Compose",
+    "Extrapolate",
+    "Gaussian",
+    "Interpolate",
+    "LatentPolicy",
+    "OneOf",
+    "Posterior",
+    "Slerp",
+    "Smote",
+    "get_policy",
+    "list_policies",
+    "policies",
+]

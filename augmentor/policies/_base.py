@@ -1,0 +1,94 @@
+"""The contract of a policy: standard latents => standard latents, labels with them.
+
+Draw, then apply: `draw` turns a sample's own random sequence into parameters, `apply` uses them and is a pure
+function. Applying to a batch equals applying to each row with that row's parameters.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar, TypeAlias
+
+from torch import nn
+
+from .._random import SampleRandom
+from .._registry import Registry, describe
+from ..exceptions import InputError
+from ..latents import Latents
+from ..pool import LatentPool
+
+policies: Registry[LatentPolicy] = Registry("policy")
+
+Params: TypeAlias = dict[str, Any]  # tensors with one row a sample; a policy of policies nests one dict for each
+
+
+class LatentPolicy(nn.Module):
+    """Base of all policies.
+
+    A member stores its constructor's arguments under their own names; ``str(policy)`` is then its text form, which
+    `get_policy` reads back. Fitted state is kept in buffers, so that it moves with the policy.
+    """
+
+    name: ClassVar[str]
+    needs_partners: bool = False
+
+    def draw(self, latents: Latents, random: SampleRandom, pool: LatentPool | None = None) -> Params:
+        """Parameters for each sample. All chance comes from `random`; partners from `pool`, or else the batch."""
+        raise NotImplementedError
+
+    def apply(self, latents: Latents, params: Params) -> Latents:
+        """The latents (and labels, if they change) that these parameters make."""
+        raise NotImplementedError
+
+    def forward(self, latents: Latents, random: SampleRandom, pool: LatentPool | None = None) -> Latents:
+        """Draw, then apply."""
+        return self.apply(latents, self.draw(latents, random, pool))
+
+    def fit(self, pool: LatentPool) -> None:
+        """Take what the policy needs from a pool of real latents; raise `PartnerError` if it is too small."""
+
+    def is_identity(self) -> bool:
+        """Whether the settings make the policy do nothing."""
+        return False
+
+    @classmethod
+    def example(cls) -> LatentPolicy:
+        """A usual instance, for tests, benchmarks and documentation."""
+        return cls()
+
+    @classmethod
+    def strengths(cls) -> tuple[LatentPolicy, LatentPolicy, LatentPolicy]:
+        """A mild, a usual and a strong instance, for previews."""
+        raise NotImplementedError
+
+    def extra_repr(self) -> str:
+        return describe(self)
+
+    def __str__(self) -> str:
+        return describe(self)
+
+
+def partner_pool(latents: Latents, pool: LatentPool | None) -> LatentPool:
+    """The fitted pool, or else the batch itself."""
+    return LatentPool.of_batch(latents) if pool is None else pool
+
+
+def check_strength(policy: str, **values: float) -> None:
+    """Strengths are finite and not negative."""
+    for argument, value in values.items():
+        if not (isinstance(value, (int, float)) and math.isfinite(value) and value >= 0):
+            raise InputError(f"policy {policy!r} takes a finite {argument} >= 0, got {value!r}")
+
+
+def get_policy(spec: str | LatentPolicy) -> LatentPolicy:
+    """The policy that a text such as ``"gaussian(std=0.5)"`` describes; a policy is returned as it is.
+
+    >>> str(get_policy("compose(gaussian(std=0.3), smote(k=3))"))
+    'compose(gaussian(std=0.3), smote(k=3, strength=1.0))'
+    """
+    return policies.build(spec) if isinstance(spec, str) else spec
+
+
+def list_policies() -> list[str]:
+    """Names of all policies."""
+    return policies.names()

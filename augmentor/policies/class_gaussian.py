@@ -1,0 +1,90 @@
+"""A fresh sample of the class: one normal distribution fitted to the latents of each class."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from .._random import SampleRandom
+from ..exceptions import PartnerError
+from ..latents import Latents, class_index
+from ..pool import LatentPool
+from ._base import LatentPolicy, Params, check_strength, policies
+
+# A covariance has the square of this many numbers for each class.
+_MAX_DIMENSIONS = 2048
+
+
+@policies.register("class_gaussian")
+class ClassGaussian(LatentPolicy):
+    """``mean[class] + std * factor[class] @ noise``, the covariance shrunk as by Ledoit and Wolf (2004).
+
+    As in BAGAN's initialisation (Mariani et al. 2018). It replaces the latent, and keeps only the sample's label;
+    it has to be fitted (`augment.fit(dataset)`) on at least two images of each class.
+
+    >>> ClassGaussian(std=0.8).std
+    0.8
+    """
+
+    needs_partners = True
+    classes: torch.Tensor | None
+    means: torch.Tensor | None
+    factors: torch.Tensor | None
+
+    def __init__(self, std: float = 1.0):
+        super().__init__()
+        check_strength("class_gaussian", std=std)
+        self.std = std
+        for buffer in ("classes", "means", "factors"):
+            self.register_buffer(buffer, None, persistent=False)
+
+    @classmethod
+    def strengths(cls) -> tuple[ClassGaussian, ClassGaussian, ClassGaussian]:
+        return cls(0.5), cls(0.75), cls(1.0)
+
+    def fit(self, pool: LatentPool) -> None:
+        from sklearn.covariance import ledoit_wolf  # 0.5 s to import, needed only here
+
+        pool.require(2, str(self))
+        flat = pool.z.flatten(1).double().cpu().numpy()
+        if flat.shape[1] > _MAX_DIMENSIONS:
+            raise PartnerError(
+                f"class_gaussian fits a covariance, and {flat.shape[1]} latent dimensions are too many "
+                f"(at most {_MAX_DIMENSIONS}); use gaussian or smote for feature-map latents"
+            )
+        labels = pool.labels.cpu().numpy()
+        classes = np.unique(labels)
+        groups = [flat[labels == label] for label in classes]
+        covariances = [ledoit_wolf(group)[0] + 1e-6 * np.eye(flat.shape[1]) for group in groups]
+        device, dtype = pool.z.device, pool.z.dtype
+        self.classes = torch.as_tensor(classes, device=device)
+        self.means = torch.as_tensor(np.stack([g.mean(0) for g in groups]), device=device, dtype=dtype)
+        self.factors = torch.as_tensor(np.linalg.cholesky(covariances), device=device, dtype=dtype)
+
+    def draw(self, latents: Latents, random: SampleRandom, pool: LatentPool | None = None) -> Params:
+        if self.classes is None:
+            raise PartnerError("class_gaussian is not fitted; call augment.fit(dataset) first")
+        return {"noise": random.normal(*latents.z.shape[1:]), "row": self._rows(latents)}
+
+    def apply(self, latents: Latents, params: Params) -> Latents:
+        assert self.means is not None and self.factors is not None
+        noise, row = params["noise"].flatten(1), params["row"]
+        # Every class's factor on every sample, then the sample's own: small, and without waiting for the device.
+        spread = torch.einsum("kde,be->bkd", self.factors, noise)[torch.arange(len(row), device=row.device), row]
+        z = (self.means[row] + self.std * spread).reshape(latents.z.shape)
+        return Latents(z, latents.spread, latents.labels)
+
+    def _rows(self, latents: Latents) -> torch.Tensor:
+        assert self.classes is not None
+        if latents.labels is None:
+            if len(self.classes) > 1:
+                raise PartnerError("class_gaussian was fitted with labels; pass the samples' labels as well")
+            return torch.zeros(len(latents), dtype=torch.int64, device=latents.z.device)
+        wanted = class_index(latents.labels)
+        row = torch.searchsorted(self.classes, wanted.contiguous()).clamp_max(len(self.classes) - 1)
+        if row.device.type == "cpu" and bool((self.classes[row] != wanted).any()):
+            unknown = wanted[self.classes[row] != wanted][0]
+            raise PartnerError(
+                f"class_gaussian was not fitted on class {int(unknown)}; it knows {self.classes.tolist()}"
+            )
+        return row

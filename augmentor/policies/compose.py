@@ -1,0 +1,116 @@
+"""Policies made of policies: one after the other, or one of several."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from .._random import SampleRandom
+from ..exceptions import InputError
+from ..latents import Latents, soft_labels
+from ..pool import LatentPool
+from ._base import LatentPolicy, Params, get_policy, policies
+
+
+class _Several(LatentPolicy):
+    """A policy that holds others."""
+
+    def __init__(self, *policies: LatentPolicy | str):
+        super().__init__()
+        if not policies:
+            raise InputError(f"policy {self.name!r} takes at least one policy, got none")
+        self.policies = nn.ModuleList(get_policy(policy) for policy in policies)
+        self.needs_partners = any(policy.needs_partners for policy in self._members())
+
+    def _members(self) -> list[LatentPolicy]:
+        return list(self.policies)  # type: ignore[arg-type]
+
+    def fit(self, pool: LatentPool) -> None:
+        for policy in self._members():
+            policy.fit(pool)
+
+    def is_identity(self) -> bool:
+        return all(policy.is_identity() for policy in self._members())
+
+    @classmethod
+    def example(cls) -> LatentPolicy:
+        return cls("gaussian(std=0.3)", "interpolate(strength=0.5)")
+
+    @classmethod
+    def strengths(cls) -> tuple[LatentPolicy, LatentPolicy, LatentPolicy]:
+        mild, usual, strong = (
+            cls(f"gaussian(std={s})", f"interpolate(strength={2 * s})") for s in (0.15, 0.3, 0.5)
+        )
+        return mild, usual, strong
+
+
+@policies.register("compose")
+class Compose(_Several):
+    """Each policy in turn, on what the one before it made.
+
+    >>> str(Compose("gaussian(std=0.3)", "smote"))
+    'compose(gaussian(std=0.3), smote(k=5, strength=1.0))'
+    """
+
+    def draw(self, latents: Latents, random: SampleRandom, pool: LatentPool | None = None) -> Params:
+        params: Params = {}
+        for number, policy in enumerate(self._members()):
+            params[str(number)] = policy.draw(latents, random, pool)
+            latents = policy.apply(latents, params[str(number)])
+        return params
+
+    def apply(self, latents: Latents, params: Params) -> Latents:
+        for number, policy in enumerate(self._members()):
+            latents = policy.apply(latents, params[str(number)])
+        return latents
+
+
+@policies.register("one_of")
+class OneOf(_Several):
+    """One of the policies for each sample, with chances proportional to `weights` (equal by default).
+
+    >>> str(OneOf("gaussian(std=0.3)", "extrapolate(strength=0.5)", weights=[3, 1]))
+    'one_of(gaussian(std=0.3), extrapolate(strength=0.5), weights=[3, 1])'
+    """
+
+    def __init__(self, *policies: LatentPolicy | str, weights: Sequence[float] | None = None):
+        super().__init__(*policies)
+        if weights is not None and (
+            len(weights) != len(policies) or min(weights) < 0 or not sum(weights) > 0
+        ):
+            raise InputError(
+                f"policy 'one_of' takes one weight >= 0 a policy, not all 0; "
+                f"got {list(weights)} for {len(policies)} policies"
+            )
+        self.weights = None if weights is None else list(weights)
+
+    def draw(self, latents: Latents, random: SampleRandom, pool: LatentPool | None = None) -> Params:
+        weights = torch.tensor(self.weights or [1.0] * len(self.policies), device=latents.z.device)
+        bounds = (weights.cumsum(0) / weights.sum())[:-1]
+        choice = torch.bucketize(random.uniform(), bounds, right=True)
+        drawn = {str(n): policy.draw(latents, random, pool) for n, policy in enumerate(self._members())}
+        return {"choice": choice, **drawn}
+
+    def apply(self, latents: Latents, params: Params) -> Latents:
+        results = [policy.apply(latents, params[str(n)]) for n, policy in enumerate(self._members())]
+        return Latents(
+            _choose([result.z for result in results], params["choice"]),
+            latents.spread,
+            _choose_labels([result.labels for result in results], params["choice"]),
+        )
+
+
+def _choose(options: list[torch.Tensor], choice: torch.Tensor) -> torch.Tensor:
+    return torch.stack(options, 1)[torch.arange(len(choice), device=choice.device), choice]
+
+
+def _choose_labels(options: list[torch.Tensor | None], choice: torch.Tensor) -> torch.Tensor | None:
+    present = [labels for labels in options if labels is not None]
+    if not present:
+        return None
+    soft = next((labels.shape[1] for labels in present if labels.ndim == 2), None)
+    if soft is None:
+        return present[0]  # no policy changed the labels
+    return _choose([soft_labels(labels, soft) for labels in present], choice)

@@ -1,0 +1,35 @@
+"""Additive normal noise, the same in every direction."""
+
+from __future__ import annotations
+
+from .._random import SampleRandom
+from ..latents import Latents
+from ..pool import LatentPool
+from ._base import LatentPolicy, Params, check_strength, policies
+
+
+@policies.register("gaussian")
+class Gaussian(LatentPolicy):
+    """``z + std * noise``, in units of the latents' own deviation (DeVries and Taylor 2017, section 3.2).
+
+    >>> Gaussian(std=0.5)
+    Gaussian(gaussian(std=0.5))
+    """
+
+    def __init__(self, std: float = 0.5):
+        super().__init__()
+        check_strength("gaussian", std=std)
+        self.std = std
+
+    @classmethod
+    def strengths(cls) -> tuple[Gaussian, Gaussian, Gaussian]:
+        return cls(0.25), cls(0.5), cls(1.0)
+
+    def draw(self, latents: Latents, random: SampleRandom, pool: LatentPool | None = None) -> Params:
+        return {"noise": random.normal(*latents.z.shape[1:])}
+
+    def apply(self, latents: Latents, params: Params) -> Latents:
+        return Latents(latents.z + self.std * params["noise"], latents.spread, latents.labels)
+
+    def is_identity(self) -> bool:
+        return self.std == 0

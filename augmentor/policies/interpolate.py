@@ -1,0 +1,67 @@
+"""Between a sample and another one: of its class, or of any class with soft labels."""
+
+from __future__ import annotations
+
+import torch
+
+from .._random import SampleRandom
+from ..exceptions import InputError
+from ..latents import Latents, lerp, soft_labels
+from ..pool import LatentPool
+from ._base import Params, partner_pool, policies
+from ._partnered import PartneredPolicy
+
+
+@policies.register("interpolate")
+class Interpolate(PartneredPolicy):
+    """``z + w (partner - z)`` with w uniform on [0, strength) (DeVries and Taylor 2017, eq. 2).
+
+    same_class: partners of the sample's own class, whose label stays. False takes any partner and mixes the labels
+    with the same weight, as Mixup does for pixels (Zhang et al. 2018); labels become float (B,K).
+    num_classes: K, needed across classes where neither a fitted pool nor soft labels tell it.
+
+    >>> Interpolate(strength=0.5, same_class=False, num_classes=10).strength
+    0.5
+    """
+
+    def __init__(self, strength: float = 1.0, same_class: bool = True, num_classes: int | None = None):
+        super().__init__(strength)
+        self.same_class, self.num_classes = same_class, num_classes
+
+    @classmethod
+    def strengths(cls) -> tuple[Interpolate, Interpolate, Interpolate]:
+        return cls(0.25), cls(0.5), cls(1.0)
+
+    def draw(self, latents: Latents, random: SampleRandom, pool: LatentPool | None = None) -> Params:
+        pool = partner_pool(latents, pool)
+        partner, classes = pool.partners(latents, random, same_class=self.same_class)
+        params = {"partner": partner, "weight": self.strength * random.uniform()}
+        if not self.same_class and latents.labels is not None:
+            params["partner_labels"] = soft_labels(classes, self._num_classes(latents, pool))
+        return params
+
+    def apply(self, latents: Latents, params: Params) -> Latents:
+        moved = super().apply(latents, params)
+        if "partner_labels" not in params:
+            return moved
+        assert latents.labels is not None
+        target = params["partner_labels"]
+        labels = lerp(soft_labels(latents.labels, target.shape[1]), target, params["weight"])
+        return Latents(moved.z, moved.spread, labels)
+
+    def fit(self, pool: LatentPool) -> None:
+        if self.same_class:
+            super().fit(pool)
+
+    def _move(self, z: torch.Tensor, partner: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        return lerp(z, partner, weight)
+
+    def _num_classes(self, latents: Latents, pool: LatentPool) -> int:
+        assert latents.labels is not None
+        known = latents.labels.shape[1] if latents.labels.ndim == 2 else self.num_classes or pool.num_classes
+        if known is None:
+            raise InputError(
+                "policy 'interpolate' across classes makes soft labels and does not know how many classes there "
+                "are; pass num_classes=, or call augment.fit(dataset)"
+            )
+        return known

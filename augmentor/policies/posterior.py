@@ -1,0 +1,45 @@
+"""Noise as wide as the encoder's own doubt about each image and dimension."""
+
+from __future__ import annotations
+
+from .._random import SampleRandom
+from ..exceptions import InputError
+from ..latents import Latents
+from ..pool import LatentPool
+from ._base import LatentPolicy, Params, check_strength, policies
+
+
+@policies.register("posterior")
+class Posterior(LatentPolicy):
+    """A sample of the encoder's posterior, its deviation times `factor` (Kingma and Welling 2014, eq. 10).
+
+    Needs a variational autoencoder: one without a posterior spread is refused with an `InputError`.
+
+    >>> Posterior(factor=2.0).factor
+    2.0
+    """
+
+    def __init__(self, factor: float = 1.0):
+        super().__init__()
+        check_strength("posterior", factor=factor)
+        self.factor = factor
+
+    @classmethod
+    def strengths(cls) -> tuple[Posterior, Posterior, Posterior]:
+        return cls(1.0), cls(2.0), cls(3.0)
+
+    def draw(self, latents: Latents, random: SampleRandom, pool: LatentPool | None = None) -> Params:
+        if latents.spread is None:
+            raise InputError(
+                "policy 'posterior' needs an encoder that gives a spread, and this autoencoder gives none; "
+                "use gaussian(std=0.5), or a variational autoencoder (vae, spatial_kl)"
+            )
+        return {"noise": random.normal(*latents.z.shape[1:])}
+
+    def apply(self, latents: Latents, params: Params) -> Latents:
+        assert latents.spread is not None
+        z = latents.z + self.factor * latents.spread * params["noise"]
+        return Latents(z, latents.spread, latents.labels)
+
+    def is_identity(self) -> bool:
+        return self.factor == 0

@@ -1,0 +1,28 @@
+"""Along the sphere to another sample of the class."""
+
+from __future__ import annotations
+
+import torch
+
+from ..latents import slerp
+from ._base import policies
+from ._partnered import PartneredPolicy
+
+
+@policies.register("slerp")
+class Slerp(PartneredPolicy):
+    """Spherical interpolation (Shoemake 1985; White 2016 for latents), weight uniform on [0, strength).
+
+    >>> Slerp(strength=0.5).strength
+    0.5
+    """
+
+    def __init__(self, strength: float = 1.0):
+        super().__init__(strength)
+
+    @classmethod
+    def strengths(cls) -> tuple[Slerp, Slerp, Slerp]:
+        return cls(0.25), cls(0.5), cls(1.0)
+
+    def _move(self, z: torch.Tensor, partner: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        return slerp(z, partner, weight)
