@@ -11,8 +11,9 @@ libraries differ in the last bit.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -53,6 +54,17 @@ def torch_generator(device: torch.device | str, seed: int, *parts: int | str) ->
     return torch.Generator(device).manual_seed(fold(seed, *parts))
 
 
+@contextlib.contextmanager
+def seeded(seed: int, *parts: int | str) -> Iterator[None]:
+    """Run code that can only draw from torch's global generator, such as weight initialisation, from a seed.
+
+    The global generator is set aside and comes back as it was.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(fold(seed, *parts))
+        yield
+
+
 def pixel_fingerprints(images: torch.Tensor) -> np.ndarray:
     """An int64 index for each image (B,C,H,W), made from its pixels at uint8 depth.
 
@@ -91,6 +103,10 @@ class SampleRandom:
         part = SampleRandom(self._keys[rows], self._device)
         part._drawn = self._drawn
         return part
+
+    def chance(self, p: float) -> np.ndarray:
+        """Bool (n,) on the host: true with probability `p`."""
+        return (self._words(1)[:, 0] >> np.uint64(11)).astype(np.float64) * 2.0**-53 < p
 
     def uniform(self, *shape: int) -> torch.Tensor:
         """Float32 (n, *shape), uniform on [0, 1)."""

@@ -60,9 +60,7 @@ class Registry(Generic[T]):
         try:
             tree = ast.parse(spec.strip(), mode="eval").body
         except SyntaxError as error:
-            raise InputError(
-                f"cannot read {self.kind} {spec!r}: expected a name or name(argument=value)"
-            ) from error
+            raise InputError(f"cannot read {self.kind} {spec!r}: expected a name or name(argument=value)") from error
         if not isinstance(tree, (ast.Name, ast.Call)):
             raise InputError(f"cannot read {self.kind} {spec!r}: expected a name or name(argument=value)")
         return self._evaluate(tree, spec)

@@ -56,7 +56,8 @@ class LatentStats(nn.Module):
 
     def fit(self, batches: Iterable[torch.Tensor]) -> LatentStats:
         """Take mean and deviation from batches of raw latents (B, *L), accumulated in float64."""
-        count, total, squares = 0, 0.0, 0.0
+        count = 0
+        total = squares = torch.zeros((), dtype=torch.float64, device=self.mean.device)
         for raw in batches:
             if raw.shape[1] != self.mean.shape[0] or raw.ndim != self.mean.ndim + 1:
                 raise ShapeError(f"expected raw latents (B, {self.mean.shape[0]}, ...), got {tuple(raw.shape)}")
@@ -66,8 +67,8 @@ class LatentStats(nn.Module):
             squares = squares + rows.square().sum(1)
         if count == 0:
             raise ShapeError("expected at least one batch of raw latents, got none")
-        mean = torch.as_tensor(total) / count
-        variance = (torch.as_tensor(squares) / count - mean.square()).clamp_min(0)
+        mean = total / count
+        variance = (squares / count - mean.square()).clamp_min(0)
         # A dimension that never moves carries nothing; dividing by its zero deviation would make noise of it.
         std = variance.sqrt().clamp_min(1e-6)
         self.mean.copy_(mean.reshape(self.mean.shape))

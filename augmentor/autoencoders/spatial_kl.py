@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from .._blocks import Down, Residual, Up, norm, widths
 from ..exceptions import InputError
 from ._base import Autoencoder, autoencoders, gaussian_parameters, warm_up
-from ._blocks import Down, Residual, Up, norm, widths
 
 
 @autoencoders.register("spatial_kl")
@@ -48,7 +50,7 @@ class SpatialKLAutoencoder(Autoencoder):
         self.encoder = nn.Sequential(
             nn.Conv2d(channels, width, 3, padding=1),
             nn.SiLU(),
-            *(Down(before, after) for before, after in zip(levels, levels[1:], strict=False)),
+            *(Down(before, after) for before, after in itertools.pairwise(levels)),
             Residual(levels[-1]),
             norm(levels[-1]),
             nn.SiLU(),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any, ClassVar, TypeAlias
 
-from torch import nn
+import torch
 
 from .._random import SampleRandom
 from .._registry import Registry, describe
@@ -22,11 +22,11 @@ policies: Registry[LatentPolicy] = Registry("policy")
 Params: TypeAlias = dict[str, Any]  # tensors with one row a sample; a policy of policies nests one dict for each
 
 
-class LatentPolicy(nn.Module):
-    """Base of all policies.
+class LatentPolicy:
+    """Base of all policies: plain objects, not modules (a module's `apply` means something else).
 
     A member stores its constructor's arguments under their own names; ``str(policy)`` is then its text form, which
-    `get_policy` reads back. Fitted state is kept in buffers, so that it moves with the policy.
+    `get_policy` reads back.
     """
 
     name: ClassVar[str]
@@ -40,12 +40,16 @@ class LatentPolicy(nn.Module):
         """The latents (and labels, if they change) that these parameters make."""
         raise NotImplementedError
 
-    def forward(self, latents: Latents, random: SampleRandom, pool: LatentPool | None = None) -> Latents:
+    def __call__(self, latents: Latents, random: SampleRandom, pool: LatentPool | None = None) -> Latents:
         """Draw, then apply."""
         return self.apply(latents, self.draw(latents, random, pool))
 
     def fit(self, pool: LatentPool) -> None:
         """Take what the policy needs from a pool of real latents; raise `PartnerError` if it is too small."""
+
+    def soft_classes(self, labels: torch.Tensor, pool: LatentPool | None) -> int | None:
+        """The number of classes K if the policy turns these labels into soft ones (B,K), or None if it keeps them."""
+        return None
 
     def is_identity(self) -> bool:
         """Whether the settings make the policy do nothing."""
@@ -61,10 +65,7 @@ class LatentPolicy(nn.Module):
         """A mild, a usual and a strong instance, for previews."""
         raise NotImplementedError
 
-    def extra_repr(self) -> str:
-        return describe(self)
-
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return describe(self)
 
 

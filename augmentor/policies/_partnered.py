@@ -16,7 +16,6 @@ class PartneredPolicy(LatentPolicy):
     needs_partners = True
 
     def __init__(self, strength: float):
-        super().__init__()
         check_strength(self.name, strength=strength)
         self.strength = strength
 
@@ -35,9 +34,7 @@ class PartneredPolicy(LatentPolicy):
     def is_identity(self) -> bool:
         return self.strength == 0
 
-    def _pick(
-        self, pool: LatentPool, latents: Latents, random: SampleRandom
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def _pick(self, pool: LatentPool, latents: Latents, random: SampleRandom) -> tuple[torch.Tensor, torch.Tensor]:
         return pool.partners(latents, random)
 
     def _move(self, z: torch.Tensor, partner: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 
@@ -27,16 +29,11 @@ class ClassGaussian(LatentPolicy):
     """
 
     needs_partners = True
-    classes: torch.Tensor | None
-    means: torch.Tensor | None
-    factors: torch.Tensor | None
 
     def __init__(self, std: float = 1.0):
-        super().__init__()
         check_strength("class_gaussian", std=std)
         self.std = std
-        for buffer in ("classes", "means", "factors"):
-            self.register_buffer(buffer, None, persistent=False)
+        self.fitted: ClassGaussians | None = None
 
     @classmethod
     def strengths(cls) -> tuple[ClassGaussian, ClassGaussian, ClassGaussian]:
@@ -56,26 +53,43 @@ class ClassGaussian(LatentPolicy):
         classes = np.unique(labels)
         groups = [flat[labels == label] for label in classes]
         covariances = [ledoit_wolf(group)[0] + 1e-6 * np.eye(flat.shape[1]) for group in groups]
-        device, dtype = pool.z.device, pool.z.dtype
-        self.classes = torch.as_tensor(classes, device=device)
-        self.means = torch.as_tensor(np.stack([g.mean(0) for g in groups]), device=device, dtype=dtype)
-        self.factors = torch.as_tensor(np.linalg.cholesky(covariances), device=device, dtype=dtype)
+        self.fitted = ClassGaussians(
+            classes=torch.as_tensor(classes),
+            means=torch.as_tensor(np.stack([group.mean(0) for group in groups])),
+            factors=torch.as_tensor(np.linalg.cholesky(covariances)),
+        ).to(pool.z)
 
     def draw(self, latents: Latents, random: SampleRandom, pool: LatentPool | None = None) -> Params:
-        if self.classes is None:
+        if self.fitted is None:
             raise PartnerError("class_gaussian is not fitted; call augment.fit(dataset) first")
-        return {"noise": random.normal(*latents.z.shape[1:]), "row": self._rows(latents)}
+        self.fitted = self.fitted.to(latents.z)
+        return {"noise": random.normal(*latents.z.shape[1:]), "row": self.fitted.rows(latents)}
 
     def apply(self, latents: Latents, params: Params) -> Latents:
-        assert self.means is not None and self.factors is not None
+        assert self.fitted is not None
         noise, row = params["noise"].flatten(1), params["row"]
         # Every class's factor on every sample, then the sample's own: small, and without waiting for the device.
-        spread = torch.einsum("kde,be->bkd", self.factors, noise)[torch.arange(len(row), device=row.device), row]
-        z = (self.means[row] + self.std * spread).reshape(latents.z.shape)
+        spread = torch.einsum("kde,be->bkd", self.fitted.factors, noise)[torch.arange(len(row), device=row.device), row]
+        z = (self.fitted.means[row] + self.std * spread).reshape(latents.z.shape)
         return Latents(z, latents.spread, latents.labels)
 
-    def _rows(self, latents: Latents) -> torch.Tensor:
-        assert self.classes is not None
+
+@dataclass(frozen=True)
+class ClassGaussians:
+    """classes: int64 (K,), sorted. means: (K,D). factors: Cholesky factors of the covariances (K,D,D)."""
+
+    classes: torch.Tensor
+    means: torch.Tensor
+    factors: torch.Tensor
+
+    def to(self, like: torch.Tensor) -> ClassGaussians:
+        """The same on the device and in the dtype of `like`."""
+        if self.means.device == like.device and self.means.dtype == like.dtype:
+            return self
+        return ClassGaussians(self.classes.to(like.device), self.means.to(like), self.factors.to(like))
+
+    def rows(self, latents: Latents) -> torch.Tensor:
+        """For each sample the row of its class, int64 (B,)."""
         if latents.labels is None:
             if len(self.classes) > 1:
                 raise PartnerError("class_gaussian was fitted with labels; pass the samples' labels as well")

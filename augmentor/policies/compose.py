@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import nn
 
 from .._random import SampleRandom
 from ..exceptions import InputError
@@ -18,21 +17,21 @@ class _Several(LatentPolicy):
     """A policy that holds others."""
 
     def __init__(self, *policies: LatentPolicy | str):
-        super().__init__()
         if not policies:
             raise InputError(f"policy {self.name!r} takes at least one policy, got none")
-        self.policies = nn.ModuleList(get_policy(policy) for policy in policies)
-        self.needs_partners = any(policy.needs_partners for policy in self._members())
-
-    def _members(self) -> list[LatentPolicy]:
-        return list(self.policies)  # type: ignore[arg-type]
+        self.policies = [get_policy(policy) for policy in policies]
+        self.needs_partners = any(policy.needs_partners for policy in self.policies)
 
     def fit(self, pool: LatentPool) -> None:
-        for policy in self._members():
+        for policy in self.policies:
             policy.fit(pool)
 
+    def soft_classes(self, labels: torch.Tensor, pool: LatentPool | None) -> int | None:
+        counts = [policy.soft_classes(labels, pool) for policy in self.policies]
+        return next((count for count in counts if count is not None), None)
+
     def is_identity(self) -> bool:
-        return all(policy.is_identity() for policy in self._members())
+        return all(policy.is_identity() for policy in self.policies)
 
     @classmethod
     def example(cls) -> LatentPolicy:
@@ -40,9 +39,7 @@ class _Several(LatentPolicy):
 
     @classmethod
     def strengths(cls) -> tuple[LatentPolicy, LatentPolicy, LatentPolicy]:
-        mild, usual, strong = (
-            cls(f"gaussian(std={s})", f"interpolate(strength={2 * s})") for s in (0.15, 0.3, 0.5)
-        )
+        mild, usual, strong = (cls(f"gaussian(std={s})", f"interpolate(strength={2 * s})") for s in (0.15, 0.3, 0.5))
         return mild, usual, strong
 
 
@@ -56,13 +53,13 @@ class Compose(_Several):
 
     def draw(self, latents: Latents, random: SampleRandom, pool: LatentPool | None = None) -> Params:
         params: Params = {}
-        for number, policy in enumerate(self._members()):
+        for number, policy in enumerate(self.policies):
             params[str(number)] = policy.draw(latents, random, pool)
             latents = policy.apply(latents, params[str(number)])
         return params
 
     def apply(self, latents: Latents, params: Params) -> Latents:
-        for number, policy in enumerate(self._members()):
+        for number, policy in enumerate(self.policies):
             latents = policy.apply(latents, params[str(number)])
         return latents
 
@@ -77,9 +74,7 @@ class OneOf(_Several):
 
     def __init__(self, *policies: LatentPolicy | str, weights: Sequence[float] | None = None):
         super().__init__(*policies)
-        if weights is not None and (
-            len(weights) != len(policies) or min(weights) < 0 or not sum(weights) > 0
-        ):
+        if weights is not None and (len(weights) != len(policies) or min(weights) < 0 or not sum(weights) > 0):
             raise InputError(
                 f"policy 'one_of' takes one weight >= 0 a policy, not all 0; "
                 f"got {list(weights)} for {len(policies)} policies"
@@ -90,11 +85,11 @@ class OneOf(_Several):
         weights = torch.tensor(self.weights or [1.0] * len(self.policies), device=latents.z.device)
         bounds = (weights.cumsum(0) / weights.sum())[:-1]
         choice = torch.bucketize(random.uniform(), bounds, right=True)
-        drawn = {str(n): policy.draw(latents, random, pool) for n, policy in enumerate(self._members())}
+        drawn = {str(n): policy.draw(latents, random, pool) for n, policy in enumerate(self.policies)}
         return {"choice": choice, **drawn}
 
     def apply(self, latents: Latents, params: Params) -> Latents:
-        results = [policy.apply(latents, params[str(n)]) for n, policy in enumerate(self._members())]
+        results = [policy.apply(latents, params[str(n)]) for n, policy in enumerate(self.policies)]
         return Latents(
             _choose([result.z for result in results], params["choice"]),
             latents.spread,

@@ -13,11 +13,10 @@ class Gaussian(LatentPolicy):
     """``z + std * noise``, in units of the latents' own deviation (DeVries and Taylor 2017, section 3.2).
 
     >>> Gaussian(std=0.5)
-    Gaussian(gaussian(std=0.5))
+    gaussian(std=0.5)
     """
 
     def __init__(self, std: float = 0.5):
-        super().__init__()
         check_strength("gaussian", std=std)
         self.std = std
 

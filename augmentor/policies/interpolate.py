@@ -36,8 +36,9 @@ class Interpolate(PartneredPolicy):
         pool = partner_pool(latents, pool)
         partner, classes = pool.partners(latents, random, same_class=self.same_class)
         params = {"partner": partner, "weight": self.strength * random.uniform()}
-        if not self.same_class and latents.labels is not None:
-            params["partner_labels"] = soft_labels(classes, self._num_classes(latents, pool))
+        count = None if latents.labels is None else self.soft_classes(latents.labels, pool)
+        if count is not None:
+            params["partner_labels"] = soft_labels(classes, count)
         return params
 
     def apply(self, latents: Latents, params: Params) -> Latents:
@@ -53,15 +54,17 @@ class Interpolate(PartneredPolicy):
         if self.same_class:
             super().fit(pool)
 
-    def _move(self, z: torch.Tensor, partner: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        return lerp(z, partner, weight)
-
-    def _num_classes(self, latents: Latents, pool: LatentPool) -> int:
-        assert latents.labels is not None
-        known = latents.labels.shape[1] if latents.labels.ndim == 2 else self.num_classes or pool.num_classes
+    def soft_classes(self, labels: torch.Tensor, pool: LatentPool | None) -> int | None:
+        if self.same_class:
+            return None
+        of_pool = None if pool is None else pool.num_classes
+        known = labels.shape[1] if labels.ndim == 2 else self.num_classes or of_pool
         if known is None:
             raise InputError(
                 "policy 'interpolate' across classes makes soft labels and does not know how many classes there "
                 "are; pass num_classes=, or call augment.fit(dataset)"
             )
         return known
+
+    def _move(self, z: torch.Tensor, partner: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        return lerp(z, partner, weight)

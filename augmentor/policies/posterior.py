@@ -20,7 +20,6 @@ class Posterior(LatentPolicy):
     """
 
     def __init__(self, factor: float = 1.0):
-        super().__init__()
         check_strength("posterior", factor=factor)
         self.factor = factor
 

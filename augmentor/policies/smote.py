@@ -33,9 +33,7 @@ class Smote(PartneredPolicy):
     def strengths(cls) -> tuple[Smote, Smote, Smote]:
         return cls(5, 0.25), cls(5, 0.5), cls(5, 1.0)
 
-    def _pick(
-        self, pool: LatentPool, latents: Latents, random: SampleRandom
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def _pick(self, pool: LatentPool, latents: Latents, random: SampleRandom) -> tuple[torch.Tensor, torch.Tensor]:
         return pool.neighbours(latents, random, self.k)
 
     def _move(self, z: torch.Tensor, partner: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:

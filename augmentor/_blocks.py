@@ -1,0 +1,64 @@
+"""Convolutional building blocks that the network families share."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+# Feature maps are halved until they are this small; the rest is one linear layer.
+_SMALLEST = 7
+
+
+def norm(channels: int) -> nn.GroupNorm:
+    """Group norm: a row's result does not depend on its batch, nor on train or eval mode."""
+    return nn.GroupNorm(math.gcd(8, channels), channels)
+
+
+class Residual(nn.Module):
+    """``x + f(x)``, two 3x3 convolutions, channels and size unchanged."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.body = nn.Sequential(
+            norm(channels), nn.SiLU(), nn.Conv2d(channels, channels, 3, padding=1),
+            norm(channels), nn.SiLU(), nn.Conv2d(channels, channels, 3, padding=1),
+        )  # fmt: skip
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.body(x)
+
+
+class Down(nn.Sequential):
+    """Half the size, rounded up."""
+
+    def __init__(self, channels_in: int, channels_out: int):
+        super().__init__(nn.Conv2d(channels_in, channels_out, 3, stride=2, padding=1), norm(channels_out), nn.SiLU())
+
+
+class Up(nn.Module):
+    """Twice the size, or exactly `size`: nearest neighbours, then a convolution (no checkerboard)."""
+
+    def __init__(self, channels_in: int, channels_out: int, size: tuple[int, int] | None = None):
+        super().__init__()
+        self.size = size
+        self.body = nn.Sequential(nn.Conv2d(channels_in, channels_out, 3, padding=1), norm(channels_out), nn.SiLU())
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        size = self.size or (2 * x.shape[-2], 2 * x.shape[-1])
+        return self.body(F.interpolate(x, size=size, mode="nearest"))
+
+
+def pyramid(height: int, width: int) -> list[tuple[int, int]]:
+    """Sizes from the image down to the smallest feature map: (28, 28), (14, 14), (7, 7)."""
+    sizes = [(height, width)]
+    while max(sizes[-1]) > _SMALLEST:
+        sizes.append((math.ceil(sizes[-1][0] / 2), math.ceil(sizes[-1][1] / 2)))
+    return sizes
+
+
+def widths(width: int, steps: int) -> list[int]:
+    """Channels at each level of a pyramid: doubling at most twice."""
+    return [width * min(2**level, 4) for level in range(steps)]

@@ -1,0 +1,67 @@
+"""Images and labels that fit in memory, as a data set."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Sequence
+
+import torch
+from torch.utils.data import Dataset
+
+from ..exceptions import DataError, ShapeError
+
+
+class ArrayDataset(Dataset[tuple[torch.Tensor, int]]):
+    """Items `(uint8 tensor (C,H,W), int)`.
+
+    images: uint8 (N,C,H,W). labels: int64 (N,), or None, which makes all of them class 0. classes: names by number.
+
+    >>> data = ArrayDataset(torch.zeros(3, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1, 1]), ["a", "b"])
+    >>> len(data), data[2][1]
+    (3, 1)
+    """
+
+    def __init__(self, images: torch.Tensor, labels: torch.Tensor | None = None, classes: Sequence[str] | None = None):
+        if images.ndim != 4 or images.dtype != torch.uint8:
+            raise ShapeError(f"expected uint8 images (N,C,H,W), got {images.dtype} {tuple(images.shape)}")
+        if len(images) == 0:
+            raise DataError("expected at least one image, got none")
+        self.images = images
+        self.targets = torch.zeros(len(images), dtype=torch.int64) if labels is None else labels.long()
+        if len(self.targets) != len(images):
+            raise ShapeError(f"got {len(self.targets)} labels for {len(images)} images; expected one an image")
+        count = int(self.targets.max()) + 1
+        self.classes = list(classes) if classes is not None else [str(i) for i in range(count)]
+        if count > len(self.classes) or int(self.targets.min()) < 0:
+            raise DataError(
+                f"labels go from {int(self.targets.min())} to {count - 1}; expected 0 to {len(self.classes) - 1}"
+            )
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W)."""
+        channels, height, width = self.images.shape[1:]
+        return channels, height, width
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over shape, images and labels."""
+        digest = hashlib.sha256(str(tuple(self.images.shape)).encode())
+        digest.update(self.images.contiguous().numpy().tobytes())
+        digest.update(self.targets.numpy().tobytes())
+        return digest.hexdigest()
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        return self.images[index], int(self.targets[index])
+
+    def __getitems__(self, indices: Sequence[int]) -> list[tuple[torch.Tensor, int]]:
+        rows = torch.as_tensor(list(indices), dtype=torch.int64)
+        return list(zip(self.images[rows], self.targets[rows].tolist(), strict=True))
+
+    def subset(self, rows: torch.Tensor) -> ArrayDataset:
+        """The same classes, only these rows (int64 or bool)."""
+        return ArrayDataset(self.images[rows], self.targets[rows], self.classes)

@@ -1,0 +1,1 @@
+from ..items import *  # noqa: F403  (temporary)

@@ -1,0 +1,115 @@
+"""`AugmentedLoader`: any loader's batches, with synthetic samples behind the real ones, on the device."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+from .._checks import check_range
+from .._random import SampleRandom, fold, sample_keys
+from ..exceptions import AugmentorWarning, InputError
+from ..items import image_to_tensor, labels_tensor, split_item, tensor_to_image
+from ..transform import LatentAugment
+
+
+class AugmentedLoader:
+    """Moves each batch to the device, encodes, perturbs and decodes there, and appends the synthetic samples.
+
+    loader: any iterable of `(images, labels)` or images (B,C,H,W), uint8 or floating in [0, 1]. With an engine that
+        prepares loaders (Accelerate, Fabric), wrap the prepared loader.
+    augment: makes the synthetic samples; it is moved to `device`.
+    ratio: synthetic samples for each real one. A batch of B gets ``ratio * B`` (when that is whole; else one more or
+        less, so that the epoch's total is exact).
+    device: where to work; the autoencoder's by default.
+    return_mask: yield also a bool tensor that is true for the synthetic rows.
+    seed: what a sample becomes depends on (seed, epoch, its place in the epoch, copy), not on the batch size. Under
+        a distributed sampler the place counts over all ranks.
+
+    Each `iter` starts the next epoch, unless `set_epoch` says which. Nothing here makes the host wait for the device.
+
+    >>> images, labels = torch.rand(8, 1, 8, 8), torch.arange(8)
+    >>> loader = AugmentedLoader([(images, labels)], LatentAugment("digits"), ratio=0.5)
+    >>> [(tuple(x.shape), len(y)) for x, y in loader]
+    [((12, 1, 8, 8), 12)]
+    """
+
+    def __init__(
+        self,
+        loader: Any,
+        augment: LatentAugment,
+        *,
+        ratio: float = 0.5,
+        device: torch.device | str | None = None,
+        return_mask: bool = False,
+        seed: int = 0,
+    ):
+        if not (math.isfinite(ratio) and ratio >= 0):
+            raise InputError(f"ratio is the number of synthetic samples for each real one, >= 0; got {ratio}")
+        if ratio == 0:
+            warnings.warn("AugmentedLoader with ratio=0 adds no synthetic samples", AugmentorWarning, stacklevel=2)
+        self.loader, self.ratio, self.return_mask, self.seed = loader, ratio, return_mask, seed
+        self.device = torch.device(device) if device is not None else augment.device
+        self.augment = augment.to(self.device)
+        self.epoch = -1
+        self._next_epoch = 0
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def set_epoch(self, epoch: int) -> None:
+        """The epoch of the next `iter`; handed on to the loader's sampler where that has a `set_epoch`."""
+        self._next_epoch = epoch
+        for part in (self.loader, getattr(self.loader, "sampler", None)):
+            if hasattr(part, "set_epoch"):
+                part.set_epoch(epoch)  # type: ignore[union-attr]
+
+    def __iter__(self) -> Iterator[Any]:
+        self.epoch, self._next_epoch = self._next_epoch, self._next_epoch + 1
+        rank, ranks = _rank_of(getattr(self.loader, "sampler", None))
+        seen = 0
+        for batch in self.loader:
+            images, labels = split_item(batch)
+            images = image_to_tensor(images)
+            check_range(images, "AugmentedLoader")
+            rows, copies = self._chosen(seen + np.arange(len(images)))
+            keys = sample_keys(self.seed, self.epoch, (seen + rows) * ranks + rank, copies)
+            seen += len(images)
+            yield self._mixed(images, None if labels is None else labels_tensor(labels), rows, keys)
+
+    def _mixed(self, images: torch.Tensor, labels: torch.Tensor | None, rows: np.ndarray, keys: np.ndarray) -> Any:
+        """Real rows, then one synthetic row for each of `rows`."""
+        images = images.to(self.device, non_blocking=True)
+        labels = None if labels is None else self.augment.soften(labels.to(self.device, non_blocking=True))
+        real = len(images)
+        if len(rows):
+            picked = torch.from_numpy(rows).to(self.device, non_blocking=True)
+            made, made_labels = self.augment.perturb(
+                images[picked], None if labels is None else labels[picked], SampleRandom(keys, self.device)
+            )
+            images = torch.cat([images, tensor_to_image(made, like=images)])
+            if labels is not None and made_labels is not None:
+                labels = torch.cat([labels, made_labels])
+        mask = torch.arange(len(images), device=self.device) >= real
+        parts = [images, *([] if labels is None else [labels]), *([mask] if self.return_mask else [])]
+        return tuple(parts) if len(parts) > 1 else images
+
+    def _chosen(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Which rows get synthetic copies, and their copy numbers, as a function of the places in the epoch alone."""
+        # The running total ratio * place, rounded down, from a start that differs between epochs: every place gets
+        # its share over the epochs, and a batch of B gets exactly ratio * B when that is whole.
+        start = fold(self.seed, self.epoch, "start") / 2**63
+        before, after = np.floor(places * self.ratio + start), np.floor((places + 1) * self.ratio + start)
+        copies = (after - before).astype(np.int64)
+        rows = np.repeat(np.arange(len(places)), copies)
+        first = np.repeat(np.cumsum(copies) - copies, copies)
+        return rows, np.arange(len(rows)) - first
+
+
+def _rank_of(sampler: Any) -> tuple[int, int]:
+    """Rank and number of ranks of a distributed sampler; (0, 1) for any other."""
+    return getattr(sampler, "rank", 0), getattr(sampler, "num_replicas", 1)

@@ -1,0 +1,162 @@
+"""`MixedDataset`: a data set and synthetic samples made from it, as one longer data set."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from .._epoch import SharedEpoch
+from .._random import fold
+from ..exceptions import AugmentorWarning, DataError, InputError
+from ..items import collate, dataset_labels, fetch_items, split_item, tensor_to_image
+from ..latents import class_index, soft_labels
+from ..transform import LatentAugment
+from .balance import SamplingStrategy, synthetic_counts
+
+
+class MixedDataset(Dataset[Any]):
+    """Real samples first, as they are, then synthetic ones; a loader fetches and decodes them in batches.
+
+    dataset: map-style, items `(image, label)` or images, not yet normalised.
+    augment: makes the synthetic samples. Images come in the type of the real ones; labels too, unless the policy
+        mixes classes: then all labels become float (K,).
+    ratio: synthetic samples for each real one; `len` is real + round(ratio * real).
+    sampling_strategy: instead of `ratio`, how to fill classes up, as in imbalanced-learn ("auto", dict, callable);
+        see `augmentor.data.balance.synthetic_counts`.
+    seed: with the epoch (`set_epoch`), the index of the source and the copy number it decides what a sample becomes.
+
+    Where a policy needs partners and `augment` has not been fitted, it is fitted on this data set.
+
+    >>> from augmentor.data.sources import load_source
+    >>> mixed = MixedDataset(load_source("digits"), LatentAugment("digits"), ratio=0.5)
+    >>> len(mixed)
+    2696
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        augment: LatentAugment,
+        *,
+        ratio: float = 1.0,
+        sampling_strategy: SamplingStrategy | None = None,
+        seed: int = 0,
+    ):
+        if len(dataset) == 0:
+            raise DataError("MixedDataset got an empty data set; expected at least one sample")
+        if not (math.isfinite(ratio) and ratio >= 0):
+            raise InputError(f"ratio is the number of synthetic samples for each real one, >= 0; got {ratio}")
+        self.dataset, self.augment, self.seed = dataset, augment, seed
+        self.ratio, self.sampling_strategy = ratio, sampling_strategy
+        self._epoch = SharedEpoch()
+        self.sources, self.copies = self._plan()
+        if len(self.sources) == 0:
+            what = f"ratio={ratio}" if sampling_strategy is None else f"sampling_strategy={sampling_strategy!r}"
+            warnings.warn(f"MixedDataset with {what} adds no synthetic samples", AugmentorWarning, stacklevel=2)
+        elif augment.policy.needs_partners and augment.pool is None:
+            augment.fit(dataset)
+        _, labels = collate(fetch_items(dataset, [0]))
+        softened = augment.soften(labels) if len(self.sources) else None
+        mixes_classes = softened is not None and softened.is_floating_point()
+        self._soft_classes = softened.shape[1] if softened is not None and mixes_classes else 0
+
+    def __len__(self) -> int:
+        return len(self.dataset) + len(self.sources)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Any]:
+        """Items for these indices; all synthetic ones among them are decoded in one call."""
+        wanted = [self._checked(index) for index in indices]
+        real = len(self.dataset)
+        items = fetch_items(self.dataset, [i if i < real else int(self.sources[i - real]) for i in wanted])
+        synthetic = [place for place, i in enumerate(wanted) if i >= real]
+        if synthetic:
+            numbers = np.asarray([wanted[place] - real for place in synthetic])
+            made = self._synthesise([items[place] for place in synthetic], numbers)
+            for place, item in zip(synthetic, made, strict=True):
+                items[place] = item
+        return [self._softened(item) for item in items] if self._soft_classes else items
+
+    def is_synthetic(self, index: int) -> bool:
+        """Whether the sample at this index is a synthetic one."""
+        return self._checked(index) >= len(self.dataset)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Make other synthetic samples in this epoch; reaches loader workers that already run."""
+        self._epoch.set(epoch)
+
+    def _plan(self) -> tuple[np.ndarray, np.ndarray]:
+        """For each synthetic sample the index of its source and its copy number."""
+        if self.sampling_strategy is None:
+            return self._spread(np.arange(len(self.dataset)), round(self.ratio * len(self.dataset)))
+        labels = dataset_labels(self.dataset)
+        classes = class_index(labels).numpy()
+        parts = [
+            self._spread(np.flatnonzero(classes == label), count)
+            for label, count in synthetic_counts(labels, self.sampling_strategy).items()
+        ]
+        empty = np.zeros(0, np.int64)
+        return (
+            np.concatenate([sources for sources, _ in parts] or [empty]),
+            np.concatenate([copies for _, copies in parts] or [empty]),
+        )
+
+    def _spread(self, members: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """`count` synthetic samples over `members`, as evenly as whole numbers allow, in an order of the seed."""
+        order = np.random.Generator(np.random.Philox(fold(self.seed, "sources"))).permutation(members)
+        number = np.arange(count)
+        return order[number % len(members)], number // len(members)
+
+    def _synthesise(self, items: list[Any], numbers: np.ndarray) -> list[Any]:
+        images, labels = collate(items)
+        made = self.augment.synthesize(
+            images,
+            labels,
+            indices=self.sources[numbers],
+            copy=self.copies[numbers],
+            seed=self.seed,
+            epoch=self._epoch.get(),
+        )
+        new_images, new_labels = made if isinstance(made, tuple) else (made, None)
+        results = []
+        for row, item in enumerate(items):
+            image, label = split_item(item)
+            image = tensor_to_image(new_images[row], like=image)
+            if new_labels is not None and new_labels.is_floating_point():
+                label = new_labels[row]
+            results.append(_rebuilt(item, image, label))
+        return results
+
+    def _softened(self, item: Any) -> Any:
+        image, label = split_item(item)
+        label = torch.as_tensor(label)
+        if label.ndim == 0:
+            label = soft_labels(label[None], self._soft_classes)[0]
+        return _rebuilt(item, image, label)
+
+    def _checked(self, index: int) -> int:
+        position = index + len(self) if index < 0 else index
+        if not 0 <= position < len(self):
+            raise IndexError(f"index {index} is outside a MixedDataset of {len(self)} samples")
+        return int(position)
+
+
+def _rebuilt(item: Any, image: Any, label: Any) -> Any:
+    """The item with another image and label, in the same structure."""
+    old_image, old_label = split_item(item)
+    if item is old_image:
+        return image
+    if isinstance(item, dict):
+        return {k: image if v is old_image else label if v is old_label else v for k, v in item.items()}
+    rest = [image if part is old_image else part for part in item]
+    if old_label is not None:
+        rest[1] = label
+    return type(item)(rest) if type(item) in (list, tuple) else tuple(rest)

@@ -1,0 +1,165 @@
+"""Data arguments: one text that says where images are.
+
+digits               the 1,797 digits of 8x8 that come with scikit-learn
+mnist:ROOT           torchvision's MNIST(ROOT), 28x28 grey; nothing is downloaded
+cifar10:ROOT         torchvision's CIFAR10(ROOT), 32x32 RGB; nothing is downloaded
+FILE.npz             arrays `images` (N,H,W), (N,H,W,C) or (N,C,H,W), uint8 or [0, 1], and `labels` (N,)
+FOLDER               one folder of image files a class; or a folder of shards
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from tqdm import tqdm
+
+from .._checks import check_range, to_uint8
+from ..exceptions import AugmentorWarning, DataError, InputError
+from .arrays import ArrayDataset
+from .shard_dataset import ShardDataset
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+
+
+def load_source(
+    source: str | Path, *, split: str = "train", size: int | None = None, skip_bad: bool = False
+) -> ArrayDataset | ShardDataset:
+    """The data set that a data argument names; items are `(uint8 tensor (C,H,W), int)`.
+
+    split: "train" or "test", for mnist and cifar10. size: crop the middle square of the files of a folder and resize
+    it to this many pixels a side; without it they must all have one size. skip_bad: leave unreadable files of a
+    folder out, with a warning that names them, instead of raising. Raises `DataError`.
+
+    >>> len(load_source("digits"))
+    1797
+    """
+    if split not in ("train", "test"):
+        raise InputError(f"split is 'train' or 'test', got {split!r}")
+    text = str(source)
+    kind, _, root = text.partition(":")
+    if text == "digits":
+        return _digits()
+    if kind in ("mnist", "cifar10") and root:
+        return _torchvision(kind, root, split)
+    path = Path(text)
+    if path.suffix == ".npz":
+        return _npz(path)
+    if (path / "manifest.json").exists() or (path / "manifest.partial.json").exists():
+        return ShardDataset(path)
+    if path.is_dir():
+        return _folder(path, size, skip_bad)
+    raise DataError(
+        f"found no data at {text!r}; expected 'digits', a folder of class folders, mnist:ROOT, cifar10:ROOT, "
+        "an .npz file or a shard folder"
+    )
+
+
+def _digits() -> ArrayDataset:
+    from sklearn.datasets import load_digits  # 1 s to import, needed only here
+
+    digits = load_digits()
+    images = torch.from_numpy(np.round(digits.images * 255 / 16).astype(np.uint8))[:, None]
+    return ArrayDataset(images, torch.from_numpy(digits.target), [str(name) for name in digits.target_names])
+
+
+def _torchvision(kind: str, root: str, split: str) -> ArrayDataset:
+    from torchvision import datasets
+
+    reader = {"mnist": datasets.MNIST, "cifar10": datasets.CIFAR10}[kind]
+    try:
+        data = reader(root, train=split == "train", download=False)
+    except (RuntimeError, OSError) as error:
+        raise DataError(
+            f"found no {kind} under {root}: {error}; fetch it once with torchvision.datasets."
+            f"{reader.__name__}({root!r}, download=True)"
+        ) from error
+    images = torch.as_tensor(data.data)
+    images = images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2)
+    return ArrayDataset(images.contiguous(), torch.as_tensor(data.targets), [str(name) for name in data.classes])
+
+
+def _npz(path: Path) -> ArrayDataset:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            images, labels = arrays["images"], arrays.get("labels", None)
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise DataError(f"cannot read {path}: {error}; expected arrays 'images' and 'labels'") from error
+    if images.ndim == 3:
+        images = images[:, None]
+    elif images.ndim == 4 and images.shape[1] not in (1, 3) and images.shape[3] in (1, 3):
+        images = images.transpose(0, 3, 1, 2)
+    if images.ndim != 4 or images.shape[1] not in (1, 3):
+        raise DataError(
+            f"{path} has images of shape {images.shape}; expected (N,H,W), (N,H,W,C) or (N,C,H,W), C 1 or 3"
+        )
+    if labels is not None and (labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer)):
+        raise DataError(f"{path} has labels {labels.dtype} {labels.shape}; expected class numbers (N,)")
+    tensor = torch.from_numpy(np.ascontiguousarray(images))
+    check_range(tensor, str(path))
+    return ArrayDataset(to_uint8(tensor), None if labels is None else torch.from_numpy(labels.astype(np.int64)))
+
+
+def _folder(path: Path, size: int | None, skip_bad: bool) -> ArrayDataset:
+    classes = sorted(p.name for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
+    files = [(file, n) for n, name in enumerate(classes) for file in _image_files(path / name)]
+    if not files:
+        hint = _hint(path, classes)
+        raise DataError(f"found no images in {path}; expected one folder of image files a class{hint}")
+    arrays, labels, bad = [], [], []
+    for file, label in tqdm(files, desc=f"reading {path.name}", unit="image", delay=2, leave=False):
+        try:
+            arrays.append(_read_image(file, size))
+            labels.append(label)
+        except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+            bad.append(file)
+            if not skip_bad:
+                raise DataError(
+                    f"cannot read the image {file}: {error}; mend or remove it, or skip such files with --skip-bad"
+                ) from error
+    if bad:
+        names = ", ".join(str(file) for file in bad[:5])
+        warnings.warn(f"left out {len(bad)} unreadable images: {names}", AugmentorWarning, stacklevel=4)
+    if not arrays:
+        raise DataError(f"none of the {len(bad)} images in {path} can be read")
+    return ArrayDataset(_stack(arrays, path), torch.tensor(labels), classes)
+
+
+def _image_files(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+
+
+def _hint(path: Path, classes: list[str]) -> str:
+    for name in classes:
+        if any(_image_files(p) for p in (path / name).iterdir() if p.is_dir()):
+            return f"; did you mean {path / name}?"
+    return "; put the files of each class into a folder of its own" if _image_files(path) else ""
+
+
+def _read_image(file: Path, size: int | None) -> np.ndarray:
+    with Image.open(file) as opened:
+        image = opened.convert("L" if opened.mode in ("1", "L") else "RGB")
+        if size is not None:
+            side = min(image.size)
+            left, top = (image.width - side) // 2, (image.height - side) // 2
+            box = (left, top, left + side, top + side)
+            image = image.resize((size, size), Image.Resampling.BICUBIC, box=box, reducing_gap=3)
+        return np.asarray(image)
+
+
+def _stack(arrays: list[Any], path: Path) -> torch.Tensor:
+    sizes = sorted({array.shape[:2] for array in arrays})
+    if len(sizes) > 1:
+        shown = ", ".join(f"{width}x{height}" for height, width in sizes[:3])
+        raise DataError(
+            f"the images in {path} have {len(sizes)} sizes ({shown}, ...); bring them to one with --size 64"
+        )
+    if any(array.ndim == 3 for array in arrays):
+        arrays = [array if array.ndim == 3 else np.repeat(array[..., None], 3, axis=2) for array in arrays]
+    else:
+        arrays = [array[..., None] for array in arrays]
+    return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).contiguous()

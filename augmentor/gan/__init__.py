@@ -1,0 +1,37 @@
+"""Generative adversarial networks: the networks, the losses, and a regulariser that goes with every loss."""
+
+from .losses import GANLoss, Hinge, LeastSquares, NonSaturating, WassersteinGP, get_loss, losses
+from .networks import (
+    DCGANDiscriminator,
+    DCGANGenerator,
+    Discriminator,
+    Generator,
+    ResNetDiscriminator,
+    ResNetGenerator,
+    discriminators,
+    generators,
+    get_discriminator,
+    get_generator,
+)
+from .r1 import r1_penalty
+
+__all__ = [
+    "DCGANDiscriminator",
+    "DCGANGenerator",
+    "Discriminator",
+    "GANLoss",
+    "Generator",
+    "Hinge",
+    "LeastSquares",
+    "NonSaturating",
+    "ResNetDiscriminator",
+    "ResNetGenerator",
+    "WassersteinGP",
+    "discriminators",
+    "generators",
+    "get_discriminator",
+    "get_generator",
+    "get_loss",
+    "losses",
+    "r1_penalty",
+]

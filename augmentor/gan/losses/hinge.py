@@ -1,0 +1,23 @@
+"""The hinge: the discriminator stops pushing what it already tells apart by a margin."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+from ._base import GANLoss, losses
+
+
+@losses.register("hinge")
+class Hinge(GANLoss):
+    """Lim and Ye 2017; usual with spectral norm (Miyato et al. 2018).
+
+    >>> float(Hinge().discriminator(torch.zeros(4), torch.zeros(4)))
+    2.0
+    """
+
+    def generator(self, fake_logits: torch.Tensor) -> torch.Tensor:
+        return -fake_logits.mean()
+
+    def discriminator(self, real_logits: torch.Tensor, fake_logits: torch.Tensor) -> torch.Tensor:
+        return F.relu(1 - real_logits).mean() + F.relu(1 + fake_logits).mean()

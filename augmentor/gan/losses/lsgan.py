@@ -1,0 +1,22 @@
+"""Least squares: logits are pulled to 1 for real and 0 for generated images."""
+
+from __future__ import annotations
+
+import torch
+
+from ._base import GANLoss, losses
+
+
+@losses.register("lsgan")
+class LeastSquares(GANLoss):
+    """Mao et al. 2017, eq. 9 (targets 0 and 1).
+
+    >>> float(LeastSquares().discriminator(torch.ones(4), torch.zeros(4)))
+    0.0
+    """
+
+    def generator(self, fake_logits: torch.Tensor) -> torch.Tensor:
+        return 0.5 * (fake_logits - 1).square().mean()
+
+    def discriminator(self, real_logits: torch.Tensor, fake_logits: torch.Tensor) -> torch.Tensor:
+        return 0.5 * (real_logits - 1).square().mean() + 0.5 * fake_logits.square().mean()

@@ -1,0 +1,23 @@
+"""The original GAN's cross-entropy, with the generator's loss that does not saturate."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+from ._base import GANLoss, losses
+
+
+@losses.register("nonsaturating")
+class NonSaturating(GANLoss):
+    """Goodfellow et al. 2014, section 3: the generator maximises ``log D(fake)``.
+
+    >>> round(float(NonSaturating().generator(torch.zeros(4))), 4)  # log 2
+    0.6931
+    """
+
+    def generator(self, fake_logits: torch.Tensor) -> torch.Tensor:
+        return F.softplus(-fake_logits).mean()
+
+    def discriminator(self, real_logits: torch.Tensor, fake_logits: torch.Tensor) -> torch.Tensor:
+        return F.softplus(-real_logits).mean() + F.softplus(fake_logits).mean()

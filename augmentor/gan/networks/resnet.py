@@ -1,0 +1,123 @@
+"""The residual pair of SNGAN: spectral norm in the discriminator (Miyato et al. 2018).
+
+The power iteration of the spectral norm keeps its vectors in buffers. They are saved with the weights, and
+nothing but a forward in train mode moves them, so a loaded network gives the same logits bit for bit in eval
+mode.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from ..._blocks import pyramid, widths
+from ._base import Discriminator, Generator, discriminators, generators
+from ._conditioning import ConditionalNorm, ProjectionHead
+
+
+class _UpBlock(nn.Module):
+    """Norm, ReLU, resize, convolution; norm, ReLU, convolution; beside them a resized 1x1 convolution."""
+
+    def __init__(self, channels_in: int, channels_out: int, size: tuple[int, int], num_classes: int):
+        super().__init__()
+        self.size = size
+        self.norm1 = ConditionalNorm(channels_in, num_classes)
+        self.conv1 = nn.Conv2d(channels_in, channels_out, 3, padding=1)
+        self.norm2 = ConditionalNorm(channels_out, num_classes)
+        self.conv2 = nn.Conv2d(channels_out, channels_out, 3, padding=1)
+        self.shortcut = nn.Conv2d(channels_in, channels_out, 1)
+
+    def forward(self, x: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
+        h = F.interpolate(F.relu(self.norm1(x, labels)), size=self.size, mode="nearest")
+        h = self.conv2(F.relu(self.norm2(self.conv1(h), labels)))
+        return h + F.interpolate(self.shortcut(x), size=self.size, mode="nearest")
+
+
+class _DownBlock(nn.Module):
+    """ReLU and convolution, twice, then half the size rounded up; beside them a 1x1 convolution."""
+
+    def __init__(self, channels_in: int, channels_out: int):
+        super().__init__()
+        self.conv1 = spectral_norm(nn.Conv2d(channels_in, channels_out, 3, padding=1))
+        self.conv2 = spectral_norm(nn.Conv2d(channels_out, channels_out, 3, padding=1))
+        self.shortcut = spectral_norm(nn.Conv2d(channels_in, channels_out, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = self.conv2(F.relu(self.conv1(F.relu(x))))
+        return F.avg_pool2d(h, 2, ceil_mode=True) + self.shortcut(F.avg_pool2d(x, 2, ceil_mode=True))
+
+
+@generators.register("resnet")
+class ResNetGenerator(Generator):
+    """Noise to a small feature map, then doubled by residual blocks; group norm, not batch norm.
+
+    >>> ResNetGenerator((3, 32, 32), num_classes=10)(torch.randn(2, 64), torch.tensor([3, 7])).shape
+    torch.Size([2, 3, 32, 32])
+    """
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int] = (1, 28, 28),
+        latent_dim: int = 64,
+        width: int = 32,
+        num_classes: int = 0,
+    ):
+        super().__init__(image_shape, latent_dim, width, num_classes)
+        channels, *size = self.image_shape
+        sizes = pyramid(*size)[::-1]
+        levels = widths(width, len(sizes))[::-1]
+        self.stem = nn.Sequential(
+            nn.Linear(latent_dim, levels[0] * math.prod(sizes[0])), nn.Unflatten(1, (levels[0], *sizes[0]))
+        )
+        self.blocks = nn.ModuleList(
+            _UpBlock(before, after, to, num_classes)
+            for before, after, to in zip(levels, levels[1:], sizes[1:], strict=False)
+        )
+        self.norm = ConditionalNorm(levels[-1], num_classes)
+        self.to_image = nn.Conv2d(levels[-1], channels, 3, padding=1)
+
+    @classmethod
+    def example(cls, num_classes: int = 0) -> ResNetGenerator:
+        return cls((1, 8, 8), latent_dim=6, width=8, num_classes=num_classes)
+
+    def _generate(self, noise: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
+        x = self.stem(noise)
+        for block in self.blocks:
+            x = block(x, labels)
+        return self.to_image(F.relu(self.norm(x, labels)))
+
+
+@discriminators.register("resnet")
+class ResNetDiscriminator(Discriminator):
+    """Residual blocks, summed over positions, with spectral norm on every layer.
+
+    A parametrised module cannot be pickled whole; its `state_dict` and `deepcopy` work.
+
+    >>> ResNetDiscriminator((3, 32, 32), num_classes=10)(torch.rand(2, 3, 32, 32), torch.tensor([3, 7])).shape
+    torch.Size([2])
+    """
+
+    def __init__(self, image_shape: tuple[int, int, int] = (1, 28, 28), width: int = 32, num_classes: int = 0):
+        super().__init__(image_shape, width, num_classes)
+        channels, *size = self.image_shape
+        levels = widths(width, len(pyramid(*size)))
+        self.blocks = nn.Sequential(
+            spectral_norm(nn.Conv2d(channels, width, 3, padding=1)),
+            *(_DownBlock(before, after) for before, after in pairwise(levels)),
+        )
+        self.head = ProjectionHead(levels[-1], num_classes)
+        spectral_norm(self.head.linear)
+        if self.head.of_class is not None:
+            spectral_norm(self.head.of_class)
+
+    @classmethod
+    def example(cls, num_classes: int = 0) -> ResNetDiscriminator:
+        return cls((1, 8, 8), width=8, num_classes=num_classes)
+
+    def _discriminate(self, images: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
+        return self.head(F.relu(self.blocks(images)).sum((2, 3)), labels)

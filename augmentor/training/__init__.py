@@ -1,0 +1,5 @@
+"""The two trainers."""
+
+from .autoencoder import AutoencoderTrainer
+
+__all__ = ["AutoencoderTrainer"]

@@ -1,0 +1,317 @@
+"""`LatentAugment`: encode, perturb, decode, as a torchvision transform.
+
+images => raw latents => standard latents => (policy) => standard latents' => raw latents' => images'
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import warnings
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+import torch
+from torch.utils._pytree import tree_flatten, tree_unflatten
+from torch.utils.data import get_worker_info
+from torchvision.transforms import v2
+
+from ._checks import check_images, to_uint8
+from ._epoch import SharedEpoch
+from ._random import Integers, SampleRandom, pixel_fingerprints, sample_keys
+from .autoencoders import Autoencoder
+from .exceptions import AugmentorWarning, DataError, DeviceError, InputError, ShapeError
+from .items import (
+    LabelsGetter,
+    batches,
+    image_to_tensor,
+    is_image,
+    labels_tensor,
+    num_classes_of,
+    resolve_labels_getter,
+    tensor_to_image,
+)
+from .latents import Latents, soft_labels
+from .policies import LatentPolicy, get_policy
+from .pool import LatentPool
+from .pretrained import load_autoencoder
+
+
+class LatentAugment(v2.Transform):
+    """Replaces each image, with probability `p`, by the decoding of its perturbed latent.
+
+    In a transform pipeline it takes one image; after the loader, on the device, it takes a batch, which is much
+    faster. Images are PIL, `tv_tensors.Image`, or tensors (C,H,W) or (B,C,H,W), uint8 or floating in [0, 1]; put
+    `v2.Normalize` after it. The output has the input's type, shape, dtype and device. Labels are found as by
+    `v2.MixUp` and change only where the policy mixes classes: then they become float (B,K).
+
+    autoencoder: a name from `list_autoencoders()`, the path of a `.safetensors` file, or an `Autoencoder`, which is
+        frozen and kept in eval mode, whatever `.train()` its owner calls.
+    policy: a text such as ``"gaussian(std=0.5)"`` (see `list_policies()`) or a `LatentPolicy`.
+    p: the chance of each image to be replaced, 0 to 1. Only the chosen ones are encoded and decoded.
+    labels_getter: ``"default"`` (torchvision's convention), a callable on the sample, or None.
+    seed: None draws anew at every call. A number makes the result a function of (seed, epoch, image): the same image
+        gets the same result in any batch, worker or process; call `set_epoch` to vary it between epochs.
+
+    Gradients flow to the input if it requires them. Raises `ShapeError`, `RangeError` or `InputError` for images or
+    labels that do not fit, `PartnerError` where the policy combines samples and there are none to combine,
+    `DeviceError` for CUDA inside a loader worker.
+
+    >>> augment = LatentAugment("digits", "gaussian(std=0.5)", p=1.0)
+    >>> images, labels = torch.rand(16, 1, 8, 8), torch.arange(16) % 10
+    >>> images, labels = augment(images, labels)
+    >>> images.shape, labels.shape
+    (torch.Size([16, 1, 8, 8]), torch.Size([16]))
+    """
+
+    autoencoder: Autoencoder
+    policy: LatentPolicy
+
+    def __init__(
+        self,
+        autoencoder: str | Path | Autoencoder = "digits",
+        policy: str | LatentPolicy = "gaussian(std=0.5)",
+        *,
+        p: float = 0.5,
+        labels_getter: str | LabelsGetter | None = "default",
+        seed: int | None = None,
+    ):
+        super().__init__()
+        if not 0 <= p <= 1:
+            raise InputError(f"p is a probability between 0 and 1, got {p}")
+        self.autoencoder = autoencoder if isinstance(autoencoder, Autoencoder) else load_autoencoder(autoencoder)
+        self.autoencoder.requires_grad_(False).eval()
+        self.policy = get_policy(policy)
+        self.p, self.labels_getter, self.seed = p, resolve_labels_getter(labels_getter), seed
+        self.pool: LatentPool | None = None
+        self._epoch = SharedEpoch()
+        self._fresh: tuple[int, int, int] | None = None  # process, its random seed, samples drawn so far
+        self._warn_if_idle()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the autoencoder is and the work is done."""
+        return self.autoencoder.device
+
+    def forward(self, *inputs: Any) -> Any:
+        """A sample or a batch, in any structure that torchvision transforms take; the same structure comes back."""
+        sample = inputs if len(inputs) > 1 else inputs[0]
+        leaves, structure = tree_flatten(sample)
+        places = _image_places(leaves)
+        label = self.labels_getter(sample)
+        keys: np.ndarray | None = None
+        for place in places:
+            images, labels = self._as_batch(leaves[place], label)
+            keys = self._keys(images) if keys is None else keys
+            images, labels = self._replace_some(images, labels, SampleRandom(keys, self.device))
+            single = image_to_tensor(leaves[place]).ndim == 3
+            leaves[place] = tensor_to_image(images[0] if single else images, like=leaves[place])
+        if labels is not None and labels.is_floating_point():
+            leaves = [_relabelled(labels, leaf) if leaf is label else leaf for leaf in leaves]
+        return tree_unflatten(leaves, structure)
+
+    @overload
+    def synthesize(
+        self,
+        images: torch.Tensor,
+        labels: None = None,
+        *,
+        indices: Integers | None = ...,
+        copy: Integers = ...,
+        seed: int | None = ...,
+        epoch: int | None = ...,
+    ) -> torch.Tensor: ...
+
+    @overload
+    def synthesize(
+        self,
+        images: torch.Tensor,
+        labels: torch.Tensor,
+        *,
+        indices: Integers | None = ...,
+        copy: Integers = ...,
+        seed: int | None = ...,
+        epoch: int | None = ...,
+    ) -> tuple[torch.Tensor, torch.Tensor]: ...
+
+    def synthesize(
+        self,
+        images: torch.Tensor,
+        labels: torch.Tensor | None = None,
+        *,
+        indices: Integers | None = None,
+        copy: Integers = 0,
+        seed: int | None = None,
+        epoch: int | None = None,
+    ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
+        """Only synthetic samples: one for each image (B,C,H,W), whatever `p` is; with labels if labels are given.
+
+        indices: the samples' numbers in their data set; where they and a seed are given, the result depends on
+        (seed, epoch, index, copy) alone. copy: which synthetic version of the sample, one for all or one each.
+        seed, epoch: instead of the transform's own.
+        """
+        images = image_to_tensor(images)
+        seed, epoch = self.seed if seed is None else seed, self.epoch if epoch is None else epoch
+        if indices is None:
+            keys = self._keys(images, seed, epoch, copy)
+        else:
+            keys = sample_keys(0 if seed is None else seed, epoch, indices, copy)
+        if len(keys) != len(images):
+            raise ShapeError(f"got {len(keys)} indices or copies for {len(images)} images; expected one an image")
+        random = SampleRandom(keys, self.device)
+        made, new_labels = self.perturb(images, None if labels is None else labels_tensor(labels), random)
+        made = tensor_to_image(made.to(images.device), like=images)
+        return made if new_labels is None else (made, new_labels.to(images.device))
+
+    def perturb(
+        self, images: torch.Tensor, labels: torch.Tensor | None, random: SampleRandom
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """The whole flow on one batch: images (B,C,H,W) => float images of the same shape, on the autoencoder's device.
+
+        random: one sequence for each image. Labels are int64 (B,), float (B,K) or None, and return so.
+        """
+        self._refuse_cuda_in_worker()
+        images = images.to(self.device, non_blocking=True)
+        labels = None if labels is None else labels.to(self.device, non_blocking=True)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and images.requires_grad):
+            stats = self.autoencoder.stats
+            raw = self.autoencoder.encode(images)
+            z = stats.standardise(raw.mean)
+            spread = None if raw.std is None else raw.std / stats.std
+            latents = self.policy(Latents(z, spread, self.soften(labels)), random, self._pool_here())
+            size = (images.shape[-2], images.shape[-1])
+            return self.autoencoder.decode(stats.unstandardise(latents.z), size), latents.labels
+
+    def fit(self, data: Any, batch_size: int = 256) -> LatentAugment:
+        """Encode a data set (or an iterable of batches) once: the pool of partners, and what the policy fits.
+
+        Latent statistics are taken from the data as well, unless the autoencoder brought its own.
+        """
+        raw, found = [], []
+        with torch.no_grad():
+            for images, labels in batches(data, batch_size):
+                raw.append(self.autoencoder.encode(images.to(self.device)).mean)
+                found.append(labels)
+        if not raw:
+            raise DataError("fit got no images; expected a data set or an iterable of batches")
+        shapes = {tuple(latents.shape[1:]) for latents in raw}
+        if len(shapes) > 1:
+            raise DataError(f"fit got images of different sizes (latents {sorted(shapes)}); resize them to one")
+        labelled = [labels for labels in found if labels is not None]
+        labels = torch.cat(labelled) if len(labelled) == len(found) else None
+        return self.fit_latents(torch.cat(raw), labels, num_classes_of(data, labels))
+
+    def fit_latents(
+        self, raw: torch.Tensor, labels: torch.Tensor | None = None, num_classes: int | None = None
+    ) -> LatentAugment:
+        """The same from raw latents (N, *L) that are known already, as of a `LatentCache`."""
+        raw = raw.to(self.device)
+        if not self.autoencoder.stats.fitted:
+            self.autoencoder.stats.fit([raw])
+        labels = None if labels is None else labels.to(self.device)
+        pool = LatentPool(self.autoencoder.stats.standardise(raw), labels, num_classes)
+        self.policy.fit(pool)
+        self.pool = pool
+        return self
+
+    def soften(self, labels: torch.Tensor | None) -> torch.Tensor | None:
+        """Labels as float (B,K) if the policy mixes classes, so that all rows of a batch have labels of one kind."""
+        if labels is None:
+            return None
+        count = self.policy.soft_classes(labels, self.pool)
+        return labels if count is None else soft_labels(labels, count)
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that results depend on when a seed is set."""
+        return self._epoch.get()
+
+    def set_epoch(self, epoch: int) -> None:
+        """Vary the results of a seeded transform between epochs; reaches loader workers that already run."""
+        self._epoch.set(epoch)
+
+    def train(self, mode: bool = True) -> LatentAugment:
+        """Stays in eval mode, so that a model that owns the transform can be trained."""
+        return super().train(False)
+
+    def extra_repr(self) -> str:
+        return f"policy={self.policy}, p={self.p}, seed={self.seed}"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_fresh": None}
+
+    def _as_batch(self, image: Any, label: Any) -> tuple[torch.Tensor, torch.Tensor | None]:
+        images = image_to_tensor(image)
+        if images.ndim == 3:
+            images, label = images[None], None if label is None else [label]
+        labels = None if label is None else labels_tensor(label)
+        if labels is not None and len(labels) != len(images):
+            raise ShapeError(f"got {len(labels)} labels for {len(images)} images; expected one an image")
+        check_images(images, self.autoencoder.image_shape, f"LatentAugment with autoencoder {self.autoencoder.name!r}")
+        return images, labels
+
+    def _replace_some(
+        self, images: torch.Tensor, labels: torch.Tensor | None, random: SampleRandom
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Perturb the rows that chance `p` picks; the others pass untouched."""
+        rows = np.flatnonzero(random.chance(self.p))
+        softened = self.soften(labels)
+        if len(rows) == 0:
+            return images, softened
+        picked = torch.from_numpy(rows).to(images.device)
+        some_labels = None if softened is None else softened[picked]
+        made, made_labels = self.perturb(images[picked], some_labels, random.take(rows))
+        made = made.to(images.device)
+        if images.dtype == torch.uint8:
+            made = to_uint8(made)
+        images = images.index_copy(0, picked, made.to(images.dtype))
+        if softened is not None and made_labels is not None and softened.is_floating_point():
+            softened = softened.index_copy(0, picked, made_labels.to(softened))
+        return images, softened
+
+    def _keys(
+        self, images: torch.Tensor, seed: int | None = None, epoch: int | None = None, copy: Integers = 0
+    ) -> np.ndarray:
+        seed = self.seed if seed is None else seed
+        if seed is not None:
+            return sample_keys(seed, self.epoch if epoch is None else epoch, pixel_fingerprints(images), copy)
+        process, fresh, drawn = self._fresh or (0, 0, 0)
+        if process != os.getpid():  # a forked worker must not repeat its parent
+            process, fresh, drawn = os.getpid(), secrets.randbits(63), 0
+        self._fresh = (process, fresh, drawn + len(images))
+        return sample_keys(fresh, 0, np.arange(drawn, drawn + len(images)), copy)
+
+    def _pool_here(self) -> LatentPool | None:
+        if self.pool is not None:
+            self.pool = self.pool.to(self.device)
+        return self.pool
+
+    def _refuse_cuda_in_worker(self) -> None:
+        if self.device.type != "cpu" and get_worker_info() is not None:
+            raise DeviceError(
+                f"LatentAugment is on {self.device} inside a DataLoader worker; augment batches after the loader "
+                "(AugmentedLoader, or augment(images, labels) in the loop), or keep the transform on the CPU"
+            )
+
+    def _warn_if_idle(self) -> None:
+        reason = "p=0" if self.p == 0 else f"policy {self.policy}" if self.policy.is_identity() else None
+        if reason:
+            warnings.warn(f"LatentAugment with {reason} perturbs nothing", AugmentorWarning, stacklevel=3)
+
+
+def _image_places(leaves: list[Any]) -> list[int]:
+    """Which leaves are images, by torchvision's rule: a plain tensor counts only where nothing else says it is one."""
+    places = [i for i, leaf in enumerate(leaves) if is_image(leaf)]
+    typed = [i for i in places if type(leaves[i]) is not torch.Tensor]
+    if not places:
+        raise InputError(
+            "LatentAugment found no image in its input; expected a PIL image, or a tensor (C,H,W) or (B,C,H,W)"
+        )
+    return typed or places[:1]
+
+
+def _relabelled(labels: torch.Tensor, like: Any) -> torch.Tensor:
+    """Soft labels (B,K) for a batch, (K,) for a single sample."""
+    batched = isinstance(like, torch.Tensor) and like.ndim >= 1 and len(like) == len(labels)
+    return labels if batched else labels[0]
