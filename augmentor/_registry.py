@@ -55,31 +55,34 @@ class Registry(Generic[T]):
             raise UnknownNameError(f"unknown {self.kind} {name!r}{did_you_mean(name, self.names())}")
         return self._members[name]
 
-    def build(self, spec: str) -> T:
-        """The member that a text such as ``"gaussian(std=0.5)"`` describes; arguments may be members too."""
+    def build(self, spec: str, **defaults: Any) -> T:
+        """The member that a text such as ``"gaussian(std=0.5)"`` describes; arguments may be members too.
+
+        defaults: arguments that the member gets if it takes them and the text does not give them.
+        """
         try:
             tree = ast.parse(spec.strip(), mode="eval").body
         except SyntaxError as error:
             raise InputError(f"cannot read {self.kind} {spec!r}: expected a name or name(argument=value)") from error
         if not isinstance(tree, (ast.Name, ast.Call)):
             raise InputError(f"cannot read {self.kind} {spec!r}: expected a name or name(argument=value)")
-        return self._evaluate(tree, spec)
+        return self._evaluate(tree, spec, defaults)
 
     def create(self, name: str, arguments: dict[str, Any]) -> T:
         """The member called `name` with these keyword arguments, each checked against its signature."""
-        return self._call(self.get(name), [], arguments)
+        return self._call(self.get(name), [], arguments, {})
 
-    def _evaluate(self, node: ast.expr, spec: str) -> Any:
+    def _evaluate(self, node: ast.expr, spec: str, defaults: dict[str, Any]) -> Any:
         match node:
             case ast.Name(id=name):
-                return self._call(self.get(name), [], {})
+                return self._call(self.get(name), [], {}, defaults)
             case ast.Call(func=ast.Name(id=name)):
                 member = self.get(name)
-                args = [self._evaluate(arg, spec) for arg in node.args]
-                kwargs = {str(keyword.arg): self._evaluate(keyword.value, spec) for keyword in node.keywords}
-                return self._call(member, args, kwargs)
+                args = [self._evaluate(arg, spec, {}) for arg in node.args]
+                kwargs = {str(keyword.arg): self._evaluate(keyword.value, spec, {}) for keyword in node.keywords}
+                return self._call(member, args, kwargs, defaults)
             case ast.List(elts=items) | ast.Tuple(elts=items):
-                return [self._evaluate(item, spec) for item in items]
+                return [self._evaluate(item, spec, {}) for item in items]
             case _:
                 try:
                     return ast.literal_eval(node)
@@ -89,7 +92,7 @@ class Registry(Generic[T]):
                         f"expected numbers, texts, lists or {self.kind} names"
                     ) from error
 
-    def _call(self, member: type[T], args: list[Any], kwargs: dict[str, Any]) -> T:
+    def _call(self, member: type[T], args: list[Any], kwargs: dict[str, Any], defaults: dict[str, Any]) -> T:
         signature = inspect.signature(member)
         known = [p.name for p in signature.parameters.values() if p.kind is not p.VAR_POSITIONAL]
         for name in kwargs:
@@ -98,6 +101,8 @@ class Registry(Generic[T]):
                     f"{self.kind} {member.name!r} has no argument {name!r}"  # type: ignore[attr-defined]
                     f"{did_you_mean(name, known)}"
                 )
+        taken = known[: len(args)]
+        kwargs = {k: v for k, v in defaults.items() if k in known and k not in taken} | kwargs
         try:
             signature.bind(*args, **kwargs)
         except TypeError as error:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from .exceptions import ShapeError
+from .exceptions import InputError, ShapeError
 
 
 @dataclass(frozen=True)
@@ -120,4 +120,9 @@ def soft_labels(labels: torch.Tensor, num_classes: int) -> torch.Tensor:
     """Labels (B,) int or (B,K) soft => float32 (B,K)."""
     if labels.ndim == 2:
         return labels.float()
+    if labels.device.type == "cpu" and len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < num_classes:
+        raise InputError(
+            f"got labels from {int(labels.min())} to {int(labels.max())} for {num_classes} classes; "
+            f"expected class numbers from 0 to {num_classes - 1}: check num_classes"
+        )
     return torch.nn.functional.one_hot(labels.long(), num_classes).float()

@@ -104,7 +104,7 @@ class LatentAugment(v2.Transform):
         for place in places:
             images, labels = self._as_batch(leaves[place], label)
             keys = self._keys(images) if keys is None else keys
-            images, labels = self._replace_some(images, labels, SampleRandom(keys, self.device))
+            images, labels = self.replace(images, labels, SampleRandom(keys, self.device))
             single = image_to_tensor(leaves[place]).ndim == 3
             leaves[place] = tensor_to_image(images[0] if single else images, like=leaves[place])
         if labels is not None and labels.is_floating_point():
@@ -183,6 +183,28 @@ class LatentAugment(v2.Transform):
             size = (images.shape[-2], images.shape[-1])
             return self.autoencoder.decode(stats.unstandardise(latents.z), size), latents.labels
 
+    def replace(
+        self, images: torch.Tensor, labels: torch.Tensor | None, random: SampleRandom
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Perturb the rows that chance `p` picks, and only those; the others pass untouched.
+
+        Takes and gives what `perturb` does, with the images' own dtype and device.
+        """
+        rows = np.flatnonzero(random.chance(self.p))
+        softened = self.soften(labels)
+        if len(rows) == 0:
+            return images, softened
+        picked = torch.from_numpy(rows).to(images.device)
+        some_labels = None if softened is None else softened[picked]
+        made, made_labels = self.perturb(images[picked], some_labels, random.take(rows))
+        made = made.to(images.device)
+        if images.dtype == torch.uint8:
+            made = to_uint8(made)
+        images = images.index_copy(0, picked, made.to(images.dtype))
+        if softened is not None and made_labels is not None and softened.is_floating_point():
+            softened = softened.index_copy(0, picked, made_labels.to(softened))
+        return images, softened
+
     def fit(self, data: Any, batch_size: int = 256) -> LatentAugment:
         """Encode a data set (or an iterable of batches) once: the pool of partners, and what the policy fits.
 
@@ -250,25 +272,6 @@ class LatentAugment(v2.Transform):
             raise ShapeError(f"got {len(labels)} labels for {len(images)} images; expected one an image")
         check_images(images, self.autoencoder.image_shape, f"LatentAugment with autoencoder {self.autoencoder.name!r}")
         return images, labels
-
-    def _replace_some(
-        self, images: torch.Tensor, labels: torch.Tensor | None, random: SampleRandom
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Perturb the rows that chance `p` picks; the others pass untouched."""
-        rows = np.flatnonzero(random.chance(self.p))
-        softened = self.soften(labels)
-        if len(rows) == 0:
-            return images, softened
-        picked = torch.from_numpy(rows).to(images.device)
-        some_labels = None if softened is None else softened[picked]
-        made, made_labels = self.perturb(images[picked], some_labels, random.take(rows))
-        made = made.to(images.device)
-        if images.dtype == torch.uint8:
-            made = to_uint8(made)
-        images = images.index_copy(0, picked, made.to(images.dtype))
-        if softened is not None and made_labels is not None and softened.is_floating_point():
-            softened = softened.index_copy(0, picked, made_labels.to(softened))
-        return images, softened
 
     def _keys(
         self, images: torch.Tensor, seed: int | None = None, epoch: int | None = None, copy: Integers = 0

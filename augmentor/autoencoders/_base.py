@@ -83,10 +83,15 @@ class Autoencoder(nn.Module):
         """Where the weights are."""
         return self.stats.mean.device
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the weights are: float32, unless the module was converted."""
+        return self.stats.mean.dtype
+
     def encode(self, images: torch.Tensor) -> Posterior:
         """Images (B,C,H,W), uint8 or floating in [0, 1] => raw latents. Raises `ShapeError` or `RangeError`."""
         check_images(images, self.image_shape, f"the {self.name} autoencoder")
-        mean, log_variance = self._encode(to_unit_float(images))
+        mean, log_variance = self._encode(to_unit_float(images).to(self.dtype))
         return Posterior(mean, None if log_variance is None else (0.5 * log_variance).exp())
 
     def decode(self, latents: torch.Tensor, size: tuple[int, int] | None = None) -> torch.Tensor:
@@ -95,7 +100,7 @@ class Autoencoder(nn.Module):
         size: height and width to crop to, for families that pad; others check it against their own.
         """
         self._check_latents(latents)
-        output = self._decode(latents)
+        output = self._decode(latents.to(self.dtype))
         if size is not None:
             if size[0] > output.shape[-2] or size[1] > output.shape[-1]:
                 raise ShapeError(f"these latents decode to {tuple(output.shape[-2:])}, smaller than size={size}")
@@ -154,6 +159,13 @@ class Autoencoder(nn.Module):
                 f"the {self.name} autoencoder decodes raw latents (B, "
                 f"{', '.join('any' if n is None else str(n) for n in expected)}), got {tuple(latents.shape)}"
             )
+
+
+def check_widths(family: str, **values: int) -> None:
+    """Widths of layers and latents are whole numbers of at least 1."""
+    for argument, value in values.items():
+        if not isinstance(value, int) or value < 1:
+            raise InputError(f"autoencoder {family!r} takes a whole number {argument} >= 1, got {value!r}")
 
 
 def warm_up(progress: float, share: float) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from ._base import Autoencoder, autoencoders
+from ._base import Autoencoder, autoencoders, check_widths
 from ._blocks import ConvDecoder, ConvEncoder
 
 
@@ -26,6 +26,7 @@ class ConvAutoencoder(Autoencoder):
         likelihood: str = "bernoulli",
         corruption: str = "none",
     ):
+        check_widths(self.name, latent_dim=latent_dim, width=width)
         super().__init__(image_shape, (latent_dim,), likelihood, corruption)
         self.latent_dim, self.width = latent_dim, width
         self.encoder = ConvEncoder(image_shape, width, latent_dim)

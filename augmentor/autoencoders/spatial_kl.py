@@ -10,7 +10,7 @@ from torch import nn
 
 from .._blocks import Down, Residual, Up, norm, widths
 from ..exceptions import InputError
-from ._base import Autoencoder, autoencoders, gaussian_parameters, warm_up
+from ._base import Autoencoder, autoencoders, check_widths, gaussian_parameters, warm_up
 
 
 @autoencoders.register("spatial_kl")
@@ -42,6 +42,7 @@ class SpatialKLAutoencoder(Autoencoder):
                 "spatial_kl takes beta >= 0, kl_warmup in [0, 1] and 1 to 5 downsamples, "
                 f"got {beta}, {kl_warmup} and {downsamples}"
             )
+        check_widths(self.name, latent_channels=latent_channels, width=width, downsamples=downsamples)
         super().__init__((channels, None, None), (latent_channels, None, None), likelihood, corruption)
         self.channels, self.latent_channels, self.width = channels, latent_channels, width
         self.downsamples, self.beta, self.kl_warmup = downsamples, beta, kl_warmup

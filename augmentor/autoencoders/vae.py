@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from ..exceptions import InputError
-from ._base import Autoencoder, autoencoders, gaussian_parameters, warm_up
+from ._base import Autoencoder, autoencoders, check_widths, gaussian_parameters, warm_up
 from ._blocks import ConvDecoder, ConvEncoder
 
 
@@ -32,6 +32,7 @@ class ConvVAE(Autoencoder):
     ):
         if beta < 0 or not 0 <= kl_warmup <= 1:
             raise InputError(f"vae takes beta >= 0 and kl_warmup in [0, 1], got {beta} and {kl_warmup}")
+        check_widths(self.name, latent_dim=latent_dim, width=width)
         super().__init__(image_shape, (latent_dim,), likelihood, corruption)
         self.latent_dim, self.width, self.beta, self.kl_warmup = latent_dim, width, beta, kl_warmup
         self.encoder = ConvEncoder(image_shape, width, 2 * latent_dim)

@@ -3,6 +3,7 @@
 from .features import AutoencoderFeatures, ModuleFeatures, extract
 from .fidelity import compare, evaluate
 from .inception import InceptionFeatures
+from .reconstruction import reconstruction_psnr
 
 __all__ = [
     "AutoencoderFeatures",
@@ -11,4 +12,5 @@ __all__ = [
     "compare",
     "evaluate",
     "extract",
+    "reconstruction_psnr",
 ]

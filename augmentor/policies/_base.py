@@ -87,7 +87,11 @@ def get_policy(spec: str | LatentPolicy) -> LatentPolicy:
     >>> str(get_policy("compose(gaussian(std=0.3), smote(k=3))"))
     'compose(gaussian(std=0.3), smote(k=3, strength=1.0))'
     """
-    return policies.build(spec) if isinstance(spec, str) else spec
+    if isinstance(spec, LatentPolicy):
+        return spec
+    if not isinstance(spec, str):
+        raise InputError(f"expected a policy or a text such as 'gaussian(std=0.5)', got {spec!r}")
+    return policies.build(spec)
 
 
 def list_policies() -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -74,9 +75,11 @@ class OneOf(_Several):
 
     def __init__(self, *policies: LatentPolicy | str, weights: Sequence[float] | None = None):
         super().__init__(*policies)
-        if weights is not None and (len(weights) != len(policies) or min(weights) < 0 or not sum(weights) > 0):
+        if weights is not None and not (
+            len(weights) == len(policies) and min(weights) >= 0 and 0 < sum(weights) < math.inf
+        ):
             raise InputError(
-                f"policy 'one_of' takes one weight >= 0 a policy, not all 0; "
+                f"policy 'one_of' takes one finite weight >= 0 a policy, not all 0; "
                 f"got {list(weights)} for {len(policies)} policies"
             )
         self.weights = None if weights is None else list(weights)

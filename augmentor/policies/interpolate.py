@@ -26,6 +26,8 @@ class Interpolate(PartneredPolicy):
 
     def __init__(self, strength: float = 1.0, same_class: bool = True, num_classes: int | None = None):
         super().__init__(strength)
+        if num_classes is not None and (not isinstance(num_classes, int) or num_classes < 1):
+            raise InputError(f"policy 'interpolate' takes a whole number num_classes >= 1, got {num_classes!r}")
         self.same_class, self.num_classes = same_class, num_classes
 
     @classmethod
@@ -58,7 +60,7 @@ class Interpolate(PartneredPolicy):
         if self.same_class:
             return None
         of_pool = None if pool is None else pool.num_classes
-        known = labels.shape[1] if labels.ndim == 2 else self.num_classes or of_pool
+        known = labels.shape[1] if labels.ndim == 2 else of_pool if self.num_classes is None else self.num_classes
         if known is None:
             raise InputError(
                 "policy 'interpolate' across classes makes soft labels and does not know how many classes there "

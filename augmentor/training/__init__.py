@@ -1,5 +1,6 @@
 """The two trainers."""
 
 from .autoencoder import AutoencoderTrainer
+from .gan import GANTrainer
 
-__all__ = ["AutoencoderTrainer"]
+__all__ = ["AutoencoderTrainer", "GANTrainer"]

@@ -42,15 +42,15 @@ def test_equal_sets_are_at_distance_nil():
     scores = compare(features, features.clone())
     assert scores.keys() == SCORES
     assert scores["fid"] == pytest.approx(0, abs=1e-6)
-    assert abs(scores["kid"]) < 0.02
+    assert -0.2 < scores["kid"] <= 0  # two subsets of one set share members
     assert scores["precision"] == scores["recall"] == 1
 
 
 def test_fid_of_normals_is_the_analytic_value():
     """|m1 - m2|^2 + sum (s1 - s2)^2 for normals with diagonal covariance."""
-    a, b = normal(20_000, 4, seed=1), 2 * normal(20_000, 4, seed=2) + torch.tensor([3.0, 0, 0, 0])
-    assert compare(a[:2000], a[2000:4000])["fid"] < 0.02
-    assert compare(a, b, k=1)["fid"] == pytest.approx(9 + 4 * (2 - 1) ** 2, rel=0.02)
+    a, b = normal(4000, 4, seed=1), 2 * normal(4000, 4, seed=2) + torch.tensor([3.0, 0, 0, 0])
+    assert compare(a[:2000], a[2000:], kid_subset_size=100)["fid"] < 0.02
+    assert compare(a, b, kid_subset_size=100)["fid"] == pytest.approx(9 + 4 * (2 - 1) ** 2, rel=0.05)
 
 
 def test_fid_of_fewer_samples_than_features_is_finite():
@@ -59,8 +59,9 @@ def test_fid_of_fewer_samples_than_features_is_finite():
 
 
 def test_kid_grows_with_the_shift_and_is_nil_on_average():
-    near = [compare(normal(200, seed=i), normal(200, seed=100 + i))["kid"] for i in range(5)]
-    assert abs(np.mean(near)) < 0.02
+    near = [compare(normal(100, seed=i), normal(100, seed=100 + i))["kid"] for i in range(20)]
+    assert min(near) < 0 < max(near)
+    assert abs(np.mean(near)) < 0.05
     shifted = compare(normal(200, seed=1), normal(200, seed=2) + 1)
     assert shifted["kid"] > 0.5
     assert 0 < shifted["kid_std"] < shifted["kid"]

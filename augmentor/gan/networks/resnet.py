@@ -1,4 +1,6 @@
-"""The residual pair of SNGAN: spectral norm in the discriminator (Miyato et al. 2018).
+"""A residual pair with spectral norm in the discriminator, after SNGAN (Miyato et al. 2018).
+
+One convolution of each block works at the smaller size, where the paper's work at the larger: half the time.
 
 The power iteration of the spectral norm keeps its vectors in buffers. They are saved with the weights, and
 nothing but a forward in train mode moves them, so a loaded network gives the same logits bit for bit in eval
@@ -21,7 +23,7 @@ from ._conditioning import ConditionalNorm, ProjectionHead
 
 
 class _UpBlock(nn.Module):
-    """Norm, ReLU, resize, convolution; norm, ReLU, convolution; beside them a resized 1x1 convolution."""
+    """Norm, ReLU, convolution; resize; norm, ReLU, convolution; beside them a resized 1x1 convolution."""
 
     def __init__(self, channels_in: int, channels_out: int, size: tuple[int, int], num_classes: int):
         super().__init__()
@@ -33,13 +35,13 @@ class _UpBlock(nn.Module):
         self.shortcut = nn.Conv2d(channels_in, channels_out, 1)
 
     def forward(self, x: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
-        h = F.interpolate(F.relu(self.norm1(x, labels)), size=self.size, mode="nearest")
-        h = self.conv2(F.relu(self.norm2(self.conv1(h), labels)))
-        return h + F.interpolate(self.shortcut(x), size=self.size, mode="nearest")
+        h = self.conv1(F.relu(self.norm1(x, labels)))
+        h = F.interpolate(F.relu(self.norm2(h, labels)), size=self.size, mode="nearest")
+        return self.conv2(h) + F.interpolate(self.shortcut(x), size=self.size, mode="nearest")
 
 
 class _DownBlock(nn.Module):
-    """ReLU and convolution, twice, then half the size rounded up; beside them a 1x1 convolution."""
+    """ReLU, convolution; half the size, rounded up; ReLU, convolution; beside them a 1x1 convolution."""
 
     def __init__(self, channels_in: int, channels_out: int):
         super().__init__()
@@ -48,8 +50,8 @@ class _DownBlock(nn.Module):
         self.shortcut = spectral_norm(nn.Conv2d(channels_in, channels_out, 1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        h = self.conv2(F.relu(self.conv1(F.relu(x))))
-        return F.avg_pool2d(h, 2, ceil_mode=True) + self.shortcut(F.avg_pool2d(x, 2, ceil_mode=True))
+        h = F.avg_pool2d(self.conv1(F.relu(x)), 2, ceil_mode=True)
+        return self.conv2(F.relu(h)) + self.shortcut(F.avg_pool2d(x, 2, ceil_mode=True))
 
 
 @generators.register("resnet")

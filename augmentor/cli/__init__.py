@@ -1,0 +1,70 @@
+"""The command line, ``augmentor COMMAND``. Each command is a file here and is imported when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import warnings
+from typing import Any
+
+import click
+
+from .. import __version__
+from .._registry import did_you_mean
+from ..exceptions import AugmentorError, UnknownNameError
+
+# Name => the module with a function of the same name, and its line in the overview.
+_COMMANDS = {
+    "demo": ("demo", "The whole product on scikit-learn's digits, with a report to look at."),
+    "train-autoencoder": ("train_autoencoder", "Train an autoencoder on your images."),
+    "preview": ("preview", "Draw what each policy makes of some images."),
+    "generate": ("generate", "Write augmented images to HDF5 shards."),
+    "train-gan": ("train_gan", "Train a GAN, with or without latent augmentation."),
+    "evaluate": ("evaluate", "FID, KID, precision and recall of generated images."),
+    "info": ("info", "What is installed, or what a weights file or shard folder holds."),
+}
+
+
+class _LazyGroup(click.Group):
+    """Knows its commands by name and imports one when it is asked for, so that ``--help`` is quick."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
+        if cmd_name not in _COMMANDS:
+            raise UnknownNameError(f"unknown command {cmd_name!r}{did_you_mean(cmd_name, _COMMANDS)}")
+        module = _COMMANDS[cmd_name][0]
+        return getattr(importlib.import_module(f".{module}", __name__), module)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in _COMMANDS.items()])
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__)
+def app() -> None:
+    """Data augmentation in the latent space of an autoencoder."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command; exit 0, 2 with one line on bad input, or 130 when interrupted."""
+    warnings.showwarning = _show_warning
+    try:
+        app.main(arguments, prog_name="augmentor", standalone_mode=False)
+    except AugmentorError as error:
+        _fail(str(error))
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        _fail(error.format_message())
+
+
+def _fail(message: str) -> None:
+    click.echo(f"error: {' '.join(message.split())}", err=True)
+    sys.exit(2)
+
+
+def _show_warning(message: Any, category: type[Warning], *_: Any, **__: Any) -> None:
+    click.echo(f"warning: {' '.join(str(message).split())}", err=True)

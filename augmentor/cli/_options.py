@@ -1,0 +1,109 @@
+"""What the commands share: their common options, and how they say what they resolved."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def common(out: str | None, out_help: str) -> Callable[[F], F]:
+    """``--seed``, ``--device`` and ``--out``; `out` is the default place, or None for nowhere."""
+
+    def decorate(command: F) -> F:
+        command = click.option("--out", type=click.Path(), default=out, show_default=out is not None, help=out_help)(
+            command
+        )
+        command = click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, or auto.")(
+            command
+        )
+        return click.option("--seed", type=int, default=0, show_default=True, help="Decides everything random.")(
+            command
+        )
+
+    return decorate
+
+
+def data_options(command: F) -> F:
+    """How the data argument is read."""
+    command = click.option("--skip-bad", is_flag=True, help="Leave unreadable image files out.")(command)
+    command = click.option(
+        "--size", type=click.IntRange(8, 128), help="Crop and resize a folder's images to SIZE x SIZE."
+    )(command)
+    return click.option(
+        "--split",
+        type=click.Choice(["train", "test"]),
+        default="train",
+        show_default=True,
+        help="Of mnist and cifar10.",
+    )(command)
+
+
+def augment_options(command: F) -> F:
+    """Which autoencoder and which policy."""
+    command = click.option(
+        "--policy", default="gaussian(std=0.5)", show_default=True, help="Such as 'smote(k=3)'; see augmentor info."
+    )(command)
+    return click.option(
+        "--autoencoder",
+        default="auto",
+        show_default=True,
+        help="A pretrained name, a .safetensors file, or auto: the pretrained one that fits the images.",
+    )(command)
+
+
+def resolve_device(name: str) -> str:
+    """``auto`` => cuda where there is one; a device that is not there is refused."""
+    import torch
+
+    from ..exceptions import DeviceError
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise DeviceError(f"device {name!r} cannot be used ({reason}); expected cpu, cuda or auto") from error
+    return name
+
+
+def resolve_autoencoder(name: str, image_shape: tuple[int, ...]) -> Any:
+    """The autoencoder of this name or path; for ``auto`` the pretrained one that fits these images."""
+    from ..exceptions import InputError
+    from ..pretrained import card, list_autoencoders, load_autoencoder
+
+    if name != "auto":
+        return load_autoencoder(name)
+    for known in list_autoencoders():
+        if tuple(card(known)["image_shape"]) == tuple(image_shape):
+            return load_autoencoder(known)
+    raise InputError(
+        f"no pretrained autoencoder fits images {tuple(image_shape)}; train one with "
+        "'augmentor train-autoencoder DATA --out FOLDER' and give --autoencoder FOLDER/model.safetensors"
+    )
+
+
+def image_shape_of(dataset: Any) -> tuple[int, int, int]:
+    """(C,H,W) of a data set's images."""
+    from ..items import fetch
+
+    channels, height, width = fetch(dataset, [0])[0].shape[1:]
+    return channels, height, width
+
+
+def say(**resolved: Any) -> None:
+    """Print what a command resolved, a line each."""
+    width = max(map(len, resolved))
+    for name, value in resolved.items():
+        click.echo(f"{name.replace('_', ' '):<{width}}  {value}")
+
+
+def scores_text(scores: dict[str, Any]) -> str:
+    """One line of metrics."""
+    numbers = {k: v for k, v in scores.items() if isinstance(v, float) and math.isfinite(v)}
+    return "  ".join(f"{name} {value:.4g}" for name, value in numbers.items())

@@ -1,0 +1,86 @@
+"""``augmentor evaluate GENERATED REAL``"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from ._options import common, data_options, image_shape_of, resolve_autoencoder, resolve_device, say, scores_text
+
+
+@click.command()
+@click.argument("generated")
+@click.argument("real")
+@data_options
+@click.option(
+    "--features",
+    default="auto",
+    show_default=True,
+    help="An autoencoder (a pretrained name, a .safetensors file, or auto), or inception if its weights are at hand.",
+)
+@click.option("--num-samples", type=click.IntRange(20), default=2000, show_default=True, help="Images of each at most.")
+@common("metrics.json", "The figures.")
+def evaluate(
+    generated: str, real: str, split: str, size: int | None, skip_bad: bool, features: str, num_samples: int, seed: int,
+    device: str, out: str,
+) -> None:  # fmt: skip
+    """FID, KID, precision and recall of GENERATED against REAL, beside real against real.
+
+    GENERATED is a data argument, such as a shard folder, or the .safetensors file of a generator. REAL is a data
+    argument. Figures of different features cannot be compared.
+    """
+    from .._files import write_json
+    from ..data import load_source
+    from ..metrics import AutoencoderFeatures, InceptionFeatures
+    from ..metrics import evaluate as measure
+
+    device = resolve_device(device)
+    reals = load_source(real, split=split, size=size, skip_bad=skip_bad)
+    shape = image_shape_of(reals)
+    extractor: Any = (
+        InceptionFeatures() if features == "inception" else AutoencoderFeatures(resolve_autoencoder(features, shape))
+    )
+    fakes = _generated(generated, num_samples, seed, size)
+    say(generated=f"{generated}: {min(len(fakes), num_samples)} images", features=features, seed=seed, device=device,
+        real=f"{real}: {min(len(reals), num_samples)} images", out=out)  # fmt: skip
+    scores = measure(
+        _some(fakes, num_samples, seed), _some(reals, num_samples, seed), extractor, seed=seed, device=device
+    )
+    write_json(out, {"generated": generated, "real": real, "features": features, "seed": seed, **scores})
+    click.echo(f"generated     {scores_text(scores)}")
+    click.echo(f"real to real  {scores_text(scores['floor'])}")  # type: ignore[arg-type]
+    click.echo(f"wrote {out}")
+
+
+def _generated(source: str, count: int, seed: int, size: int | None) -> Any:
+    """A data set, or samples of a generator."""
+    import torch
+
+    from .._random import torch_generator
+    from .._weights import load_network
+    from ..data import load_source
+    from ..gan import generators
+
+    if not source.endswith(".safetensors"):
+        return load_source(source, size=size)
+    network = load_network(source, generators)
+    noise = torch.randn(count, network.latent_dim, generator=torch_generator("cpu", seed, "evaluate"))
+    labels = torch.arange(count) % network.num_classes if network.num_classes else None
+    with torch.no_grad():
+        parts = [
+            network(noise[i : i + 256], None if labels is None else labels[i : i + 256]) for i in range(0, count, 256)
+        ]
+    return torch.cat(parts)
+
+
+def _some(images: Any, count: int, seed: int) -> Any:
+    """A random part of a data set or tensor."""
+    import numpy as np
+    import torch
+
+    from .._random import fold
+    from ..items import fetch
+
+    order = np.random.Generator(np.random.Philox(fold(seed, "evaluate"))).permutation(len(images))[:count]
+    return images[torch.from_numpy(order)] if isinstance(images, torch.Tensor) else fetch(images, order.tolist())[0]

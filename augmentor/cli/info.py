@@ -1,0 +1,69 @@
+"""``augmentor info [TARGET]``"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ._options import common, resolve_device
+
+
+@click.command()
+@click.argument("target", required=False)
+@common(None, "Write it as JSON to this file as well.")
+def info(target: str | None, seed: int, device: str, out: str | None) -> None:
+    """What is installed; or what TARGET is: a pretrained name, a weights file, a shard folder or a run's folder."""
+    from .._files import write_json
+
+    found = _installed(resolve_device(device)) if target is None else _described(target)
+    click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+    if out is not None:
+        write_json(out, found)
+
+
+def _installed(device: str) -> dict[str, Any]:
+    import torch
+    import torchvision
+
+    from .. import __version__
+    from ..autoencoders import autoencoders
+    from ..gan import discriminators, generators, losses
+    from ..policies import policies
+    from ..pretrained import card, list_autoencoders
+
+    examples = {policy: str(policies.get(policy).example()) for policy in policies.names()}
+    return {
+        "versions": {"augmentor": __version__, "torch": torch.__version__, "torchvision": torchvision.__version__},
+        "device": device,
+        "pretrained": {name: card(name)["summary"] for name in list_autoencoders()},
+        "policies": examples,
+        "autoencoders": autoencoders.names(),
+        "generators": generators.names(),
+        "discriminators": discriminators.names(),
+        "gan losses": losses.names(),
+    }
+
+
+def _described(target: str) -> dict[str, Any]:
+    from .._weights import read_header
+    from ..exceptions import DataError
+    from ..pretrained import card, list_autoencoders
+
+    path = Path(target)
+    if target in list_autoencoders():
+        return card(target)
+    if path.suffix == ".safetensors":
+        return read_header(path)
+    for name in ("manifest.json", "manifest.partial.json", "run.json"):
+        if (path / name).is_file():
+            try:
+                return json.loads((path / name).read_text())
+            except ValueError as error:
+                raise DataError(f"{path / name} is not JSON: {error}") from error
+    raise DataError(
+        f"{target!r} is neither a pretrained name ({', '.join(list_autoencoders())}), a .safetensors file, "
+        "a shard folder nor the folder of a run"
+    )

@@ -1,0 +1,36 @@
+"""``augmentor preview DATA``"""
+
+from __future__ import annotations
+
+import click
+
+from ._options import common, data_options, image_shape_of, resolve_autoencoder, resolve_device, say
+
+
+@click.command()
+@click.argument("data")
+@data_options
+@click.option(
+    "--autoencoder", default="auto", show_default=True, help="A pretrained name, a .safetensors file, or auto."
+)
+@click.option(
+    "--policy", "policies", multiple=True, help="Only these, each at its own strength; all of them otherwise."
+)
+@click.option("--images", "count", type=click.IntRange(1, 32), default=7, show_default=True, help="Originals to draw.")
+@common("preview.png", "The picture.")
+def preview(
+    data: str, split: str, size: int | None, skip_bad: bool, autoencoder: str, policies: tuple[str, ...], count: int,
+    seed: int, device: str, out: str,
+) -> None:  # fmt: skip
+    """Draw originals, reconstructions and what each policy makes of them, at three strengths."""
+    from .._files import write_bytes
+    from ..data import load_source
+    from ..preview import preview_png
+
+    device = resolve_device(device)
+    dataset = load_source(data, split=split, size=size, skip_bad=skip_bad)
+    model = resolve_autoencoder(autoencoder, image_shape_of(dataset)).to(device)
+    say(data=f"{data}: {len(dataset)} images", autoencoder=model.name, policies=", ".join(policies) or "all",
+        seed=seed, device=device, out=out)  # fmt: skip
+    write_bytes(out, preview_png(dataset, model, policies=policies or None, count=count, seed=seed))
+    click.echo(f"wrote {out}")

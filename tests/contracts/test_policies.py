@@ -1,0 +1,386 @@
+"""The contract of a policy, held by every registered member. A new policy is tested by being registered."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import pytest
+import torch
+
+from augmentor._random import SampleRandom, sample_keys
+from augmentor._registry import arguments_of
+from augmentor.exceptions import InputError, PartnerError, UnknownNameError
+from augmentor.latents import Latents
+from augmentor.policies import LatentPolicy, get_policy, list_policies, policies
+from augmentor.pool import LatentPool
+
+NAMES = list_policies()
+SHAPES = {"vector": (5,), "feature map": (2, 3, 4)}
+COUNT, CLASSES = 12, 3
+
+# Every member as it states itself, and the ways of using them that change labels or nest.
+SPECS = [str(policies.get(name).example()) for name in NAMES] + [
+    "interpolate(strength=1.0, same_class=False)",
+    "compose(interpolate(same_class=False), gaussian(std=0.1))",
+    "one_of(gaussian(std=0.5), interpolate(same_class=False), smote(k=2))",
+    "one_of(class_gaussian, compose(gaussian, slerp), weights=[1, 3])",
+]
+
+
+def draws(count: int = COUNT, seed: int = 5) -> SampleRandom:
+    return SampleRandom(sample_keys(seed, 0, range(count)))
+
+
+def some_latents(shape: tuple[int, ...], *, labels: bool = True, soft: bool = False) -> Latents:
+    generator = torch.Generator().manual_seed(0)
+    numbers = torch.arange(COUNT) % CLASSES
+    z = torch.randn(COUNT, *shape, generator=generator) + numbers.reshape(-1, *(1 for _ in shape))
+    spread = 0.1 + torch.rand(COUNT, *shape, generator=generator)
+    chosen = torch.nn.functional.one_hot(numbers, CLASSES).float() if soft else numbers
+    return Latents(z, spread, chosen if labels else None)
+
+
+def some_pool(shape: tuple[int, ...], *, labels: bool = True) -> LatentPool:
+    numbers = torch.arange(60) % CLASSES
+    z = torch.randn(60, *shape, generator=torch.Generator().manual_seed(1)) + numbers.reshape(-1, *(1 for _ in shape))
+    return LatentPool(z, numbers if labels else None, CLASSES if labels else None)
+
+
+def fitted(spec: str, pool: LatentPool) -> LatentPolicy:
+    policy = get_policy(spec)
+    policy.fit(pool)
+    return policy
+
+
+def rows_of(params: Any, rows: slice) -> Any:
+    """The parameters of some samples, from those of a batch."""
+    if isinstance(params, dict):
+        return {name: rows_of(value, rows) for name, value in params.items()}
+    return params[rows]
+
+
+def part(latents: Latents, rows: slice) -> Latents:
+    return Latents(latents.z[rows], latents.spread[rows], None if latents.labels is None else latents.labels[rows])
+
+
+def strengths_of(policy: LatentPolicy) -> list[str]:
+    return [name for name in arguments_of(policy) if name in ("std", "factor", "strength")]
+
+
+def test_the_policies_of_the_foundation_are_registered():
+    known = {"gaussian", "posterior", "interpolate", "extrapolate", "slerp", "smote", "class_gaussian"}
+    assert known | {"compose", "one_of"} <= set(NAMES)
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_the_text_form_reads_back_as_an_equal_policy(spec):
+    policy = get_policy(spec)
+    again = get_policy(str(policy))
+    assert type(again) is type(policy)
+    assert str(again) == str(policy)
+    latents, pool = some_latents((5,)), some_pool((5,))
+    policy.fit(pool)
+    again.fit(pool)
+    assert torch.equal(policy(latents, draws(), pool).z, again(latents, draws(), pool).z)
+
+
+@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_output_has_the_shape_and_type_of_the_input_and_is_finite(spec, shape):
+    latents, pool = some_latents(shape), some_pool(shape)
+    out = fitted(spec, pool)(latents, draws(), pool)
+    assert out.z.shape == latents.z.shape
+    assert out.z.dtype == latents.z.dtype
+    assert out.z.isfinite().all()
+    assert not torch.equal(out.z, latents.z)
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_draw_then_apply_is_the_call(spec):
+    latents, pool = some_latents((5,)), some_pool((5,))
+    policy = fitted(spec, pool)
+    whole = policy(latents, draws(), pool)
+    params = policy.draw(latents, draws(), pool)
+    for _ in range(2):  # applying is pure: the same again
+        out = policy.apply(latents, params)
+        assert torch.equal(out.z, whole.z)
+        assert torch.equal(out.labels, whole.labels)
+
+
+@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_applying_to_a_batch_is_applying_to_each_row_with_its_parameters(spec, shape):
+    latents, pool = some_latents(shape), some_pool(shape)
+    policy = fitted(spec, pool)
+    params = policy.draw(latents, draws(), pool)
+    together = policy.apply(latents, params)
+    for row in range(COUNT):
+        rows = slice(row, row + 1)
+        alone = policy.apply(part(latents, rows), rows_of(params, rows))
+        torch.testing.assert_close(alone.z, together.z[rows], atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(alone.labels, together.labels[rows])
+
+
+@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.parametrize("cuts", [[1] * COUNT, [5, 7], [11, 1]], ids=["ones", "5+7", "11+1"])
+def test_a_row_does_not_depend_on_its_batch(spec, cuts):
+    latents, pool = some_latents((5,)), some_pool((5,))
+    policy = fitted(spec, pool)
+    whole = policy(latents, draws(), pool)
+    start = 0
+    for size in cuts:
+        rows = slice(start, start + size)
+        random = SampleRandom(sample_keys(5, 0, range(start, start + size)))
+        out = policy(part(latents, rows), random, pool)
+        torch.testing.assert_close(out.z, whole.z[rows], atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(out.labels, whole.labels[rows])
+        start += size
+
+
+@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.parametrize("soft", [False, True], ids=["numbers", "soft"])
+def test_labels_are_kept_or_become_soft_rows_that_sum_to_one(spec, soft):
+    latents, pool = some_latents((5,), soft=soft), some_pool((5,))
+    policy = fitted(spec, pool)
+    out = policy(latents, draws(), pool)
+    count = policy.soft_classes(latents.labels, pool)
+    if count is None:
+        assert torch.equal(out.labels, latents.labels)
+        assert out.labels.dtype == latents.labels.dtype
+    else:
+        assert count == CLASSES
+        assert out.labels.shape == (COUNT, CLASSES)
+        assert out.labels.dtype == torch.float32
+        assert (out.labels >= 0).all()
+        torch.testing.assert_close(out.labels.sum(1), torch.ones(COUNT))
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_unlabelled_latents_work_with_an_unlabelled_pool(spec):
+    latents, pool = some_latents((5,), labels=False), some_pool((5,), labels=False)
+    out = fitted(spec, pool)(latents, draws(), pool)
+    assert out.labels is None
+    assert out.z.isfinite().all()
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_the_inputs_are_not_modified(spec):
+    latents, pool = some_latents((5,)), some_pool((5,))
+    z, labels, members = latents.z.clone(), latents.labels.clone(), pool.z.clone()
+    fitted(spec, pool)(latents, draws(), pool)
+    assert torch.equal(latents.z, z)
+    assert torch.equal(latents.labels, labels)
+    assert torch.equal(pool.z, members)
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_chance_comes_from_the_samples_sequences_alone(spec, global_rng_untouched):
+    latents, pool = some_latents((5,)), some_pool((5,))
+    policy = fitted(spec, pool)
+    first, again, other = (policy(latents, draws(seed=seed), pool).z for seed in (5, 5, 6))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_gradients_reach_the_latents_wherever_the_result_depends_on_them(spec):
+    latents, pool = some_latents((5,)), some_pool((5,))
+    policy = fitted(spec, pool)
+    params = policy.draw(latents, draws(), pool)
+    moved = Latents(latents.z + 1, latents.spread, latents.labels)
+    depends = (policy.apply(moved, params).z != policy.apply(latents, params).z).flatten(1).any(1)
+    z = latents.z.clone().requires_grad_()
+    out = policy.apply(Latents(z, latents.spread, latents.labels), params).z
+    reached = torch.zeros(COUNT, dtype=torch.bool)
+    if out.requires_grad:
+        out.square().sum().backward()
+        assert z.grad.isfinite().all()
+        reached = z.grad.flatten(1).abs().sum(1) > 0
+    assert torch.equal(reached, depends)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_policy_of_strength_zero_says_so_if_and_only_if_it_changes_nothing(name):
+    example = policies.get(name).example()
+    pool, latents = some_pool((5,)), some_latents((5,))
+    variants = [policies.create(name, {**arguments_of(example), argument: 0}) for argument in strengths_of(example)]
+    for policy in [example, *variants] if name not in ("compose", "one_of") else [example]:
+        policy.fit(pool)
+        unchanged = torch.allclose(policy(latents, draws(), pool).z, latents.z, atol=1e-6)
+        assert policy.is_identity() == unchanged, str(policy)
+
+
+def test_policies_of_policies_are_identities_when_all_their_members_are():
+    assert get_policy("compose(gaussian(std=0), slerp(strength=0))").is_identity()
+    assert get_policy("one_of(gaussian(std=0), slerp(strength=0))").is_identity()
+    assert not get_policy("compose(gaussian(std=0), slerp(strength=0.1))").is_identity()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_strengths_are_three_different_valid_instances(name):
+    instances = policies.get(name).strengths()
+    assert len({str(policy) for policy in instances}) == 3
+    latents, pool = some_latents((5,)), some_pool((5,))
+    for policy in instances:
+        assert policy.name == name
+        assert not policy.is_identity()
+        assert str(get_policy(str(policy))) == str(policy)
+        policy.fit(pool)
+        assert policy(latents, draws(), pool).z.isfinite().all()
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if n not in ("class_gaussian",)])
+def test_a_stronger_instance_moves_samples_further(name):
+    latents, pool = some_latents((5,)), some_pool((5,))
+    moved = [
+        float((policy(latents, draws(), pool).z - latents.z).square().mean())
+        for policy in policies.get(name).strengths()
+    ]
+    assert moved[0] < moved[1] < moved[2]
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_partners_come_from_the_batch_where_there_is_no_pool(spec):
+    latents, pool = some_latents((5,)), some_pool((5,))
+    policy = fitted(spec.replace("same_class=False", "same_class=False, num_classes=3"), pool)
+    out = policy(latents, draws(), None)
+    assert out.z.isfinite().all()
+    assert not torch.equal(out.z, latents.z)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_batch_of_one_without_a_pool_is_refused_only_if_partners_are_needed(name):
+    policy = policies.get(name).example()
+    one = part(some_latents((5,)), slice(0, 1))
+    if policy.needs_partners:
+        with pytest.raises(PartnerError, match=r"augment\.fit\(dataset\)"):
+            policy(one, draws(1), None)
+    else:
+        assert policy(one, draws(1), None).z.shape == (1, 5)
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_policies_pickle(spec):
+    latents, pool = some_latents((5,)), some_pool((5,))
+    policy = fitted(spec, pool)
+    again = pickle.loads(pickle.dumps(policy))
+    assert torch.equal(again(latents, draws(), pool).z, policy(latents, draws(), pool).z)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("value", [-0.1, float("nan"), float("inf"), "strong", None])
+def test_strengths_that_are_no_strengths_are_refused(name, value):
+    example = policies.get(name).example()
+    for argument in strengths_of(example):
+        with pytest.raises(InputError, match=rf"'{name}' takes a finite {argument} >= 0, got"):
+            policies.create(name, {**arguments_of(example), argument: value})
+    with pytest.raises(InputError):
+        get_policy(f"compose(gaussian, {name}(strength={value!r}, no=1))")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_misspelt_name_is_answered_with_the_right_one(name):
+    with pytest.raises(UnknownNameError, match=f"unknown policy '{name[:-1]}'; did you mean '{name}'"):
+        get_policy(name[:-1])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_unknown_argument_is_refused_with_the_known_ones(name):
+    with pytest.raises(UnknownNameError, match=f"policy '{name}' has no argument 'zzz'; known: "):
+        get_policy(f"{name}(zzz=1)")
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ("smote(k=0)", "k >= 1"),
+        ("smote(k=2.5)", "k >= 1"),
+        ("compose()", "at least one"),
+        ("one_of()", "at least one"),
+        ("one_of(gaussian, smote, weights=[1])", "one finite weight"),
+        ("one_of(gaussian, smote, weights=[1, -1])", "one finite weight"),
+        ("one_of(gaussian, smote, weights=[0, 0])", "one finite weight"),
+        ("one_of(gaussian, smote, weights=[1, 1e999])", "one finite weight"),
+        ("interpolate(same_class=False, num_classes=0)", "num_classes"),
+        ("interpolate(same_class=False, num_classes=-2)", "num_classes"),
+        ("gaussian(0.5", "cannot read policy"),
+        ("gaussian; slerp", "cannot read policy"),
+        ("", "cannot read policy"),
+        ("gaussian(std=open('x'))", "unknown policy"),
+        ("gaussian(std=[].append)", "cannot read"),
+        ("gaussian(0.5, 0.6)", "too many positional"),
+    ],
+)
+def test_policies_that_make_no_sense_are_refused(spec, said):
+    with pytest.raises(InputError, match=said):
+        get_policy(spec)
+
+
+@pytest.mark.parametrize("value", [None, 0.5, ["gaussian"], object()])
+def test_what_is_no_policy_is_refused(value):
+    with pytest.raises(InputError, match="policy"):
+        get_policy(value)
+
+
+def test_posterior_refuses_an_encoder_without_a_spread():
+    with pytest.raises(InputError, match="vae, spatial_kl"):
+        get_policy("posterior")(Latents(torch.zeros(2, 3)), draws(2))
+
+
+def test_interpolation_across_classes_needs_the_number_of_classes():
+    with pytest.raises(InputError, match="num_classes="):
+        get_policy("interpolate(same_class=False)")(some_latents((5,)), draws())
+
+
+def test_a_label_beyond_the_number_of_classes_is_refused():
+    with pytest.raises(InputError, match="num_classes=2|2 classes"):
+        get_policy("interpolate(same_class=False, num_classes=2)")(some_latents((5,)), draws())
+
+
+def test_labels_mix_with_the_weight_of_the_latents():
+    latents, pool = some_latents((5,)), some_pool((5,))
+    policy = get_policy("interpolate(same_class=False)")
+    params = policy.draw(latents, draws(), pool)
+    out = policy.apply(latents, params)
+    own = out.labels[torch.arange(COUNT), latents.labels]
+    same = params["partner_labels"].argmax(1) == latents.labels
+    torch.testing.assert_close(own, torch.where(same, torch.ones(COUNT), 1 - params["weight"]))
+
+
+def test_one_of_chooses_in_proportion_to_its_weights():
+    z = torch.zeros(4000, 1)
+    out = get_policy("one_of(gaussian(std=0), gaussian(std=1), weights=[3, 1])")(Latents(z), draws(4000)).z
+    assert abs(float((out != 0).float().mean()) - 0.25) < 0.03
+
+
+def test_class_gaussian_has_the_mean_and_covariance_of_the_class():
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(2000) % 2
+    mixing = torch.tensor([[1.0, 0.0], [0.9, 0.3]])
+    z = torch.randn(2000, 2, generator=generator) @ mixing.T + 5 * labels[:, None]
+    policy = get_policy("class_gaussian")
+    policy.fit(LatentPool(z, labels))
+    made = policy(Latents(torch.zeros(4000, 2), None, torch.ones(4000, dtype=torch.int64)), draws(4000)).z
+    torch.testing.assert_close(made.mean(0), torch.tensor([5.0, 5.0]), atol=0.1, rtol=0)
+    torch.testing.assert_close(made.T.cov(), mixing @ mixing.T, atol=0.12, rtol=0)
+
+
+def test_class_gaussian_errors_say_what_to_do():
+    policy = get_policy("class_gaussian")
+    with pytest.raises(PartnerError, match=r"not fitted; call augment\.fit\(dataset\)"):
+        policy(some_latents((5,)), draws())
+    policy.fit(some_pool((5,)))
+    with pytest.raises(PartnerError, match="not fitted on class 7; it knows"):
+        policy(Latents(torch.zeros(1, 5), None, torch.tensor([7])), draws(1))
+    with pytest.raises(PartnerError, match="pass the samples' labels"):
+        policy(Latents(torch.zeros(1, 5)), draws(1))
+    with pytest.raises(PartnerError, match="too many"):
+        policy.fit(LatentPool(torch.zeros(4, 8, 32, 32)))
+
+
+@pytest.mark.parametrize("spec", ["smote", "interpolate", "slerp", "extrapolate", "class_gaussian"])
+def test_a_class_of_one_image_is_refused_when_fitting(spec):
+    pool = LatentPool(torch.randn(5, 3), torch.tensor([0, 0, 0, 0, 4]))
+    with pytest.raises(PartnerError, match=rf"{spec}.* needs 2 samples of each class, and class 4 has 1"):
+        get_policy(spec).fit(pool)

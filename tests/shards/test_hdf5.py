@@ -1,0 +1,439 @@
+"""The HDF5 shard: round trip, equal bytes, and everything that a reader has to refuse."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import os
+import subprocess
+import sys
+
+import h5py
+import numpy as np
+import pytest
+
+from augmentor.exceptions import InputError, ShapeError, ShardError
+from augmentor.shards._manifest import Manifest, ShardEntry
+from augmentor.shards.hdf5 import chunk_rows, encode_shard, open_shard, verify_shard
+
+N, SHAPE, CLASSES = 40, (3, 16, 16), 3
+
+
+def content(soft: bool = False, seed: int = 0, n: int = N, shape: tuple[int, int, int] = SHAPE) -> dict:
+    random = np.random.default_rng(seed)
+    labels = random.random((n, CLASSES), np.float32) if soft else random.integers(0, CLASSES, n)
+    return {
+        "images": random.integers(0, 256, (n, *shape), np.uint8),
+        "labels": labels,
+        "source_index": np.arange(n)[:, None],
+        "copy": np.zeros(n, np.int32),
+    }
+
+
+def manifest_for(data: bytes, compression: str = "none", soft: bool = False, n: int = N, **changes) -> Manifest:
+    entry = ShardEntry("shard-00000.h5", n, hashlib.sha256(data).hexdigest(), len(data))
+    settings = {
+        "num_samples": n,
+        "shard_size": n,
+        "seed": 0,
+        "epoch": 0,
+        "policy": "gaussian(std=0.5)",
+        "autoencoder": "vae",
+        "autoencoder_sha256": "a" * 64,
+        "dataset_fingerprint": "b" * 64,
+        "fitted_sha256": None,
+        "micro_batch": 4,
+        "device": "cpu",
+        "precision": "fp32",
+        "image_shape": SHAPE,
+        "labels": "soft" if soft else "int64",
+        "class_names": ("a", "b", "c"),
+        "compression": compression,
+        "package_version": "0.1.0",
+        "shards": (entry,),
+    }
+    return Manifest(**{**settings, **changes})
+
+
+def opened(path, data: bytes, compression: str = "none", **changes):
+    path = path / "shard-00000.h5"
+    path.write_bytes(data)
+    manifest = manifest_for(data, compression, **changes)
+    return open_shard(path, manifest.shards[0], manifest)
+
+
+def forged(make, compression: str = "none") -> bytes:
+    """A shard in which `make(file)` writes the arrays that are not in the usual `content`."""
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w", libver="latest") as file:
+        make(file)
+        for name, array in content().items():
+            if name not in file and file.get(name, getlink=True, default=None) is None:
+                options = {}
+                if compression == "gzip":
+                    options = {"chunks": (chunk_rows(name, array.shape), *array.shape[1:]), "compression": "gzip"}
+                file.create_dataset(name, data=array, **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("soft", [False, True])
+@pytest.mark.parametrize("compression", ["none", "gzip"])
+def test_round_trip(tmp_path, compression, soft):
+    arrays = content(soft)
+    data = encode_shard(**arrays, attributes={"seed": 3, "names": ["é", "\0"]}, compression=compression)
+    shard = opened(tmp_path, data, compression, soft=soft)
+    assert len(shard) == N
+    for rows in (np.arange(N), np.array([7, 0, 39, 7]), np.array([], np.int64)):
+        np.testing.assert_array_equal(shard.images[rows], arrays["images"][rows])
+    for name in ("labels", "source_index", "copy"):
+        found = getattr(shard, name)
+        np.testing.assert_array_equal(found, arrays[name])
+        assert found.dtype == arrays[name].dtype
+    verify_shard(tmp_path / "shard-00000.h5", manifest_for(data).shards[0])
+    with h5py.File(tmp_path / "shard-00000.h5", locking=False) as file:
+        assert file.attrs["seed"] == 3
+        assert file.attrs["names"] == '["\\u00e9", "\\u0000"]'
+
+
+def test_images_are_mapped_and_cannot_be_written(tmp_path):
+    shard = opened(tmp_path, encode_shard(**content(), attributes={}))
+    assert isinstance(shard.images, np.memmap)
+    with pytest.raises(ValueError, match="read-only"):
+        shard.images[0] = 0
+
+
+def test_gzip_chunks_are_small_and_read_once(tmp_path):
+    arrays = content(n=200)
+    data = encode_shard(**arrays, attributes={}, compression="gzip")
+    shard = opened(tmp_path, data, "gzip", n=200)
+    rows = np.random.default_rng(1).permutation(200)
+    np.testing.assert_array_equal(shard.images[rows], arrays["images"][rows])
+    assert chunk_rows("images", (200, *SHAPE)) == (64 << 10) // (3 * 16 * 16)
+    assert chunk_rows("images", (200, 3, 512, 512)) == 1
+
+
+_ENCODE = """
+import hashlib, sys
+import numpy as np
+from augmentor.shards.hdf5 import encode_shard
+n = np.arange(50)
+images = (n[:, None, None, None] * np.ones((1, 3, 8, 8))).astype(np.uint8)
+attributes = {f"setting {i}": i if i % 3 else ["names"] * 300 if i % 2 else "text" for i in range(30)}
+for compression in ("none", "gzip"):
+    data = encode_shard(images, n, n[:, None], n.astype(np.int32), attributes, compression)
+    print(hashlib.sha256(data).hexdigest())
+"""
+
+
+def test_equal_content_is_equal_bytes_in_any_process():
+    outputs = set()
+    for number in range(3):  # memory that is not cleared would show as well
+        environment = {**os.environ, "PYTHONHASHSEED": str(number), "MALLOC_PERTURB_": str(85 * number)}
+        run = subprocess.run([sys.executable, "-c", _ENCODE], env=environment, capture_output=True, check=True)
+        outputs.add(run.stdout)
+    assert len(outputs) == 1
+    assert len(outputs.pop().split()) == 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"images": content()["images"].astype(np.float32)},
+        {"images": content()["images"][0]},
+        {"labels": content()["labels"].astype(np.int32)},
+        {"labels": content()["labels"][:5]},
+        {"copy": np.zeros(N, np.int64)},
+        {"source_index": np.zeros(N, np.int64)},
+    ],
+)
+def test_the_writer_checks_its_arrays(change):
+    with pytest.raises(ShapeError, match="got"):
+        encode_shard(**{**content(), **change}, attributes={})
+
+
+def test_an_empty_shard_and_an_unknown_compression_are_refused():
+    with pytest.raises(ShapeError):
+        encode_shard(**{name: array[:0] for name, array in content().items()}, attributes={})
+    with pytest.raises(InputError, match="gzip"):
+        encode_shard(**content(), attributes={}, compression="lzf")
+
+
+# ---------------------------------------------------------------------------- files of somebody else
+
+
+def _soft_link(file):
+    file["other"] = content()["images"]
+    file["images"] = h5py.SoftLink("/other")
+
+
+def _soft_link_only(file):
+    file["images"] = h5py.SoftLink("/labels")
+
+
+def _external_link(file):
+    file["images"] = h5py.ExternalLink("/etc/passwd", "/images")
+
+
+def _external_storage(file):
+    file.create_dataset("images", (N, *SHAPE), np.uint8, external=[("/etc/passwd", 0, h5py.h5f.UNLIMITED)])
+
+
+def _virtual(file):
+    layout = h5py.VirtualLayout((N, *SHAPE), np.uint8)
+    layout[:] = h5py.VirtualSource("elsewhere.h5", "images", (N, *SHAPE))
+    file.create_virtual_dataset("images", layout)
+
+
+def _vlen(file):
+    file.create_dataset("labels", (N,), h5py.vlen_dtype(np.int64))
+
+
+def _strings(file):
+    file.create_dataset("labels", (N,), h5py.string_dtype())
+
+
+def _references(file):
+    file.create_dataset("labels", (N,), h5py.ref_dtype)
+
+
+def _compound(file):
+    file.create_dataset("labels", (N,), np.dtype([("a", "<i4"), ("b", "<i4")]))
+
+
+def _big_endian(file):
+    file.create_dataset("labels", data=content()["labels"].astype(">i8"))
+
+
+def _float_labels(file):
+    file.create_dataset("labels", data=content()["labels"].astype(np.float64))
+
+
+def _int8_images(file):
+    file.create_dataset("images", data=content()["images"].astype(np.int8))
+
+
+def _group(file):
+    file.create_group("images")
+
+
+def _named_type(file):
+    file["images"] = np.dtype("u1")
+
+
+def _scalar(file):
+    file["images"] = np.uint8(0)
+
+
+def _null(file):
+    file["images"] = h5py.Empty("u1")
+
+
+def _extra(file):
+    file["more"] = np.arange(3)
+
+
+def _shape(file):
+    file["images"] = content()["images"][:, :, :8]
+
+
+def _fewer(file):
+    file["images"] = content()["images"][:5]
+
+
+def _sources(file):
+    file["source_index"] = np.zeros((N, 1000), np.int64)
+
+
+def _resizable(file):
+    file.create_dataset("images", data=content()["images"], maxshape=(None, *SHAPE), chunks=(N, *SHAPE))
+
+
+def _chunked(file):
+    file.create_dataset("images", data=content()["images"], chunks=(N, *SHAPE))
+
+
+def _compact(file):
+    plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    plan.set_layout(h5py.h5d.COMPACT)
+    space = h5py.h5s.create_simple((N,))
+    h5py.h5d.create(file.id, b"copy", h5py.h5t.STD_I32LE, space, plan)
+
+
+def _never_stored(file):  # declares more than the file has; would read as zeros
+    file.create_dataset("images", (N, *SHAPE), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (_soft_link, "holds"),
+        (_soft_link_only, "SoftLink"),
+        (_external_link, "ExternalLink"),
+        (_external_storage, "outside the file"),
+        (_virtual, "virtual"),
+        (_vlen, "type"),
+        (_strings, "type"),
+        (_references, "type"),
+        (_compound, "type"),
+        (_big_endian, "little-endian"),
+        (_float_labels, "expected int64"),
+        (_int8_images, "expected uint8"),
+        (_group, "Group"),
+        (_named_type, "Datatype"),
+        (_scalar, "shape"),
+        (_null, "shape"),
+        (_extra, "holds"),
+        (_shape, "shape"),
+        (_fewer, "shape"),
+        (_sources, "shape"),
+        (_resizable, "fixed"),
+        (_chunked, "contiguous"),
+        (_compact, "contiguous"),
+        (_never_stored, "store 0"),
+    ],
+)
+def test_foreign_files_are_refused(tmp_path, make, message):
+    with pytest.raises(ShardError, match=message):
+        opened(tmp_path, forged(make))
+
+
+def _lzf(file):
+    file.create_dataset("images", data=content()["images"], chunks=_image_chunk(), compression="lzf")
+
+
+def _scale_offset(file):
+    file.create_dataset("images", data=content()["images"], chunks=_image_chunk(), scaleoffset=8)
+
+
+def _huge_chunk(file):
+    file.create_dataset("labels", data=content()["labels"], chunks=(1,), compression="gzip")
+
+
+def _no_chunks_stored(file):
+    file.create_dataset("images", (N, *SHAPE), np.uint8, chunks=_image_chunk(), compression="gzip")
+
+
+def _contiguous(file):
+    file["images"] = content()["images"]
+
+
+def _image_chunk():
+    return (chunk_rows("images", (N, *SHAPE)), *SHAPE)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (_lzf, "filters"),
+        (_scale_offset, "filters"),
+        (_huge_chunk, "chunks"),
+        (_no_chunks_stored, "every chunk"),
+        (_contiguous, "chunks"),
+        (_external_storage, "outside the file"),
+    ],
+)
+def test_foreign_compressed_files_are_refused(tmp_path, make, message):
+    with pytest.raises(ShardError, match=message):
+        opened(tmp_path, forged(make, "gzip"), "gzip")
+
+
+def test_shuffle_is_allowed(tmp_path):
+    def shuffled(file):
+        file.create_dataset(
+            "images", data=content()["images"], chunks=_image_chunk(), compression="gzip", shuffle=True, fletcher32=True
+        )
+
+    shard = opened(tmp_path, forged(shuffled, "gzip"), "gzip")
+    np.testing.assert_array_equal(shard.images[np.arange(N)], content()["images"])
+
+
+def test_a_small_file_that_claims_to_be_huge_is_refused_before_anything_is_read(tmp_path):
+    rows = 10**9
+
+    def claims(file):
+        file.create_dataset("images", (rows, *SHAPE), np.uint8)
+        file.create_dataset("labels", (rows,), np.int64)
+        file.create_dataset("source_index", (rows, 1), np.int64)
+        file.create_dataset("copy", (rows,), np.int32)
+
+    data = forged(claims)
+    assert len(data) < 10_000
+    with pytest.raises(ShardError, match="store 0"):
+        opened(tmp_path, data, n=rows)
+
+
+def test_a_dataset_that_is_missing_is_named(tmp_path):
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w", libver="latest") as file:
+        file["images"] = content()["images"]
+    with pytest.raises(ShardError, match="expected images, labels"):
+        opened(tmp_path, buffer.getvalue())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"image_shape": (3, 16, 8)}, {"labels": "soft"}, {"class_names": ("a",)}, {"compression": "gzip"}],
+)
+def test_a_manifest_of_something_else_is_refused(tmp_path, change):
+    with pytest.raises(ShardError):
+        opened(tmp_path, encode_shard(**content(), attributes={}), **change)
+
+
+def test_negative_labels_are_refused(tmp_path):
+    arrays = content()
+    arrays["labels"][3] = -1
+    with pytest.raises(ShardError, match="from -1 to 2"):
+        opened(tmp_path, encode_shard(**arrays, attributes={}))
+
+
+@pytest.mark.parametrize("compression", ["none", "gzip"])
+def test_every_truncation_is_refused(tmp_path, compression):
+    data = encode_shard(**content(), attributes={}, compression=compression)
+    path = tmp_path / "shard-00000.h5"
+    manifest = manifest_for(data, compression)
+    for length in (0, 1, 100, len(data) // 2, len(data) - 1):
+        path.write_bytes(data[:length])
+        with pytest.raises(ShardError, match="truncated"):
+            open_shard(path, manifest.shards[0], manifest)
+        # A manifest that was truncated along with it has the right length and still opens nothing false.
+        if length:
+            entry = dataclasses.replace(manifest.shards[0], bytes=length)
+            with pytest.raises(ShardError):
+                open_shard(path, entry, manifest)
+    path.unlink()
+    with pytest.raises(ShardError, match="missing"):
+        open_shard(path, manifest.shards[0], manifest)
+
+
+def test_verify_finds_every_flipped_bit(tmp_path):
+    data = encode_shard(**content(), attributes={"seed": 0})
+    path = tmp_path / "shard-00000.h5"
+    entry = manifest_for(data).shards[0]
+    random = np.random.default_rng(0)
+    for _ in range(100):
+        flipped = bytearray(data)
+        flipped[random.integers(len(data))] ^= 1 << random.integers(8)
+        path.write_bytes(flipped)
+        with pytest.raises(ShardError, match="checksum"):
+            verify_shard(path, entry)
+    path.write_bytes(data)
+    verify_shard(path, entry)
+
+
+@pytest.mark.parametrize("compression", ["none", "gzip"])
+def test_damaged_files_give_arrays_or_shard_errors_and_nothing_else(tmp_path, compression):
+    data = encode_shard(**content(n=4), attributes={"seed": 0}, compression=compression)
+    path = tmp_path / "shard-00000.h5"
+    manifest = manifest_for(data, compression, n=4)
+    random = np.random.default_rng(1)
+    for _ in range(200):
+        damaged = bytearray(data)
+        for place in random.integers(0, min(len(data), 2000), 3):
+            damaged[place] = random.integers(256)
+        path.write_bytes(damaged)
+        try:
+            shard = open_shard(path, manifest.shards[0], manifest)
+            assert shard.images[np.arange(4)].shape == (4, *SHAPE)
+        except ShardError:
+            continue
