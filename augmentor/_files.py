@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -28,7 +29,8 @@ def write_bytes(path: str | Path, data: bytes) -> None:
         finally:
             os.close(folder)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink()
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
 
 

@@ -41,7 +41,7 @@ def sample_keys(seed: int, epoch: int, index: Integers, copy: Integers = 0) -> n
 
 def fold(seed: int, *parts: int | str) -> int:
     """A new 63-bit seed that depends on `seed` and on every part, for one purpose or one step."""
-    key = np.asarray([seed & _MASK64], np.uint64)
+    key = _as_uint64(seed)
     for part in parts:
         if isinstance(part, str):
             part = int.from_bytes(hashlib.blake2b(part.encode(), digest_size=8).digest(), "little")

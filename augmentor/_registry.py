@@ -62,7 +62,7 @@ class Registry(Generic[T]):
         """
         try:
             tree = ast.parse(spec.strip(), mode="eval").body
-        except SyntaxError as error:
+        except (SyntaxError, ValueError, RecursionError, MemoryError, AttributeError) as error:
             raise InputError(f"cannot read {self.kind} {spec!r}: expected a name or name(argument=value)") from error
         if not isinstance(tree, (ast.Name, ast.Call)):
             raise InputError(f"cannot read {self.kind} {spec!r}: expected a name or name(argument=value)")
@@ -86,7 +86,7 @@ class Registry(Generic[T]):
             case _:
                 try:
                     return ast.literal_eval(node)
-                except ValueError as error:
+                except (ValueError, TypeError, RecursionError) as error:
                     raise InputError(
                         f"cannot read {ast.unparse(node)!r} in {self.kind} {spec!r}: "
                         f"expected numbers, texts, lists or {self.kind} names"
@@ -126,21 +126,24 @@ def arguments_of(member: object) -> dict[str, Any]:
     return {name: getattr(member, name) for name in inspect.signature(type(member)).parameters}
 
 
-def describe(member: object) -> str:
-    """The text form of a member; `Registry.build` turns it back into an equal one."""
+def describe(member: object, *, brief: bool = False) -> str:
+    """The text form of a member; `Registry.build` turns it back into an equal one.
+
+    brief: leave out arguments that have their default value.
+    """
     parts = []
     for name, parameter in inspect.signature(type(member)).parameters.items():
         value = getattr(member, name)
         if parameter.kind is parameter.VAR_POSITIONAL:
-            parts += [_text(item) for item in value]
-        else:
-            parts.append(f"{name}={_text(value)}")
+            parts += [_text(item, brief) for item in value]
+        elif not (brief and value == parameter.default):
+            parts.append(f"{name}={_text(value, brief)}")
     return f"{member.name}({', '.join(parts)})"  # type: ignore[attr-defined]
 
 
-def _text(value: Any) -> str:
+def _text(value: Any, brief: bool) -> str:
     if hasattr(value, "name") and not isinstance(value, str):
-        return describe(value)
+        return describe(value, brief=brief)
     if isinstance(value, (list, tuple)):
-        return f"[{', '.join(_text(item) for item in value)}]"
+        return f"[{', '.join(_text(item, brief) for item in value)}]"
     return repr(value)

@@ -19,7 +19,7 @@ from torch import nn
 
 from ._files import write_bytes
 from ._registry import Registry, arguments_of
-from .exceptions import InputError, WeightsError
+from .exceptions import WeightsError
 
 _KEY = "augmentor"
 _MAX_HEADER = 1 << 20
@@ -54,7 +54,7 @@ def load_network(path: str | Path, registry: Registry[Any]) -> Any:
     try:
         network = registry.create(str(header.get("name")), header.get("config", {}))
         network.load_state_dict(state)
-    except (InputError, RuntimeError, TypeError) as error:
+    except (RuntimeError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise WeightsError(
             f"{path} does not fit this version of {registry.kind} {header.get('name')!r}: "
             f"{' '.join(str(error).split())[:300]}"

@@ -269,18 +269,18 @@ def _check_arguments(
 def _class_names(
     given: Sequence[str] | None, dataset: Any, labels: torch.Tensor | None, soft: torch.Tensor | None
 ) -> tuple[str, ...]:
-    names = given if given is not None else getattr(dataset, "classes", None)
+    known = given if given is not None else getattr(dataset, "classes", None)
+    names = [] if known is None else [str(name) for name in known]
     if not names:
         if soft is not None and soft.ndim == 2:
             count = soft.shape[1]
         else:
             count = 1 if labels is None else num_classes_of(dataset, dataset_labels(dataset)) or 1
         names = [str(number) for number in range(count)]
-    names = tuple(str(name) for name in names)
     for name in names:
         if not is_unicode(name):
             raise InputError(f"class name {name!r} is not Unicode text; rename it, or give class_names")
-    return names
+    return tuple(names)
 
 
 def _fitted_sha256(augment: LatentAugment) -> str | None:
@@ -292,14 +292,17 @@ def _fitted_sha256(augment: LatentAugment) -> str | None:
 
 @contextlib.contextmanager
 def _full_precision(device: str) -> Iterator[None]:
-    """Float32 throughout, whatever the caller has switched on for a training loop."""
-    matmul = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        with (
-            torch.autocast(device, enabled=False),
-            torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False),
-        ):
-            yield
-    finally:
-        torch.set_float32_matmul_precision(matmul)
+    """Float32 and the same kernels throughout, whatever the caller has switched on for a training loop."""
+    with contextlib.ExitStack() as restore:
+        cudnn: Any = torch.backends.cudnn
+        mkldnn: Any = torch.backends.mkldnn
+        for backend in (torch.backends.cuda.matmul, cudnn.conv, cudnn.rnn, mkldnn.matmul, mkldnn.conv, mkldnn.rnn):
+            before = backend.fp32_precision
+            if before not in ("none", "ieee"):
+                backend.fp32_precision = "ieee"
+                restore.callback(setattr, backend, "fp32_precision", before)
+        for flag, value in (("benchmark", False), ("deterministic", True)):
+            restore.callback(setattr, cudnn, flag, getattr(cudnn, flag))
+            setattr(cudnn, flag, value)
+        restore.enter_context(torch.autocast(device, enabled=False))
+        yield

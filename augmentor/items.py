@@ -62,11 +62,17 @@ def default_labels(sample: Any) -> Any:
         label = sample[1] if len(sample) > 1 else None
         return label if _is_label(label) else None
     if isinstance(sample, dict):
-        keys = [key for key in sample if isinstance(key, str)]
-        named = [key for key in keys if key.lower() in ("label", "labels")]
-        named += [key for key in keys if "label" in key.lower()]
-        return sample[named[0]] if named else None
+        key = label_key(sample)
+        return None if key is None else sample[key]
     return None
+
+
+def label_key(sample: dict[Any, Any]) -> str | None:
+    """The key of a dict under which its label stands, or None."""
+    keys = [key for key in sample if isinstance(key, str)]
+    named = [key for key in keys if key.lower() in ("label", "labels")]
+    named += [key for key in keys if "label" in key.lower()]
+    return next((key for key in named if _is_label(sample[key])), None)
 
 
 def no_labels(sample: Any) -> None:
@@ -122,7 +128,12 @@ def collate(items: Sequence[Any]) -> tuple[torch.Tensor, torch.Tensor | None]:
 def labels_tensor(labels: Any) -> torch.Tensor:
     """Labels of any usual type => int64 (B,) or float32 (B,K)."""
     if not isinstance(labels, torch.Tensor):
-        labels = torch.as_tensor(np.asarray([np.asarray(label) for label in labels]))
+        try:
+            labels = torch.as_tensor(np.asarray([np.asarray(label) for label in labels]))
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"got labels {labels!r:.60}; expected class numbers (B,) int or soft labels (B,K) float"
+            ) from error
     if labels.ndim == 2 and labels.is_floating_point():
         return labels.float()
     if labels.ndim != 1 or labels.is_floating_point():
@@ -153,7 +164,8 @@ def batches(data: Any, batch_size: int = 256) -> Iterator[tuple[torch.Tensor, to
 
 def dataset_labels(dataset: Any) -> torch.Tensor:
     """Labels of a whole map-style data set, without decoding images where it keeps them as `targets`."""
-    known = getattr(dataset, "targets", None)
+    # With a `target_transform` the items have other labels than `targets`.
+    known = None if getattr(dataset, "target_transform", None) else getattr(dataset, "targets", None)
     if known is not None and len(known) == len(dataset):
         return labels_tensor(known)
     found = [labels for _, labels in batches(dataset)]
@@ -190,5 +202,5 @@ def dataset_fingerprint(dataset: Any) -> str:
 
 def _is_label(value: Any) -> bool:
     if isinstance(value, torch.Tensor):
-        return not is_image(value)
+        return type(value) is torch.Tensor and not is_image(value)  # a box or a mask is none
     return isinstance(value, (int, float, np.integer, np.ndarray, list))

@@ -32,6 +32,11 @@ class Latents:
     def __len__(self) -> int:
         return len(self.z)
 
+    def take(self, rows: torch.Tensor) -> Latents:
+        """Some of the samples, int64 (n,)."""
+        spread, labels = (None if part is None else part[rows] for part in (self.spread, self.labels))
+        return Latents(self.z[rows], spread, labels)
+
 
 class LatentStats(nn.Module):
     """Mean and deviation of raw latents, and the way from raw to standard and back.

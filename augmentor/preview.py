@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from ._random import fold
+from ._registry import describe
 from .autoencoders import Autoencoder
 from .exceptions import InputError, PartnerError
 from .items import fetch
@@ -48,7 +49,9 @@ def preview_png(
         rebuilt = autoencoder(images.to(autoencoder.device))
     strips: list[list[tuple[str, torch.Tensor | str]]] = [[("originals", images), ("reconstructions", rebuilt)]]
     for line in _lines(policies):
-        strips.append([(str(policy), _made(policy, autoencoder, pool, images, labels, seed)) for policy in line])
+        strips.append(
+            [(describe(policy, brief=True), _made(policy, autoencoder, pool, images, labels, seed)) for policy in line]
+        )
     return _drawn(strips)
 
 

@@ -13,7 +13,7 @@ from typing import Any, overload
 
 import numpy as np
 import torch
-from torch.utils._pytree import tree_flatten, tree_unflatten
+from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 from torch.utils.data import get_worker_info
 from torchvision.transforms import v2
 
@@ -99,7 +99,8 @@ class LatentAugment(v2.Transform):
         sample = inputs if len(inputs) > 1 else inputs[0]
         leaves, structure = tree_flatten(sample)
         places = _image_places(leaves)
-        label = self.labels_getter(sample)
+        # Policies without partners do not look at labels, so those of any kind pass (boxes' classes, regression).
+        label = self.labels_getter(sample) if self.policy.needs_partners else None
         keys: np.ndarray | None = None
         for place in places:
             images, labels = self._as_batch(leaves[place], label)
@@ -107,8 +108,8 @@ class LatentAugment(v2.Transform):
             images, labels = self.replace(images, labels, SampleRandom(keys, self.device))
             single = image_to_tensor(leaves[place]).ndim == 3
             leaves[place] = tensor_to_image(images[0] if single else images, like=leaves[place])
-        if labels is not None and labels.is_floating_point():
-            leaves = [_relabelled(labels, leaf) if leaf is label else leaf for leaf in leaves]
+        if labels is not None and self.policy.soft_classes(labels, self.pool) is not None:
+            leaves[self._label_place(leaves, structure, label)] = labels[0] if single else labels
         return tree_unflatten(leaves, structure)
 
     @overload
@@ -159,27 +160,40 @@ class LatentAugment(v2.Transform):
             keys = sample_keys(0 if seed is None else seed, epoch, indices, copy)
         if len(keys) != len(images):
             raise ShapeError(f"got {len(keys)} indices or copies for {len(images)} images; expected one an image")
-        random = SampleRandom(keys, self.device)
-        made, new_labels = self.perturb(images, None if labels is None else labels_tensor(labels), random)
+        labels = None if labels is None else labels_tensor(labels)
+        if labels is not None and len(labels) != len(images):
+            raise ShapeError(f"got {len(labels)} labels for {len(images)} images; expected one an image")
+        made, new_labels = self.perturb(images, labels, SampleRandom(keys, self.device))
         made = tensor_to_image(made.to(images.device), like=images)
         return made if new_labels is None else (made, new_labels.to(images.device))
 
     def perturb(
-        self, images: torch.Tensor, labels: torch.Tensor | None, random: SampleRandom
+        self,
+        images: torch.Tensor,
+        labels: torch.Tensor | None,
+        random: SampleRandom,
+        rows: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """The whole flow on one batch: images (B,C,H,W) => float images of the same shape, on the autoencoder's device.
 
-        random: one sequence for each image. Labels are int64 (B,), float (B,K) or None, and return so.
+        random: one sequence for each result. Labels are int64 (B,), float (B,K) or None, and return so.
+        rows: which images to perturb, int64 (n,), all by default; the rest of the batch can still be partners.
         """
         self._refuse_cuda_in_worker()
+        among_batch = rows is not None and len(images) > 1 and self.policy.needs_partners and self.pool is None
+        if rows is not None and not among_batch:
+            images, labels = images[rows], None if labels is None else labels[rows.to(labels.device)]
         images = images.to(self.device, non_blocking=True)
         labels = None if labels is None else labels.to(self.device, non_blocking=True)
         with torch.set_grad_enabled(torch.is_grad_enabled() and images.requires_grad):
             stats = self.autoencoder.stats
             raw = self.autoencoder.encode(images)
-            z = stats.standardise(raw.mean)
-            spread = None if raw.std is None else raw.std / stats.std
-            latents = self.policy(Latents(z, spread, self.soften(labels)), random, self._pool_here())
+            z = stats.standardise(raw.mean).float()  # float32 whatever the weights are, as the noise and the pool
+            spread = None if raw.std is None else (raw.std / stats.std).float()
+            latents, pool = Latents(z, spread, self.soften(labels)), self._pool_here()
+            if rows is not None and among_batch:
+                pool, latents = LatentPool.of_batch(latents), latents.take(rows.to(self.device))
+            latents = self.policy(latents, random, pool)
             size = (images.shape[-2], images.shape[-1])
             return self.autoencoder.decode(stats.unstandardise(latents.z), size), latents.labels
 
@@ -195,14 +209,13 @@ class LatentAugment(v2.Transform):
         if len(rows) == 0:
             return images, softened
         picked = torch.from_numpy(rows).to(images.device)
-        some_labels = None if softened is None else softened[picked]
-        made, made_labels = self.perturb(images[picked], some_labels, random.take(rows))
+        made, made_labels = self.perturb(images, softened, random.take(rows), picked)
         made = made.to(images.device)
         if images.dtype == torch.uint8:
             made = to_uint8(made)
         images = images.index_copy(0, picked, made.to(images.dtype))
         if softened is not None and made_labels is not None and softened.is_floating_point():
-            softened = softened.index_copy(0, picked, made_labels.to(softened))
+            softened = softened.index_copy(0, picked.to(softened.device), made_labels.to(softened))
         return images, softened
 
     def fit(self, data: Any, batch_size: int = 256) -> LatentAugment:
@@ -232,7 +245,7 @@ class LatentAugment(v2.Transform):
         if not self.autoencoder.stats.fitted:
             self.autoencoder.stats.fit([raw])
         labels = None if labels is None else labels.to(self.device)
-        pool = LatentPool(self.autoencoder.stats.standardise(raw), labels, num_classes)
+        pool = LatentPool(self.autoencoder.stats.standardise(raw).float(), labels, num_classes)
         self.policy.fit(pool)
         self.pool = pool
         return self
@@ -262,6 +275,22 @@ class LatentAugment(v2.Transform):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_fresh": None}
+
+    def _label_place(self, leaves: list[Any], structure: TreeSpec, label: Any) -> int:
+        """Which leaf the labels getter returned."""
+        places = [i for i, leaf in enumerate(leaves) if leaf is label]
+        if len(places) > 1:  # small whole numbers are one object wherever they stand: mark each, and look again
+            mark = torch.tensor(0)
+            marked = ([*leaves[:i], mark, *leaves[i + 1 :]] for i in places)
+            found = [self.labels_getter(tree_unflatten(sample, structure)) is mark for sample in marked]
+            places = [i for i, hit in zip(places, found, strict=True) if hit]
+        if len(places) != 1:
+            raise InputError(
+                f"policy {self.policy} makes soft labels, and the labels ({type(label).__name__}) that labels_getter "
+                "gives are no single element of the sample to put them in; expected one tensor for a batch, one number "
+                "for an image"
+            )
+        return places[0]
 
     def _as_batch(self, image: Any, label: Any) -> tuple[torch.Tensor, torch.Tensor | None]:
         images = image_to_tensor(image)
@@ -314,7 +343,3 @@ def _image_places(leaves: list[Any]) -> list[int]:
     return typed or places[:1]
 
 
-def _relabelled(labels: torch.Tensor, like: Any) -> torch.Tensor:
-    """Soft labels (B,K) for a batch, (K,) for a single sample."""
-    batched = isinstance(like, torch.Tensor) and like.ndim >= 1 and len(like) == len(labels)
-    return labels if batched else labels[0]

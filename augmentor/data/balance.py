@@ -8,7 +8,7 @@ from typing import TypeAlias
 import torch
 
 from .._registry import did_you_mean
-from ..exceptions import InputError
+from ..exceptions import InputError, UnknownNameError
 from ..latents import class_index
 
 SamplingStrategy: TypeAlias = str | dict[int, int] | Callable[[torch.Tensor], dict[int, int]]
@@ -37,6 +37,8 @@ def synthetic_counts(labels: torch.Tensor, strategy: SamplingStrategy) -> dict[i
     for label, total in wanted.items():
         if label not in have:
             raise InputError(f"sampling_strategy names class {label}; the data has classes {sorted(have)}")
+        if not isinstance(total, int):
+            raise InputError(f"sampling_strategy wants {total!r} samples of class {label}; expected a whole number")
         if total < have[label]:
             raise InputError(
                 f"sampling_strategy wants {total} samples of class {label}, which has {have[label]} already; "
@@ -56,5 +58,5 @@ def _wanted_totals(have: dict[int, int], strategy: str) -> dict[int, int]:
             minority = next(label for label, count in have.items() if count == smallest)
             chosen = [label for label in have if label != minority]
         case _:
-            raise InputError(f"unknown sampling_strategy {strategy!r}{did_you_mean(strategy, _TEXTS)}")
+            raise UnknownNameError(f"unknown sampling_strategy {strategy!r}{did_you_mean(strategy, _TEXTS)}")
     return dict.fromkeys(chosen, largest)

@@ -88,9 +88,7 @@ class AugmentedLoader:
         real = len(images)
         if len(rows):
             picked = torch.from_numpy(rows).to(self.device, non_blocking=True)
-            made, made_labels = self.augment.perturb(
-                images[picked], None if labels is None else labels[picked], SampleRandom(keys, self.device)
-            )
+            made, made_labels = self.augment.perturb(images, labels, SampleRandom(keys, self.device), picked)
             images = torch.cat([images, tensor_to_image(made, like=images)])
             if labels is not None and made_labels is not None:
                 labels = torch.cat([labels, made_labels])

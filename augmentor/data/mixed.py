@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from .._epoch import SharedEpoch
 from .._random import fold
 from ..exceptions import AugmentorWarning, DataError, InputError
-from ..items import collate, dataset_labels, fetch_items, split_item, tensor_to_image
+from ..items import collate, dataset_labels, fetch_items, label_key, split_item, tensor_to_image
 from ..latents import class_index, soft_labels
 from ..transform import LatentAugment
 from .balance import SamplingStrategy, synthetic_counts
@@ -155,7 +155,8 @@ def _rebuilt(item: Any, image: Any, label: Any) -> Any:
     if item is old_image:
         return image
     if isinstance(item, dict):
-        return {k: image if v is old_image else label if v is old_label else v for k, v in item.items()}
+        place = label_key(item)
+        return {k: image if v is old_image else label if k == place else v for k, v in item.items()}
     rest = [image if part is old_image else part for part in item]
     if old_label is not None:
         rest[1] = label

@@ -10,12 +10,14 @@ FOLDER               one folder of image files a class; or a folder of shards
 from __future__ import annotations
 
 import warnings
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from tqdm import tqdm
 
 from .._checks import check_range, to_uint8
@@ -40,6 +42,8 @@ def load_source(
     """
     if split not in ("train", "test"):
         raise InputError(f"split is 'train' or 'test', got {split!r}")
+    if size is not None and size < 1:
+        raise InputError(f"size is a number of pixels, at least 1, got {size}")
     text = str(source)
     kind, _, root = text.partition(":")
     if text == "digits":
@@ -73,9 +77,9 @@ def _torchvision(kind: str, root: str, split: str) -> ArrayDataset:
     reader = {"mnist": datasets.MNIST, "cifar10": datasets.CIFAR10}[kind]
     try:
         data = reader(root, train=split == "train", download=False)
-    except (RuntimeError, OSError) as error:
+    except (RuntimeError, OSError, ValueError, AssertionError) as error:  # the last two from a damaged file
         raise DataError(
-            f"found no {kind} under {root}: {error}; fetch it once with torchvision.datasets."
+            f"found no {kind} under {root} that can be read ({type(error).__name__}: {error}); fetch it once with torchvision.datasets."
             f"{reader.__name__}({root!r}, download=True)"
         ) from error
     images = torch.as_tensor(data.data)
@@ -87,7 +91,7 @@ def _npz(path: Path) -> ArrayDataset:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             images, labels = arrays["images"], arrays.get("labels", None)
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"cannot read {path}: {error}; expected arrays 'images' and 'labels'") from error
     if images.ndim == 3:
         images = images[:, None]
@@ -115,7 +119,7 @@ def _folder(path: Path, size: int | None, skip_bad: bool) -> ArrayDataset:
         try:
             arrays.append(_read_image(file, size))
             labels.append(label)
-        except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+        except Exception as error:  # decoders of damaged files raise nearly anything
             bad.append(file)
             if not skip_bad:
                 raise DataError(

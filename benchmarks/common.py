@@ -1,0 +1,84 @@
+"""What every benchmark shares: the record of a run, and the tables drawn from the records."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import sys
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results"
+
+
+def record(name: str, settings: Mapping[str, Any], rows: Mapping[str, Any]) -> Path:
+    """Write results with all that is needed to repeat them: command, settings, seeds, machine, versions."""
+    path = RESULTS / f"{name}.json"
+    document = {
+        "benchmark": name,
+        "command": " ".join(["python", *(_public(argument) for argument in sys.argv)]),
+        "settings": dict(settings),
+        "machine": machine(),
+        "rows": dict(rows),
+    }
+    RESULTS.mkdir(exist_ok=True)
+    path.write_text(json.dumps(document, indent=2) + "\n")
+    return path
+
+
+def machine() -> dict[str, Any]:
+    """Processor, device and versions."""
+    packages = ("torch", "torchvision", "numpy", "latent-augmentor")
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "python": platform.python_version(),
+        **{package: _version(package) for package in packages},
+    }
+
+
+def spread(values: list[float]) -> dict[str, Any]:
+    """Mean, standard deviation over seeds, and the values themselves."""
+    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
+    return {"mean": statistics.mean(values), "std": deviation, "values": values}
+
+
+def draw_table(marker: str, lines: list[str]) -> None:
+    """Replace what stands between the marker's comments in benchmarks/README.md."""
+    readme = HERE / "README.md"
+    begin, end = f"<!-- {marker} -->", f"<!-- end {marker} -->"
+    text = readme.read_text()
+    before, rest = text.split(begin)
+    after = rest.split(end)[1]
+    readme.write_text(before + begin + "\n" + "\n".join(lines) + "\n" + end + after)
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except Exception:  # a checkout that is not installed
+        import augmentor
+
+        return augmentor.__version__
+
+
+def _public(argument: str) -> str:
+    """An argument without the folders of this machine."""
+    return "benchmarks/" + Path(argument).name if argument.endswith(".py") else Path(argument).name

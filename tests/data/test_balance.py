@@ -1,0 +1,63 @@
+"""How many synthetic samples each class gets."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from augmentor.data.balance import synthetic_counts
+from augmentor.exceptions import InputError, UnknownNameError
+
+LABELS = torch.tensor([0] * 5 + [1] * 2 + [4] * 3)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "added"),
+    [
+        ("auto", {1: 3, 4: 2}),
+        ("not majority", {1: 3, 4: 2}),
+        ("all", {1: 3, 4: 2}),
+        ("minority", {1: 3}),
+        ("not minority", {4: 2}),
+        ({1: 6}, {1: 4}),
+        ({0: 7, 4: 3}, {0: 2}),
+        ({}, {}),
+        (lambda labels: {1: len(labels)}, {1: 8}),
+    ],
+    ids=["auto", "not majority", "all", "minority", "not minority", "dict", "dict as many", "empty", "callable"],
+)
+def test_each_strategy_adds_what_imbalanced_learn_would(strategy, added):
+    assert synthetic_counts(LABELS, strategy) == added
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=60))
+def test_auto_makes_all_classes_as_large_as_the_largest(labels):
+    added = synthetic_counts(torch.tensor(labels), "auto")
+    totals = {label: labels.count(label) + added.get(label, 0) for label in set(labels)}
+    assert len(set(totals.values())) == 1
+    assert max(totals.values()) == max(labels.count(label) for label in labels)
+
+
+def test_the_heaviest_class_of_a_soft_label_counts():
+    soft = torch.tensor([[0.9, 0.1], [0.8, 0.2], [0.4, 0.6]])
+    assert synthetic_counts(soft, "auto") == {1: 1}
+
+
+@pytest.mark.parametrize(
+    ("strategy", "error", "said"),
+    [
+        ("atuo", UnknownNameError, "did you mean 'auto'"),
+        ({7: 5}, InputError, r"names class 7; the data has classes \[0, 1, 4\]"),
+        ({0: 4}, InputError, "wants 4 samples of class 0, which has 5 already"),
+        (0.5, InputError, "expected a dict"),
+        (None, InputError, "expected a dict"),
+        (lambda labels: 3, InputError, "gave int; expected a dict"),
+        ({0: 5.5}, InputError, "whole number"),
+        ({0: "many"}, InputError, "whole number"),
+    ],
+)
+def test_strategies_that_make_no_sense_are_refused(strategy, error, said):
+    with pytest.raises(error, match=said):
+        synthetic_counts(LABELS, strategy)

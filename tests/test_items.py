@@ -1,0 +1,271 @@
+"""Finding images and labels in other people's items."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader, TensorDataset
+from torchvision import tv_tensors
+
+from augmentor.exceptions import DataError, InputError
+from augmentor.items import (
+    batches,
+    collate,
+    dataset_fingerprint,
+    dataset_labels,
+    default_labels,
+    fetch,
+    image_to_tensor,
+    is_image,
+    labels_tensor,
+    num_classes_of,
+    resolve_labels_getter,
+    split_item,
+    tensor_to_image,
+)
+
+GREY = Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8) * 4)
+RGB = GREY.convert("RGB")
+TENSOR = torch.rand(3, 8, 8)
+
+
+class Pairs:
+    """A map-style data set without `__getitems__`."""
+
+    def __init__(self, items, **attributes):
+        self.items = items
+        vars(self).update(attributes)
+
+    def __len__(self):
+        return len(self.items)
+
+    def __getitem__(self, index):
+        return self.items[index]
+
+
+@pytest.mark.parametrize("image", [GREY, RGB, TENSOR, TENSOR[None], tv_tensors.Image(TENSOR)])
+def test_these_are_images(image):
+    assert is_image(image)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        torch.zeros(3),
+        torch.zeros(8, 8),
+        tv_tensors.Mask(torch.zeros(1, 8, 8)),
+        tv_tensors.BoundingBoxes(torch.zeros(2, 4), format="XYXY", canvas_size=(8, 8)),
+        tv_tensors.Video(torch.zeros(2, 3, 8, 8)),
+        np.zeros((8, 8, 3)),
+        "image",
+        None,
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_these_are_not(value):
+    assert not is_image(value)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [GREY, RGB, TENSOR, TENSOR.double(), (TENSOR * 255).to(torch.uint8), tv_tensors.Image(TENSOR)],
+    ids=["L", "RGB", "float32", "float64", "uint8", "tv_tensor"],
+)
+def test_images_go_to_tensors_and_back(image):
+    tensor = image_to_tensor(image)
+    assert type(tensor) is torch.Tensor
+    assert tensor.shape[-2:] == (8, 8)
+    back = tensor_to_image(tensor, like=image)
+    assert type(back) is type(image) or isinstance(back, Image.Image)
+    assert np.array_equal(np.asarray(back), np.asarray(image))
+    if isinstance(image, torch.Tensor):
+        assert back.dtype == image.dtype
+    else:
+        assert back.mode == image.mode
+
+
+def test_float_tensors_are_rounded_where_the_image_was_of_levels():
+    made = torch.full((3, 8, 8), 0.5)
+    assert (tensor_to_image(made, like=(TENSOR * 255).to(torch.uint8)) == 128).all()
+    assert (np.asarray(tensor_to_image(made, like=RGB)) == 128).all()
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "P", "CMYK", "1"])
+def test_other_pil_modes_are_refused_with_advice(mode):
+    with pytest.raises(InputError, match=rf"mode '{mode}'.*convert\('RGB'\)"):
+        image_to_tensor(GREY.convert(mode))
+
+
+@pytest.mark.parametrize("image", [np.zeros((8, 8, 3)), "a.png", None])
+def test_what_is_no_image_is_refused(image):
+    with pytest.raises(InputError, match="expected a PIL image or a tensor"):
+        image_to_tensor(image)
+
+
+@pytest.mark.parametrize(
+    ("sample", "label"),
+    [
+        ((TENSOR, 3), 3),
+        ([TENSOR, 3, "name"], 3),
+        ({"image": TENSOR, "label": 3}, 3),
+        ({"image": TENSOR, "Labels": 3}, 3),
+        ({"image": TENSOR, "my_label": 3}, 3),
+        ({"my_label": 4, "label": 3}, 3),
+        ({"image": TENSOR}, None),
+        ((TENSOR,), None),
+        ((TENSOR, "name"), None),
+        ((TENSOR, {"boxes": 1}), None),
+        ((TENSOR, TENSOR), None),
+        ((TENSOR, tv_tensors.Mask(torch.zeros(8, 8))), None),
+        ((TENSOR, tv_tensors.BoundingBoxes([[0, 0, 1, 1]], format="XYXY", canvas_size=(8, 8))), None),
+        ({"image": TENSOR, "label": "cat"}, None),
+        ({"image": TENSOR, "label": "cat", "label_number": 3}, 3),
+        ({"image": TENSOR, "label_mask": tv_tensors.Mask(torch.zeros(8, 8))}, None),
+        (TENSOR, None),
+        ({3: TENSOR, "label": 3}, 3),
+    ],
+    ids=lambda value: "-".join(sorted(type(v).__name__ for v in (value.values() if isinstance(value, dict) else value)))
+    if isinstance(value, (tuple, list, dict))
+    else "",
+)
+def test_labels_are_found_by_torchvisions_convention(sample, label):
+    assert default_labels(sample) == label
+
+
+def test_the_labels_getter_is_a_name_a_callable_or_none():
+    assert resolve_labels_getter("default")((TENSOR, 3)) == 3
+    assert resolve_labels_getter(None)((TENSOR, 3)) is None
+    assert resolve_labels_getter(len)((TENSOR, 3)) == 2
+    with pytest.raises(InputError, match="labels_getter"):
+        resolve_labels_getter("second")
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        ([1, 2], torch.tensor([1, 2])),
+        ((1, 2), torch.tensor([1, 2])),
+        (np.asarray([1, 2], np.int32), torch.tensor([1, 2])),
+        (np.asarray([1, 2], np.uint8), torch.tensor([1, 2])),
+        (torch.tensor([1, 2], dtype=torch.uint8), torch.tensor([1, 2])),
+        ([torch.tensor(1), torch.tensor(2)], torch.tensor([1, 2])),
+        ([np.int64(1), 2], torch.tensor([1, 2])),
+        ([[0.25, 0.75]], torch.tensor([[0.25, 0.75]])),
+        ([torch.tensor([0.25, 0.75])], torch.tensor([[0.25, 0.75]])),
+        (torch.tensor([[0.25, 0.75]], dtype=torch.float64), torch.tensor([[0.25, 0.75]])),
+    ],
+    ids=str,
+)
+def test_labels_of_any_usual_type_become_int64_or_float32(labels, expected):
+    got = labels_tensor(labels)
+    assert got.dtype == expected.dtype
+    assert torch.equal(got, expected)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [[0.5, 1.5], torch.rand(3), torch.zeros(3, 2, dtype=torch.int64), ["cat", "dog"], [[1], [1, 2]], [None, None]],
+    ids=str,
+)
+def test_labels_that_are_none_are_refused(labels):
+    with pytest.raises(InputError, match="labels"):
+        labels_tensor(labels)
+
+
+@pytest.mark.parametrize(
+    ("item", "label"),
+    [(TENSOR, None), ((TENSOR, 1), 1), ([TENSOR, 1, 2], 1), ({"pixels": TENSOR, "label": 1}, 1), ((GREY, 1), 1)],
+    ids=["tensor", "tuple", "list", "dict", "pil"],
+)
+def test_an_item_splits_into_its_image_and_its_label(item, label):
+    image, found = split_item(item)
+    assert is_image(image)
+    assert found == label
+
+
+@pytest.mark.parametrize("item", [3, "x", (), (1, 2), {"label": 1}, None])
+def test_an_item_without_an_image_is_refused(item):
+    with pytest.raises(DataError, match="without an image"):
+        split_item(item)
+
+
+def test_items_collate_to_one_batch():
+    images, labels = collate([(RGB, 1), (TENSOR.mul(255).to(torch.uint8), 2)])
+    assert images.shape == (2, 3, 8, 8)
+    assert labels.tolist() == [1, 2]
+    images, labels = collate([TENSOR, TENSOR])
+    assert labels is None
+
+
+def test_items_that_do_not_fit_together_are_refused():
+    with pytest.raises(DataError, match="different shapes"):
+        collate([(TENSOR, 1), (TENSOR[:, :4], 1)])
+    with pytest.raises(DataError, match="labels for 1 of 2"):
+        collate([(TENSOR, 1), TENSOR])
+
+
+def test_batches_come_alike_from_a_data_set_a_loader_and_a_list():
+    images, labels = torch.rand(10, 1, 8, 8), torch.arange(10)
+    data = TensorDataset(images, labels)
+    for source in (Pairs(list(data)), data, DataLoader(data, 4), [(images[:7], labels[:7]), (images[7:], labels[7:])]):
+        got = list(batches(source, 4))
+        assert torch.equal(torch.cat([batch for batch, _ in got]), images)
+        assert torch.equal(torch.cat([numbers for _, numbers in got]), labels)
+
+
+def test_an_empty_data_set_is_refused():
+    with pytest.raises(DataError, match="empty"):
+        list(batches(Pairs([])))
+
+
+def test_fetch_uses_one_call_where_the_data_set_offers_it():
+    class Counting(Pairs):
+        calls = 0
+
+        def __getitems__(self, indices):
+            self.calls += 1
+            return [self.items[i] for i in indices]
+
+    data = Counting([(TENSOR, n) for n in range(5)])
+    _, labels = fetch(data, [4, 0, 4])
+    assert labels.tolist() == [4, 0, 4]
+    assert data.calls == 1
+
+
+def test_all_labels_of_a_data_set():
+    items = [(TENSOR, 2), (TENSOR, 0)]
+    assert dataset_labels(Pairs(items)).tolist() == [2, 0]
+    assert dataset_labels(Pairs(items, targets=[2, 0])).tolist() == [2, 0]
+    with pytest.raises(DataError, match="no labels"):
+        dataset_labels(Pairs([TENSOR, TENSOR]))
+
+
+def test_labels_that_a_transform_changes_are_the_changed_ones():
+    data = Pairs([(TENSOR, 1), (TENSOR, 0)], targets=[7, 3], target_transform=lambda label: label // 5)
+    assert dataset_labels(data).tolist() == [1, 0]
+
+
+def test_the_number_of_classes_comes_from_the_names_or_the_labels():
+    assert num_classes_of(Pairs([], classes=list("abc")), torch.tensor([0])) == 3
+    assert num_classes_of(Pairs([]), torch.tensor([0, 4])) == 5
+    assert num_classes_of(Pairs([]), torch.rand(2, 7)) == 7
+    assert num_classes_of(Pairs([]), None) is None
+
+
+def test_the_fingerprint_of_a_data_set_changes_with_pixels_order_and_labels():
+    images = torch.randint(0, 256, (3, 1, 8, 8), dtype=torch.uint8)
+    changed = images.clone()
+    changed[2, 0, 0, 0] ^= 1
+
+    def prints(pixels, labels):
+        return dataset_fingerprint(Pairs(list(zip(pixels, labels, strict=True))))
+
+    first = prints(images, [0, 1, 2])
+    assert first == prints(images.clone(), [0, 1, 2])
+    others = [prints(changed, [0, 1, 2]), prints(images.flip(0), [0, 1, 2]), prints(images, [0, 1, 1]),
+              prints(images[:2], [0, 1]), prints(images.float() / 255, [0, 1, 2]),
+              dataset_fingerprint(Pairs(list(images)))]  # fmt: skip
+    assert len({first, *others}) == 7
+    assert dataset_fingerprint(Pairs([], fingerprint="mine")) == "mine"

@@ -1,0 +1,147 @@
+"""Statistics of latents, and the paths between them."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from augmentor.exceptions import InputError, ShapeError
+from augmentor.latents import LatentStats, class_index, lerp, per_sample, slerp, soft_labels
+
+SHAPES = {"vector": ((4,), (4,)), "feature map": ((3, None, None), (3, 5, 6))}
+
+
+def normal(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize(("stated", "shape"), SHAPES.values(), ids=SHAPES)
+def test_fitted_latents_have_mean_0_and_deviation_1(stated, shape):
+    raw = normal(200, *shape) * 3 + torch.arange(shape[0]).reshape(-1, *(1 for _ in shape[1:]))
+    stats = LatentStats(stated).fit([raw[:70], raw[70:]])
+    z = stats.standardise(raw).transpose(0, 1).flatten(1)
+    torch.testing.assert_close(z.mean(1), torch.zeros(shape[0]), atol=1e-5, rtol=0)
+    torch.testing.assert_close(z.std(1, correction=0), torch.ones(shape[0]), atol=1e-5, rtol=0)
+    torch.testing.assert_close(stats.unstandardise(stats.standardise(raw)), raw)
+    assert bool(stats.fitted)
+
+
+def test_unfitted_statistics_change_nothing():
+    stats = LatentStats((4,))
+    raw = normal(3, 4)
+    assert not stats.fitted
+    assert torch.equal(stats.standardise(raw), raw)
+    assert torch.equal(stats.unstandardise(raw), raw)
+
+
+def test_how_the_data_is_cut_into_batches_does_not_matter():
+    raw = normal(100, 4)
+    whole, parts = LatentStats((4,)).fit([raw]), LatentStats((4,)).fit(raw.split(7))
+    torch.testing.assert_close(whole.mean, parts.mean)
+    torch.testing.assert_close(whole.std, parts.std)
+
+
+def test_a_large_offset_does_not_drown_the_deviation():
+    raw = 1000 + 0.1 * normal(500, 2).double()
+    stats = LatentStats((2,)).fit([raw])
+    torch.testing.assert_close(stats.std, raw.std(0, correction=0).float(), rtol=1e-2, atol=0)
+
+
+def test_a_dimension_that_never_moves_stays_finite():
+    raw = normal(50, 3)
+    raw[:, 1] = 0.7
+    stats = LatentStats((3,)).fit([raw])
+    z = stats.standardise(raw)
+    assert z.isfinite().all()
+    assert z[:, 1].abs().max() < 1
+    torch.testing.assert_close(stats.unstandardise(z), raw)
+
+
+def test_statistics_travel_with_the_state():
+    stats = LatentStats((4,)).fit([normal(20, 4)])
+    again = LatentStats((4,))
+    again.load_state_dict(stats.state_dict())
+    assert torch.equal(again.mean, stats.mean)
+    assert bool(again.fitted)
+
+
+def test_latents_that_do_not_fit_and_no_latents_are_refused():
+    with pytest.raises(ShapeError, match=r"expected raw latents \(B, 4, \.\.\.\), got \(2, 5\)"):
+        LatentStats((4,)).fit([torch.zeros(2, 5)])
+    with pytest.raises(ShapeError, match="expected raw latents"):
+        LatentStats((4,)).fit([torch.zeros(2, 4, 1, 1)])
+    with pytest.raises(ShapeError, match="at least one"):
+        LatentStats((4,)).fit([])
+
+
+@pytest.mark.parametrize("path", [lerp, slerp])
+@pytest.mark.parametrize("shape", [(4,), (2, 3, 3)], ids=str)
+def test_paths_start_at_a_and_end_at_b(path, shape):
+    a, b = normal(6, *shape), normal(6, *shape, seed=1)
+    torch.testing.assert_close(path(a, b, torch.zeros(6)), a)
+    torch.testing.assert_close(path(a, b, torch.ones(6)), b, atol=1e-5, rtol=1e-4)
+
+
+def test_lerp_is_straight_and_goes_beyond_its_ends():
+    a, b = normal(3, 4), normal(3, 4, seed=1)
+    weight = torch.tensor([0.25, 2.0, -1.0])
+    torch.testing.assert_close(lerp(a, b, weight), a + weight[:, None] * (b - a))
+
+
+@given(st.floats(0, 1), st.integers(0, 1000))
+@settings(max_examples=60, deadline=None)
+def test_slerp_keeps_the_length_of_equally_long_vectors_and_the_share_of_the_angle(weight, seed):
+    a, b = (torch.nn.functional.normalize(normal(1, 8, seed=seed + k)).double() for k in (0, 1))
+    middle = slerp(a, b, torch.tensor([weight], dtype=torch.float64))
+    assert abs(float(middle.norm()) - 1) < 1e-6
+    whole, part = (math.acos(max(-1.0, min(1.0, float((a * v).sum())))) for v in (b, middle))
+    assert abs(part - weight * whole) < 1e-3
+
+
+def test_slerp_interpolates_lengths():
+    a, b = torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 4.0]])
+    middle = slerp(a, b, torch.tensor([0.5]))
+    torch.testing.assert_close(middle, torch.tensor([[3.0, 3.0]]) / math.sqrt(2))
+
+
+@pytest.mark.parametrize("factor", [1.0, 2.0, -1.0, 1.0 + 1e-7])
+def test_slerp_of_parallel_vectors_is_straight_and_its_gradient_finite(factor):
+    a = normal(3, 5).requires_grad_()
+    b = factor * a.detach()
+    weight = torch.full((3,), 0.3)
+    out = slerp(a, b, weight)
+    torch.testing.assert_close(out, lerp(a, b, weight))
+    out.sum().backward()
+    assert a.grad.isfinite().all()
+
+
+def test_slerp_of_a_zero_vector_is_finite():
+    a = torch.zeros(2, 4, requires_grad=True)
+    out = slerp(a, normal(2, 4), torch.tensor([0.0, 0.5]))
+    assert out.isfinite().all()
+    out.sum().backward()
+    assert a.grad.isfinite().all()
+
+
+def test_one_weight_a_sample_broadcasts():
+    assert per_sample(torch.zeros(3), torch.zeros(3, 2, 4, 4)).shape == (3, 1, 1, 1)
+
+
+def test_labels_turn_soft_and_back():
+    labels = torch.tensor([2, 0])
+    soft = soft_labels(labels, 3)
+    assert soft.tolist() == [[0, 0, 1], [1, 0, 0]]
+    assert soft.dtype == torch.float32
+    assert class_index(soft).tolist() == [2, 0]
+    assert class_index(labels.int()).dtype == torch.int64
+    assert torch.equal(soft_labels(soft, 3), soft)
+
+
+@pytest.mark.parametrize("labels", [[0, 3], [-1, 0]])
+def test_labels_beyond_the_classes_are_refused(labels):
+    with pytest.raises(InputError, match=f"labels from {labels[0]} to {labels[1]} for 3 classes"):
+        soft_labels(torch.tensor(labels), 3)

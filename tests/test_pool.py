@@ -1,0 +1,194 @@
+"""Whom a sample may be combined with."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from augmentor._random import SampleRandom, sample_keys
+from augmentor.exceptions import PartnerError
+from augmentor.latents import Latents
+from augmentor.pool import LatentPool
+
+
+def draws(count: int, seed: int = 0) -> SampleRandom:
+    return SampleRandom(sample_keys(seed, 0, range(count)))
+
+
+def normal(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def choose(how: str, pool: LatentPool, latents: Latents, seed: int = 0, **arguments):
+    random = draws(len(latents), seed)
+    if how == "neighbours":
+        return pool.neighbours(latents, random, 5, **arguments)
+    return pool.partners(latents, random, **arguments)
+
+
+BOTH = pytest.mark.parametrize("how", ["partners", "neighbours"])
+
+
+@BOTH
+@pytest.mark.parametrize("scale", [1.0, 30.0])
+@pytest.mark.parametrize("shape", [(2,), (16,), (4, 8, 8)], ids=str)
+def test_a_sample_is_never_its_own_partner_while_there_are_others(how, scale, shape):
+    z, labels = scale * normal(90, *shape) + scale, torch.arange(90) % 3
+    pool = LatentPool(z, labels)
+    for seed in range(10):
+        partner, _ = choose(how, pool, Latents(z, None, labels), seed)
+        assert ((partner - z).flatten(1).abs().amax(1) > 0).all()
+
+
+@BOTH
+def test_a_sample_is_recognised_after_the_rounding_of_another_batch(how):
+    z, labels = normal(40, 16), torch.arange(40) % 2
+    pool = LatentPool(z, labels)
+    again = z * (1 + 2e-7) + 1e-7
+    for seed in range(20):
+        partner, _ = choose(how, pool, Latents(again, None, labels), seed)
+        assert ((partner - z).abs().amax(1) > 1e-3).all()
+
+
+@BOTH
+def test_partners_are_of_the_samples_own_class(how):
+    labels = torch.arange(60) % 4
+    z = normal(60, 3) + 10 * labels[:, None]
+    pool = LatentPool(z, labels)
+    order = torch.randperm(60, generator=torch.Generator().manual_seed(3))
+    partner, classes = choose(how, pool, Latents(z[order], None, labels[order]))
+    assert torch.equal(classes, labels[order])
+    assert torch.equal((partner.mean(1) / 10).round().long(), labels[order])
+
+
+@BOTH
+def test_class_numbers_need_not_be_consecutive_and_soft_labels_count_by_their_heaviest(how):
+    labels = torch.tensor([7, 2, 7, 2, 7, 2])
+    z = normal(6, 2) + labels[:, None] * 10
+    pool = LatentPool(z, labels, 8)
+    soft = torch.full((6, 8), 0.05)
+    soft[torch.arange(6), labels] = 0.65
+    partner, classes = choose(how, pool, Latents(z, None, soft))
+    assert torch.equal(classes, labels)
+    assert torch.equal((partner.mean(1) / 10).round().long(), labels)
+
+
+@BOTH
+def test_any_class_is_allowed_when_asked_for(how):
+    z, labels = normal(60, 2), torch.arange(60) % 4
+    _, classes = choose(how, LatentPool(z, labels), Latents(z, None, labels), same_class=False)
+    assert (classes != labels).any()
+    assert (classes == labels).any()
+
+
+@BOTH
+def test_an_unlabelled_pool_gives_partners_to_anyone(how):
+    z = normal(20, 2)
+    pool = LatentPool(z)
+    for latents in (Latents(z), Latents(z, None, torch.arange(20))):
+        partner, _ = choose(how, pool, latents)
+        assert partner.shape == z.shape
+
+
+def test_every_other_member_of_the_class_is_chosen_sometimes():
+    z, labels = normal(12, 2), torch.arange(12) % 2
+    pool = LatentPool(z, labels)
+    one = Latents(z[:1].expand(600, 2), None, labels[:1].expand(600))
+    partner, _ = pool.partners(one, draws(600))
+    chosen, counts = partner.unique(dim=0, return_counts=True)
+    assert len(chosen) == 5
+    assert counts.min() > 60
+
+
+@pytest.mark.parametrize("k", [1, 3, 5])
+def test_neighbours_are_the_k_nearest_and_each_is_chosen_alike(k):
+    z, labels = normal(80, 3), torch.arange(80) % 2
+    pool = LatentPool(z, labels)
+    for row in range(0, 80, 11):
+        distance = (z - z[row]).norm(dim=1)
+        distance[(labels != labels[row]) | (torch.arange(80) == row)] = torch.inf
+        nearest = {tuple(v) for v in z[distance.topk(k, largest=False).indices].tolist()}
+        many = Latents(z[row].expand(300, 3), None, labels[row].expand(300))
+        partner, _ = pool.neighbours(many, draws(300), k)
+        chosen, counts = partner.unique(dim=0, return_counts=True)
+        assert {tuple(v) for v in chosen.tolist()} == nearest
+        assert counts.min() > 300 / k * 0.6
+
+
+def test_neighbours_of_a_sample_outside_the_pool_include_the_nearest():
+    pool = LatentPool(torch.tensor([[0.0], [1.0], [5.0]]))
+    partner, _ = pool.neighbours(Latents(torch.full((200, 1), 0.4)), draws(200), 2)
+    assert set(partner.flatten().tolist()) == {0.0, 1.0}
+
+
+def test_a_class_smaller_than_k_uses_what_it_has():
+    z = torch.tensor([[0.0], [0.1], [0.2], [50.0], [51.0]])
+    labels = torch.tensor([0, 0, 0, 1, 1])
+    pool = LatentPool(z, labels)
+    partner, _ = pool.neighbours(Latents(z, None, labels), draws(5), k=5)
+    assert (partner[:3] < 1).all()
+    assert partner[3:].flatten().tolist() == [51.0, 50.0]
+
+
+@BOTH
+def test_the_choice_does_not_depend_on_the_batch(how):
+    z, labels = normal(64, 16), torch.arange(64) % 4
+    pool = LatentPool(normal(300, 16, seed=1), torch.arange(300) % 4)
+    whole, _ = choose(how, pool, Latents(z, None, labels))
+    for size in (1, 7, 30):
+        rows = []
+        for start in range(0, 64, size):
+            part = slice(start, min(start + size, 64))
+            random = SampleRandom(sample_keys(0, 0, range(part.start, part.stop)))
+            latents = Latents(z[part], None, labels[part])
+            rows.append(
+                pool.neighbours(latents, random, 5)[0] if how == "neighbours" else pool.partners(latents, random)[0]
+            )
+        assert torch.equal(torch.cat(rows), whole)
+
+
+@BOTH
+def test_a_class_that_the_pool_lacks_is_an_error(how):
+    pool = LatentPool(normal(4, 2), torch.tensor([0, 0, 2, 2]))
+    with pytest.raises(PartnerError, match=r"no sample of class 1; it has classes \[0, 2\]"):
+        choose(how, pool, Latents(normal(2, 2), None, torch.tensor([0, 1])))
+
+
+@BOTH
+def test_unlabelled_samples_and_a_labelled_pool_are_an_error(how):
+    pool = LatentPool(normal(4, 2), torch.tensor([0, 0, 1, 1]))
+    with pytest.raises(PartnerError, match="the samples are not; pass their labels"):
+        choose(how, pool, Latents(normal(2, 2)))
+
+
+@BOTH
+def test_the_only_one_of_its_class_in_a_batch_stays_where_it_is(how):
+    latents = Latents(normal(5, 2), None, torch.tensor([0, 0, 1, 0, 0]))
+    partner, _ = choose(how, LatentPool.of_batch(latents), latents)
+    assert torch.equal(partner[2], latents.z[2])
+
+
+def test_a_batch_of_one_is_no_pool():
+    with pytest.raises(PartnerError, match="batch of one and no pool"):
+        LatentPool.of_batch(Latents(normal(1, 2)))
+
+
+def test_require_names_the_class_that_is_too_small():
+    pool = LatentPool(normal(5, 2), torch.tensor([0, 0, 3, 0, 0]))
+    assert pool.class_counts() == {0: 4, 3: 1}
+    pool.require(1, "smote")
+    with pytest.raises(PartnerError, match="smote needs 2 samples of each class, and class 3 has 1"):
+        pool.require(2, "smote")
+
+
+def test_the_pool_is_a_copy_detached_from_the_batch():
+    z = normal(4, 2).requires_grad_()
+    pool = LatentPool.of_batch(Latents(z, None, torch.tensor([0, 0, 1, 1])))
+    assert not pool.z.requires_grad
+    assert pool.to("cpu") is pool
+
+
+def test_duplicates_do_not_hide_the_others():
+    z = torch.tensor([[0.0], [0.0], [1.0], [2.0]])
+    partner, _ = LatentPool(z).partners(Latents(z[:1].expand(400, 1)), draws(400))
+    assert {1.0, 2.0} <= set(partner.flatten().tolist())

@@ -1,0 +1,240 @@
+"""Noise that belongs to a sample: known answers, statistics, and independence of the batch."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from augmentor._random import SampleRandom, fold, mix, pixel_fingerprints, sample_keys, seeded, torch_generator
+
+INTEGERS = st.integers(-(2**63), 2**63 - 1)
+# The reference implementation of splitmix64, started from 1234567.
+KNOWN = [
+    6457827717110365317,
+    3203168211198807973,
+    9817491932198370423,
+    4593380528125082431,
+    16408922859458223821,
+]
+
+
+def splitmix64(state: int, count: int) -> list[int]:
+    """The published algorithm in Python's own integers, one word at a time."""
+    words, mask = [], (1 << 64) - 1
+    for _ in range(count):
+        state = (state + 0x9E3779B97F4A7C15) & mask
+        word = state
+        word = ((word ^ (word >> 30)) * 0xBF58476D1CE4E5B9) & mask
+        word = ((word ^ (word >> 27)) * 0x94D049BB133111EB) & mask
+        words.append(word ^ (word >> 31))
+    return words
+
+
+def random_for(index, seed=0, epoch=0, copy=0) -> SampleRandom:
+    return SampleRandom(sample_keys(seed, epoch, index, copy))
+
+
+def test_the_words_are_those_of_splitmix64():
+    random = SampleRandom(np.asarray([1234567], np.uint64))
+    assert [int(word) for word in random._words(5)[0]] == KNOWN
+    assert splitmix64(1234567, 5) == KNOWN
+
+
+def test_mix_is_the_output_function_of_splitmix64():
+    states = (1234567 + 0x9E3779B97F4A7C15 * np.arange(1, 6, dtype=object)) % 2**64
+    assert mix(states.astype(np.uint64)).tolist() == KNOWN
+
+
+@given(st.integers(0, 2**64 - 1), st.integers(1, 20), st.integers(1, 20))
+@settings(max_examples=50, deadline=None)
+def test_drawing_in_parts_continues_the_sequence(key, first, second):
+    random = SampleRandom(np.asarray([key], np.uint64))
+    parts = [*random._words(first)[0].tolist(), *random._words(second)[0].tolist()]
+    assert parts == splitmix64(key, first + second)
+
+
+def test_keys_and_noise_are_what_they_were_in_the_first_release():
+    # Stored shards rest on these: a change here is a change of every augmented data set.
+    assert sample_keys(0, 0, [0, 1], 0).tolist() == [17964823697111478408, 13521520156802413375]
+    assert fold(0, "order", 3) == 8743547645281788167
+    noise = random_for([0, 1]).normal(2)
+    torch.testing.assert_close(noise, torch.tensor([[-0.475992, 0.723014], [0.586808, 0.878475]]), atol=1e-6, rtol=0)
+
+
+def test_uniform_lies_in_0_to_1_and_is_flat():
+    values = random_for(range(500)).uniform(400).double().numpy()
+    assert values.min() >= 0
+    assert values.max() < 1
+    assert abs(values.mean() - 0.5) < 4 / np.sqrt(12 * values.size)
+    assert abs(values.var() - 1 / 12) < 1e-3
+    counts, _ = np.histogram(values, bins=20, range=(0, 1))
+    assert np.abs(counts / values.size - 0.05).max() < 0.003
+
+
+def test_normal_has_the_moments_and_tails_of_a_normal():
+    values = random_for(range(500)).normal(401).double().numpy().ravel()
+    error = 5 / np.sqrt(values.size)
+    assert abs(values.mean()) < error
+    assert abs(values.var() - 1) < 1.5 * error
+    assert abs((values**3).mean()) < 4 * error
+    assert abs((values**4).mean() - 3) < 10 * error
+    assert abs((np.abs(values) < 1).mean() - 0.6827) < error
+    assert abs((np.abs(values) > 2).mean() - 0.0455) < error
+    assert 3.5 < np.abs(values).max() < 6.7
+
+
+def test_the_two_numbers_of_a_pair_and_neighbouring_samples_are_uncorrelated():
+    values = random_for(range(20000)).normal(4).double()
+    correlation = torch.corrcoef(torch.cat([values[:-1], values[1:]], dim=1).T)
+    assert (correlation - torch.eye(8)).abs().max() < 0.035
+
+
+def test_the_largest_and_smallest_words_give_finite_normals():
+    class Extreme(SampleRandom):
+        def _words(self, count):
+            return np.tile(np.asarray([0, 2**64 - 1, 2**32 - 1, 2**64 - 2**32], np.uint64)[:, None], (1, count))
+
+    random = Extreme(np.zeros(4, np.uint64))
+    assert random.normal(3).isfinite().all()
+    assert random.uniform(3).max() < 1
+    assert random.chance(1.0).all()
+    assert not random.chance(0.0).any()
+
+
+def test_chance_hits_with_its_probability_and_is_certain_at_the_ends():
+    for p in (0.1, 0.5, 0.9):
+        assert abs(random_for(range(20000)).chance(p).mean() - p) < 0.015
+    assert random_for(range(20000)).chance(1.0).all()
+    assert not random_for(range(20000)).chance(0.0).any()
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 8, 13, 16, 31, 64, 70])
+@pytest.mark.parametrize("shape", [(), (1,), (7,), (16,), (2, 3, 5)], ids=str)
+def test_a_row_does_not_depend_on_its_batch_bit_for_bit(size, shape):
+    whole = [random_for(range(70)) for _ in range(2)]
+    expected = whole[0].uniform(*shape), whole[1].normal(*shape)
+    uniform, normal = [], []
+    for start in range(0, 70, size):
+        rows = range(start, min(start + size, 70))
+        uniform.append(random_for(rows).uniform(*shape))
+        normal.append(random_for(rows).normal(*shape))
+    assert torch.equal(torch.cat(uniform), expected[0])
+    assert torch.equal(torch.cat(normal), expected[1])
+
+
+@given(st.lists(INTEGERS, min_size=1, max_size=12, unique=True), st.data())
+@settings(max_examples=40, deadline=None)
+def test_any_subset_in_any_order_draws_the_same_rows(indices, data):
+    order = data.draw(st.lists(st.integers(0, len(indices) - 1), min_size=1, max_size=12))
+    whole = random_for(indices).normal(3)
+    assert torch.equal(random_for([indices[i] for i in order]).normal(3), whole[order])
+
+
+def test_taking_rows_goes_on_where_the_sequences_stand():
+    rows = np.asarray([3, 0, 4])
+    random = random_for(range(5))
+    random.chance(0.5)
+    part = random.take(rows)
+    assert torch.equal(part.normal(6), random.normal(6)[rows])
+    assert len(part) == 3
+
+
+@given(INTEGERS, INTEGERS, INTEGERS, INTEGERS)
+@settings(max_examples=60, deadline=None)
+def test_each_of_the_four_integers_changes_the_key(seed, epoch, index, copy):
+    key = sample_keys(seed, epoch, [index], copy)[0]
+    assert key == sample_keys(seed, epoch, [index], copy)[0]
+    assert key != sample_keys(seed ^ 1, epoch, [index], copy)[0]
+    assert key != sample_keys(seed, epoch ^ 1, [index], copy)[0]
+    assert key != sample_keys(seed, epoch, [index ^ 1], copy)[0]
+    assert key != sample_keys(seed, epoch, [index], copy ^ 1)[0]
+
+
+def test_no_two_of_many_keys_are_equal_and_places_are_not_interchangeable():
+    values = range(12)
+    keys = {int(sample_keys(s, e, i, c)[0]) for s in values for e in values for i in values for c in values}
+    assert len(keys) == 12**4
+
+
+def test_seeds_beyond_32_bits_are_different_seeds():
+    keys = {int(sample_keys(5 + shift, 0, 0)[0]) for shift in (0, 2**32, 2**40, 2**63)}
+    assert len(keys) == 4
+    first, second = (torch.rand(3, generator=torch_generator("cpu", 5 + shift)) for shift in (0, 2**32))
+    assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize("value", [0, 3, -1, 2**40])
+def test_numpy_and_torch_integers_are_the_same_key_as_python_ones(value):
+    expected = sample_keys(value, value, [value], value).tolist()
+    other = np.int64(value)
+    assert sample_keys(other, other, np.asarray([value]), other).tolist() == expected
+    assert sample_keys(value, value, torch.tensor([value]), value).tolist() == expected
+    assert fold(other, other) == fold(value, value)
+
+
+def test_copies_and_indices_broadcast():
+    assert len(sample_keys(0, 0, range(4), 1)) == 4
+    assert len(sample_keys(0, 0, 2, [0, 1, 2])) == 3
+    assert sample_keys(0, 0, 2, [0, 1])[1] == sample_keys(0, 0, 2, 1)[0]
+
+
+@given(INTEGERS, st.lists(st.one_of(INTEGERS, st.text(max_size=5)), min_size=1, max_size=3))
+@settings(max_examples=50, deadline=None)
+def test_fold_gives_63_bit_seeds_that_depend_on_every_part(seed, parts):
+    value = fold(seed, *parts)
+    assert 0 <= value < 2**63
+    assert value == fold(seed, *parts)
+    assert value != fold(seed, *parts, 0)
+    assert value != fold(seed + 1, *parts)
+
+
+def test_seeded_code_repeats_and_the_global_generator_comes_back(global_rng_untouched):
+    with seeded(3, "weights"):
+        first = torch.rand(4)
+    with seeded(3, "weights"):
+        again = torch.rand(4)
+    with seeded(4, "weights"):
+        other = torch.rand(4)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_torch_generators_start_anew_for_each_purpose():
+    first, again, other = (
+        torch.rand(3, generator=torch_generator("cpu", 0, *parts)) for parts in (("a", 1), ("a", 1), ("a", 2))
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_the_fingerprint_of_an_image_does_not_depend_on_its_type_or_batch():
+    levels = torch.randint(0, 256, (6, 3, 9, 11), dtype=torch.uint8)
+    prints = pixel_fingerprints(levels)
+    assert prints.dtype == np.int64
+    assert len(set(prints.tolist())) == 6
+    assert (pixel_fingerprints(levels.float() / 255) == prints).all()
+    assert (pixel_fingerprints(levels.double() / 255) == prints).all()
+    assert (pixel_fingerprints(levels.flip(0)) == prints[::-1]).all()
+    assert pixel_fingerprints(levels[2:3])[0] == prints[2]
+    channels_last = levels.contiguous(memory_format=torch.channels_last)
+    assert (pixel_fingerprints(channels_last) == prints).all()
+
+
+def test_one_level_of_one_pixel_is_another_fingerprint():
+    image = torch.zeros(1, 1, 8, 8, dtype=torch.uint8)
+    other = image.clone()
+    other[0, 0, 4, 4] = 1
+    assert pixel_fingerprints(image)[0] != pixel_fingerprints(other)[0]
+
+
+def test_drawing_leaves_the_global_generators_alone(global_rng_untouched):
+    before = np.random.get_state()[1].copy()
+    random = random_for(range(3))
+    random.normal(3)
+    random.uniform(3)
+    random.chance(0.5)
+    fold(1, "x")
+    assert (np.random.get_state()[1] == before).all()

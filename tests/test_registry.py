@@ -1,0 +1,141 @@
+"""Names of members: claims, misses, and the text form."""
+
+from __future__ import annotations
+
+import pytest
+
+from augmentor._registry import Registry, arguments_of, describe, did_you_mean
+from augmentor.exceptions import InputError, UnknownNameError
+
+
+@pytest.fixture
+def fruits() -> Registry:
+    registry: Registry = Registry("fruit")
+
+    @registry.register("apple")
+    class Apple:
+        def __init__(self, weight: float = 1.0, colours: object = ("red",), core: bool = True):
+            self.weight, self.colours, self.core = weight, colours, core
+
+    @registry.register("bowl")
+    class Bowl:
+        def __init__(self, *fruits: object, label: object = None):
+            self.fruits, self.label = fruits, label
+
+    return registry
+
+
+def test_names_are_sorted_and_members_know_theirs(fruits):
+    assert fruits.names() == ["apple", "bowl"]
+    assert fruits.get("apple").name == "apple"
+
+
+def test_a_second_claim_to_a_name_is_refused(fruits):
+    first = fruits.get("apple")
+    with pytest.raises(ValueError, match=r"fruit 'apple' is already .*Apple"):
+        fruits.register("apple")(type("Other", (), {}))
+    assert fruits.get("apple") is first
+
+
+def test_a_miss_names_the_nearest_and_lists_the_rest(fruits):
+    with pytest.raises(UnknownNameError, match="unknown fruit 'aple'; did you mean 'apple'\\? known: apple, bowl"):
+        fruits.get("aple")
+
+
+def test_a_miss_without_a_near_name_only_lists():
+    assert did_you_mean("zzzz", ["apple"]) == "; known: apple"
+    assert did_you_mean("zzzz", []) == "; known: none"
+
+
+@pytest.mark.parametrize("spec", ["apple", " apple ", "apple()", "apple(weight=1.0)", "apple(1.0)"])
+def test_a_name_alone_is_a_call_with_defaults(fruits, spec):
+    assert arguments_of(fruits.build(spec)) == {"weight": 1.0, "colours": ("red",), "core": True}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("2", 2),
+        ("-0.5", -0.5),
+        ("1e-3", 1e-3),
+        ("'x'", "x"),
+        ("True", True),
+        ("None", None),
+        ("[1, 'b', -2.0]", [1, "b", -2.0]),
+        ("(1, 2)", [1, 2]),
+        ("[]", []),
+    ],
+)
+def test_arguments_are_literals(fruits, text, value):
+    assert fruits.build(f"apple(colours={text})").colours == value
+
+
+def test_members_nest(fruits):
+    bowl = fruits.build("bowl(apple, bowl(apple(weight=2)), label=[apple(weight=3)])")
+    assert [member.name for member in bowl.fruits] == ["apple", "bowl"]
+    assert bowl.fruits[1].fruits[0].weight == 2
+    assert bowl.label[0].weight == 3
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "apple",
+        "apple(weight=2.5, colours=['a', 'b'], core=False)",
+        "bowl(apple, bowl(apple(weight=2)), label='x')",
+        "bowl(apple, label=[apple, 3, None])",
+    ],
+)
+def test_the_text_form_is_a_fixed_point(fruits, spec):
+    text = describe(fruits.build(spec))
+    assert describe(fruits.build(text)) == text
+
+
+@pytest.mark.parametrize(
+    "spec",
+    ["", "   ", "apple(", "apple)", "apple(weight=)", "apple; bowl", "3", "'apple'", "apple.name", "a\0b", "apple\nbowl",
+     "apple()()", "fruits.get('apple')", "lambda: 0", "[apple]"],
+)  # fmt: skip
+def test_what_is_not_a_name_or_a_call_is_refused(fruits, spec):
+    with pytest.raises(InputError):
+        fruits.build(spec)
+
+
+@pytest.mark.parametrize(
+    "argument",
+    ["__import__('os')", "1 + 1 if True else 2", "[x for x in (1,)]", "apple.weight", "f'{1}'", "*[1]", "{[]: 1}"],
+)
+def test_arguments_are_never_evaluated(fruits, argument):
+    with pytest.raises(InputError):
+        fruits.build(f"apple({argument})")
+
+
+def test_deep_nesting_is_refused_and_does_not_crash(fruits):
+    with pytest.raises(InputError):
+        fruits.build("bowl(" * 20000 + ")" * 20000)
+
+
+def test_unknown_and_superfluous_arguments_are_refused(fruits):
+    with pytest.raises(UnknownNameError, match="fruit 'apple' has no argument 'wieght'; did you mean 'weight'"):
+        fruits.build("apple(wieght=1)")
+    with pytest.raises(InputError, match="fruit 'apple'.*its arguments are"):
+        fruits.build("apple(1, 2, 3, 4)")
+    with pytest.raises(InputError, match="multiple values"):
+        fruits.build("apple(1, weight=2)")
+    with pytest.raises(UnknownNameError):
+        fruits.build("apple(**{'weight': 1})")
+
+
+def test_create_checks_arguments_as_build_does(fruits):
+    assert fruits.create("apple", {"weight": 4}).weight == 4
+    with pytest.raises(UnknownNameError):
+        fruits.create("apple", {"size": 4})
+    with pytest.raises(UnknownNameError):
+        fruits.create("pear", {})
+
+
+def test_defaults_reach_only_arguments_that_exist_and_are_not_given(fruits):
+    assert fruits.build("apple", weight=7, size=3).weight == 7
+    assert fruits.build("apple(weight=2)", weight=7).weight == 2
+    assert fruits.build("apple(2)", weight=7).weight == 2
+    assert fruits.build("bowl(apple)", weight=7).fruits[0].weight == 1.0
