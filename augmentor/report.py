@@ -13,7 +13,7 @@ h1 { margin-bottom: 0 } h2 { margin-top: 2.2rem; border-bottom: 1px solid #ddd }
 table { border-collapse: collapse; margin: 1rem 0 } th, td { padding: .25rem .9rem; text-align: right }
 th:first-child, td:first-child { text-align: left } thead { border-bottom: 2px solid #888 }
 tr:nth-child(even) td { background: #f6f6f6 }
-img { max-width: 100%; image-rendering: pixelated; border: 1px solid #ddd }
+img { max-width: 100%; border: 1px solid #ddd }
 figure { margin: 1rem 0 } figcaption { color: #555; font-size: .9rem }
 pre { background: #f6f6f6; padding: .8rem; overflow-x: auto }
 .pair { display: flex; gap: 1rem } .pair figure { flex: 1 }

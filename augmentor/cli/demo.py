@@ -99,6 +99,7 @@ def _train_gan(
 ) -> tuple[list[dict[str, Any]], Any]:
     """Train one GAN; its history, and as many of its samples as there are digits."""
     from .._random import seeded
+    from ..data import load_source
     from ..gan import discriminators, generators
     from ..training import GANTrainer
 
@@ -109,7 +110,7 @@ def _train_gan(
         generator, discriminator, steps=steps, lr=5e-4, features=features, round_steps=max(1, steps // 3), out=out,
         seed=seed, device=device,
     )  # fmt: skip
-    averaged = trainer.fit(data)
+    averaged = trainer.fit(data, reference=load_source("digits"))
     return trainer.history, trainer.sample(averaged, 1797, "evaluation")
 
 

@@ -103,8 +103,11 @@ class GANTrainer:
         self.out, self.seed, self.device, self.progress = out, seed, torch.device(device), progress
         self.history: list[dict[str, Any]] = []
 
-    def fit(self, dataset: Any) -> Generator:
-        """Train on a map-style data set of images or `(image, label)`; returns the averaged generator."""
+    def fit(self, dataset: Any, reference: Any = None) -> Generator:
+        """Train on a map-style data set of images or `(image, label)`; returns the averaged generator.
+
+        reference: real images to measure against, where they are not those of `dataset`.
+        """
         self._check_fits(dataset)
         run = Run(self.out, self._settings(dataset))
         stream = BatchStream(dataset, np.arange(len(dataset)), min(self.batch_size, len(dataset)), self.seed)
@@ -131,7 +134,7 @@ class GANTrainer:
                 part.load_state_dict(state[name])
             step, best_fid = state["step"], state["best_fid"]
 
-        real_features = self._real_features(dataset)
+        real_features = self._real_features(dataset if reference is None else reference)
         bar = tqdm(total=self.steps, initial=step, desc=f"train gan ({self.augmentation.name})", delay=2,
                    disable=not self.progress)  # fmt: skip
         while step < self.steps:

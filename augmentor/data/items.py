@@ -1,1 +1,0 @@
-from ..items import *  # noqa: F403  (temporary)

@@ -1,0 +1,207 @@
+"""`AugmentedLoader`: each batch with synthetic samples behind the real ones."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
+
+from augmentor._random import SampleRandom, sample_keys
+from augmentor.data.loader import AugmentedLoader
+from augmentor.exceptions import AugmentorWarning, InputError, PartnerError, RangeError, ShapeError
+from augmentor.transform import LatentAugment
+
+COUNT = 48
+
+
+@pytest.fixture
+def data(digits) -> TensorDataset:
+    return TensorDataset(digits.images[:COUNT], digits.targets[:COUNT])
+
+
+@pytest.fixture
+def augment(vae) -> LatentAugment:
+    return LatentAugment(vae, "gaussian(std=0.5)")
+
+
+def synthetic(loader: AugmentedLoader) -> torch.Tensor:
+    """All synthetic images of one epoch."""
+    assert loader.return_mask
+    return torch.cat([images[mask] for images, *_, mask in loader])
+
+
+@pytest.mark.parametrize("ratio", [0.25, 0.5, 1.0, 2.0])
+def test_a_batch_gets_ratio_times_its_size(data, augment, ratio):
+    loader = AugmentedLoader(DataLoader(data, 16), augment, ratio=ratio, return_mask=True)
+    assert len(loader) == 3
+    for images, labels, mask in loader:
+        assert len(images) == len(labels) == len(mask) == 16 + 16 * ratio
+        assert mask.tolist() == [False] * 16 + [True] * int(16 * ratio)
+        assert images.dtype == torch.uint8
+        assert labels.dtype == torch.int64
+
+
+@pytest.mark.parametrize("ratio", [0.1, 0.3, 0.77, 1.5])
+@pytest.mark.parametrize("batch_size", [1, 7, 48])
+def test_the_total_of_an_epoch_is_exact_within_one(data, augment, ratio, batch_size):
+    loader = AugmentedLoader(DataLoader(data, batch_size), augment, ratio=ratio, return_mask=True)
+    for _ in range(3):
+        assert abs(len(synthetic(loader)) - ratio * COUNT) < 1
+
+
+def test_real_rows_come_first_and_untouched(data, augment):
+    for number, (images, labels) in enumerate(AugmentedLoader(DataLoader(data, 16), augment)):
+        rows = slice(16 * number, 16 * number + 16)
+        assert torch.equal(images[:16], data.tensors[0][rows])
+        assert torch.equal(labels[:16], data.tensors[1][rows])
+        assert len(images) == 24
+
+
+def test_every_image_has_its_turn_over_the_epochs(data, augment):
+    loader = AugmentedLoader(DataLoader(data, 16), augment, ratio=0.5)
+    labels = data.tensors[1]
+    chosen = torch.zeros(COUNT)
+    for epoch in range(20):
+        loader.set_epoch(epoch)
+        loader.epoch = epoch
+        rows, _ = loader._chosen(np.arange(COUNT))
+        chosen[rows] += 1
+    assert len(labels) == COUNT
+    assert chosen.sum() == 20 * COUNT / 2
+    assert chosen.min() > 0
+
+
+def test_synthetic_labels_are_those_of_their_sources(data, augment):
+    loader = AugmentedLoader(DataLoader(data, 16), augment, ratio=2.0)
+    for images, labels in loader:
+        assert torch.equal(labels[16:], labels[:16].repeat_interleave(2))
+        assert (images[16:] != images[:16].repeat_interleave(2, 0)).flatten(1).any(1).all()
+
+
+@pytest.mark.parametrize("policy", ["gaussian(std=0.5)", "smote(k=3)"])
+@pytest.mark.parametrize("ratio", [0.3, 1.5])
+def test_a_sample_does_not_depend_on_the_batch_size(data, digits, vae, policy, ratio):
+    augment = LatentAugment(vae, policy).fit(digits)
+    results = [
+        synthetic(AugmentedLoader(DataLoader(data, size), augment, ratio=ratio, return_mask=True, seed=3))
+        for size in (48, 7, 1)
+    ]
+    for other in results[1:]:
+        assert other.shape == results[0].shape
+        assert (other.int() - results[0].int()).abs().max() <= 1
+
+
+def test_the_noise_is_that_of_seed_epoch_place_and_copy(data, augment):
+    loader = AugmentedLoader(DataLoader(data, 16), augment, ratio=2.0, return_mask=True, seed=5)
+    loader.set_epoch(4)
+    got = synthetic(loader)
+    keys = sample_keys(5, 4, np.repeat(np.arange(COUNT), 2), np.tile([0, 1], COUNT))
+    made, _ = augment.perturb(data.tensors[0].repeat_interleave(2, 0), None, SampleRandom(keys))
+    assert (got.int() - (made * 255).round().int()).abs().max() <= 1
+
+
+def test_each_epoch_differs_unless_it_is_set_again(data, augment):
+    loader = AugmentedLoader(DataLoader(data, 16), augment, ratio=1.0, return_mask=True)
+    first, second = synthetic(loader), synthetic(loader)
+    assert loader.epoch == 1
+    assert (first != second).flatten(1).any(1).all()
+    loader.set_epoch(0)
+    assert torch.equal(synthetic(loader), first)
+    other = AugmentedLoader(DataLoader(data, 16), augment, ratio=1.0, return_mask=True, seed=1)
+    assert not torch.equal(synthetic(other), first)
+
+
+def test_set_epoch_reaches_the_sampler(data, augment):
+    sampler = DistributedSampler(data, num_replicas=2, rank=0)
+    AugmentedLoader(DataLoader(data, 16, sampler=sampler), augment).set_epoch(3)
+    assert sampler.epoch == 3
+
+
+def test_two_ranks_together_make_what_one_makes_alone(data, augment):
+    alone = synthetic(AugmentedLoader(DataLoader(data, 16), augment, ratio=1.0, return_mask=True))
+    parts = []
+    for rank in (0, 1):
+        sampler = DistributedSampler(data, num_replicas=2, rank=rank, shuffle=False)
+        loader = DataLoader(data, 8, sampler=sampler)
+        parts.append(synthetic(AugmentedLoader(loader, augment, ratio=1.0, return_mask=True)))
+    together = torch.stack(parts, 1).flatten(0, 1)
+    assert (together.int() - alone.int()).abs().max() <= 1
+
+
+@pytest.mark.parametrize("policy", ["interpolate", "smote", "slerp", "extrapolate"])
+def test_partners_are_sought_in_the_whole_batch(digits, vae, policy):
+    images = digits.images[digits.targets == 3][:16]
+    loader = AugmentedLoader([images], LatentAugment(vae, policy), ratio=0.0625, return_mask=True)
+    made = synthetic(loader)
+    assert len(made) == 1  # one row alone would have no partner
+    assert (made != images).flatten(1).any(1).all()
+
+
+def test_a_batch_of_one_and_no_pool_is_refused(digits, vae):
+    loader = AugmentedLoader([digits.images[:1]], LatentAugment(vae, "smote"), ratio=1.0)
+    with pytest.raises(PartnerError, match=r"augment\.fit\(dataset\)"):
+        next(iter(loader))
+
+
+def test_labels_of_policies_that_mix_classes_are_soft_for_all_rows(data, vae):
+    augment = LatentAugment(vae, "interpolate(same_class=False, num_classes=10)")
+    for images, labels in AugmentedLoader(DataLoader(data, 16), augment, ratio=1.0):
+        assert labels.shape == (32, 10)
+        assert len(images) == 32
+        torch.testing.assert_close(labels.sum(1), torch.ones(32))
+
+
+def test_batches_without_labels_stay_without(data, augment):
+    batches = list(data.tensors[0].split(16))
+    for images in AugmentedLoader(batches, augment, ratio=0.5):
+        assert images.shape == (24, 1, 8, 8)
+    images, mask = next(iter(AugmentedLoader(batches, augment, ratio=0.5, return_mask=True)))
+    assert int(mask.sum()) == 8
+    assert len(images) == 24
+
+
+def test_float_batches_stay_float(data, augment):
+    images = data.tensors[0][:16].float() / 255
+    out = next(iter(AugmentedLoader([images], augment, ratio=1.0)))
+    assert out.dtype == torch.float32
+    assert torch.equal(out[:16], images)
+
+
+def test_it_wraps_a_loader_of_float_batches_of_any_iterable(data, augment):
+    generator = ((images, labels) for images, labels in DataLoader(data, 16))
+    assert sum(len(images) for images, _ in AugmentedLoader(generator, augment, ratio=1.0)) == 2 * COUNT
+
+
+def test_batches_that_do_not_fit_are_refused(augment):
+    with pytest.raises(RangeError, match="AugmentedLoader takes images in"):
+        next(iter(AugmentedLoader([torch.full((4, 1, 8, 8), 2.0)], augment)))
+    with pytest.raises(ShapeError, match="resize"):
+        next(iter(AugmentedLoader([torch.rand(4, 1, 9, 9)], augment, ratio=1.0)))
+
+
+@pytest.mark.parametrize("ratio", [-1, float("nan"), float("inf")])
+def test_ratios_that_are_none_are_refused(data, augment, ratio):
+    with pytest.raises(InputError, match="ratio is the number of synthetic samples"):
+        AugmentedLoader(DataLoader(data, 16), augment, ratio=ratio)
+
+
+def test_a_ratio_of_zero_says_that_nothing_happens(data, augment):
+    with pytest.warns(AugmentorWarning, match="ratio=0 adds no synthetic samples") as caught:
+        loader = AugmentedLoader(DataLoader(data, 16), augment, ratio=0)
+        batches = [*loader, *loader]
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    assert {len(images) for images, _ in batches} == {16}
+
+
+def test_the_global_generators_are_left_alone(data, augment, global_rng_untouched):
+    list(AugmentedLoader([data.tensors], augment))
+
+
+def test_a_copy_of_the_loader_goes_on_alike(data, augment):
+    loader = AugmentedLoader([data.tensors], augment, return_mask=True)
+    twin = copy.deepcopy(loader)
+    assert torch.equal(synthetic(loader), synthetic(twin))

@@ -1,0 +1,178 @@
+"""Promise 1: what a sample becomes depends on (seed, epoch, index, copy), and on nothing else.
+
+Two data sets are read side by side. One has an autoencoder that is the identity, so that its float images *are* the
+perturbed latents: they have to agree bit for bit. The other has a trained autoencoder and uint8 images: a network is not
+bitwise independent of the shape of its batch, so they may differ by one level.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+
+import pytest
+import torch
+from torch.utils.data import DataLoader, Dataset, StackDataset, get_worker_info
+
+from augmentor.autoencoders import Autoencoder
+from augmentor.data.arrays import ArrayDataset
+from augmentor.data.mixed import MixedDataset
+from augmentor.transform import LatentAugment
+
+COUNT = 70
+IMPORTS = ["augmentor.data.mixed", "augmentor.autoencoders", "augmentor.policies"]
+
+
+class Identity(Autoencoder):
+    """Latents are pixels."""
+
+    name = "identity"
+
+    def __init__(self):
+        super().__init__((1, 8, 8), (64,), "gaussian", "none")
+
+    def _encode(self, images):
+        return images.flatten(1), None
+
+    def _decode(self, latents):
+        return latents.unflatten(1, (1, 8, 8))
+
+
+class GreyFloats(Dataset):
+    """Digits as floats well inside [0, 1], so that nothing is clipped."""
+
+    def __init__(self, digits: ArrayDataset):
+        self.images, self.targets = digits.images / 255 * 0.2 + 0.4, digits.targets
+        self.classes = digits.classes
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, index):
+        return self.images[index], int(self.targets[index])
+
+
+def mixed_pair(digits: ArrayDataset, vae: Autoencoder, policy: str) -> StackDataset:
+    """Latents and images of the same policy, half of each real and half synthetic."""
+    strength = policy.replace("gaussian", "gaussian(std=0.03)"), policy.replace("gaussian", "gaussian(std=0.5)")
+    part = digits.subset(torch.arange(COUNT))
+    latents = MixedDataset(GreyFloats(part), LatentAugment(Identity(), strength[0]), seed=11)
+    images = MixedDataset(part, LatentAugment(vae, strength[1]), seed=11)
+    return StackDataset(latents=latents, images=images)
+
+
+def read(loader: DataLoader) -> tuple[torch.Tensor, torch.Tensor]:
+    batches = list(loader)
+    assert len(batches) == len(loader)
+    return (torch.cat([batch[name][0] for batch in batches]) for name in ("latents", "images"))
+
+
+def context(method: str):
+    ctx = multiprocessing.get_context(method)
+    if method == "forkserver":
+        ctx.set_forkserver_preload(IMPORTS)  # imported once, not once a worker
+    return ctx
+
+
+def assert_same(loader: DataLoader, expected: tuple[torch.Tensor, torch.Tensor]) -> None:
+    latents, images = read(loader)
+    assert torch.equal(latents, expected[0])
+    assert images.dtype == torch.uint8
+    assert (images.int() - expected[1].int()).abs().max() <= 1
+
+
+@pytest.fixture
+def pair(digits, vae) -> StackDataset:
+    return mixed_pair(digits, vae, "gaussian")
+
+
+def test_the_samples_of_this_test_are_perturbed(pair):
+    latents, images = read(DataLoader(pair, 2 * COUNT))
+    assert len(latents) == 2 * COUNT
+    sources = pair.datasets["latents"].sources
+    assert (latents[COUNT:] != latents[sources]).flatten(1).all(1).all()
+    assert (images[COUNT:] != images[sources]).flatten(1).any(1).all()
+    assert 0 < latents.min()
+    assert latents.max() < 1
+
+
+@pytest.mark.parametrize("policy", ["gaussian", "compose(gaussian, smote(k=3))", "one_of(gaussian, interpolate)"])
+def test_the_same_for_every_batch_size_and_number_of_forked_workers(digits, vae, policy):
+    pair = mixed_pair(digits, vae, policy)
+    expected = tuple(read(DataLoader(pair, 2 * COUNT)))
+    for batch_size in (1, 7, 64):
+        for workers in (0, 1, 3):
+            start = context("fork") if workers else None
+            assert_same(DataLoader(pair, batch_size, num_workers=workers, multiprocessing_context=start), expected)
+
+
+@pytest.mark.parametrize(
+    ("method", "batch_size", "workers"),
+    [("spawn", 7, 1), ("spawn", 64, 3), ("forkserver", 64, 1), ("forkserver", 7, 3), ("forkserver", 1, 3)],
+)
+def test_the_same_for_every_way_to_start_workers(pair, method, batch_size, workers):
+    expected = tuple(read(DataLoader(pair, 2 * COUNT)))
+    loader = DataLoader(pair, batch_size, num_workers=workers, multiprocessing_context=context(method))
+    assert_same(loader, expected)
+
+
+def test_the_same_in_any_order(pair):
+    expected = tuple(read(DataLoader(pair, 2 * COUNT)))
+    order = torch.randperm(2 * COUNT, generator=torch.Generator().manual_seed(1))
+    assert_same(DataLoader(pair, 13, sampler=order.tolist()), (expected[0][order], expected[1][order]))
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_a_new_epoch_reaches_workers_that_already_run(pair, method):
+    here = DataLoader(pair, 2 * COUNT)
+    loader = DataLoader(pair, 64, num_workers=1, persistent_workers=True, multiprocessing_context=context(method))
+    seen = []
+    for epoch in (0, 1, 5, 0):
+        for part in pair.datasets.values():
+            part.set_epoch(epoch)
+        expected = tuple(read(here))
+        assert_same(loader, expected)
+        seen.append(expected[0])
+    assert torch.equal(seen[0], seen[3])
+    for first, second in ((0, 1), (1, 2), (0, 2)):
+        assert (seen[first][COUNT:] != seen[second][COUNT:]).flatten(1).any(1).all()
+        assert torch.equal(seen[first][:COUNT], seen[second][:COUNT])
+
+
+class Transformed(Dataset):
+    """One image again and again, through a transform, with the worker that made it."""
+
+    def __init__(self, image: torch.Tensor, augment: LatentAugment, count: int):
+        self.image, self.augment, self.count = image, augment, count
+
+    def __len__(self):
+        return self.count
+
+    def __getitem__(self, index):
+        worker = get_worker_info()
+        return self.augment(self.image), -1 if worker is None else worker.id
+
+
+@pytest.mark.parametrize(("method", "workers"), [("fork", 3), ("forkserver", 2)])
+def test_without_a_seed_no_two_workers_or_epochs_draw_the_same(digits, method, workers):
+    image = digits.images[0] / 255 * 0.2 + 0.4
+    augment = LatentAugment(Identity(), "gaussian(std=0.03)", p=1.0, seed=None)
+    augment(image)  # the parent has drawn already when its workers start
+    data = Transformed(image, augment, 24)
+    loader = DataLoader(data, 4, num_workers=workers, multiprocessing_context=context(method))
+    rows, makers = [], set()
+    for _ in range(2):
+        for images, worker in loader:
+            rows.append(images)
+            makers |= set(worker.tolist())
+    assert makers == set(range(workers))
+    assert len(torch.cat(rows).unique(dim=0)) == 48
+
+
+def test_with_a_seed_the_transform_makes_of_an_image_the_same_in_every_worker(digits, vae):
+    augment = LatentAugment(vae, p=1.0, seed=4)
+    expected = augment(digits.images[5])
+    loader = DataLoader(
+        Transformed(digits.images[5], augment, 12), 3, num_workers=3, multiprocessing_context=context("fork")
+    )
+    for images, _ in loader:
+        assert (images.int() - expected.int()).abs().max() <= 1
