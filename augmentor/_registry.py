@@ -110,7 +110,13 @@ class Registry(Generic[T]):
                 f"{self.kind} {member.name!r}: {error}; "  # type: ignore[attr-defined]
                 f"its arguments are {signature}"
             ) from error
-        return member(*args, **kwargs)
+        try:
+            return member(*args, **kwargs)
+        except TypeError as error:  # a text where a number belongs, and the like
+            raise InputError(
+                f"cannot make {self.kind} {member.name!r} from {args or ''}{kwargs}: {error}; "  # type: ignore[attr-defined]
+                f"its arguments are {signature}"
+            ) from error
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -18,6 +18,7 @@ from safetensors.torch import save as dump_tensors
 from torch import nn
 
 from ._files import write_bytes
+from ._random import seeded
 from ._registry import Registry, arguments_of
 from .exceptions import WeightsError
 
@@ -52,7 +53,8 @@ def load_network(path: str | Path, registry: Registry[Any]) -> Any:
     if fingerprint(state) != header.get("sha256"):
         raise WeightsError(f"{path} does not fit its checksum: it was damaged or tampered with; fetch it again")
     try:
-        network = registry.create(str(header.get("name")), header.get("config", {}))
+        with seeded(0):  # initial weights are drawn from the global generator, and then replaced
+            network = registry.create(str(header.get("name")), header.get("config", {}))
         network.load_state_dict(state)
     except (RuntimeError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise WeightsError(

@@ -96,7 +96,7 @@ class LatentAugment(A.ImageOnlyTransform):
     def _key(self, data: dict[str, Any]) -> int:
         if "sample_key" in data:
             return fold(0, "sample_key", int(data["sample_key"]))
-        image = np.asarray(data["image"] if "image" in data else data["images"])
+        image = np.asarray(next(data[name] for name in self.targets if name in data))
         rows = torch.from_numpy(np.ascontiguousarray(image)).reshape(1, -1)
         pixels = int(pixel_fingerprints(rows)[0])
         # Forked workers repeat the pipeline's own draws (a defect of 2.0.8); their seed and the image tell them apart.

@@ -22,7 +22,7 @@ import torch
 from tqdm import tqdm
 
 from . import __version__
-from ._checks import to_uint8
+from ._checks import check_images, to_uint8
 from ._files import claim_folder, write_bytes
 from ._random import SampleRandom, sample_keys
 from ._registry import did_you_mean
@@ -94,6 +94,7 @@ def generate_shards(
         with _full_precision(augment.device.type):
             augment.fit(dataset)  # a batch as its own pool would make the bytes depend on the micro-batch
     images, labels = fetch(dataset, [0])
+    check_images(images, augment.autoencoder.image_shape, f"the {augment.autoencoder.name} autoencoder")
     channels, height, width = images.shape[1:]
     soft = augment.soften(labels)
     asked = Manifest(

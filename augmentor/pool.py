@@ -91,7 +91,7 @@ class LatentPool:
         """One of the k nearest other samples of each sample, each with equal chance."""
         self._candidates(latents, same_class)  # raises for a class that the pool lacks
         scale = latents.z[0].numel() ** 0.5
-        # Root mean square (B,N), pair by pair: by matrix products, rounding would hide which member is the sample itself.
+        # Root mean square (B,N), pair by pair: in a matrix product, rounding hides which member is the sample itself.
         exact = "donot_use_mm_for_euclid_dist"
         distance = torch.cdist(latents.z.flatten(1), self.z.flatten(1), compute_mode=exact) / scale
         if same_class and self.labelled:

@@ -33,7 +33,8 @@ def preview_png(
     """Originals, reconstructions and synthetic samples as the bytes of a PNG file.
 
     dataset: map-style, images or `(image, label)`. policies: texts, one strip each; None draws every registered policy
-    at three strengths. count: how many originals, spread over the classes. seed: which, and the noise.
+    at three strengths, and where one does not fit the reason. count: how many originals, spread over the classes.
+    seed: which, and the noise.
 
     >>> from augmentor.data.sources import load_source
     >>> from augmentor.pretrained import load_autoencoder
@@ -47,10 +48,14 @@ def preview_png(
     images, labels = pool_images[rows], None if pool_labels is None else pool_labels[rows]
     with torch.no_grad():
         rebuilt = autoencoder(images.to(autoencoder.device))
+    excuse = policies is None  # a policy that was asked for by name raises where it does not fit
     strips: list[list[tuple[str, torch.Tensor | str]]] = [[("originals", images), ("reconstructions", rebuilt)]]
     for line in _lines(policies):
         strips.append(
-            [(describe(policy, brief=True), _made(policy, autoencoder, pool, images, labels, seed)) for policy in line]
+            [
+                (describe(policy, brief=True), _made(policy, autoencoder, pool, images, labels, seed, excuse))
+                for policy in line
+            ]
         )
     return _drawn(strips)
 
@@ -62,7 +67,13 @@ def _lines(texts: Sequence[str] | None) -> list[Sequence[LatentPolicy]]:
 
 
 def _made(
-    policy: LatentPolicy, autoencoder: Autoencoder, pool: Any, images: torch.Tensor, labels: Any, seed: int
+    policy: LatentPolicy,
+    autoencoder: Autoencoder,
+    pool: Any,
+    images: torch.Tensor,
+    labels: Any,
+    seed: int,
+    excuse: bool,
 ) -> torch.Tensor | str:
     """Synthetic images, or the reason why this policy has none for this autoencoder and these images."""
     try:
@@ -72,6 +83,8 @@ def _made(
         made = augment.synthesize(images, labels, indices=np.arange(len(images)), seed=seed)
         return made[0] if isinstance(made, tuple) else made
     except (InputError, PartnerError) as error:
+        if not excuse:
+            raise
         return str(error).split(";")[0]
 
 

@@ -341,5 +341,3 @@ def _image_places(leaves: list[Any]) -> list[int]:
             "LatentAugment found no image in its input; expected a PIL image, or a tensor (C,H,W) or (B,C,H,W)"
         )
     return typed or places[:1]
-
-

@@ -126,9 +126,11 @@ def test_what_is_no_image_is_refused(image):
         (TENSOR, None),
         ({3: TENSOR, "label": 3}, 3),
     ],
-    ids=lambda value: "-".join(sorted(type(v).__name__ for v in (value.values() if isinstance(value, dict) else value)))
-    if isinstance(value, (tuple, list, dict))
-    else "",
+    ids=lambda value: (
+        "-".join(sorted(type(v).__name__ for v in (value.values() if isinstance(value, dict) else value)))
+        if isinstance(value, (tuple, list, dict))
+        else ""
+    ),
 )
 def test_labels_are_found_by_torchvisions_convention(sample, label):
     assert default_labels(sample) == label

@@ -16,6 +16,7 @@ from augmentor.policies import list_policies, policies
 CLASSES = [name for name in augmentor.__all__ if inspect.isclass(getattr(augmentor, name))]
 
 
+@torch.no_grad()
 def pixels(thing: object) -> torch.Tensor:
     """Some numbers that the object makes, the same for an equal object."""
     images = torch.linspace(0, 1, 5 * 64).reshape(5, 1, 8, 8)

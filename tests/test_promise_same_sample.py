@@ -1,8 +1,8 @@
 """Promise 1: what a sample becomes depends on (seed, epoch, index, copy), and on nothing else.
 
 Two data sets are read side by side. One has an autoencoder that is the identity, so that its float images *are* the
-perturbed latents: they have to agree bit for bit. The other has a trained autoencoder and uint8 images: a network is not
-bitwise independent of the shape of its batch, so they may differ by one level.
+perturbed latents: they have to agree bit for bit. The other has a trained autoencoder and uint8 images: a network is
+not bitwise independent of the shape of its batch, so they may differ by one level.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def test_the_samples_of_this_test_are_perturbed(pair):
     sources = pair.datasets["latents"].sources
     assert (latents[COUNT:] != latents[sources]).flatten(1).all(1).all()
     assert (images[COUNT:] != images[sources]).flatten(1).any(1).all()
-    assert 0 < latents.min()
+    assert latents.min() > 0
     assert latents.max() < 1
 
 
@@ -107,7 +107,7 @@ def test_the_same_for_every_batch_size_and_number_of_forked_workers(digits, vae,
 
 @pytest.mark.parametrize(
     ("method", "batch_size", "workers"),
-    [("spawn", 7, 1), ("spawn", 64, 3), ("forkserver", 64, 1), ("forkserver", 7, 3), ("forkserver", 1, 3)],
+    [("spawn", 64, 3), ("forkserver", 64, 1), ("forkserver", 7, 3), ("forkserver", 1, 3)],
 )
 def test_the_same_for_every_way_to_start_workers(pair, method, batch_size, workers):
     expected = tuple(read(DataLoader(pair, 2 * COUNT)))

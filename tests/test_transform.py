@@ -665,15 +665,20 @@ def test_a_check_comes_also_where_chance_would_leave_the_image_alone(vae):
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
-    [({"p": 0}, "p=0"), ({"policy": "gaussian(std=0)"}, r"gaussian\(std=0\)"), ({"policy": "slerp(strength=0)"}, "slerp")],
+    [
+        ({"p": 0}, "p=0"),
+        ({"policy": "gaussian(std=0)"}, r"gaussian\(std=0\)"),
+        ({"policy": "slerp(strength=0)"}, "slerp"),
+    ],
 )
 def test_settings_that_do_nothing_say_so_once(vae, images, labels, arguments, said):
     with pytest.warns(AugmentorWarning, match=f"{said}.*perturbs nothing") as caught:
         augment = LatentAugment(vae, **{"policy": "gaussian", **arguments})
-        augment(images, labels)
-        augment(images, labels)
     assert len(caught) == 1
     assert caught[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        augment(images, labels)
 
 
 def test_usual_settings_say_nothing(vae):

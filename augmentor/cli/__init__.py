@@ -42,10 +42,18 @@ class _LazyGroup(click.Group):
             formatter.write_dl([(name, line) for name, (_, line) in _COMMANDS.items()])
 
 
-@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=_LazyGroup,
+    invoke_without_command=True,
+    subcommand_metavar="COMMAND [ARGS]...",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(__version__)
-def app() -> None:
+@click.pass_context
+def app(ctx: click.Context) -> None:
     """Data augmentation in the latent space of an autoencoder."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -53,7 +61,7 @@ def main(arguments: list[str] | None = None) -> None:
     warnings.showwarning = _show_warning
     try:
         app.main(arguments, prog_name="augmentor", standalone_mode=False)
-    except AugmentorError as error:
+    except (AugmentorError, OSError) as error:  # the latter from input that cannot be read
         _fail(str(error))
     except click.exceptions.Abort:
         sys.exit(130)

@@ -65,7 +65,7 @@ def resolve_device(name: str) -> str:
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        torch.empty(0, device=name)
+        torch.zeros((), device=name).item()  # a device without memory, such as meta, raises too
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise DeviceError(f"device {name!r} cannot be used ({reason}); expected cpu, cuda or auto") from error

@@ -41,7 +41,7 @@ def evaluate(
     extractor: Any = (
         InceptionFeatures() if features == "inception" else AutoencoderFeatures(resolve_autoencoder(features, shape))
     )
-    fakes = _generated(generated, num_samples, seed, size)
+    fakes = _generated(generated, num_samples, seed, size, skip_bad)
     say(generated=f"{generated}: {min(len(fakes), num_samples)} images", features=features, seed=seed, device=device,
         real=f"{real}: {min(len(reals), num_samples)} images", out=out)  # fmt: skip
     scores = measure(
@@ -53,7 +53,7 @@ def evaluate(
     click.echo(f"wrote {out}")
 
 
-def _generated(source: str, count: int, seed: int, size: int | None) -> Any:
+def _generated(source: str, count: int, seed: int, size: int | None, skip_bad: bool) -> Any:
     """A data set, or samples of a generator."""
     import torch
 
@@ -63,7 +63,7 @@ def _generated(source: str, count: int, seed: int, size: int | None) -> Any:
     from ..gan import generators
 
     if not source.endswith(".safetensors"):
-        return load_source(source, size=size)
+        return load_source(source, size=size, skip_bad=skip_bad)
     network = load_network(source, generators)
     noise = torch.randn(count, network.latent_dim, generator=torch_generator("cpu", seed, "evaluate"))
     labels = torch.arange(count) % network.num_classes if network.num_classes else None

@@ -51,7 +51,7 @@ class LatentCache:
             "dataset": dataset_fingerprint(dataset),
         }
         if path is not None and Path(path).exists() and not rebuild:
-            tensors = self._load(Path(path))
+            tensors = self._load(Path(path), len(dataset))
         else:
             tensors = _encode_all(dataset, autoencoder, batch_size)
             if path is not None:
@@ -68,7 +68,7 @@ class LatentCache:
         rows = torch.as_tensor(indices)
         return RawPosterior(self.mean[rows], None if self.std is None else self.std[rows])
 
-    def _load(self, path: Path) -> dict[str, torch.Tensor]:
+    def _load(self, path: Path, count: int) -> dict[str, torch.Tensor]:
         try:
             with safe_open(path, "pt") as file:
                 key = json.loads((file.metadata() or {})[_KEY])
@@ -78,7 +78,11 @@ class LatentCache:
                         f"{path} holds latents of another {' and '.join(changed)}; "
                         "name another file, or replace it with rebuild=True"
                     )
-                return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                sizes = {name: len(tensor) for name, tensor in tensors.items()}
+                if "mean" not in sizes or set(sizes.values()) != {count}:
+                    raise ValueError(f"it has rows {sizes}; expected {count} of each, and 'mean' among them")
+                return tensors
         except (SafetensorError, KeyError, ValueError, AttributeError, OSError) as error:
             if isinstance(error, CacheError):
                 raise

@@ -36,7 +36,7 @@ class MixedDataset(Dataset[Any]):
     >>> from augmentor.data.sources import load_source
     >>> mixed = MixedDataset(load_source("digits"), LatentAugment("digits"), ratio=0.5)
     >>> len(mixed)
-    2696
+    2695
     """
 
     def __init__(

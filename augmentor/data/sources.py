@@ -79,8 +79,8 @@ def _torchvision(kind: str, root: str, split: str) -> ArrayDataset:
         data = reader(root, train=split == "train", download=False)
     except (RuntimeError, OSError, ValueError, AssertionError) as error:  # the last two from a damaged file
         raise DataError(
-            f"found no {kind} under {root} that can be read ({type(error).__name__}: {error}); fetch it once with torchvision.datasets."
-            f"{reader.__name__}({root!r}, download=True)"
+            f"found no {kind} under {root} that can be read ({type(error).__name__}: {error}); "
+            f"fetch it once with torchvision.datasets.{reader.__name__}({root!r}, download=True)"
         ) from error
     images = torch.as_tensor(data.data)
     images = images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2)

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from .._checks import to_unit_float
+from ..exceptions import DataError
 from ..items import batches
 
 
@@ -26,4 +27,6 @@ def reconstruction_psnr(autoencoder: Any, dataset: Any, batch_size: int = 256) -
         error = (autoencoder(images) - images).square().flatten(1).mean(1).clamp_min(1e-10)
         total += float((-10 * error.log10()).sum())
         count += len(images)
+    if count == 0:
+        raise DataError("got no images to reconstruct; expected a data set or batches with at least one")
     return total / count

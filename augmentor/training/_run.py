@@ -53,9 +53,10 @@ class Run:
             state = torch.load(self.folder / "checkpoint.pt", map_location="cpu", weights_only=True)
             lines = (self.folder / "history.jsonl").read_text().splitlines()
             self.history = [json.loads(line) for line in lines[: state["rounds"]]]
-        except (OSError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        except (OSError, EOFError, RuntimeError, TypeError, ValueError, LookupError, pickle.UnpicklingError) as error:
+            reason = " ".join(str(error).split())[:200]  # torch's go over many lines
             raise TrainingError(
-                f"cannot resume from {self.folder}: {error}; remove the folder to start again"
+                f"cannot resume from {self.folder}: {reason}; remove the folder to start again"
             ) from error
         return state
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,8 @@ class AutoencoderTrainer:
 
             # Judge it, remember the best, leave a trace.
             val_loss = self._validation_loss(model, dataset, held_out) if len(held_out) else sum(sums.values())
+            if not math.isfinite(val_loss):
+                raise TrainingError(self._diverged(val_loss, step))
             if val_loss < best_loss or not len(held_out):
                 best, best_loss, stale = copy.deepcopy(model.state_dict()), val_loss, 0
             else:
@@ -156,15 +159,18 @@ class AutoencoderTrainer:
             losses = model.training_losses(images, generator, progress=step / total)
             loss = torch.stack(list(losses.values())).sum()
         if not torch.isfinite(loss):
-            raise TrainingError(
-                f"the loss became {float(loss.detach())} at step {step}; the last good checkpoint is kept: "
-                f"try a lower rate than lr={self.lr}"
-            )
+            raise TrainingError(self._diverged(float(loss.detach()), step))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         return {name: float(value.detach()) for name, value in losses.items()}
+
+    def _diverged(self, loss: float, step: int) -> str:
+        return (
+            f"the loss became {loss} at step {step}; the last good checkpoint is kept: "
+            f"try a lower rate than lr={self.lr}"
+        )
 
     def _training_batch(self, stream: BatchStream, step: int) -> torch.Tensor:
         if self.transform is None:
@@ -218,7 +224,8 @@ class AutoencoderTrainer:
             "autoencoder": describe(self.autoencoder),
             "dataset": dataset_fingerprint(dataset),
             "images": len(dataset),
-            "transform": None if self.transform is None else repr(self.transform),
+            # Without the place in memory that the usual `repr` ends with: it differs in the process that resumes.
+            "transform": None if self.transform is None else re.sub(r" at 0x[0-9a-fA-F]+", "", repr(self.transform)),
             **{name: getattr(self, name) for name in names},
         }
 

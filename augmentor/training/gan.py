@@ -13,10 +13,10 @@ import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from .._random import torch_generator
+from .._random import SampleRandom, fold, torch_generator
 from .._registry import describe
 from .._weights import save_network
-from ..exceptions import InputError, TrainingError
+from ..exceptions import DataError, InputError, TrainingError
 from ..gan import Discriminator, GANLoss, Generator, get_loss, r1_penalty
 from ..items import dataset_fingerprint, fetch
 from ..metrics import compare, extract
@@ -26,8 +26,8 @@ from ._batches import BatchStream
 from ._gan_augment import Batch, GANAugmentation, batch_keys, gan_augmentations
 from ._run import Run
 
-# Features of this many real and generated images are compared when the run is judged.
-_JUDGED = 2000
+# Features of at most so many real and generated images are compared when the run is judged, and at least so many.
+_JUDGED, _FEWEST_JUDGED = 2000, 10
 _GRID = 10
 
 
@@ -84,7 +84,7 @@ class GANTrainer:
         for name, value in {**counts, "discriminator_steps": discriminator_steps}.items():
             if value < 1:
                 raise InputError(f"{name} is at least 1, got {value}")
-        if not lr > 0 or r1_gamma < 0 or not 0 <= ema_decay < 1 or ratio < 0:
+        if not lr > 0 or r1_gamma < 0 or not 0 <= ema_decay < 1 or not 0 <= ratio < math.inf:
             raise InputError(
                 "lr is positive, r1_gamma and ratio are not negative and ema_decay is below 1; "
                 f"got {lr}, {r1_gamma}, {ratio} and {ema_decay}"
@@ -108,7 +108,8 @@ class GANTrainer:
 
         reference: real images to measure against, where they are not those of `dataset`.
         """
-        self._check_fits(dataset)
+        judged = dataset if reference is None else reference
+        self._check_fits(dataset, judged)
         run = Run(self.out, self._settings(dataset))
         stream = BatchStream(dataset, np.arange(len(dataset)), min(self.batch_size, len(dataset)), self.seed)
         generator, discriminator = (network.to(self.device).train() for network in self._networks())
@@ -134,7 +135,7 @@ class GANTrainer:
                 part.load_state_dict(state[name])
             step, best_fid = state["step"], state["best_fid"]
 
-        real_features = self._real_features(dataset if reference is None else reference)
+        real_features = self._real_features(judged)
         bar = tqdm(total=self.steps, initial=step, desc=f"train gan ({self.augmentation.name})", delay=2,
                    disable=not self.progress)  # fmt: skip
         while step < self.steps:
@@ -155,10 +156,11 @@ class GANTrainer:
             names = ("d_loss", "g_loss", "real_sign", "fake_sign")
             row: dict[str, Any] = {"step": step, **dict(zip(names, sums.tolist(), strict=True))}
             if not all(math.isfinite(value) for value in row.values()):
-                raise TrainingError(
-                    f"a loss became {row['d_loss']} (discriminator), {row['g_loss']} (generator) before step {step}; "
-                    f"the last good checkpoint is kept: try a lower rate than lr={self.lr}"
+                raise self._diverged(
+                    f"a loss became {row['d_loss']} (discriminator), {row['g_loss']} (generator) before step {step}"
                 )
+            if not self._sound(averaged.module):
+                raise self._diverged(f"the weights or the generated images are no longer finite at step {step}")
             if real_features is not None:
                 row |= self._scores(averaged.module, real_features)
             if row.get("fid", -math.inf) < best_fid:
@@ -184,7 +186,7 @@ class GANTrainer:
         labels = labels if self.generator.num_classes else None
         chance = torch_generator(self.device, self.seed, "discriminator", number)
         with torch.no_grad():
-            fakes = self.generator(self._noise(len(images), chance), labels)
+            fakes = self._fakes(len(images), chance, labels)
         real, real_labels = self.augmentation.real(
             Batch(images, labels, batch_keys(self.seed, "real", number, stream.indices(number)))
         )
@@ -206,7 +208,7 @@ class GANTrainer:
         number = (step + 1) * self.discriminator_steps - 1
         labels = stream.batch(number, self.device)[1] if self.generator.num_classes else None
         chance = torch_generator(self.device, self.seed, "generator", step)
-        fakes = self.generator(self._noise(stream.batch_size, chance), labels)
+        fakes = self._fakes(stream.batch_size, chance, labels)
         fake = self.augmentation.fake(
             Batch(fakes, labels, batch_keys(self.seed, "generator", step, np.arange(len(fakes))))
         )
@@ -216,6 +218,21 @@ class GANTrainer:
         _minimise(loss, optimizer)
         self.discriminator.requires_grad_(True)
         return loss.detach(), logits.detach().sign().mean()
+
+    def _fakes(self, count: int, chance: torch.Generator, labels: torch.Tensor | None) -> torch.Tensor:
+        fakes = self.generator(self._noise(count, chance), labels)
+        # Elsewhere looking would make the host wait; there the losses of the round tell.
+        if fakes.device.type == "cpu" and not bool(fakes.isfinite().all()):
+            raise self._diverged("the generated images are no longer finite")
+        return fakes
+
+    def _sound(self, averaged: torch.nn.Module) -> bool:
+        """Whether all weights are finite, and what comes of them; a round's last step shows in none of its losses."""
+        finite = [weight.detach().isfinite().all() for network in self._networks() for weight in network.parameters()]
+        return bool(torch.stack(finite).all()) and bool(self.sample(averaged, _GRID).isfinite().all())
+
+    def _diverged(self, what: str) -> TrainingError:
+        return TrainingError(f"{what}; the last good checkpoint is kept: try a lower rate than lr={self.lr}")
 
     def _critic(self, labels: torch.Tensor | None) -> Callable[[torch.Tensor], torch.Tensor]:
         """The discriminator as a function of images alone, on as many of the labels as there are images."""
@@ -244,7 +261,7 @@ class GANTrainer:
     def _real_features(self, dataset: Any) -> torch.Tensor | None:
         if self.features is None:
             return None
-        order = np.random.Generator(np.random.Philox(self.seed)).permutation(len(dataset))[:_JUDGED]
+        order = np.random.Generator(np.random.Philox(fold(self.seed, "judged"))).permutation(len(dataset))[:_JUDGED]
         images, _ = fetch(dataset, order.tolist())
         return extract(self.features, images, 256, self.device)
 
@@ -261,8 +278,10 @@ class GANTrainer:
     def _networks(self) -> tuple[Generator, Discriminator]:
         return self.generator, self.discriminator
 
-    def _check_fits(self, dataset: Any) -> None:
+    def _check_fits(self, dataset: Any, judged: Any) -> None:
         """Raise on images or labels that the networks do not take, before anything is written."""
+        if len(dataset) == 0:
+            raise DataError("got an empty data set; expected at least one image")
         images, labels = fetch(dataset, [0])
         if tuple(images.shape[1:]) != tuple(self.generator.image_shape):
             raise InputError(
@@ -274,6 +293,17 @@ class GANTrainer:
         needs_pool = self.latent_augment is not None and self.latent_augment.policy.needs_partners
         if self.latent_augment is not None and needs_pool and self.latent_augment.pool is None:
             self.latent_augment.fit(dataset)
+        if self.augmentation.needs_augment:  # once in advance, so that what it refuses leaves nothing behind
+            keys = batch_keys(self.seed, "check", 0, np.arange(1))
+            random = SampleRandom(keys, self.augmentation.augment.device)
+            self.augmentation.augment.perturb(images, labels if self.generator.num_classes else None, random)
+        if self.features is not None:
+            if len(judged) < _FEWEST_JUDGED:
+                raise DataError(
+                    f"measuring takes at least {_FEWEST_JUDGED} real images, got {len(judged)}; "
+                    "give more, or features=None"
+                )
+            extract(self.features, fetch(judged, [0])[0], 1, self.device)
 
     def _settings(self, dataset: Any) -> dict[str, Any]:
         names = ("ratio", "steps", "batch_size", "lr", "r1_gamma", "r1_every", "discriminator_steps", "ema_decay")

@@ -130,7 +130,7 @@ def test_a_truncated_file_is_refused(few, vae, tmp_path, share):
     LatentCache(few, vae, path)
     data = path.read_bytes()
     path.write_bytes(data[: int(share * len(data))])
-    with pytest.raises(CacheError, match="is not a latent cache.*name another file"):
+    with pytest.raises(CacheError, match=r"is not a latent cache.*name another file"):
         LatentCache(few, vae, path)
 
 

@@ -1,0 +1,46 @@
+"""The examples in the docstrings run and print what they say."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import pkgutil
+
+import pytest
+
+import augmentor
+
+MODULES = [
+    "augmentor",
+    *(
+        module.name
+        for module in pkgutil.walk_packages(augmentor.__path__, "augmentor.")
+        if not module.name.endswith("__main__")
+    ),
+]
+FINDER = doctest.DocTestFinder(exclude_empty=True)
+
+
+def examples(name: str) -> list[doctest.DocTest]:
+    return [test for test in FINDER.find(importlib.import_module(name)) if test.examples]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_examples_of_a_module_run(name, tmp_path, monkeypatch, global_rng_untouched):
+    import torch
+
+    monkeypatch.chdir(tmp_path)
+    for test in examples(name):
+        output: list[str] = []
+        with torch.random.fork_rng(devices=[]):
+            result = doctest.DocTestRunner(verbose=False).run(test, out=output.append)
+        assert result.failed == 0, "".join(output)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["augmentor.transform", "augmentor.data.mixed", "augmentor.data.loader", "augmentor.data.cache",
+     "augmentor.training.autoencoder", "augmentor.policies.gaussian", "augmentor._random", "augmentor._registry"],
+)  # fmt: skip
+def test_the_central_modules_have_examples(name):
+    assert examples(name)
