@@ -1,7 +1,7 @@
 """One safetensors file a network: its tensors, and one JSON text in the header that says how to build it.
 
 The JSON stands under a single metadata key, because the order of several is not deterministic. It holds the SHA-256
-of the tensors' bytes, because the format itself does not notice a flipped bit. Nothing is executed on loading.
+of its own words and the tensors, because the format does not notice a flipped bit. Nothing is executed on loading.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from safetensors.torch import save as dump_tensors
 from torch import nn
 
 from ._files import write_bytes
-from ._random import seeded
 from ._registry import Registry, arguments_of
 from .exceptions import WeightsError
 
@@ -34,9 +33,9 @@ def save_network(network: nn.Module, path: str | Path, info: dict[str, Any] | No
         "family": network.family,
         "name": network.name,
         "config": arguments_of(network),
-        "sha256": fingerprint(state),
         "info": info or {},
     }
+    header["sha256"] = _checksum(header, state)
     write_bytes(path, dump_tensors(state, {_KEY: json.dumps(header, sort_keys=True)}))
 
 
@@ -50,12 +49,13 @@ def load_network(path: str | Path, registry: Registry[Any]) -> Any:
         state = load_tensors(path.read_bytes())
     except (SafetensorError, OSError, ValueError) as error:
         raise WeightsError(f"cannot read {path}: {error}; the file is truncated or damaged") from error
-    if fingerprint(state) != header.get("sha256"):
+    if _checksum(header, state) != header.get("sha256"):
         raise WeightsError(f"{path} does not fit its checksum: it was damaged or tampered with; fetch it again")
     try:
-        with seeded(0):  # initial weights are drawn from the global generator, and then replaced
+        # On the meta device nothing is allocated, whatever sizes the header claims, and no initial weights are drawn.
+        with torch.device("meta"):
             network = registry.create(str(header.get("name")), header.get("config", {}))
-        network.load_state_dict(state)
+        network.load_state_dict(state, assign=True)
     except (RuntimeError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise WeightsError(
             f"{path} does not fit this version of {registry.kind} {header.get('name')!r}: "
@@ -83,6 +83,12 @@ def read_header(path: str | Path) -> dict[str, Any]:
     if not isinstance(header, dict) or header.get("format") != 1:
         raise WeightsError(f"{path} has weights format {header!r:.40}; this version reads format 1")
     return header
+
+
+def _checksum(header: dict[str, Any], state: dict[str, torch.Tensor]) -> str:
+    """SHA-256 over the header's own words, but for the checksum, and the tensors."""
+    words = json.dumps({key: value for key, value in header.items() if key != "sha256"}, sort_keys=True)
+    return hashlib.sha256(f"{words}\n{fingerprint(state)}".encode()).hexdigest()
 
 
 def fingerprint(state: dict[str, torch.Tensor]) -> str:

@@ -132,9 +132,7 @@ def test_repeated_calls_differ_and_the_seed_of_the_pipeline_reproduces_them(imag
 
 
 def test_different_images_get_different_noise(digits):
-    keys = [
-        pipeline().transforms[0]._key({"image": image.permute(1, 2, 0).numpy()}) for image in digits.images[:20]
-    ]
+    keys = [pipeline().transforms[0]._key({"image": image.permute(1, 2, 0).numpy()}) for image in digits.images[:20]]
     assert len(set(keys)) == 20
 
 

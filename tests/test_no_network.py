@@ -24,7 +24,7 @@ import torch
 torch.set_num_threads(1)
 """
 _REPORT = """
-print("events", len(seen), *seen, sep="\\n", file=sys.stderr)
+print("\\nevents", len(seen), *seen, sep="\\n", file=sys.stderr)
 """
 
 _IMPORTS = """

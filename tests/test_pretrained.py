@@ -113,7 +113,7 @@ def test_a_whole_copy_is_taken(copied):
 def test_a_tampered_copy_is_refused(copied, tamper):
     file = copied / "digits" / "model.safetensors"
     file.write_bytes(tamper(file.read_bytes()))
-    with pytest.raises(WeightsError, match="'digits' are missing or do not fit their checksum.*install"):
+    with pytest.raises(WeightsError, match=r"'digits' are missing or do not fit their checksum.*install"):
         load_autoencoder("digits")
     with pytest.raises(WeightsError):
         LatentAugment("digits")

@@ -11,6 +11,9 @@ from torch.utils.data import Dataset
 
 from ..exceptions import DataError, ShapeError
 
+# Class numbers beyond this are more likely identifiers than classes.
+_MAX_UNNAMED = 100_000
+
 
 class ArrayDataset(Dataset[tuple[torch.Tensor, int]]):
     """Items `(uint8 tensor (C,H,W), int)`.
@@ -32,6 +35,8 @@ class ArrayDataset(Dataset[tuple[torch.Tensor, int]]):
         if len(self.targets) != len(images):
             raise ShapeError(f"got {len(self.targets)} labels for {len(images)} images; expected one an image")
         count = int(self.targets.max()) + 1
+        if classes is None and count > _MAX_UNNAMED:
+            raise DataError(f"got a label of {count - 1}; expected class numbers from 0 on; renumber or name them")
         self.classes = list(classes) if classes is not None else [str(i) for i in range(count)]
         if count > len(self.classes) or int(self.targets.min()) < 0:
             raise DataError(

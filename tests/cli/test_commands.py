@@ -301,7 +301,9 @@ def test_evaluate_shards_against_real_images(call, data):
     shards = data / "shards"
     result = call("evaluate", shards, data / "grey.npz", "--features", "digits", "--out", "one.json", "--seed", -1)
     assert result.code == 0, result.err
-    assert call("evaluate", shards, data / "grey.npz", "--features", "digits", "--out", "two.json", "--seed", -1).code == 0
+    assert (
+        call("evaluate", shards, data / "grey.npz", "--features", "digits", "--out", "two.json", "--seed", -1).code == 0
+    )
     assert Path("one.json").read_bytes() == Path("two.json").read_bytes()
     assert json.loads(Path("one.json").read_text())["counts"]["generated"] == 30
 
@@ -531,6 +533,8 @@ MODEL = "{data}/model/model.safetensors"
           for arguments in (("preview", "{data}/rgb", "--autoencoder", "{data}/tampered.safetensors"),
                             ("train-gan", "{data}/rgb", "--autoencoder", "{data}/tampered.safetensors"),
                             ("evaluate", "digits", "{data}/rgb", "--features", "{data}/tampered.safetensors"))),
+        bad("generate", "{data}/rgb", "--autoencoder", "two\nlines.safetensors", said=["two lines.safetensors"],
+            name="a name of two lines"),
         bad("evaluate", MODEL, "digits", said=["expected those of a generator"], name="no generator"),
         bad("info", "{data}/text.safetensors", said=["not a weights file"], name="info text"),
         bad("info", "{data}/nonsense", said=["neither a pretrained name"], name="info nonsense"),

@@ -1,4 +1,4 @@
-"""The GAN trainer: it learns, augments where it says, resumes exactly, keeps the best, and refuses what does not fit."""
+"""The GAN trainer: learns, augments where it says, resumes exactly, keeps the best, refuses what does not fit."""
 
 from __future__ import annotations
 
@@ -624,8 +624,8 @@ def test_data_that_does_not_fit_leaves_nothing_behind(few, vae, tmp_path):
         gan(out=folder).fit(TensorDataset(few.images[:0]))
     with pytest.raises(DataError, match="at least 10 real images, got 9"):
         gan(out=folder, features=flat).fit(few.subset(torch.arange(9)))
+    alone = few.subset(torch.cat([torch.tensor([0]), (few.targets != 0).nonzero().squeeze(1)]))
     with pytest.raises(PartnerError, match="class 0 has 1"):
-        alone = few.subset(torch.cat([torch.tensor([0]), (few.targets != 0).nonzero().squeeze(1)]))
         gan(10, out=folder, augment="real", latent_augment=LatentAugment(vae, "smote")).fit(alone)
     with pytest.raises(PartnerError, match="labelled"):  # nobody knows the class of an unconditional fake
         gan(out=folder, augment="both", latent_augment=LatentAugment(vae, "smote")).fit(few)
