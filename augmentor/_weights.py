@@ -28,7 +28,7 @@ _MAX_HEADER = 1 << 20
 def save_network(network: nn.Module, path: str | Path, info: dict[str, Any] | None = None) -> None:
     """Write a registered network, whole or not at all; `info` (JSON) travels in the header."""
     state = {k: v.detach().cpu().contiguous() for k, v in sorted(network.state_dict().items())}
-    header = {
+    header: dict[str, Any] = {
         "format": 1,
         "family": network.family,
         "name": network.name,
@@ -44,7 +44,7 @@ def load_network(path: str | Path, registry: Registry[Any]) -> Any:
     path = Path(path)
     header = read_header(path)
     if header.get("family") != registry.kind:
-        raise WeightsError(f"{path} holds {header.get('family')!r} weights; expected those of a {registry.kind}")
+        raise WeightsError(f"{path} holds {header.get('family')!r} weights; expected {registry.kind} weights")
     try:
         state = load_tensors(path.read_bytes())
     except (SafetensorError, OSError, ValueError) as error:

@@ -154,7 +154,7 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path):
 
 
 def test_another_family_is_refused(path):
-    with pytest.raises(WeightsError, match="holds 'autoencoder' weights; expected those of a generator"):
+    with pytest.raises(WeightsError, match="holds 'autoencoder' weights; expected generator weights"):
         load_network(path, Registry("generator"))
 
 

@@ -39,7 +39,7 @@ def data_options(command: F) -> F:
         type=click.Choice(["train", "test"]),
         default="train",
         show_default=True,
-        help="Of mnist and cifar10.",
+        help="Part of mnist and cifar10 that the (real) data argument means.",
     )(command)
 
 

@@ -82,9 +82,10 @@ def train_gan(
         device=device,
         **settings,
     )
-    say(data=f"{data}: {len(dataset)} images {shape}", network=network, conditional=conditional, augment=augment,
-        autoencoder="none, so nothing is measured" if model is None else model.name, policy=policy, p=p,
-        device=device, out=out, **settings)  # fmt: skip
+    how = {} if augment == "none" else {"policy": policy, "p": p}
+    say(data=f"{data}: {len(dataset)} images {shape}", network=network, conditional=conditional, augment=augment, **how,
+        autoencoder="none, so nothing is measured" if model is None else model.name, device=device, out=out,
+        **settings)  # fmt: skip
     trainer.fit(dataset)
     click.echo(f"last: {scores_text(trainer.history[-1])}")
     click.echo(f"wrote {out}/generator.safetensors; look at {out}/samples")

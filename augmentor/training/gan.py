@@ -15,10 +15,10 @@ from tqdm import tqdm
 
 from .._random import SampleRandom, fold, torch_generator
 from .._registry import describe
-from .._weights import save_network
+from .._weights import fingerprint, save_network
 from ..exceptions import DataError, InputError, TrainingError
 from ..gan import Discriminator, GANLoss, Generator, get_loss, r1_penalty
-from ..items import dataset_fingerprint, fetch
+from ..items import batches, dataset_fingerprint, fetch
 from ..metrics import compare, extract
 from ..pictures import grid, png
 from ..transform import LatentAugment
@@ -290,9 +290,10 @@ class GANTrainer:
             )
         if self.generator.num_classes and (labels is None or labels.ndim != 1):
             raise InputError("a conditional GAN takes class numbers; the data has none: use num_classes=0")
-        needs_pool = self.latent_augment is not None and self.latent_augment.policy.needs_partners
-        if self.latent_augment is not None and needs_pool and self.latent_augment.pool is None:
-            self.latent_augment.fit(dataset)
+        augment = self.latent_augment
+        if augment is not None and augment.policy.needs_partners and augment.pool is None:
+            # Without classes every sample may be a partner of every other.
+            augment.fit(dataset if self.generator.num_classes else [(x, None) for x, _ in batches(dataset)])
         if self.augmentation.needs_augment:  # once in advance, so that what it refuses leaves nothing behind
             keys = batch_keys(self.seed, "check", 0, np.arange(1))
             random = SampleRandom(keys, self.augmentation.augment.device)
@@ -315,6 +316,7 @@ class GANTrainer:
             "loss": str(self.loss),
             "augment": self.augmentation.name,
             "autoencoder": None if augment is None else describe(augment.autoencoder),
+            "autoencoder_sha256": None if augment is None else fingerprint(augment.autoencoder.state_dict()),
             "policy": None if augment is None else str(augment.policy),
             "p": None if augment is None else augment.p,
             "dataset": dataset_fingerprint(dataset),

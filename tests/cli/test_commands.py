@@ -535,7 +535,7 @@ MODEL = "{data}/model/model.safetensors"
                             ("evaluate", "digits", "{data}/rgb", "--features", "{data}/tampered.safetensors"))),
         bad("generate", "{data}/rgb", "--autoencoder", "two\nlines.safetensors", said=["two lines.safetensors"],
             name="a name of two lines"),
-        bad("evaluate", MODEL, "digits", said=["expected those of a generator"], name="no generator"),
+        bad("evaluate", MODEL, "digits", said=["expected generator weights"], name="no generator"),
         bad("info", "{data}/text.safetensors", said=["not a weights file"], name="info text"),
         bad("info", "{data}/nonsense", said=["neither a pretrained name"], name="info nonsense"),
         bad("info", "nowhere", said=["neither a pretrained name", "digits"], name="info nowhere"),
