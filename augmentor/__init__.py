@@ -44,11 +44,17 @@ __all__ = [
 ]
 
 
+# `augmentor.policies.Gaussian` and the like, without importing them first.
+_MODULES = ("albumentations", "autoencoders", "data", "gan", "metrics", "policies", "training")
+
+
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f".{name}", __name__)
     if name in _HOMES:
         return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES])
+    return sorted([*globals(), *_HOMES, *_MODULES])

@@ -58,11 +58,14 @@ def torch_generator(device: torch.device | str, seed: int, *parts: int | str) ->
 def seeded(seed: int, *parts: int | str) -> Iterator[None]:
     """Run code that can only draw from torch's global generator, such as weight initialisation, from a seed.
 
-    The global generator is set aside and comes back as it was.
+    The CPU's global generator is set aside and comes back as it was; those of accelerators are not touched.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(fold(seed, *parts))
+    before = torch.get_rng_state()
+    torch.default_generator.manual_seed(fold(seed, *parts))
+    try:
         yield
+    finally:
+        torch.set_rng_state(before)
 
 
 def pixel_fingerprints(images: torch.Tensor) -> np.ndarray:

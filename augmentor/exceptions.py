@@ -12,10 +12,9 @@
     ├── ShardError(ValueError)        a truncated, foreign or tampered shard or manifest
     ├── OutputError(OSError)          an output folder that holds other things, or cannot be written
     ├── TrainingError(RuntimeError)   a loss that is not finite, a run that cannot be resumed
-    ├── DeviceError(RuntimeError)     an accelerator used where it cannot be
-    └── MissingExtraError(ImportError)  an optional package that is not installed
+    └── DeviceError(RuntimeError)     an accelerator used where it cannot be
 
-    AugmentorWarning(UserWarning)     a setting that makes a call do nothing; said once
+    AugmentorWarning(UserWarning)     a setting that makes a call do nothing, or not what it says; said once
 
 Every message says what came, what was expected and what to do.
 """
@@ -75,9 +74,5 @@ class DeviceError(AugmentorError, RuntimeError):
     """A device is used where it cannot be."""
 
 
-class MissingExtraError(AugmentorError, ImportError):
-    """An optional package is not installed."""
-
-
 class AugmentorWarning(UserWarning):
-    """Something that was asked for will have no effect."""
+    """Something that was asked for will have no effect, or another one."""

@@ -150,8 +150,11 @@ def fetch(dataset: Any, indices: Sequence[int]) -> tuple[torch.Tensor, torch.Ten
 
 
 def batches(data: Any, batch_size: int = 256) -> Iterator[tuple[torch.Tensor, torch.Tensor | None]]:
-    """All batches of a map-style data set, or of an iterable of batches such as a DataLoader."""
-    if hasattr(data, "__getitem__") and hasattr(data, "__len__") and not isinstance(data, (list, tuple)):
+    """All batches of a map-style data set, or of an iterable of batches such as a DataLoader.
+
+    A list is a data set if its first element is one sample, and an iterable if that is a batch.
+    """
+    if hasattr(data, "__getitem__") and hasattr(data, "__len__") and not _holds_batches(data):
         if len(data) == 0:
             raise DataError("got an empty data set; expected at least one image")
         for start in range(0, len(data), batch_size):
@@ -198,6 +201,13 @@ def dataset_fingerprint(dataset: Any) -> str:
         if labels is not None:
             digest.update(labels.numpy().tobytes())
     return digest.hexdigest()
+
+
+def _holds_batches(data: Any) -> bool:
+    if not isinstance(data, (list, tuple)) or not data:
+        return False
+    image, _ = split_item(data[0])
+    return isinstance(image, torch.Tensor) and image.ndim == 4
 
 
 def _is_label(value: Any) -> bool:

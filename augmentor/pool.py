@@ -83,6 +83,7 @@ class LatentPool:
         row = start + pick
         itself = self._distance(latents.z, self.z[row]) < _SAME
         row = torch.where(itself, start + (pick + 1) % count.clamp_min(1), row)
+        row = row.clamp_max(len(self) - 1)  # on an accelerator, where a missing class is not looked for
         return self.z[row], self.labels[row]
 
     def neighbours(

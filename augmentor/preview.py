@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
 from ._random import fold
 from ._registry import describe
@@ -29,6 +30,7 @@ def preview_png(
     policies: Sequence[str] | None = None,
     count: int = 7,
     seed: int = 0,
+    progress: bool = False,
 ) -> bytes:
     """Originals, reconstructions and synthetic samples as the bytes of a PNG file.
 
@@ -50,7 +52,7 @@ def preview_png(
         rebuilt = autoencoder(images.to(autoencoder.device))
     excuse = policies is None  # a policy that was asked for by name raises where it does not fit
     strips: list[list[tuple[str, torch.Tensor | str]]] = [[("originals", images), ("reconstructions", rebuilt)]]
-    for line in _lines(policies):
+    for line in tqdm(_lines(policies), desc="drawing", unit="policy", delay=2, leave=False, disable=not progress):
         strips.append(
             [
                 (describe(policy, brief=True), _made(policy, autoencoder, pool, images, labels, seed, excuse))

@@ -52,7 +52,8 @@ class LatentAugment(v2.Transform):
     p: the chance of each image to be replaced, 0 to 1. Only the chosen ones are encoded and decoded.
     labels_getter: ``"default"`` (torchvision's convention), a callable on the sample, or None.
     seed: None draws anew at every call. A number makes the result a function of (seed, epoch, image): the same image
-        gets the same result in any batch, worker or process; call `set_epoch` to vary it between epochs.
+        gets the same result in any batch, worker or process; call `set_epoch` to vary it between epochs. (A policy
+        with partners needs a fitted pool for that: without one its partners are those of the batch.)
 
     Gradients flow to the input if it requires them. Raises `ShapeError`, `RangeError` or `InputError` for images or
     labels that do not fit, `PartnerError` where the policy combines samples and there are none to combine,
@@ -88,6 +89,7 @@ class LatentAugment(v2.Transform):
         self._epoch = SharedEpoch()
         self._fresh: tuple[int, int, int] | None = None  # process, its random seed, samples drawn so far
         self._warn_if_idle()
+        self._warn_unfitted = not bool(self.autoencoder.stats.fitted)
 
     @property
     def device(self) -> torch.device:
@@ -180,6 +182,8 @@ class LatentAugment(v2.Transform):
         rows: which images to perturb, int64 (n,), all by default; the rest of the batch can still be partners.
         """
         self._refuse_cuda_in_worker()
+        if self._warn_unfitted:
+            self._say_unfitted()
         among_batch = rows is not None and len(images) > 1 and self.policy.needs_partners and self.pool is None
         if rows is not None and not among_batch:
             images, labels = images[rows], None if labels is None else labels[rows.to(labels.device)]
@@ -245,6 +249,7 @@ class LatentAugment(v2.Transform):
         if not self.autoencoder.stats.fitted:
             self.autoencoder.stats.fit([raw])
         labels = None if labels is None else labels.to(self.device)
+        self._warn_unfitted = False
         pool = LatentPool(self.autoencoder.stats.standardise(raw).float(), labels, num_classes)
         self.policy.fit(pool)
         self.pool = pool
@@ -325,6 +330,15 @@ class LatentAugment(v2.Transform):
                 f"LatentAugment is on {self.device} inside a DataLoader worker; augment batches after the loader "
                 "(AugmentedLoader, or augment(images, labels) in the loop), or keep the transform on the CPU"
             )
+
+    def _say_unfitted(self) -> None:
+        self._warn_unfitted = False
+        warnings.warn(
+            f"autoencoder {self.autoencoder.name!r} has no latent statistics, so a strength of 1 is one raw unit; "
+            "call augment.fit(dataset), or train it with AutoencoderTrainer",
+            AugmentorWarning,
+            stacklevel=3,
+        )
 
     def _warn_if_idle(self) -> None:
         reason = "p=0" if self.p == 0 else f"policy {self.policy}" if self.policy.is_identity() else None

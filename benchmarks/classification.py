@@ -31,9 +31,8 @@ from torchvision.transforms import v2
 from augmentor import AugmentedLoader, LatentAugment, load_autoencoder
 from augmentor._random import seeded, torch_generator
 from augmentor.autoencoders import Autoencoder, ConvVAE
-from augmentor.cli.train_autoencoder import mild_geometry
 from augmentor.data import ArrayDataset, load_source
-from augmentor.training import AutoencoderTrainer
+from augmentor.training import AutoencoderTrainer, mild_geometry
 
 # The few labelled images, a seed, and the training set they were drawn from => batches of images and labels.
 Batches = Callable[[ArrayDataset, int, ArrayDataset], Iterator[tuple[torch.Tensor, torch.Tensor]]]

@@ -271,3 +271,12 @@ def test_the_fingerprint_of_a_data_set_changes_with_pixels_order_and_labels():
               dataset_fingerprint(Pairs(list(images)))]  # fmt: skip
     assert len({first, *others}) == 7
     assert dataset_fingerprint(Pairs([], fingerprint="mine")) == "mine"
+
+
+def test_a_list_of_samples_is_a_data_set_and_a_list_of_batches_is_not():
+    samples = [(torch.rand(1, 8, 8), 0), (torch.rand(1, 8, 8), 1), (torch.rand(1, 8, 8), 1)]
+    ((images, labels),) = batches(samples)
+    assert images.shape == (3, 1, 8, 8)
+    assert labels.tolist() == [0, 1, 1]
+    loaded = list(batches([(torch.rand(2, 1, 8, 8), torch.tensor([0, 1]))] * 2))
+    assert [len(images) for images, _ in loaded] == [2, 2]

@@ -238,3 +238,15 @@ def test_drawing_leaves_the_global_generators_alone(global_rng_untouched):
     random.chance(0.5)
     fold(1, "x")
     assert (np.random.get_state()[1] == before).all()
+
+
+def test_seeding_for_a_moment_leaves_accelerators_alone(monkeypatch):
+    called = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", called.append)
+    before = torch.get_rng_state()
+    with seeded(3, "weights"):
+        first = torch.rand(2)
+    with seeded(3, "weights"):
+        assert torch.equal(torch.rand(2), first)
+    assert called == []
+    assert torch.equal(torch.get_rng_state(), before)

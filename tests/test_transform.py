@@ -17,7 +17,7 @@ from torchvision.transforms import v2
 
 import augmentor.transform as transform_module
 from augmentor._random import SampleRandom, sample_keys
-from augmentor.autoencoders import Autoencoder
+from augmentor.autoencoders import Autoencoder, get_autoencoder
 from augmentor.autoencoders.spatial_kl import SpatialKLAutoencoder
 from augmentor.data.arrays import ArrayDataset
 from augmentor.exceptions import (
@@ -583,7 +583,7 @@ def test_fitting_on_latents_is_fitting_on_the_images_they_came_from(vae, digits,
 
 def test_fitting_on_nothing_or_on_what_does_not_fit_is_refused(vae, digits):
     augment = augmenter(vae, "smote")
-    with pytest.raises(DataError, match="no images"):
+    with pytest.raises(DataError, match="empty"):
         augment.fit([])
     with pytest.raises(ShapeError, match="3 channels"):
         augment.fit([torch.rand(2, 3, 8, 8)])
@@ -713,3 +713,20 @@ def test_a_data_set_of_pil_images_can_be_fitted_on(vae, digits):
     of_pil = augmenter(vae, "smote(k=1)").fit(Pil())
     of_arrays = augmenter(vae, "smote(k=1)").fit(ArrayDataset(digits.images[:20], digits.targets[:20]))
     torch.testing.assert_close(of_pil.pool.z, of_arrays.pool.z)
+
+
+def test_an_autoencoder_without_latent_statistics_is_said_once():
+    augment = LatentAugment(get_autoencoder("vae").example(), p=1.0)
+    images = torch.rand(4, 1, 8, 8)
+    with pytest.warns(AugmentorWarning, match="no latent statistics"):
+        augment(images)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        augment(images)
+
+
+def test_fitting_gives_the_statistics_and_ends_the_warning():
+    augment = LatentAugment(get_autoencoder("vae").example(), p=1.0).fit([(torch.rand(8, 1, 8, 8), None)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        augment(torch.rand(4, 1, 8, 8))

@@ -59,7 +59,8 @@ class Autoencoder(nn.Module):
     ):
         super().__init__()
         channels, *size = image_shape
-        if channels not in (1, 3) or any(n is not None and not 8 <= n <= 128 for n in size):
+        fits = len(size) == 2 and all(n is None or (isinstance(n, int) and 8 <= n <= 128) for n in size)
+        if channels not in (1, 3) or not fits:
             raise ShapeError(
                 f"an autoencoder takes grey or RGB images (1 or 3, H, W) of 8 to 128 pixels a side, "
                 f"got {tuple(image_shape)}"

@@ -5,6 +5,7 @@ Source: Vincent et al. 2008, "Extracting and composing robust features with deno
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar, Protocol
 
 import torch
@@ -37,7 +38,7 @@ class GaussianCorruption:
     """Additive normal noise of deviation `std` (in units of the [0, 1] range), clipped to [0, 1]."""
 
     def __init__(self, std: float = 0.3):
-        if not std > 0:
+        if not 0 < std < math.inf:
             raise InputError(f"corruption gaussian takes std > 0, got {std}; use 'none' for no corruption")
         self.std = std
 

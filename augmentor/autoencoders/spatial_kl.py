@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import torch
 import torch.nn.functional as F
@@ -37,7 +38,7 @@ class SpatialKLAutoencoder(Autoencoder):
         likelihood: str = "gaussian",
         corruption: str = "none",
     ):
-        if beta < 0 or not 0 <= kl_warmup <= 1 or not 1 <= downsamples <= 5:
+        if not 0 <= beta < math.inf or not 0 <= kl_warmup <= 1 or not 1 <= downsamples <= 5:
             raise InputError(
                 "spatial_kl takes beta >= 0, kl_warmup in [0, 1] and 1 to 5 downsamples, "
                 f"got {beta}, {kl_warmup} and {downsamples}"

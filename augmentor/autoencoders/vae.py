@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from ..exceptions import InputError
@@ -30,7 +32,7 @@ class ConvVAE(Autoencoder):
         likelihood: str = "bernoulli",
         corruption: str = "none",
     ):
-        if beta < 0 or not 0 <= kl_warmup <= 1:
+        if not 0 <= beta < math.inf or not 0 <= kl_warmup <= 1:
             raise InputError(f"vae takes beta >= 0 and kl_warmup in [0, 1], got {beta} and {kl_warmup}")
         check_widths(self.name, latent_dim=latent_dim, width=width)
         super().__init__(image_shape, (latent_dim,), likelihood, corruption)

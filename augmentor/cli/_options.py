@@ -21,7 +21,8 @@ def common(out: str | None, out_help: str) -> Callable[[F], F]:
         command = click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, or auto.")(
             command
         )
-        return click.option("--seed", type=int, default=0, show_default=True, help="Decides everything random.")(
+        seeds = click.IntRange(0, 2**63 - 1)
+        return click.option("--seed", type=seeds, default=0, show_default=True, help="Decides everything random.")(
             command
         )
 

@@ -32,11 +32,12 @@ def evaluate(
     """
     from .._files import write_json
     from ..data import load_source
+    from ..data.sources import takes_size
     from ..metrics import AutoencoderFeatures, InceptionFeatures
     from ..metrics import evaluate as measure
 
     device = resolve_device(device)
-    reals = load_source(real, split=split, size=size, skip_bad=skip_bad)
+    reals = load_source(real, split=split, size=size if takes_size(real) else None, skip_bad=skip_bad)
     shape = image_shape_of(reals)
     extractor: Any = (
         InceptionFeatures() if features == "inception" else AutoencoderFeatures(resolve_autoencoder(features, shape))
@@ -60,10 +61,11 @@ def _generated(source: str, count: int, seed: int, size: int | None, skip_bad: b
     from .._random import torch_generator
     from .._weights import load_network
     from ..data import load_source
+    from ..data.sources import takes_size
     from ..gan import generators
 
     if not source.endswith(".safetensors"):
-        return load_source(source, size=size, skip_bad=skip_bad)
+        return load_source(source, size=size if takes_size(source) else None, skip_bad=skip_bad)
     network = load_network(source, generators)
     noise = torch.randn(count, network.latent_dim, generator=torch_generator("cpu", seed, "evaluate"))
     labels = torch.arange(count) % network.num_classes if network.num_classes else None

@@ -32,5 +32,5 @@ def preview(
     model = resolve_autoencoder(autoencoder, image_shape_of(dataset)).to(device)
     say(data=f"{data}: {len(dataset)} images", autoencoder=model.name, policies=", ".join(policies) or "all",
         seed=seed, device=device, out=out)  # fmt: skip
-    write_bytes(out, preview_png(dataset, model, policies=policies or None, count=count, seed=seed))
+    write_bytes(out, preview_png(dataset, model, policies=policies or None, count=count, seed=seed, progress=True))
     click.echo(f"wrote {out}")

@@ -46,7 +46,7 @@ def train_autoencoder(
     from .._registry import describe
     from ..autoencoders import autoencoders
     from ..data import load_source
-    from ..training import AutoencoderTrainer
+    from ..training import AutoencoderTrainer, mild_geometry
 
     device = resolve_device(settings.pop("device"))
     dataset = load_source(data, split=split, size=size, skip_bad=skip_bad)
@@ -60,12 +60,3 @@ def train_autoencoder(
     trainer.fit(dataset)
     click.echo(f"best validation loss {min(row['val_loss'] for row in trainer.history):.4f} nats a pixel")
     click.echo(f"wrote {out}/model.safetensors; look at {out}/reconstructions.png")
-
-
-def mild_geometry() -> Any:
-    """Rotation by 10 degrees, shift by 8 %, scale by 10 %: what digits and most objects bear."""
-    from torchvision.transforms import v2
-
-    return v2.RandomAffine(
-        degrees=10, translate=(0.08, 0.08), scale=(0.9, 1.1), interpolation=v2.InterpolationMode.BILINEAR
-    )

@@ -31,13 +31,16 @@ from ._options import (
     help="none, real (decoded samples join the real ones) or both (real and generated images alike; does not leak).",
 )
 @augment_options
-@click.option("--p", type=float, default=0.5, show_default=True, help="Chance of each image, with --augment both.")
+@click.option(
+    "--p", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Chance of an image, with --augment both."
+)
 @click.option("--ratio", type=float, default=1.0, show_default=True, help="Decoded for each real, with --augment real.")
 @click.option("--steps", type=int, default=5000, show_default=True, help="Steps of the generator.")
 @click.option("--epochs", type=click.IntRange(1), help="Instead of --steps: how often each image is seen.")
 @click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True)
 @click.option("--lr", type=float, default=5e-4, show_default=True, help="Learning rate of both networks.")
-@click.option("--r1-gamma", type=float, default=1.0, show_default=True, help="Weight of the R1 penalty; 0 for none.")
+@click.option("--r1-gamma", type=float, help="Weight of the R1 penalty; by default what suits the loss.")
+@click.option("--discriminator-steps", type=int, default=1, show_default=True, help="For each step of the generator.")
 @click.option("--round-steps", type=int, default=500, show_default=True, help="Steps between grids and measurements.")
 @common("runs/gan", "Folder for the generator, sample grids, history and checkpoint.")
 def train_gan(
@@ -54,10 +57,12 @@ def train_gan(
     from ..exceptions import InputError
     from ..gan import discriminators, generators
     from ..metrics import AutoencoderFeatures
+    from ..policies import get_policy
     from ..training import GANTrainer
     from ..transform import LatentAugment
 
     device = resolve_device(device)
+    get_policy(policy)  # a wrong one is an error even where --augment none leaves it unused
     dataset = load_source(data, split=split, size=size, skip_bad=skip_bad)
     shape = image_shape_of(dataset)
     try:

@@ -28,7 +28,7 @@ class AugmentedLoader:
     device: where to work; the autoencoder's by default.
     return_mask: yield also a bool tensor that is true for the synthetic rows.
     seed: what a sample becomes depends on (seed, epoch, its place in the epoch, copy), not on the batch size. Under
-        a distributed sampler the place counts over all ranks.
+        a distributed sampler the place counts over all ranks. A policy with partners needs a fitted pool for that.
 
     Each `iter` starts the next epoch, unless `set_epoch` says which. Nothing here makes the host wait for the device.
 
@@ -64,13 +64,13 @@ class AugmentedLoader:
     def set_epoch(self, epoch: int) -> None:
         """The epoch of the next `iter`; handed on to the loader's sampler where that has a `set_epoch`."""
         self._next_epoch = epoch
-        for part in (self.loader, getattr(self.loader, "sampler", None)):
+        for part in (self.loader, *_samplers(self.loader)):
             if hasattr(part, "set_epoch"):
-                part.set_epoch(epoch)  # type: ignore[union-attr]
+                part.set_epoch(epoch)
 
     def __iter__(self) -> Iterator[Any]:
         self.epoch, self._next_epoch = self._next_epoch, self._next_epoch + 1
-        rank, ranks = _rank_of(getattr(self.loader, "sampler", None))
+        rank, ranks = _rank_of(self.loader)
         seen = 0
         for batch in self.loader:
             images, labels = split_item(batch)
@@ -108,6 +108,16 @@ class AugmentedLoader:
         return rows, np.arange(len(rows)) - first
 
 
-def _rank_of(sampler: Any) -> tuple[int, int]:
-    """Rank and number of ranks of a distributed sampler; (0, 1) for any other."""
-    return getattr(sampler, "rank", 0), getattr(sampler, "num_replicas", 1)
+def _samplers(loader: Any) -> list[Any]:
+    """The samplers of a loader, those inside its batch sampler included."""
+    batch_sampler = getattr(loader, "batch_sampler", None)
+    found = (getattr(loader, "sampler", None), batch_sampler, getattr(batch_sampler, "sampler", None))
+    return [sampler for sampler in found if sampler is not None]
+
+
+def _rank_of(loader: Any) -> tuple[int, int]:
+    """Rank and number of ranks of a distributed sampler; (0, 1) where there is none."""
+    for sampler in _samplers(loader):
+        if hasattr(sampler, "num_replicas"):
+            return sampler.rank, sampler.num_replicas
+    return 0, 1

@@ -52,6 +52,8 @@ class MixedDataset(Dataset[Any]):
             raise DataError("MixedDataset got an empty data set; expected at least one sample")
         if not (math.isfinite(ratio) and ratio >= 0):
             raise InputError(f"ratio is the number of synthetic samples for each real one, >= 0; got {ratio}")
+        if sampling_strategy is not None and ratio != 1.0:
+            raise InputError("sampling_strategy decides how many samples are added; leave ratio out, or use it alone")
         self.dataset, self.augment, self.seed = dataset, augment, seed
         self.ratio, self.sampling_strategy = ratio, sampling_strategy
         self._epoch = SharedEpoch()

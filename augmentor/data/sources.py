@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from tqdm import tqdm
 
 from .._checks import check_range, to_uint8
@@ -46,6 +46,10 @@ def load_source(
         raise InputError(f"size is a number of pixels, at least 1, got {size}")
     text = str(source)
     kind, _, root = text.partition(":")
+    if split != "train" and kind not in ("mnist", "cifar10"):
+        raise InputError(f"split={split!r} is for mnist and cifar10; {text} has no parts: name the data to use")
+    if size is not None and not takes_size(text):
+        raise InputError(f"size={size} is for folders of image files; the images of {text} have one size: leave it out")
     if text == "digits":
         return _digits()
     if kind in ("mnist", "cifar10") and root:
@@ -61,6 +65,13 @@ def load_source(
         f"found no data at {text!r}; expected 'digits', a folder of class folders, mnist:ROOT, cifar10:ROOT, "
         "an .npz file or a shard folder"
     )
+
+
+def takes_size(source: str | Path) -> bool:
+    """Whether the images of a data argument can be brought to one size when read: those of a folder of files."""
+    path, kind = Path(source), str(source).partition(":")[0]
+    is_shards = (path / "manifest.json").exists() or (path / "manifest.partial.json").exists()
+    return not (kind in ("digits", "mnist", "cifar10") or path.suffix == ".npz" or is_shards)
 
 
 def _digits() -> ArrayDataset:
@@ -146,7 +157,10 @@ def _hint(path: Path, classes: list[str]) -> str:
 
 def _read_image(file: Path, size: int | None) -> np.ndarray:
     with Image.open(file) as opened:
-        image = opened.convert("L" if opened.mode in ("1", "L") else "RGB")
+        upright = ImageOps.exif_transpose(opened)
+        if upright.mode.startswith(("I", "F")):  # Pillow would clip these to white
+            raise ValueError(f"mode {upright.mode}: expected 8 bits a channel")
+        image = upright.convert("L" if upright.mode in ("1", "L", "LA") else "RGB")
         if size is not None:
             side = min(image.size)
             left, top = (image.width - side) // 2, (image.height - side) // 2

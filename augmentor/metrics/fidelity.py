@@ -1,16 +1,17 @@
 """How near one set of images is to another: FID, KID, precision and recall, as torch-fidelity computes them.
 
-fid        Frechet distance of two normals fitted to the features (Heusel et al. 2017); falls with the
-number of samples, so compare only equal counts kid        squared maximum mean discrepancy, cubic kernel
-(Binkowski et al. 2018); unbiased at any count precision  share of generated samples within the real
-manifold (Kynkaanniemi et al. 2019): are they plausible recall     share of real samples within the
-generated manifold: is everything covered
+fid        Frechet distance of two normals fitted to the features (Heusel et al. 2017); it falls with the number
+           of samples, so compare only equal counts
+kid        squared maximum mean discrepancy, cubic kernel (Binkowski et al. 2018); unbiased at any count
+precision  share of generated samples within the real manifold (Kynkaanniemi et al. 2019): are they plausible
+recall     share of real samples within the generated manifold: is everything covered
 """
 
 from __future__ import annotations
 
 import torch
 
+from .._random import fold
 from ..exceptions import DataError, InputError, RangeError, ShapeError
 from .features import Extractor, Images, extract
 
@@ -113,7 +114,7 @@ def evaluate(
             f"expected at least {2 * _FEWEST} real images, so that one half can be compared with the other, "
             f"got {len(real_features)}; some thousands make the numbers steady"
         )
-    order = torch.randperm(len(real_features), generator=torch.Generator().manual_seed(seed))
+    order = torch.randperm(len(real_features), generator=torch.Generator().manual_seed(fold(seed, "halves")))
     halves = real_features[order[:half]], real_features[order[half : 2 * half]]
     return {
         **compare(generated_features, real_features, seed=seed),

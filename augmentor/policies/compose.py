@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -85,9 +86,10 @@ class OneOf(_Several):
         self.weights = None if weights is None else list(weights)
 
     def draw(self, latents: Latents, random: SampleRandom, pool: LatentPool | None = None) -> Params:
-        weights = torch.tensor(self.weights or [1.0] * len(self.policies), device=latents.z.device)
-        bounds = (weights.cumsum(0) / weights.sum())[:-1]
-        choice = torch.bucketize(random.uniform(), bounds, right=True)
+        weights = self.weights or [1.0] * len(self.policies)
+        chance = random.uniform()
+        bounds = [bound / sum(weights) for bound in itertools.accumulate(weights)][:-1]
+        choice = sum(((chance >= bound).long() for bound in bounds), torch.zeros_like(chance, dtype=torch.int64))
         drawn = {str(n): policy.draw(latents, random, pool) for n, policy in enumerate(self.policies)}
         return {"choice": choice, **drawn}
 

@@ -28,6 +28,8 @@ class Interpolate(PartneredPolicy):
         super().__init__(strength)
         if num_classes is not None and (not isinstance(num_classes, int) or num_classes < 1):
             raise InputError(f"policy 'interpolate' takes a whole number num_classes >= 1, got {num_classes!r}")
+        if not same_class and strength > 1:
+            raise InputError(f"policy 'interpolate' across classes takes a strength up to 1, got {strength}")
         self.same_class, self.num_classes = same_class, num_classes
 
     @classmethod

@@ -125,7 +125,7 @@ class AutoencoderTrainer:
                 best, best_loss, stale = copy.deepcopy(model.state_dict()), val_loss, 0
             else:
                 stale += 1
-            bar.set_postfix(loss=f"{sum(sums.values()):.4f}", val=f"{val_loss:.4f}")
+            bar.set_postfix(loss=f"{sum(sums.values()):.4f}", val=f"{val_loss:.4f}", refresh=False)
             row = {"step": step, "epoch": round(step / stream.steps_per_epoch, 3), "val_loss": val_loss, **sums}
             run.save(
                 {
@@ -162,13 +162,15 @@ class AutoencoderTrainer:
             raise TrainingError(self._diverged(float(loss.detach()), step))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        if not torch.isfinite(norm):
+            raise TrainingError(self._diverged(float(norm), step, "gradient"))
         optimizer.step()
         return {name: float(value.detach()) for name, value in losses.items()}
 
-    def _diverged(self, loss: float, step: int) -> str:
+    def _diverged(self, value: float, step: int, what: str = "loss") -> str:
         return (
-            f"the loss became {loss} at step {step}; the last good checkpoint is kept: "
+            f"the {what} became {value} at step {step}; the last good checkpoint is kept: "
             f"try a lower rate than lr={self.lr}"
         )
 

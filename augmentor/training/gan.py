@@ -18,7 +18,7 @@ from .._registry import describe
 from .._weights import fingerprint, save_network
 from ..exceptions import DataError, InputError, TrainingError
 from ..gan import Discriminator, GANLoss, Generator, get_loss, r1_penalty
-from ..items import batches, dataset_fingerprint, fetch
+from ..items import batches, dataset_fingerprint, dataset_labels, fetch
 from ..metrics import compare, extract
 from ..pictures import grid, png
 from ..transform import LatentAugment
@@ -39,7 +39,8 @@ class GANTrainer:
     augment: "none", "real" (decoded samples join the real ones) or "both" (the same differentiable operation on real
         and generated images). The last two need `latent_augment`, whose `p` holds for "both".
     ratio: decoded samples for each real one, with "real".
-    r1_gamma: weight of the R1 penalty, computed every `r1_every` steps and scaled up by as much; 0 leaves it out.
+    r1_gamma: weight of the R1 penalty, computed every `r1_every` steps and scaled up by as much; 0 leaves it out. None
+        is what goes with the loss: 0 for "wgan_gp", 1 for the others.
     discriminator_steps: for each step of the generator. ema_decay: of the averaged generator.
     features: an extractor as `augmentor.metrics` takes it, to measure FID, KID, precision and recall every
         `round_steps` steps; None measures nothing and keeps the last generator as the best.
@@ -69,7 +70,7 @@ class GANTrainer:
         steps: int = 5000,
         batch_size: int = 64,
         lr: float = 2e-4,
-        r1_gamma: float = 1.0,
+        r1_gamma: float | None = None,
         r1_every: int = 4,
         discriminator_steps: int = 1,
         ema_decay: float = 0.995,
@@ -84,7 +85,8 @@ class GANTrainer:
         for name, value in {**counts, "discriminator_steps": discriminator_steps}.items():
             if value < 1:
                 raise InputError(f"{name} is at least 1, got {value}")
-        if not lr > 0 or r1_gamma < 0 or not 0 <= ema_decay < 1 or not 0 <= ratio < math.inf:
+        r1_gamma = get_loss(loss).r1_gamma if r1_gamma is None else r1_gamma
+        if not lr > 0 or not r1_gamma >= 0 or not 0 <= ema_decay < 1 or not 0 <= ratio < math.inf:
             raise InputError(
                 "lr is positive, r1_gamma and ratio are not negative and ema_decay is below 1; "
                 f"got {lr}, {r1_gamma}, {ratio} and {ema_decay}"
@@ -112,7 +114,9 @@ class GANTrainer:
         self._check_fits(dataset, judged)
         run = Run(self.out, self._settings(dataset))
         stream = BatchStream(dataset, np.arange(len(dataset)), min(self.batch_size, len(dataset)), self.seed)
-        generator, discriminator = (network.to(self.device).train() for network in self._networks())
+        generator, discriminator = (
+            network.to(self.device).train().requires_grad_(True) for network in self._networks()
+        )
         if self.latent_augment is not None:
             self.latent_augment.to(self.device)
         averaged = AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(self.ema_decay))
@@ -167,7 +171,8 @@ class GANTrainer:
                 best_fid = row.get("fid", math.inf)
                 self._save(run, "best.safetensors", averaged.module, row)
             run.write(f"samples/step-{step:07d}.png", png(self._sample_grid(averaged.module)))
-            bar.set_postfix({name: f"{row[name]:.3f}" for name in ("d_loss", "g_loss", "fid") if name in row})
+            shown = {name: f"{row[name]:.3f}" for name in ("d_loss", "g_loss", "fid") if name in row}
+            bar.set_postfix(shown, refresh=False)
             run.save(
                 {**{k: part.state_dict() for k, part in stateful.items()}, "step": step, "best_fid": best_fid}, row
             )
@@ -289,7 +294,15 @@ class GANTrainer:
                 "build them for this data, or resize it"
             )
         if self.generator.num_classes and (labels is None or labels.ndim != 1):
-            raise InputError("a conditional GAN takes class numbers; the data has none: use num_classes=0")
+            raise InputError(
+                "a conditional GAN takes class numbers, and the data has none; use num_classes=0 (--unconditional)"
+            )
+        if classes := self.generator.num_classes:
+            known = dataset_labels(dataset)
+            if not 0 <= int(known.min()) <= int(known.max()) < classes:
+                raise InputError(
+                    f"the networks know classes 0 to {classes - 1}, the data has others; raise num_classes"
+                )
         augment = self.latent_augment
         if augment is not None and augment.policy.needs_partners and augment.pool is None:
             # Without classes every sample may be a partner of every other.
@@ -307,7 +320,7 @@ class GANTrainer:
             extract(self.features, fetch(judged, [0])[0], 1, self.device)
 
     def _settings(self, dataset: Any) -> dict[str, Any]:
-        names = ("ratio", "steps", "batch_size", "lr", "r1_gamma", "r1_every", "discriminator_steps", "ema_decay")
+        names = ("steps", "batch_size", "lr", "r1_gamma", "r1_every", "discriminator_steps", "ema_decay")
         augment = self.latent_augment
         return {
             "what": "gan",
@@ -319,11 +332,14 @@ class GANTrainer:
             "autoencoder_sha256": None if augment is None else fingerprint(augment.autoencoder.state_dict()),
             "policy": None if augment is None else str(augment.policy),
             "p": None if augment is None else augment.p,
+            "pool": None if augment is None or augment.pool is None else fingerprint({"z": augment.pool.z}),
+            "features": None if self.features is None else type(self.features).__name__,
             "dataset": dataset_fingerprint(dataset),
             "images": len(dataset),
             "round_steps": self.round_steps,
             "seed": self.seed,
-            **{name: getattr(self, name, self.augmentation.ratio) for name in names},
+            "ratio": self.augmentation.ratio,
+            **{name: getattr(self, name) for name in names},
         }
 
 

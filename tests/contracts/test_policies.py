@@ -384,3 +384,8 @@ def test_a_class_of_one_image_is_refused_when_fitting(spec):
     pool = LatentPool(torch.randn(5, 3), torch.tensor([0, 0, 0, 0, 4]))
     with pytest.raises(PartnerError, match=rf"{spec}.* needs 2 samples of each class, and class 4 has 1"):
         get_policy(spec).fit(pool)
+
+
+def test_mixed_labels_stay_a_distribution():
+    with pytest.raises(InputError, match="up to 1"):
+        get_policy("interpolate(strength=2, same_class=False)")

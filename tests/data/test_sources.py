@@ -148,13 +148,29 @@ def test_colour_files_of_every_format_are_rgb(tmp_path, suffix):
     assert data.image_shape == (3, 12, 16)
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "LA", "CMYK", "I;16"])
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "LA", "CMYK"])
 def test_every_pil_mode_becomes_grey_or_rgb(tmp_path, mode):
-    suffix = "tif" if mode in ("CMYK", "I;16") else "png"
-    image = Image.new(mode, (8, 8)) if mode == "I;16" else Image.fromarray(picture(0, channels=3)).convert(mode)
+    suffix = "tif" if mode == "CMYK" else "png"
+    image = Image.fromarray(picture(0, channels=3)).convert("L" if mode == "LA" else mode).convert(mode)
     (tmp_path / "a").mkdir()
     image.save(tmp_path / "a" / f"x.{suffix}")
-    assert load_source(tmp_path).image_shape[0] == (1 if mode in ("1", "L") else 3)
+    assert load_source(tmp_path).image_shape[0] == (1 if mode in ("1", "L", "LA") else 3)
+
+
+@pytest.mark.parametrize("mode", ["I;16", "F"])
+def test_more_than_8_bits_are_refused_and_not_clipped_to_white(tmp_path, mode):
+    (tmp_path / "a").mkdir()
+    Image.new(mode, (8, 8)).save(tmp_path / "a" / "x.tif")
+    with pytest.raises(DataError, match="8 bits"):
+        load_source(tmp_path)
+
+
+def test_a_photograph_is_turned_as_its_camera_says(tmp_path):
+    (tmp_path / "a").mkdir()
+    exif = Image.Exif()
+    exif[274] = 6  # orientation: turned by a quarter
+    Image.fromarray(picture(0, (16, 12), 3)).save(tmp_path / "a" / "x.jpg", exif=exif)
+    assert load_source(tmp_path).image_shape == (3, 16, 12)
 
 
 def test_grey_and_colour_together_are_all_rgb(tmp_path):

@@ -58,7 +58,7 @@ def test_it_keeps_no_graph(vae, digits):
 
 
 def test_what_it_cannot_measure_is_refused(vae, digits):
-    with pytest.raises(DataError, match="no images"):
+    with pytest.raises(DataError, match="empty"):
         reconstruction_psnr(vae, [])
     with pytest.raises(ShapeError, match="1, 8, 8"):
         reconstruction_psnr(vae, ArrayDataset(torch.zeros(2, 3, 8, 8, dtype=torch.uint8)))

@@ -424,3 +424,19 @@ def test_batches_run_on_across_the_end_of_an_epoch(few):
     laid = np.concatenate([stream.indices(step) for step in range(10)])
     for epoch in range(7):
         assert sorted(laid[10 * epoch : 10 * epoch + 10].tolist()) == list(range(10))
+
+
+def test_a_gradient_that_is_not_finite_is_noticed_before_it_reaches_the_weights(digits):
+    class Poisoned(ConvVAE):
+        def training_losses(self, images, generator, progress=1.0):
+            losses = super().training_losses(images, generator, progress)
+            loss = losses["reconstruction"]
+            loss.register_hook(lambda gradient: gradient * float("inf"))
+            return losses
+
+    Poisoned.name = "vae"
+    model = Poisoned((1, 8, 8), latent_dim=4, width=8)
+    trainer = AutoencoderTrainer(model, epochs=1, val_fraction=0, progress=False)
+    with pytest.raises(TrainingError, match="gradient became"):
+        trainer.fit(digits.subset(torch.arange(64)))
+    assert all(weight.isfinite().all() for weight in model.parameters())

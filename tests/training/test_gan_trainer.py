@@ -627,8 +627,6 @@ def test_data_that_does_not_fit_leaves_nothing_behind(few, vae, tmp_path):
     alone = few.subset(torch.cat([torch.tensor([0]), (few.targets != 0).nonzero().squeeze(1)]))
     with pytest.raises(PartnerError, match="class 0 has 1"):
         gan(10, out=folder, augment="real", latent_augment=LatentAugment(vae, "smote")).fit(alone)
-    with pytest.raises(PartnerError, match="labelled"):  # nobody knows the class of an unconditional fake
-        gan(out=folder, augment="both", latent_augment=LatentAugment(vae, "smote")).fit(few)
 
     # An autoencoder for other images, as transform and as features.
     wide = get_generator("dcgan")((1, 16, 16), width=8), get_discriminator("dcgan")((1, 16, 16), width=8)
@@ -676,3 +674,16 @@ def test_a_grid_is_a_png(few, tmp_path):
     gan(out=tmp_path).fit(few)
     picture = Image.open(io.BytesIO((tmp_path / "samples/step-0000002.png").read_bytes()))
     assert (picture.format, picture.mode) == ("PNG", "RGB")
+
+
+def test_without_classes_partners_come_from_all_of_them(vae, few):
+    trainer = gan(augment="both", latent_augment=LatentAugment(vae, "smote"))
+    trainer.fit(few)
+    assert trainer.latent_augment.pool is not None
+    assert not trainer.latent_augment.pool.labelled
+
+
+def test_the_r1_penalty_that_goes_with_the_loss():
+    assert gan(loss="wgan_gp").r1_gamma == 0
+    assert gan(loss="hinge").r1_gamma == 1
+    assert gan(loss="wgan_gp", r1_gamma=2.0).r1_gamma == 2

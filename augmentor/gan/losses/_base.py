@@ -26,6 +26,7 @@ class GANLoss:
     """
 
     name: ClassVar[str]
+    r1_gamma: ClassVar[float] = 1.0  # the R1 weight that goes with the loss, unless the trainer is told another
 
     def generator(self, fake_logits: torch.Tensor) -> torch.Tensor:
         """Logits (B,) of generated images => scalar that the generator minimises."""

@@ -22,6 +22,8 @@ class WassersteinGP(GANLoss):
     -2.0
     """
 
+    r1_gamma = 0.0  # it has a gradient penalty of its own, which wants length 1 and not 0
+
     def __init__(self, weight: float = 10.0):
         if not (math.isfinite(weight) and weight > 0):
             raise InputError(f"gan loss 'wgan_gp' takes a finite weight > 0, got {weight!r}")

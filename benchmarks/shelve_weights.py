@@ -1,4 +1,4 @@
-"""Put trained weights on the shelf: ``python pretrained/shelve.py NAME WEIGHTS DATA [SPLIT]``.
+"""Put trained weights on the shelf: ``python benchmarks/shelve_weights.py NAME WEIGHTS DATA [SPLIT]``.
 
 Copies the weights, measures reconstructions, and writes the card and the entry in index.json. What cannot be measured
 (data, licence, command) stands in RECIPES.
@@ -20,7 +20,7 @@ from augmentor.items import fetch
 from augmentor.metrics import reconstruction_psnr
 from augmentor.pictures import grid, png
 
-SHELF = Path(__file__).resolve().parent
+SHELF = Path(__file__).resolve().parent.parent / "pretrained"
 RECIPES = {
     "digits": {
         "summary": "VAE of 8x8 grey digits",
