@@ -135,14 +135,14 @@ def arguments_of(member: object) -> dict[str, Any]:
 def describe(member: object, *, brief: bool = False) -> str:
     """The text form of a member; `Registry.build` turns it back into an equal one.
 
-    brief: leave out arguments that have their default value.
+    brief: leave out arguments that have their default value, but for strengths and the like (floats).
     """
     parts = []
     for name, parameter in inspect.signature(type(member)).parameters.items():
         value = getattr(member, name)
         if parameter.kind is parameter.VAR_POSITIONAL:
             parts += [_text(item, brief) for item in value]
-        elif not (brief and value == parameter.default):
+        elif not (brief and value == parameter.default and not isinstance(value, float)):
             parts.append(f"{name}={_text(value, brief)}")
     return f"{member.name}({', '.join(parts)})"  # type: ignore[attr-defined]
 

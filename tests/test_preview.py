@@ -54,7 +54,7 @@ def test_only_the_policies_that_were_asked_for(digits, vae, drawn):
     small = picture(preview_png(digits, vae, policies=["gaussian(std=2.0)", "smote(k=3)"], count=4))
     (strips,) = drawn
     titles = [[title for title, _ in strip] for strip in strips]
-    assert titles == [["originals", "reconstructions"], ["gaussian(std=2.0)"], ["smote(k=3)"]]
+    assert titles == [["originals", "reconstructions"], ["gaussian(std=2.0)"], ["smote(k=3, strength=1.0)"]]
     originals, rebuilt = (content for _, content in strips[0])
     with torch.no_grad():
         assert torch.equal(rebuilt, vae(originals))
