@@ -39,12 +39,23 @@ Batches = Callable[[ArrayDataset, int, ArrayDataset], Iterator[tuple[torch.Tenso
 STEPS, BATCH, RATE = 1000, 50, 2e-3
 
 
-def small_cnn() -> nn.Module:
+def pooled_cnn() -> nn.Module:
     """Three blocks of convolution, batch norm, ReLU and pooling, then a global average: a residual net's shape."""
     layers: list[nn.Module] = []
     for before, after in pairwise((1, 16, 32, 64)):
         layers += [nn.Conv2d(before, after, 3, padding=1), nn.BatchNorm2d(after), nn.ReLU(), nn.MaxPool2d(2)]
     return nn.Sequential(*layers[:-1], nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
+
+
+def flat_cnn() -> nn.Module:
+    """Two blocks of convolution, ReLU and pooling, then two dense layers that see where things are: LeNet's shape."""
+    layers: list[nn.Module] = []
+    for before, after in pairwise((1, 16, 32)):
+        layers += [nn.Conv2d(before, after, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(32 * 7 * 7, 64), nn.ReLU(), nn.Linear(64, 10))
+
+
+NETWORKS = {"pooled": pooled_cnn, "flat": flat_cnn}
 
 
 def plain(data: ArrayDataset, seed: int, train: ArrayDataset) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -140,10 +151,12 @@ ROWS: dict[str, Batches] = {
 }
 
 
-def accuracy(batches: Batches, data: ArrayDataset, seed: int, train: ArrayDataset, test: ArrayDataset) -> float:
+def accuracy(
+    network: str, batches: Batches, data: ArrayDataset, seed: int, train: ArrayDataset, test: ArrayDataset
+) -> float:
     """Per cent of the test images right, after training on these batches."""
     with seeded(seed, "classifier"):
-        model = small_cnn()
+        model = NETWORKS[network]()
         optimizer = torch.optim.AdamW(model.parameters(), lr=RATE)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=STEPS)
         for images, labels in batches(data, seed, train):
@@ -165,7 +178,7 @@ def few(train: ArrayDataset, per_class: int, seed: int) -> ArrayDataset:
     return train.subset(torch.cat(rows))
 
 
-def one_seed(root: str, per_class: int, names: list[str], seed: int) -> dict[str, dict[str, float]]:
+def one_seed(root: str, network: str, per_class: int, names: list[str], seed: int) -> dict[str, dict[str, float]]:
     """Accuracy and seconds of each row, for the labelled images that this seed draws."""
     torch.set_num_threads(1)
     train = load_source(f"mnist:{root}")
@@ -174,7 +187,7 @@ def one_seed(root: str, per_class: int, names: list[str], seed: int) -> dict[str
     found = {}
     for name in names:
         started = time.perf_counter()
-        found[name] = {"accuracy": accuracy(ROWS[name], data, seed, train, test)}
+        found[name] = {"accuracy": accuracy(network, ROWS[name], data, seed, train, test)}
         found[name]["seconds"] = time.perf_counter() - started
         print(f"seed {seed}  {name:46} {found[name]['accuracy']:6.2f}", flush=True)
     return found
@@ -183,12 +196,13 @@ def one_seed(root: str, per_class: int, names: list[str], seed: int) -> dict[str
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data-root", required=True)
+    parser.add_argument("--network", choices=list(NETWORKS), default="pooled")
     parser.add_argument("--per-class", type=int, default=5)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--jobs", type=int, default=2, help="seeds run at the same time, a thread each")
-    parser.add_argument("--rows", nargs="*", default=list(ROWS), help="only these; nothing is recorded then")
+    parser.add_argument("--rows", nargs="*", default=list(ROWS), help="only these")
     options = parser.parse_args()
-    work = partial(one_seed, options.data_root, options.per_class, options.rows)
+    work = partial(one_seed, options.data_root, options.network, options.per_class, options.rows)
     with multiprocessing.get_context("spawn").Pool(options.jobs) as pool:
         found = pool.map(work, range(options.seeds), chunksize=1)
     results = {
@@ -199,10 +213,11 @@ def main() -> None:
         for name in options.rows
     }
     print("\n".join(table(results)))
-    if options.rows == list(ROWS):
-        name = f"classification-mnist-{options.per_class}"
+    if options.seeds >= 5:
+        name = f"classification-mnist-{options.per_class}-{options.network}"
+        network = str(NETWORKS[options.network]())
         settings = {"data": "MNIST", "labels_a_class": options.per_class, "seeds": list(range(options.seeds)),
-                    "steps": STEPS, "batch": BATCH, "lr": RATE, "network": str(small_cnn())}  # fmt: skip
+                    "steps": STEPS, "batch": BATCH, "lr": RATE, "network": network}  # fmt: skip
         record(name, settings, results)
         draw_table(name, table(results))
 

@@ -57,6 +57,8 @@ def draw_table(marker: str, lines: list[str]) -> None:
     readme = HERE / "README.md"
     begin, end = f"<!-- {marker} -->", f"<!-- end {marker} -->"
     text = readme.read_text()
+    if begin not in text:  # settings that the page does not show; their record stands in results/
+        return
     before, rest = text.split(begin)
     after = rest.split(end)[1]
     readme.write_text(before + begin + "\n" + "\n".join(lines) + "\n" + end + after)
