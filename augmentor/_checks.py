@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -51,6 +52,12 @@ def check_range(images: torch.Tensor, owner: str) -> None:
             f"{owner} takes images in [0, 1], got {seen}; use v2.ToDtype(torch.float32, scale=True), "
             "and normalise after the augmentation"
         )
+
+
+def check_ratio(ratio: float) -> None:
+    """The number of synthetic samples for each real one is finite and not negative."""
+    if not (math.isfinite(ratio) and ratio >= 0):
+        raise InputError(f"ratio is the number of synthetic samples for each real one, >= 0; got {ratio}")
 
 
 def to_unit_float(images: torch.Tensor) -> torch.Tensor:

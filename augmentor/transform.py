@@ -17,7 +17,7 @@ from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 from torch.utils.data import get_worker_info
 from torchvision.transforms import v2
 
-from ._checks import check_images, to_uint8
+from ._checks import check_images
 from ._epoch import SharedEpoch
 from ._random import Integers, SampleRandom, pixel_fingerprints, sample_keys
 from .autoencoders import Autoencoder
@@ -162,9 +162,7 @@ class LatentAugment(v2.Transform):
             keys = sample_keys(0 if seed is None else seed, epoch, indices, copy)
         if len(keys) != len(images):
             raise ShapeError(f"got {len(keys)} indices or copies for {len(images)} images; expected one an image")
-        labels = None if labels is None else labels_tensor(labels)
-        if labels is not None and len(labels) != len(images):
-            raise ShapeError(f"got {len(labels)} labels for {len(images)} images; expected one an image")
+        labels = _labels_for(images, labels)
         made, new_labels = self.perturb(images, labels, SampleRandom(keys, self.device))
         made = tensor_to_image(made.to(images.device), like=images)
         return made if new_labels is None else (made, new_labels.to(images.device))
@@ -214,10 +212,7 @@ class LatentAugment(v2.Transform):
             return images, softened
         picked = torch.from_numpy(rows).to(images.device)
         made, made_labels = self.perturb(images, softened, random.take(rows), picked)
-        made = made.to(images.device)
-        if images.dtype == torch.uint8:
-            made = to_uint8(made)
-        images = images.index_copy(0, picked, made.to(images.dtype))
+        images = images.index_copy(0, picked, tensor_to_image(made.to(images.device), like=images))
         if softened is not None and made_labels is not None and softened.is_floating_point():
             softened = softened.index_copy(0, picked.to(softened.device), made_labels.to(softened))
         return images, softened
@@ -301,9 +296,7 @@ class LatentAugment(v2.Transform):
         images = image_to_tensor(image)
         if images.ndim == 3:
             images, label = images[None], None if label is None else [label]
-        labels = None if label is None else labels_tensor(label)
-        if labels is not None and len(labels) != len(images):
-            raise ShapeError(f"got {len(labels)} labels for {len(images)} images; expected one an image")
+        labels = _labels_for(images, label)
         check_images(images, self.autoencoder.image_shape, f"LatentAugment with autoencoder {self.autoencoder.name!r}")
         return images, labels
 
@@ -344,6 +337,14 @@ class LatentAugment(v2.Transform):
         reason = "p=0" if self.p == 0 else f"policy {self.policy}" if self.policy.is_identity() else None
         if reason:
             warnings.warn(f"LatentAugment with {reason} perturbs nothing", AugmentorWarning, stacklevel=3)
+
+
+def _labels_for(images: torch.Tensor, labels: Any) -> torch.Tensor | None:
+    """Labels of any usual type as a tensor with one row an image."""
+    labels = None if labels is None else labels_tensor(labels)
+    if labels is not None and len(labels) != len(images):
+        raise ShapeError(f"got {len(labels)} labels for {len(images)} images; expected one an image")
+    return labels
 
 
 def _image_places(leaves: list[Any]) -> list[int]:

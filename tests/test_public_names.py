@@ -103,3 +103,8 @@ def test_the_transform_imports_neither_albumentations_nor_matplotlib_nor_sklearn
     loaded = modules_after("import augmentor; augmentor.LatentAugment, augmentor.MixedDataset")
     assert "torch" in loaded
     assert loaded & {"albumentations", "cv2", "matplotlib", "sklearn", "scipy", "torch_fidelity", "ray"} == set()
+
+
+def test_folders_are_reached_without_importing_them_first():
+    code = "import augmentor; augmentor.training.GANTrainer, augmentor.policies.Gaussian, augmentor.metrics.evaluate"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -10,9 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from .._checks import check_range
+from .._checks import check_range, check_ratio
 from .._random import SampleRandom, fold, sample_keys
-from ..exceptions import AugmentorWarning, InputError
+from ..exceptions import AugmentorWarning
 from ..items import image_to_tensor, labels_tensor, split_item, tensor_to_image
 from ..transform import LatentAugment
 
@@ -48,8 +47,7 @@ class AugmentedLoader:
         return_mask: bool = False,
         seed: int = 0,
     ):
-        if not (math.isfinite(ratio) and ratio >= 0):
-            raise InputError(f"ratio is the number of synthetic samples for each real one, >= 0; got {ratio}")
+        check_ratio(ratio)
         if ratio == 0:
             warnings.warn("AugmentedLoader with ratio=0 adds no synthetic samples", AugmentorWarning, stacklevel=2)
         self.loader, self.ratio, self.return_mask, self.seed = loader, ratio, return_mask, seed

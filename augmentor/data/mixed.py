@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from .._checks import check_ratio
 from .._epoch import SharedEpoch
 from .._random import fold
 from ..exceptions import AugmentorWarning, DataError, InputError
@@ -50,8 +50,7 @@ class MixedDataset(Dataset[Any]):
     ):
         if len(dataset) == 0:
             raise DataError("MixedDataset got an empty data set; expected at least one sample")
-        if not (math.isfinite(ratio) and ratio >= 0):
-            raise InputError(f"ratio is the number of synthetic samples for each real one, >= 0; got {ratio}")
+        check_ratio(ratio)
         if sampling_strategy is not None and ratio != 1.0:
             raise InputError("sampling_strategy decides how many samples are added; leave ratio out, or use it alone")
         self.dataset, self.augment, self.seed = dataset, augment, seed

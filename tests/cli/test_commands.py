@@ -515,6 +515,7 @@ MODEL = "{data}/model/model.safetensors"
         bad("preview", "digits", "--split", "test", said=["split='test'"], name="split of digits"),
         bad("train-autoencoder", "digits", "--autoencoder", "vae(image_shape=(1,8))", said=["(1, 8)"], name="flat"),
         bad("train-gan", "digits", "--augment", "both", "--p", "2", said=["0<=x<=1"], name="p"),
+        bad("train-gan", "digits", "--discriminator-steps", "0", said=["discriminator_steps"], name="no turns"),
         bad("train-gan", "digits", "--augment", "real", "--ratio", "nan", said=["ratio"], name="ratio"),
         bad("train-gan", "digits", "--steps", "0", said=["steps"], name="steps"),
         bad("train-gan", "digits", "--epochs", "0", said=["epochs"], name="no epochs"),

@@ -7,7 +7,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
+from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, TensorDataset
 
 from augmentor._random import SampleRandom, sample_keys
 from augmentor.data.loader import AugmentedLoader
@@ -205,3 +205,26 @@ def test_a_copy_of_the_loader_goes_on_alike(data, augment):
     loader = AugmentedLoader([data.tensors], augment, return_mask=True)
     twin = copy.deepcopy(loader)
     assert torch.equal(synthetic(loader), synthetic(twin))
+
+
+def test_a_sampler_inside_a_batch_sampler_is_told_the_epoch_and_tells_the_rank(digits, vae):
+    def loader(rank: int) -> AugmentedLoader:
+        sampler = DistributedSampler(digits, num_replicas=2, rank=rank, shuffle=False)
+        inner = DataLoader(digits, batch_sampler=BatchSampler(sampler, batch_size=8, drop_last=False))
+        return AugmentedLoader(inner, LatentAugment(vae), ratio=1.0)
+
+    first, second = loader(0), loader(1)
+    first.set_epoch(5)
+    assert first.loader.batch_sampler.sampler.epoch == 5
+    # The two ranks see the same images here, so that only their noise can differ.
+    first.loader, second.loader = (_SameImages(one.loader.batch_sampler, digits.images[:8]) for one in (first, second))
+    second.set_epoch(5)
+    assert not torch.equal(next(iter(first)), next(iter(second)))
+
+
+class _SameImages:
+    def __init__(self, batch_sampler, images):
+        self.batch_sampler, self.images = batch_sampler, images
+
+    def __iter__(self):
+        yield self.images

@@ -266,3 +266,8 @@ def test_numpy_integers_serve_as_seed_and_index(few, vae):
 def test_the_global_generators_are_left_alone(few, vae, global_rng_untouched):
     mixed = MixedDataset(few, LatentAugment(vae, "smote"))
     mixed.__getitems__(range(80))
+
+
+def test_ratio_beside_a_sampling_strategy_is_refused(digits, vae):
+    with pytest.raises(InputError, match="leave ratio out"):
+        MixedDataset(digits, LatentAugment(vae), ratio=0.5, sampling_strategy="auto")

@@ -687,3 +687,9 @@ def test_the_r1_penalty_that_goes_with_the_loss():
     assert gan(loss="wgan_gp").r1_gamma == 0
     assert gan(loss="hinge").r1_gamma == 1
     assert gan(loss="wgan_gp", r1_gamma=2.0).r1_gamma == 2
+
+
+def test_labels_beyond_the_classes_of_the_networks_are_refused_before_anything_is_written(few, tmp_path):
+    with pytest.raises(InputError, match="classes 0 to 2"):
+        gan(3, out=tmp_path / "run").fit(few)
+    assert not (tmp_path / "run").exists()
