@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .autoencoders import Autoencoder
     from .data import AugmentedLoader, LatentCache, MixedDataset, ShardDataset
+    from .gate import QualityGate
     from .generate import generate_shards
     from .policies import list_policies
     from .pretrained import list_autoencoders, load_autoencoder
@@ -18,6 +19,7 @@ __version__ = "0.1.0"
 # Imported on first use (PEP 562), so that `import augmentor` and `augmentor --help` cost nothing.
 _HOMES = {
     "LatentAugment": "transform",
+    "QualityGate": "gate",
     "AugmentedLoader": "data",
     "MixedDataset": "data",
     "ShardDataset": "data",
@@ -31,6 +33,7 @@ _HOMES = {
 
 __all__ = [
     "LatentAugment",
+    "QualityGate",
     "AugmentedLoader",
     "MixedDataset",
     "ShardDataset",

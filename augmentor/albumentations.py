@@ -89,7 +89,8 @@ class LatentAugment(A.ImageOnlyTransform):
         keys = sample_keys(key, 0, np.arange(len(tensor)))
         labels = None if label is None else torch.full((len(tensor),), label)
         with torch.no_grad():
-            made, _ = self.augment.perturb(tensor.permute(0, 3, 1, 2), labels, SampleRandom(keys, self.augment.device))
+            random = SampleRandom(keys, self.augment.device)
+            made, _, _ = self.augment.perturb(tensor.permute(0, 3, 1, 2), labels, random)
         result = made.permute(0, 2, 3, 1).cpu().numpy().reshape(stack.shape)
         return np.rint(result * 255).astype(np.uint8) if stack.dtype == np.uint8 else result.astype(stack.dtype)
 

@@ -90,7 +90,7 @@ def generate_shards(
     if compression not in ("none", "gzip"):
         raise InputError(f"compression is 'none' or 'gzip', got {compression!r}")
     folder = _claim(Path(out), resume)
-    if augment.policy.needs_partners and augment.pool is None:
+    if augment.needs_fit:
         with _full_precision(augment.device.type):
             augment.fit(dataset)  # a batch as its own pool would make the bytes depend on the micro-batch
     images, labels = fetch(dataset, [0])
@@ -180,7 +180,7 @@ class _Work:
                 "resize them to one with v2.Resize"
             )
         keys = sample_keys(settings.seed, settings.epoch, sources[padded], copies[padded])
-        made, new_labels = self.augment.perturb(
+        made, new_labels, _ = self.augment.perturb(
             images[padded], None if labels is None else labels[padded], SampleRandom(keys, self.augment.device)
         )
         if new_labels is None:

@@ -37,6 +37,13 @@ class Latents:
         spread, labels = (None if part is None else part[rows] for part in (self.spread, self.labels))
         return Latents(self.z[rows], spread, labels)
 
+    def put(self, rows: torch.Tensor, others: Latents) -> Latents:
+        """These samples with other latents and labels at some places, int64 (n,)."""
+        labels = self.labels
+        if labels is not None and others.labels is not None:
+            labels = labels.index_copy(0, rows, others.labels)
+        return Latents(self.z.index_copy(0, rows, others.z), self.spread, labels)
+
 
 class LatentStats(nn.Module):
     """Mean and deviation of raw latents, and the way from raw to standard and back.

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import torch
 
 from ._random import SampleRandom
 from .exceptions import PartnerError
+from .latent_classifier import LatentClassifier
 from .latents import Latents, class_index
 
 # Standard latents closer than this (root mean square over the dimensions) are the same image.
-_SAME = 1e-3
+SAME = 1e-3
+
+# A table of distances has at most this many entries at a time.
+_TABLE = 1 << 24
+# Candidates looked at beyond those asked for, as matrix products round.
+_MARGIN = 8
 
 
 class LatentPool:
@@ -58,7 +66,10 @@ class LatentPool:
         if self.z.device == torch.device(device):
             return self
         labels = self.labels.to(device) if self.labelled else None
-        return LatentPool(self.z.to(device), labels, self.num_classes, fitted=self.fitted)
+        moved = LatentPool(self.z.to(device), labels, self.num_classes, fitted=self.fitted)
+        if "classifier" in self.__dict__ and self.classifier is not None:
+            moved.__dict__["classifier"] = self.classifier.to(device)
+        return moved
 
     def class_counts(self) -> dict[int, int]:
         """How many samples each class has."""
@@ -81,7 +92,7 @@ class LatentPool:
         start, count = self._candidates(latents, same_class)
         pick = (random.uniform() * count).long().minimum(count - 1).clamp_min(0)
         row = start + pick
-        itself = self._distance(latents.z, self.z[row]) < _SAME
+        itself = self._distance(latents.z, self.z[row]) < SAME
         row = torch.where(itself, start + (pick + 1) % count.clamp_min(1), row)
         row = row.clamp_max(len(self) - 1)  # on an accelerator, where a missing class is not looked for
         return self.z[row], self.labels[row]
@@ -91,20 +102,51 @@ class LatentPool:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """One of the k nearest other samples of each sample, each with equal chance."""
         self._candidates(latents, same_class)  # raises for a class that the pool lacks
-        scale = latents.z[0].numel() ** 0.5
-        # Root mean square (B,N), pair by pair: in a matrix product, rounding hides which member is the sample itself.
-        exact = "donot_use_mm_for_euclid_dist"
-        distance = torch.cdist(latents.z.flatten(1), self.z.flatten(1), compute_mode=exact) / scale
-        if same_class and self.labelled:
-            other = self._classes(latents)[:, None] != self.labels[None]
-            distance = distance.masked_fill(other, torch.inf)
-        nearest, rows = distance.topk(min(k + 1, len(self)), largest=False)
-        itself = (nearest[:, :1] < _SAME).long().squeeze(1)
+        classes = self._classes(latents) if same_class and self.labelled else None
+        nearest, rows = self.nearest(latents.z, k + 1, classes)
+        itself = (nearest[:, :1] < SAME).long().squeeze(1)
         usable = (nearest.isfinite().sum(1) - itself).clamp_max(k)
         pick = (random.uniform() * usable).long().minimum(usable - 1).clamp_min(0) + itself
         pick = torch.where(usable > 0, pick, torch.zeros_like(pick))
         row = rows.gather(1, pick[:, None]).squeeze(1)
         return self.z[row], self.labels[row]
+
+    def nearest(
+        self, z: torch.Tensor, k: int, classes: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The k nearest samples (at most all) of each latent (B, *L): distances (B,k), ascending, and rows (B,k).
+
+        The distance is the root mean square over the dimensions. classes: int64 (B,), where only samples of that
+        class count; missing ones are at infinity. The search is exact, one matrix product and a few candidates more.
+        """
+        step = max(1, _TABLE // len(self))
+        parts = [
+            self._nearest(z[at : at + step], min(k, len(self)), None if classes is None else classes[at : at + step])
+            for at in range(0, len(z), step)
+        ]
+        return torch.cat([distance for distance, _ in parts]), torch.cat([rows for _, rows in parts])
+
+    def _nearest(self, z: torch.Tensor, k: int, classes: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+        flat, real = z.detach().flatten(1), self.z.flatten(1)
+        table = torch.addmm(self._squares, flat, real.T, alpha=-2)  # squared distances, but for a term of the row
+        if classes is not None:
+            table = table.masked_fill(classes[:, None] != self.labels, torch.inf)
+        rough, rows = table.topk(min(k + _MARGIN, len(self)), largest=False)
+        # A product of large numbers rounds; the few candidates are measured again, pair by pair.
+        distance = (flat[:, None] - real[rows]).square().mean(2).sqrt().masked_fill(rough.isinf(), torch.inf)
+        distance, order = distance.topk(k, largest=False)
+        return distance, rows.gather(1, order)
+
+    @cached_property
+    def classifier(self) -> LatentClassifier | None:
+        """Fitted on the pool when it is first asked for; None without labels or with one class."""
+        if not self.labelled or len(self.class_counts()) < 2:
+            return None
+        return LatentClassifier(self.z, self.labels)
+
+    @cached_property
+    def _squares(self) -> torch.Tensor:
+        return self.z.flatten(1).square().sum(1)
 
     def _candidates(self, latents: Latents, same_class: bool) -> tuple[torch.Tensor, torch.Tensor]:
         """For each sample the first row and the number of rows it may be paired with."""

@@ -9,7 +9,7 @@ import os
 import secrets
 import warnings
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, Literal, NamedTuple, overload
 
 import numpy as np
 import torch
@@ -17,11 +17,14 @@ from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 from torch.utils.data import get_worker_info
 from torchvision.transforms import v2
 
-from ._checks import check_images
+from ._checks import check_images, to_unit_float
 from ._epoch import SharedEpoch
 from ._random import Integers, SampleRandom, pixel_fingerprints, sample_keys
+from ._weights import fingerprint
 from .autoencoders import Autoencoder
-from .exceptions import AugmentorWarning, DataError, DeviceError, InputError, ShapeError
+from .config import AugmentConfig, Mixing
+from .exceptions import AugmentorWarning, DataError, DeviceError, InputError, ShapeError, WeightsError
+from .gate import QualityGate
 from .items import (
     LabelsGetter,
     batches,
@@ -36,6 +39,23 @@ from .latents import Latents, soft_labels
 from .policies import LatentPolicy, get_policy
 from .pool import LatentPool
 from .pretrained import load_autoencoder
+
+
+class PerturbedLatents(NamedTuple):
+    """Raw latents (B, *L), their labels, their weights by the gate (B,) or None, and the images they were made from."""
+
+    raw: torch.Tensor
+    labels: torch.Tensor | None
+    weights: torch.Tensor | None
+    sources: torch.Tensor
+
+
+class Perturbed(NamedTuple):
+    """Float images (B,C,H,W), labels int64 (B,), float (B,K) or None, and weights float (B,) or None without a gate."""
+
+    images: torch.Tensor
+    labels: torch.Tensor | None
+    weights: torch.Tensor | None
 
 
 class LatentAugment(v2.Transform):
@@ -54,6 +74,8 @@ class LatentAugment(v2.Transform):
     seed: None draws anew at every call. A number makes the result a function of (seed, epoch, image): the same image
         gets the same result in any batch, worker or process; call `set_epoch` to vary it between epochs. (A policy
         with partners needs a fitted pool for that: without one its partners are those of the batch.)
+    gate: a `QualityGate` that judges every perturbed latent before it is decoded; an image whose latents it turns away
+        stays as it is. It has to see real images first: call `fit`.
 
     Gradients flow to the input if it requires them. Raises `ShapeError`, `RangeError` or `InputError` for images or
     labels that do not fit, `PartnerError` where the policy combines samples and there are none to combine,
@@ -77,6 +99,7 @@ class LatentAugment(v2.Transform):
         p: float = 0.5,
         labels_getter: str | LabelsGetter | None = "default",
         seed: int | None = None,
+        gate: QualityGate | None = None,
     ):
         super().__init__()
         if not 0 <= p <= 1:
@@ -84,12 +107,55 @@ class LatentAugment(v2.Transform):
         self.autoencoder = autoencoder if isinstance(autoencoder, Autoencoder) else load_autoencoder(autoencoder)
         self.autoencoder.requires_grad_(False).eval()
         self.policy = get_policy(policy)
+        if gate is not None and not isinstance(gate, QualityGate):
+            raise InputError(f"gate is a QualityGate or None, got {gate!r}")
+        self.gate = gate
         self.p, self.labels_getter, self.seed = p, resolve_labels_getter(labels_getter), seed
         self.pool: LatentPool | None = None
+        self.mixing: Mixing | None = None
+        self._named = None if isinstance(autoencoder, Autoencoder) else str(autoencoder)
         self._epoch = SharedEpoch()
         self._fresh: tuple[int, int, int] | None = None  # process, its random seed, samples drawn so far
         self._warn_if_idle()
         self._warn_unfitted = not bool(self.autoencoder.stats.fitted)
+
+    @classmethod
+    def from_config(
+        cls,
+        config: str | Path | dict[str, Any],
+        *,
+        labels_getter: str | LabelsGetter | None = "default",
+        seed: int | None = None,
+    ) -> LatentAugment:
+        """The transform that a ``policy.json`` (of `augmentor tune`) or such a dict describes; see `augmentor.config`.
+
+        Fit it on your data where `needs_fit`. Raises `InputError` for what is no such document, `WeightsError` if the
+        autoencoder is not the one that it was tuned with.
+        """
+        known = AugmentConfig.read(config)
+        augment = cls(
+            known.autoencoder, known.policy, p=known.p, labels_getter=labels_getter, seed=seed, gate=known.gate
+        )
+        augment.mixing = known.mixing
+        found = fingerprint(augment.autoencoder.state_dict())
+        if known.autoencoder_sha256 not in (None, found):
+            raise WeightsError(
+                f"autoencoder {known.autoencoder!r} has the fingerprint {found:.12}..., and the policy was chosen for "
+                f"{known.autoencoder_sha256:.12}...; give that one, or tune again"
+            )
+        return augment
+
+    def to_config(self) -> dict[str, Any]:
+        """What `from_config` takes, for `json.dump`; `InputError` if the autoencoder has neither a name nor a file."""
+        if self._named is None:
+            raise InputError("this LatentAugment was given an Autoencoder; save it, and pass its path or name instead")
+        sha256 = fingerprint(self.autoencoder.state_dict())
+        return AugmentConfig(self._named, str(self.policy), self.p, sha256, self.gate, self.mixing).document()
+
+    @property
+    def needs_fit(self) -> bool:
+        """Whether the policy or the gate looks at other real samples, and none have been fitted."""
+        return self.pool is None and (self.policy.needs_partners or self.gate is not None)
 
     @property
     def device(self) -> torch.device:
@@ -124,19 +190,21 @@ class LatentAugment(v2.Transform):
         copy: Integers = ...,
         seed: int | None = ...,
         epoch: int | None = ...,
+        return_weights: Literal[False] = ...,
     ) -> torch.Tensor: ...
 
     @overload
     def synthesize(
         self,
         images: torch.Tensor,
-        labels: torch.Tensor,
+        labels: torch.Tensor | None = None,
         *,
         indices: Integers | None = ...,
         copy: Integers = ...,
         seed: int | None = ...,
         epoch: int | None = ...,
-    ) -> tuple[torch.Tensor, torch.Tensor]: ...
+        return_weights: bool = ...,
+    ) -> Any: ...
 
     def synthesize(
         self,
@@ -147,12 +215,14 @@ class LatentAugment(v2.Transform):
         copy: Integers = 0,
         seed: int | None = None,
         epoch: int | None = None,
-    ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
+        return_weights: bool = False,
+    ) -> torch.Tensor | tuple[torch.Tensor, ...]:
         """Only synthetic samples: one for each image (B,C,H,W), whatever `p` is; with labels if labels are given.
 
         indices: the samples' numbers in their data set; where they and a seed are given, the result depends on
         (seed, epoch, index, copy) alone. copy: which synthetic version of the sample, one for all or one each.
-        seed, epoch: instead of the transform's own.
+        seed, epoch: instead of the transform's own. return_weights: give also the gate's weights, float (B,) in
+        [0, 1]; 0 marks an image that was left as it is, and without a gate all are 1.
         """
         images = image_to_tensor(images)
         seed, epoch = self.seed if seed is None else seed, self.epoch if epoch is None else epoch
@@ -163,9 +233,13 @@ class LatentAugment(v2.Transform):
         if len(keys) != len(images):
             raise ShapeError(f"got {len(keys)} indices or copies for {len(images)} images; expected one an image")
         labels = _labels_for(images, labels)
-        made, new_labels = self.perturb(images, labels, SampleRandom(keys, self.device))
-        made = tensor_to_image(made.to(images.device), like=images)
-        return made if new_labels is None else (made, new_labels.to(images.device))
+        made, new_labels, weights = self.perturb(images, labels, SampleRandom(keys, self.device))
+        results = [tensor_to_image(made.to(images.device), like=images)]
+        if new_labels is not None:
+            results.append(new_labels.to(images.device))
+        if return_weights:
+            results.append((made.new_ones(len(made)) if weights is None else weights).to(images.device))
+        return results[0] if len(results) == 1 else tuple(results)
 
     def perturb(
         self,
@@ -173,12 +247,28 @@ class LatentAugment(v2.Transform):
         labels: torch.Tensor | None,
         random: SampleRandom,
         rows: torch.Tensor | None = None,
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+    ) -> Perturbed:
         """The whole flow on one batch: images (B,C,H,W) => float images of the same shape, on the autoencoder's device.
 
         random: one sequence for each result. Labels are int64 (B,), float (B,K) or None, and return so.
         rows: which images to perturb, int64 (n,), all by default; the rest of the batch can still be partners.
         """
+        raw, made_labels, weights, sources = self.perturb_latents(images, labels, random, rows)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and images.requires_grad):
+            made = self.autoencoder.decode(raw, (images.shape[-2], images.shape[-1]))
+            if self.gate is not None and self.gate.action == "redraw" and weights is not None:
+                alone = (weights == 0)[:, None, None, None]
+                made = torch.where(alone, to_unit_float(sources).to(made.dtype), made)
+        return Perturbed(made, made_labels, weights)
+
+    def perturb_latents(
+        self,
+        images: torch.Tensor,
+        labels: torch.Tensor | None,
+        random: SampleRandom,
+        rows: torch.Tensor | None = None,
+    ) -> PerturbedLatents:
+        """The same up to the decoder: encode, standardise, policy and gate, back to raw latents."""
         self._refuse_cuda_in_worker()
         if self._warn_unfitted:
             self._say_unfitted()
@@ -194,10 +284,18 @@ class LatentAugment(v2.Transform):
             spread = None if raw.std is None else (raw.std / stats.std).float()
             latents, pool = Latents(z, spread, self.soften(labels)), self._pool_here()
             if rows is not None and among_batch:
-                pool, latents = LatentPool.of_batch(latents), latents.take(rows.to(self.device))
-            latents = self.policy(latents, random, pool)
-            size = (images.shape[-2], images.shape[-1])
-            return self.autoencoder.decode(stats.unstandardise(latents.z), size), latents.labels
+                picked = rows.to(self.device)
+                pool, latents, images = LatentPool.of_batch(latents), latents.take(picked), images[picked]
+            latents, weights = self._drawn(latents, random, pool)
+            return PerturbedLatents(stats.unstandardise(latents.z), latents.labels, weights, images)
+
+    def _drawn(
+        self, latents: Latents, random: SampleRandom, pool: LatentPool | None
+    ) -> tuple[Latents, torch.Tensor | None]:
+        """What the policy makes of the latents, and the gate of that."""
+        if self.gate is None:
+            return self.policy(latents, random, pool), None
+        return self.gate.choose(latents, lambda source, sequences: self.policy(source, sequences, pool), random)
 
     def replace(
         self, images: torch.Tensor, labels: torch.Tensor | None, random: SampleRandom
@@ -206,12 +304,17 @@ class LatentAugment(v2.Transform):
 
         Takes and gives what `perturb` does, with the images' own dtype and device.
         """
+        if self.gate is not None and self.gate.action == "weigh":
+            raise InputError(
+                "a gate that weighs gives weights, which a transform cannot hand on; use one that re-draws, "
+                "synthesize(return_weights=True), or AugmentedLoader(return_weights=True)"
+            )
         rows = np.flatnonzero(random.chance(self.p))
         softened = self.soften(labels)
         if len(rows) == 0:
             return images, softened
         picked = torch.from_numpy(rows).to(images.device)
-        made, made_labels = self.perturb(images, softened, random.take(rows), picked)
+        made, made_labels, _ = self.perturb(images, softened, random.take(rows), picked)
         images = images.index_copy(0, picked, tensor_to_image(made.to(images.device), like=images))
         if softened is not None and made_labels is not None and softened.is_floating_point():
             softened = softened.index_copy(0, picked.to(softened.device), made_labels.to(softened))
@@ -247,6 +350,8 @@ class LatentAugment(v2.Transform):
         self._warn_unfitted = False
         pool = LatentPool(self.autoencoder.stats.standardise(raw).float(), labels, num_classes)
         self.policy.fit(pool)
+        if self.gate is not None:
+            self.gate.fit(pool)
         self.pool = pool
         return self
 
@@ -271,7 +376,8 @@ class LatentAugment(v2.Transform):
         return super().train(False)
 
     def extra_repr(self) -> str:
-        return f"policy={self.policy}, p={self.p}, seed={self.seed}"
+        gate = "" if self.gate is None else f", gate={self.gate}"
+        return f"policy={self.policy}, p={self.p}, seed={self.seed}{gate}"
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_fresh": None}

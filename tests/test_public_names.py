@@ -13,6 +13,7 @@ import augmentor
 
 NAMES = [
     "LatentAugment",
+    "QualityGate",
     "AugmentedLoader",
     "MixedDataset",
     "ShardDataset",

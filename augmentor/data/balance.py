@@ -8,10 +8,11 @@ from typing import TypeAlias
 import torch
 
 from .._registry import did_you_mean
+from ..config import Mixing
 from ..exceptions import InputError, UnknownNameError
 from ..latents import class_index
 
-SamplingStrategy: TypeAlias = str | dict[int, int] | Callable[[torch.Tensor], dict[int, int]]
+SamplingStrategy: TypeAlias = str | dict[int, int] | Mixing | Callable[[torch.Tensor], dict[int, int]]
 
 _TEXTS = ("auto", "not majority", "minority", "not minority", "all")
 
@@ -22,13 +23,15 @@ def synthetic_counts(labels: torch.Tensor, strategy: SamplingStrategy) -> dict[i
     labels: int64 (N,), or float (N,K) of which the heaviest class counts.
     strategy: "auto" or "not majority" fills every other class up to the largest, "minority" only the smallest,
         "not minority" all but the smallest, "all" every class; a dict says the wanted total of each class, real
-        and synthetic together; a callable makes such a dict from the labels.
+        and synthetic together; a callable makes such a dict from the labels; a `Mixing` says how many by two numbers.
 
     >>> synthetic_counts(torch.tensor([0, 0, 0, 1]), "auto")
     {1: 2}
     """
     classes, counts = class_index(labels).unique(return_counts=True)
     have = dict(zip(classes.tolist(), counts.tolist(), strict=True))
+    if isinstance(strategy, Mixing):
+        return {label: count for label, count in strategy.counts(have).items() if count}
     wanted = strategy(labels) if callable(strategy) else strategy
     if isinstance(wanted, str):
         wanted = _wanted_totals(have, wanted)

@@ -25,7 +25,9 @@ class AugmentedLoader:
     ratio: synthetic samples for each real one. A batch of B gets ``ratio * B`` (when that is whole; else one more or
         less, so that the epoch's total is exact).
     device: where to work; the autoencoder's by default.
-    return_mask: yield also a bool tensor that is true for the synthetic rows.
+    return_mask: yield also a bool tensor that is true for the synthetic rows (an image that the gate left as it is
+        counts as real). return_weights: yield also float weights in [0, 1] for the loss: 1 for real rows, the gate's
+        for the others.
     seed: what a sample becomes depends on (seed, epoch, its place in the epoch, copy), not on the batch size. Under
         a distributed sampler the place counts over all ranks. A policy with partners needs a fitted pool for that.
 
@@ -45,12 +47,14 @@ class AugmentedLoader:
         ratio: float = 0.5,
         device: torch.device | str | None = None,
         return_mask: bool = False,
+        return_weights: bool = False,
         seed: int = 0,
     ):
         check_ratio(ratio)
         if ratio == 0:
             warnings.warn("AugmentedLoader with ratio=0 adds no synthetic samples", AugmentorWarning, stacklevel=2)
-        self.loader, self.ratio, self.return_mask, self.seed = loader, ratio, return_mask, seed
+        self.loader, self.ratio, self.seed = loader, ratio, seed
+        self.return_mask, self.return_weights = return_mask, return_weights
         self.device = torch.device(device) if device is not None else augment.device
         self.augment = augment.to(self.device)
         self.epoch = -1
@@ -83,15 +87,20 @@ class AugmentedLoader:
         """Real rows, then one synthetic row for each of `rows`."""
         images = images.to(self.device, non_blocking=True)
         labels = None if labels is None else self.augment.soften(labels.to(self.device, non_blocking=True))
-        real = len(images)
+        weights = torch.ones(len(images), device=self.device)
+        synthetic = torch.zeros(len(images), dtype=torch.bool, device=self.device)
         if len(rows):
             picked = torch.from_numpy(rows).to(self.device, non_blocking=True)
-            made, made_labels = self.augment.perturb(images, labels, SampleRandom(keys, self.device), picked)
+            made, made_labels, by_gate = self.augment.perturb(images, labels, SampleRandom(keys, self.device), picked)
             images = torch.cat([images, tensor_to_image(made, like=images)])
             if labels is not None and made_labels is not None:
                 labels = torch.cat([labels, made_labels])
-        mask = torch.arange(len(images), device=self.device) >= real
-        parts = [images, *([] if labels is None else [labels]), *([mask] if self.return_mask else [])]
+            by_gate = torch.ones(len(made), device=self.device) if by_gate is None else by_gate
+            weights, synthetic = torch.cat([weights, by_gate]), torch.cat([synthetic, by_gate > 0])
+        parts = [images]
+        parts += [] if labels is None else [labels]
+        parts += [synthetic] if self.return_mask else []
+        parts += [weights] if self.return_weights else []
         return tuple(parts) if len(parts) > 1 else images
 
     def _chosen(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

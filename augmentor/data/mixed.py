@@ -27,11 +27,13 @@ class MixedDataset(Dataset[Any]):
     augment: makes the synthetic samples. Images come in the type of the real ones; labels too, unless the policy
         mixes classes: then all labels become float (K,).
     ratio: synthetic samples for each real one; `len` is real + round(ratio * real).
-    sampling_strategy: instead of `ratio`, how to fill classes up, as in imbalanced-learn ("auto", dict, callable);
-        see `augmentor.data.balance.synthetic_counts`.
+    sampling_strategy: instead of `ratio`, how to fill classes up, as in imbalanced-learn ("auto", dict, callable), a
+        `Mixing`, or "tuned" for the one that `augmentor tune` found (``LatentAugment.from_config``); see
+        `augmentor.data.balance.synthetic_counts`.
     seed: with the epoch (`set_epoch`), the index of the source and the copy number it decides what a sample becomes.
 
-    Where a policy needs partners and `augment` has not been fitted, it is fitted on this data set.
+    Where the policy needs partners, or there is a gate, and `augment` has not been fitted, it is fitted on this data
+    set. An image that the gate leaves alone comes out as it is.
 
     >>> from augmentor.data.sources import load_source
     >>> mixed = MixedDataset(load_source("digits"), LatentAugment("digits"), ratio=0.5)
@@ -53,6 +55,8 @@ class MixedDataset(Dataset[Any]):
         check_ratio(ratio)
         if sampling_strategy is not None and ratio != 1.0:
             raise InputError("sampling_strategy decides how many samples are added; leave ratio out, or use it alone")
+        if augment.gate is not None and augment.gate.action == "weigh":
+            raise InputError("MixedDataset has no place for weights; use a gate that re-draws, or AugmentedLoader")
         self.dataset, self.augment, self.seed = dataset, augment, seed
         self.ratio, self.sampling_strategy = ratio, sampling_strategy
         self._epoch = SharedEpoch()
@@ -60,7 +64,7 @@ class MixedDataset(Dataset[Any]):
         if len(self.sources) == 0:
             what = f"ratio={ratio}" if sampling_strategy is None else f"sampling_strategy={sampling_strategy!r}"
             warnings.warn(f"MixedDataset with {what} adds no synthetic samples", AugmentorWarning, stacklevel=2)
-        elif augment.policy.needs_partners and augment.pool is None:
+        elif augment.needs_fit:
             augment.fit(dataset)
         _, labels = collate(fetch_items(dataset, [0]))
         softened = augment.soften(labels) if len(self.sources) else None
@@ -98,17 +102,28 @@ class MixedDataset(Dataset[Any]):
         """For each synthetic sample the index of its source and its copy number."""
         if self.sampling_strategy is None:
             return self._spread(np.arange(len(self.dataset)), round(self.ratio * len(self.dataset)))
-        labels = dataset_labels(self.dataset)
+        labels, strategy = dataset_labels(self.dataset), self._strategy()
         classes = class_index(labels).numpy()
         parts = [
             self._spread(np.flatnonzero(classes == label), count)
-            for label, count in synthetic_counts(labels, self.sampling_strategy).items()
+            for label, count in synthetic_counts(labels, strategy).items()
         ]
         empty = np.zeros(0, np.int64)
         return (
             np.concatenate([sources for sources, _ in parts] or [empty]),
             np.concatenate([copies for _, copies in parts] or [empty]),
         )
+
+    def _strategy(self) -> SamplingStrategy:
+        if self.sampling_strategy != "tuned":
+            assert self.sampling_strategy is not None
+            return self.sampling_strategy
+        if self.augment.mixing is None:
+            raise InputError(
+                "sampling_strategy='tuned' takes what `augmentor tune` found, and this LatentAugment knows of none; "
+                "make it with LatentAugment.from_config('policy.json')"
+            )
+        return self.augment.mixing
 
     def _spread(self, members: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
         """`count` synthetic samples over `members`, as evenly as whole numbers allow, in an order of the seed."""

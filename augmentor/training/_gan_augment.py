@@ -70,7 +70,7 @@ class AugmentReal(GANAugmentation):
         # A second copy of the same sample within a batch gets noise of its own.
         keys = sample_keys(0, 0, batch.keys[rows % len(batch.images)].view(np.int64), rows // len(batch.images))
         labels = None if batch.labels is None else batch.labels[source]
-        made, _ = self.augment.perturb(batch.images[source], labels, SampleRandom(keys, self.augment.device))
+        made, _, _ = self.augment.perturb(batch.images[source], labels, SampleRandom(keys, self.augment.device))
         images = torch.cat([batch.images, made.to(batch.images)])
         return images, None if labels is None else torch.cat([batch.labels, labels])  # type: ignore[list-item]
 

@@ -99,7 +99,7 @@ def test_the_noise_is_that_of_seed_epoch_place_and_copy(data, augment):
     loader.set_epoch(4)
     got = synthetic(loader)
     keys = sample_keys(5, 4, np.repeat(np.arange(COUNT), 2), np.tile([0, 1], COUNT))
-    made, _ = augment.perturb(data.tensors[0].repeat_interleave(2, 0), None, SampleRandom(keys))
+    made, _, _ = augment.perturb(data.tensors[0].repeat_interleave(2, 0), None, SampleRandom(keys))
     assert (got.int() - (made * 255).round().int()).abs().max() <= 1
 
 

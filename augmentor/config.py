@@ -1,0 +1,127 @@
+"""`policy.json`: a way to augment, written down; `augmentor tune` makes it and `LatentAugment.from_config` takes it.
+
+    {"format": 1, "autoencoder": "mnist", "autoencoder_sha256": "...", "policy": "gaussian(std=0.5)", "p": 0.5,
+     "gate": {"keep": 0.95, "k": 3, "redraws": 3, "action": "redraw"}, "mixing": {"ratio": 1.0, "balance": 0.5}}
+
+autoencoder is a pretrained name, or the path of a weights file, relative to the folder of the JSON. Only it and policy
+have to be there. Further entries, such as how the answer was found, are kept for people and ignored.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ._registry import arguments_of, did_you_mean
+from .exceptions import InputError
+from .gate import QualityGate
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Mixing:
+    """How many synthetic samples join the real ones: class c gets ``ratio * n_c + balance * (n_max - n_c)``.
+
+    ratio: synthetic samples for each real one, >= 0. balance: 0 to 1, how far smaller classes are filled up to the
+    largest.
+
+    >>> Mixing(ratio=1.0, balance=0.5).counts({0: 100, 1: 20})
+    {0: 100, 1: 60}
+    """
+
+    ratio: float = 1.0
+    balance: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (_is_number(self.ratio) and self.ratio >= 0 and _is_number(self.balance) and 0 <= self.balance <= 1):
+            raise InputError(
+                f"Mixing takes a ratio >= 0 and a balance from 0 to 1, got {self.ratio} and {self.balance}"
+            )
+
+    def counts(self, have: dict[int, int]) -> dict[int, int]:
+        """Class => number of synthetic samples, for classes of these sizes."""
+        largest = max(have.values())
+        return {label: round(self.ratio * n + self.balance * (largest - n)) for label, n in have.items()}
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """The document. `gate` and `mixing` may be missing."""
+
+    autoencoder: str
+    policy: str
+    p: float = 0.5
+    autoencoder_sha256: str | None = None
+    gate: QualityGate | None = None
+    mixing: Mixing | None = None
+
+    @classmethod
+    def read(cls, source: str | Path | dict[str, Any]) -> AugmentConfig:
+        """From a file or a dict; `InputError` for anything that is no such document."""
+        document = source if isinstance(source, dict) else _load(Path(source))
+        try:
+            if document.get("format", FORMAT) != FORMAT:
+                raise InputError(f"it has format {document['format']!r}; this version reads format {FORMAT}")
+            fields = {name: document[name] for name in _TYPES if document.get(name) is not None}
+            for name, value in fields.items():
+                if not isinstance(value, _TYPES[name]) or isinstance(value, bool):
+                    raise InputError(f"{name} is {value!r}")
+            if missing := {"autoencoder", "policy"} - fields.keys():
+                raise InputError(f"it has no {' and no '.join(sorted(missing))}")
+            for name, kind in (("gate", QualityGate), ("mixing", Mixing)):
+                if name in fields:
+                    fields[name] = _made(kind, name, fields[name])
+        except InputError as error:
+            where = "this dict" if isinstance(source, dict) else str(source)
+            raise InputError(f"{where} is no augmentation config: {error}; make one with `augmentor tune`") from error
+        if not isinstance(source, dict):
+            beside = Path(source).parent / fields["autoencoder"]
+            fields["autoencoder"] = str(beside) if beside.is_file() else fields["autoencoder"]
+        return cls(**fields)
+
+    def document(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {
+            "format": FORMAT,
+            "autoencoder": self.autoencoder,
+            "autoencoder_sha256": self.autoencoder_sha256,
+            "policy": self.policy,
+            "p": self.p,
+            "gate": None if self.gate is None else arguments_of(self.gate),
+            "mixing": None if self.mixing is None else dataclasses.asdict(self.mixing),
+        }
+
+
+_TYPES: dict[str, Any] = {
+    "autoencoder": str, "policy": str, "p": (int, float), "autoencoder_sha256": str, "gate": dict, "mixing": dict,
+}  # fmt: skip
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"cannot read {path}: {error}; expected the policy.json of `augmentor tune`") from error
+    if not isinstance(document, dict):
+        raise InputError(f"{path} holds a {type(document).__name__}; expected the policy.json of `augmentor tune`")
+    return document
+
+
+def _made(kind: Any, name: str, arguments: dict[str, Any]) -> Any:
+    known = ("keep", "k", "redraws", "action") if kind is QualityGate else ("ratio", "balance")
+    for argument in arguments:
+        if argument not in known:
+            raise InputError(f"{name} has no {argument!r}{did_you_mean(argument, known)}")
+    try:
+        return kind(**arguments)
+    except TypeError as error:
+        raise InputError(f"{name} is {arguments}: {error}") from error
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
