@@ -304,7 +304,7 @@ class GANTrainer:
                     f"the networks know classes 0 to {classes - 1}, the data has others; raise num_classes"
                 )
         augment = self.latent_augment
-        if augment is not None and augment.policy.needs_partners and augment.pool is None:
+        if augment is not None and augment.needs_fit:
             # Without classes every sample may be a partner of every other.
             augment.fit(dataset if self.generator.num_classes else [(x, None) for x, _ in batches(dataset)])
         if self.augmentation.needs_augment:  # once in advance, so that what it refuses leaves nothing behind
@@ -332,6 +332,7 @@ class GANTrainer:
             "autoencoder_sha256": None if augment is None else fingerprint(augment.autoencoder.state_dict()),
             "policy": None if augment is None else str(augment.policy),
             "p": None if augment is None else augment.p,
+            "gate": None if augment is None or augment.gate is None else str(augment.gate),
             "pool": None if augment is None or augment.pool is None else fingerprint({"z": augment.pool.z}),
             "features": None if self.features is None else type(self.features).__name__,
             "dataset": dataset_fingerprint(dataset),
