@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 import augmentor
 from augmentor.autoencoders import autoencoders
+from augmentor.latents import Latents
 from augmentor.policies import list_policies, policies
 
 CLASSES = [name for name in augmentor.__all__ if inspect.isclass(getattr(augmentor, name))]
@@ -25,6 +26,9 @@ def pixels(thing: object) -> torch.Tensor:
         return thing(images, labels)[0]
     if isinstance(thing, augmentor.Autoencoder):
         return thing(images)
+    if isinstance(thing, augmentor.QualityGate):
+        z = torch.linspace(-3, 3, 40).reshape(5, 8)
+        return torch.stack(list(thing.score(Latents(z, None, labels)).each().values()))
     if isinstance(thing, augmentor.LatentCache):
         return thing[[0, 2]].mean
     if isinstance(thing, (augmentor.MixedDataset, augmentor.ShardDataset)):
@@ -53,9 +57,12 @@ def things(digits, vae, tmp_path) -> list[object]:
     augments = [
         augmentor.LatentAugment(vae, policies.get(name).example(), p=1.0, seed=1).fit(few) for name in list_policies()
     ]
+    gated = augmentor.LatentAugment(vae, p=1.0, seed=1, gate=augmentor.QualityGate()).fit(few)
     folder = augmentor.generate_shards(few, augments[0], tmp_path / "shards", num_samples=10)
     return [
         *augments,
+        gated,
+        gated.gate,
         *(autoencoders.get(name).example().eval() for name in autoencoders.names()),
         augmentor.AugmentedLoader([(few.images[:8], few.targets[:8])], augments[0]),
         augmentor.MixedDataset(few, augments[0]),

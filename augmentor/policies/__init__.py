@@ -1,20 +1,24 @@
 """Perturbation policies. A new one is a new file here and one import line below."""
 
 from ._base import LatentPolicy, get_policy, list_policies, policies
+from .adversarial import Adversarial
 from .class_gaussian import ClassGaussian
 from .compose import Compose, OneOf
 from .extrapolate import Extrapolate
 from .gaussian import Gaussian
+from .guided import Guided
 from .interpolate import Interpolate
 from .posterior import Posterior
 from .slerp import Slerp
 from .smote import Smote
 
 __all__ = [
+    "Adversarial",
     "ClassGaussian",
     "Compose",
     "Extrapolate",
     "Gaussian",
+    "Guided",
     "Interpolate",
     "LatentPolicy",
     "OneOf",

@@ -1,0 +1,123 @@
+"""A few steps uphill in standard latent space, inside a ball around each sample and inside its class."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import ClassVar
+
+import torch
+
+from .._random import SampleRandom
+from ..exceptions import InputError, PartnerError
+from ..latents import Latents, per_sample
+from ..pool import LatentPool
+from ._base import LatentPolicy, Params, check_strength
+
+Score = Callable[[torch.Tensor], torch.Tensor]  # latents (B, *L) => one number a sample (B,), differentiable
+
+# A label is kept where the classifier gives it this chance, or at least what it gives to the source.
+SURE = 0.98
+# An agreement below this is that of a class the classifier does not know, and the sample stays where it is.
+_UNKNOWN = -1e9
+_TINY = 1e-12
+
+
+class AscendingPolicy(LatentPolicy):
+    """Moves each sample uphill on an objective, by projected gradient ascent (Madry et al. 2018, eq. 2.2).
+
+    All the work is done when drawing: the parameters are the displacement, so that for gradients it is a constant.
+    What a sample becomes depends on its latent, its label, its own random sequence and the pool, never on the batch.
+    """
+
+    needs_partners = True
+    weight: ClassVar[float]  # what agreement with the label weighs against the objective
+    enough: ClassVar[float] = 1.0  # a chance of the label beyond which more of it is no aim
+
+    def __init__(self, radius: float, steps: int):
+        check_strength(self.name, radius=radius)
+        check_count(self.name, steps=steps)
+        self.radius, self.steps = radius, steps
+        self.fitted: LatentPool | None = None
+
+    def fit(self, pool: LatentPool) -> None:
+        _ = pool.classifier  # fitted now, so that workers get it with the pool
+        self.fitted = pool
+
+    def draw(self, latents: Latents, random: SampleRandom, pool: LatentPool | None = None) -> Params:
+        pool = pool if pool is not None and pool.fitted else self.fitted
+        if pool is None:
+            raise PartnerError(f"{self.name} is not fitted; call augment.fit(dataset) first")
+        pool = pool.to(latents.z.device)
+        with torch.inference_mode(False), torch.enable_grad():
+            labels = None if latents.labels is None else latents.labels.clone()
+            source = Latents(latents.z.detach().clone(), None, labels)
+            objective, agreement = self._objective(source, random, pool), _agreement(source, pool)
+
+            def height(z: torch.Tensor) -> torch.Tensor:
+                return objective(z) + self.weight * agreement(z).clamp_max(math.log(self.enough))
+
+            return {"shift": _ascend(source.z, random, height, agreement, self.radius, self.steps)}
+
+    def apply(self, latents: Latents, params: Params) -> Latents:
+        return Latents(latents.z + params["shift"], latents.spread, latents.labels)
+
+    def is_identity(self) -> bool:
+        return self.radius == 0
+
+    def _objective(self, latents: Latents, random: SampleRandom, pool: LatentPool) -> Score:
+        """What to raise; one row of it is a function of the same row of the latents."""
+        raise NotImplementedError
+
+
+def check_count(policy: str, **values: int) -> None:
+    """Counts are whole numbers of at least 1."""
+    for argument, value in values.items():
+        if not isinstance(value, int) or value < 1:
+            raise InputError(f"policy {policy!r} takes a whole number {argument} >= 1, got {value!r}")
+
+
+def _ascend(
+    source: torch.Tensor, random: SampleRandom, height: Score, agreement: Score, radius: float, steps: int
+) -> torch.Tensor:
+    """The displacement (B, *L): from a random point of the ball, in normalised steps that come to one radius.
+
+    It ends at the last point where the label was kept, or at the source if there was none. The number of steps is
+    fixed and rows are chosen by `where`, so that nothing waits for the device.
+    """
+    least = agreement(source).clamp(_UNKNOWN, math.log(SURE))
+    z = source + per_sample(radius * random.uniform(), source) * _unit(random.normal(*source.shape[1:]))
+    kept = torch.where(per_sample(agreement(z) >= least, z), z, source)
+    for _ in range(steps):
+        z.requires_grad_()
+        (uphill,) = torch.autograd.grad(height(z).sum(), z)
+        z = _into_ball(source, z.detach() + radius / steps * _unit(uphill), radius)
+        kept = torch.where(per_sample(agreement(z) >= least, z), z, kept)
+    return kept - source
+
+
+def _agreement(latents: Latents, pool: LatentPool) -> Score:
+    """How well the labels fit latents made from these, at most 0; always 0 where nothing is labelled.
+
+    A sample is judged by the classifier that was fitted without it, or without the real sample nearest to it.
+    """
+    classifier, labels = pool.classifier, latents.labels
+    if classifier is None or labels is None:
+        return lambda z: z.new_zeros(len(z))
+    _, rows = pool.nearest(latents.z, 1)
+    folds = classifier.folds[rows.squeeze(1)]
+    return lambda z: classifier.agreement(z, labels, folds)
+
+
+def _into_ball(centre: torch.Tensor, z: torch.Tensor, radius: float) -> torch.Tensor:
+    offset = z - centre
+    return centre + offset * per_sample((radius / _rms(offset).clamp_min(_TINY)).clamp_max(1), offset)
+
+
+def _unit(direction: torch.Tensor) -> torch.Tensor:
+    """Each row at root mean square 1; zeros stay."""
+    return direction / per_sample(_rms(direction).clamp_min(_TINY), direction)
+
+
+def _rms(values: torch.Tensor) -> torch.Tensor:
+    return values.flatten(1).square().mean(1).sqrt()
