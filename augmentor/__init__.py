@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .policies import list_policies
     from .pretrained import list_autoencoders, load_autoencoder
     from .transform import LatentAugment
+    from .tuning import tune
 
 __version__ = "0.1.0"
 
@@ -29,6 +30,7 @@ _HOMES = {
     "list_autoencoders": "pretrained",
     "list_policies": "policies",
     "generate_shards": "generate",
+    "tune": "tuning",
 }
 
 __all__ = [
@@ -43,12 +45,13 @@ __all__ = [
     "list_autoencoders",
     "list_policies",
     "generate_shards",
+    "tune",
     "__version__",
 ]
 
 
 # `augmentor.policies.Gaussian` and the like, without importing them first.
-_MODULES = ("albumentations", "autoencoders", "data", "gan", "metrics", "policies", "training")
+_MODULES = ("albumentations", "autoencoders", "data", "gan", "metrics", "policies", "training", "tuning")
 
 
 def __getattr__(name: str) -> Any:

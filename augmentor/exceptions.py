@@ -12,6 +12,7 @@
     ├── ShardError(ValueError)        a truncated, foreign or tampered shard or manifest
     ├── OutputError(OSError)          an output folder that holds other things, or cannot be written
     ├── TrainingError(RuntimeError)   a loss that is not finite, a run that cannot be resumed
+    ├── BudgetError(RuntimeError)     a budget of time that is too small for what was asked
     └── DeviceError(RuntimeError)     an accelerator used where it cannot be
 
     AugmentorWarning(UserWarning)     a setting that makes a call do nothing, or not what it says; said once
@@ -68,6 +69,14 @@ class OutputError(AugmentorError, OSError):
 
 class TrainingError(AugmentorError, RuntimeError):
     """Training cannot go on."""
+
+
+class BudgetError(AugmentorError, RuntimeError):
+    """A budget of time is too small for what was asked; `share` of the work was done when it was up, 0 to 1."""
+
+    def __init__(self, message: str = "", share: float = 0.0):
+        super().__init__(message)
+        self.share = share
 
 
 class DeviceError(AugmentorError, RuntimeError):

@@ -15,7 +15,7 @@ ROOT = Path(augmentor.__file__).parent
 ORDER = [
     ["exceptions"],
     ["_registry", "_random", "_checks", "_files", "_epoch", "_blocks", "_optional", "_typing"],
-    ["_weights", "items", "pictures"],
+    ["_weights", "items", "pictures", "report"],
     ["latents"],
     ["latent_classifier"],
     ["pool"],
@@ -25,7 +25,8 @@ ORDER = [
     ["pretrained"],
     ["transform"],
     ["data", "albumentations"],  # `data` uses the transform, so it stands one step above it
-    ["training", "generate", "preview", "report"],
+    ["training", "generate", "preview"],
+    ["tuning"],
     ["cli"],
     ["__main__"],
 ]

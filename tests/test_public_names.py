@@ -23,6 +23,7 @@ NAMES = [
     "list_autoencoders",
     "list_policies",
     "generate_shards",
+    "tune",
     "__version__",
 ]
 TRAINERS = ["AutoencoderTrainer", "GANTrainer"]
@@ -34,11 +35,13 @@ POLICIES = [
     "Slerp",
     "Smote",
     "ClassGaussian",
+    "Guided",
+    "Adversarial",
     "Compose",
     "OneOf",
 ]
 OTHERS = ["augmentor.training", "augmentor.policies", "augmentor.autoencoders", "augmentor.data", "augmentor.gan",
-          "augmentor.metrics"]  # fmt: skip
+          "augmentor.metrics", "augmentor.tuning"]  # fmt: skip
 
 
 def modules_after(code: str) -> set[str]:

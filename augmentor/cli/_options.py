@@ -75,14 +75,19 @@ def resolve_device(name: str) -> str:
 
 def resolve_autoencoder(name: str, image_shape: tuple[int, ...]) -> Any:
     """The autoencoder of this name or path; for ``auto`` the pretrained one that fits these images."""
-    from ..exceptions import InputError
-    from ..pretrained import card, list_autoencoders, load_autoencoder
+    from ..pretrained import load_autoencoder
 
-    if name != "auto":
-        return load_autoencoder(name)
+    return load_autoencoder(fitting_autoencoder(image_shape) if name == "auto" else name)
+
+
+def fitting_autoencoder(image_shape: tuple[int, ...]) -> str:
+    """The name of the pretrained autoencoder that fits these images."""
+    from ..exceptions import InputError
+    from ..pretrained import card, list_autoencoders
+
     for known in list_autoencoders():
         if tuple(card(known)["image_shape"]) == tuple(image_shape):
-            return load_autoencoder(known)
+            return known
     raise InputError(
         f"no pretrained autoencoder fits images {tuple(image_shape)}; train one with "
         "'augmentor train-autoencoder DATA --out FOLDER' and give --autoencoder FOLDER/model.safetensors"

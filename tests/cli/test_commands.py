@@ -313,6 +313,28 @@ def test_evaluate_shards_against_real_images(call, data):
     assert json.loads(Path("one.json").read_text())["counts"]["generated"] == 30
 
 
+def test_evaluate_looks_for_copies_among_all_real_images(call, data):
+    result = call("evaluate", "digits", "digits", "--copies", "--num-samples", 25, "--out", "run/one.json")
+    assert result.code == 0, result.err
+    copies = json.loads(Path("run/one.json").read_text())["copies"]
+    assert (copies["images"], copies["exact"]) == (25, 25)  # each is found, wherever it stands among the 1,797
+    assert (copies["floor"]["images"], copies["floor"]["exact"]) == (1797, 0)
+    assert "25 of 25 are the same as a real image" in result.out
+    assert "wrote run/copies.html" in result.out
+    page = Path("run/copies.html").read_text()
+    assert "Copies: digits against digits" in page
+    model = data / "model/model.safetensors"
+    assert call("evaluate", data / "rgb", data / "rgb", "--features", model, "--copies").code == 0
+    assert Path("copies.html").read_text().count("data:image/png") == 2
+    assert json.loads(Path("metrics.json").read_text())["copies"]["exact"] == 24
+
+
+def test_evaluate_without_copies_draws_nothing(call, data):
+    assert call("evaluate", data / "shards", data / "grey.npz", "--features", "digits").code == 0
+    assert "copies" not in json.loads(Path("metrics.json").read_text())
+    assert not Path("copies.html").exists()
+
+
 def test_evaluate_leaves_bad_files_out_on_both_sides(call, data):
     model = data / "model/model.safetensors"
     assert_refused(call("evaluate", data / "one-bad", data / "rgb", "--features", model), "5.png", "--skip-bad")
@@ -415,7 +437,7 @@ def test_the_overview_fits_the_commands(call):
     assert result.code == 0
     for name, (_, line) in cli._COMMANDS.items():
         assert f" {name} {line}" in " ".join(result.out.split())
-    for name in ("train-autoencoder", "generate", "train-gan", "evaluate", "demo", "preview", "info"):
+    for name in ("train-autoencoder", "generate", "train-gan", "evaluate", "demo", "preview", "tune", "info"):
         for option in ("--seed", "--device", "--out"):
             assert option in call(name, "--help").out
 

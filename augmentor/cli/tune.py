@@ -1,0 +1,94 @@
+"""``augmentor tune``"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from ._options import common, data_options, fitting_autoencoder, image_shape_of, resolve_device, say
+
+
+class _Seconds(click.ParamType):
+    """``600``, ``90s``, ``10m`` or ``1.5h`` => seconds."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, float):
+            return value
+        scale = {"s": 1, "m": 60, "h": 3600}.get(str(value)[-1:], 0)
+        try:
+            seconds = float(value[:-1]) * scale if scale else float(value)
+        except ValueError:
+            seconds = -1.0
+        if not 0 < seconds < float("inf"):
+            self.fail(f"{value!r} is no time; expected seconds, or such as 90s, 10m or 1.5h", param, ctx)
+        return seconds
+
+
+@click.command()
+@click.argument("data")
+@data_options
+@click.option(
+    "--autoencoder",
+    default="auto",
+    show_default=True,
+    help="A pretrained name, a .safetensors file, auto (the pretrained one that fits the images), or such as "
+    "'vae(latent_dim=16)' to train one for each fold on its training part alone.",
+)
+@click.option(
+    "--task",
+    type=click.Choice(["accuracy", "macro_recall", "fid", "kid"]),
+    default="accuracy",
+    show_default=True,
+    help="Of a classifier by cross-validation, or of a small GAN.",
+)
+@click.option("--budget", type=_Seconds(), default="10m", show_default=True, help="Seconds, or such as 10m or 1h.")
+@click.option("--folds", type=click.IntRange(2), default=3, show_default=True, help="Of the cross-validation.")
+@click.option("--steps", type=click.IntRange(2), default=300, show_default=True, help="Of each training.")
+@click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True)
+@click.option("--labels-per-class", type=click.IntRange(2), help="Take only so many images of each class.")
+@click.option(
+    "--geometric/--no-geometric",
+    default=True,
+    show_default=True,
+    help="Race against mild rotation, scale and shift, and try latents on top of it.",
+)
+@common("runs/tune", "Folder for policy.json, table.md, tune.png and the journal.")
+def tune(
+    data: str,
+    split: str,
+    size: int | None,
+    skip_bad: bool,
+    autoencoder: str,
+    labels_per_class: int | None,
+    geometric: bool,
+    device: str,
+    **settings: Any,
+) -> None:
+    """Race latent settings on DATA against none, geometric and Mixup, and write the best to OUT/policy.json.
+
+    A setting wins only if it beats the best of those controls beyond the spread; otherwise the answer is "none".
+    Stopped, it goes on when called again; all runs together take the budget.
+    """
+    from ..data import load_source
+    from ..training import mild_geometry
+    from ..tuning import tune as race
+    from ..tuning.datasets import few_of_each
+
+    device = resolve_device(device)
+    dataset: Any = load_source(data, split=split, size=size, skip_bad=skip_bad)
+    if labels_per_class is not None:
+        dataset = few_of_each(dataset, labels_per_class, settings["seed"])
+    shape = image_shape_of(dataset)
+    chosen = fitting_autoencoder(shape) if autoencoder == "auto" else autoencoder
+    say(data=f"{data}: {len(dataset)} images {shape}", autoencoder=chosen, geometric=geometric, device=device,
+        **settings)  # fmt: skip
+    try:
+        result = race(dataset, chosen, geometry=mild_geometry() if geometric else None, device=device, **settings)
+    except KeyboardInterrupt:
+        click.echo(f"\nstopped; the same command goes on from {settings['out']}", err=True)
+        raise
+    click.echo(result.markdown(), nl=False)
+    click.echo(f"wrote {', '.join(map(str, result.paths.values()))}")

@@ -1,0 +1,133 @@
+"""Where a race's autoencoders come from: one for all, or one trained on each cell's training part alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .._random import seeded
+from .._weights import fingerprint, load_network, save_network
+from ..autoencoders import Autoencoder, autoencoders
+from ..items import fetch
+from ..pretrained import list_autoencoders, load_autoencoder
+from ..training import AutoencoderTrainer
+from .datasets import Until
+
+Train = Callable[[Any], Autoencoder]
+
+_STEPS, _BATCH = 1200, 64
+
+
+@dataclass(frozen=True)
+class FromScratch:
+    """Trains the autoencoder that a text such as ``"vae(latent_dim=16)"`` describes, as few images need it.
+
+    transform: of the training images, such as the geometry. seed: decides weights, order and transform.
+    """
+
+    spec: str
+    transform: Any = None
+    seed: int = 0
+    device: str = "cpu"
+
+    def __call__(self, dataset: Any) -> Autoencoder:
+        shape = tuple(fetch(dataset, [0])[0].shape[1:])
+        with seeded(self.seed, "init"):
+            model = autoencoders.build(self.spec, image_shape=shape, channels=shape[0])
+        epochs = max(1, round(_STEPS / max(1, round(len(dataset) / _BATCH))))
+        trainer = AutoencoderTrainer(
+            model, epochs=epochs, batch_size=_BATCH, val_fraction=0, transform=self.transform, seed=self.seed,
+            device=self.device, progress=False,
+        )  # fmt: skip
+        return trainer.fit(dataset)
+
+
+class Autoencoders:
+    """The autoencoder of each cell, in memory and, where there is a folder, on the disk.
+
+    source: a pretrained name, the path of a weights file or an `Autoencoder`: it serves every cell, whatever it has
+        seen. A callable ``dataset -> Autoencoder``: called with the cell's training part alone.
+    """
+
+    def __init__(self, source: str | Path | Autoencoder | Train, folder: Path | None, device: str):
+        self.folder, self.device = folder, device
+        self.named = str(source) if isinstance(source, str) and source in list_autoencoders() else None
+        self.train: Train | None = None
+        self._known: dict[str, Autoencoder] = {}
+        self._one: Autoencoder | None = None
+        if isinstance(source, Autoencoder):
+            self._one = source
+        elif isinstance(source, (str, Path)):
+            self._one = load_autoencoder(source)
+        else:
+            self.train = source
+
+    def get(self, name: str, dataset: Any) -> Autoencoder:
+        """The autoencoder for the cell of this name, trained on `dataset` if it is not there yet."""
+        if self._one is not None:
+            return self._one.to(self.device)
+        if name not in self._known:
+            path = self.path(name)
+            if path is None or not path.exists():
+                self.make(name, dataset)
+            else:
+                self._known[name] = load_network(path, autoencoders)
+        return self._known[name].to(self.device)
+
+    def make(self, name: str, dataset: Any, deadline: float | None = None) -> None:
+        """Train one, and keep it; `BudgetError` at the deadline."""
+        assert self.train is not None
+        self._known[name] = self.train(dataset if deadline is None else Until(dataset, deadline)).eval()
+        path = self.path(name)
+        if path is not None:
+            save_network(self._known[name], path)
+
+    def path(self, name: str) -> Path | None:
+        """Where the weights of this name are kept."""
+        return None if self.folder is None else self.folder / "autoencoders" / f"{name}.safetensors"
+
+    def has_spread(self, image: torch.Tensor) -> bool:
+        """Whether encoders give a posterior spread, told from one image (1,C,H,W); also checks that images fit."""
+        if self._one is None:
+            return True  # not known before it is trained: a policy that needs one will say so
+        with torch.no_grad():
+            return self._one.encode(image.to(self._one.device)).std is not None
+
+    def settings(self) -> str:
+        """What it is, for the record."""
+        if self._one is not None:
+            return fingerprint(self._one.state_dict())
+        return str(getattr(self.train, "__qualname__", placeless(self.train)))
+
+    def kept(self, dataset: Any) -> tuple[str, str]:
+        """What `policy.json` calls the autoencoder, and its fingerprint.
+
+        It is the one for all data, trained on `dataset` if need be. Weights without a name are kept beside the JSON.
+        """
+        model = self.get("all", dataset)
+        sha256 = fingerprint(model.state_dict())
+        if self.named is not None:
+            return self.named, sha256
+        if self.folder is not None:
+            save_network(model, self.folder / "autoencoder.safetensors")
+        return "autoencoder.safetensors", sha256
+
+
+def placeless(value: Any) -> str:
+    """Its `repr` without the place in memory, which differs in the process that resumes."""
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
+
+
+def resolve(source: Any, transform: Any, seed: int, device: str) -> Any:
+    """A text such as ``"vae"`` or ``"vae(latent_dim=16)"`` that names a family => `FromScratch`; others pass."""
+    if isinstance(source, str) and source not in list_autoencoders() and not source.endswith(".safetensors"):
+        family = source.partition("(")[0].strip()
+        if "(" in source or family in autoencoders.names():
+            autoencoders.get(family)
+            return FromScratch(source, transform, seed, device)
+    return source

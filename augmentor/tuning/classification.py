@@ -1,0 +1,228 @@
+"""Accuracy or macro-recall of a classifier, by repeated stratified cross-validation."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torchvision.transforms import v2
+
+from .._random import fold, seeded
+from ..config import AugmentConfig, Mixing
+from ..data import MixedDataset
+from ..exceptions import DataError, InputError
+from ..gate import QualityGate
+from ..items import dataset_fingerprint, dataset_labels, fetch, num_classes_of
+from ..policies import list_policies
+from ..training.classifier import Network, accuracy, macro_recall, predict, train_classifier
+from ..transform import LatentAugment
+from .autoencoders import Autoencoders, placeless
+from .datasets import Transformed, part
+from .task import Setting, Task
+
+SCORES = {"accuracy": accuracy, "macro_recall": macro_recall}
+
+POLICIES = (
+    "gaussian(std=0.25)", "gaussian(std=0.5)", "gaussian(std=1.0)", "gaussian(std=1.5)",
+    "posterior(factor=1.0)", "posterior(factor=2.0)",
+    "interpolate(strength=0.5)", "extrapolate(strength=0.5)", "slerp(strength=0.5)", "smote(k=5)", "class_gaussian",
+    "compose(smote(k=5), gaussian(std=0.5))", "guided",
+)  # fmt: skip
+RATIOS = (0.5, 1.0, 2.0, 4.0)
+BALANCES = (0.0, 0.5, 1.0)
+
+# Tried before the search has learnt anything.
+FIRST = (
+    "gaussian(std=0.5)",
+    "gaussian(std=1.0)",
+    "compose(smote(k=5), gaussian(std=0.5))",
+    "extrapolate(strength=0.5)",
+)
+
+
+class ClassificationTask(Task):
+    """Each cell is a fold: train on the others, score on it; every repeat splits anew.
+
+    A setting is a policy, a `ratio` of synthetic to real samples, a `balance` that fills small classes up, a gate or
+    none, and a base: latents of the images as they are ("none") or as the geometry moves them ("geometric").
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        autoencoders: Autoencoders,
+        *,
+        score: str,
+        geometry: Callable[[Any], Any] | None,
+        network: Network,
+        steps: int,
+        batch_size: int,
+        folds: int,
+        space: Mapping[str, Sequence[Any]] | None,
+        seed: int,
+        device: str,
+    ):
+        self.name = score
+        self.dataset, self.autoencoders, self.geometry, self.network = dataset, autoencoders, geometry, network
+        self.steps, self.batch_size, self.folds, self.seed, self.device = steps, batch_size, folds, seed, device
+        self.labels = dataset_labels(dataset)
+        self.classes = _checked_classes(dataset, self.labels, folds)
+        self.controls = ("none", "mixup") if geometry is None else ("none", "geometric", "mixup")
+        self.search_cells, self.test_share = 2 * folds, 1 / (folds - 1)
+        self.prepares = autoencoders.train is not None
+        self.space = _checked_space(self._space(), space or {}, geometry)
+        base = self.space["base"][-1]
+        self.first = [
+            {**dict.fromkeys(self.space), "policy": policy, "ratio": 1.0, "balance": 0.0, "gate": False, "base": base}
+            for policy in FIRST
+        ]
+        self._splits: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
+
+    def evaluate(self, setting: Setting, cell: int, deadline: float) -> float:
+        train, test = self._parts(cell)
+        with seeded(self.seed, "setting", cell):
+            data, mix = self._training_set(setting, train, cell)
+        model = train_classifier(
+            self.network, data, num_classes=len(self.classes), steps=self.steps, batch_size=self.batch_size, mix=mix,
+            seed=fold(self.seed, "cell", cell), device=self.device, deadline=deadline,
+        )  # fmt: skip
+        return SCORES[self.name](predict(model, test, self.device), dataset_labels(test))
+
+    def prepare(self, cell: int, deadline: float) -> None:
+        self.autoencoders.make(_cell_name(cell), self._parts(cell)[0], deadline)
+
+    def close(self) -> None:
+        if self.prepares:
+            self.autoencoders.get("all", self.dataset)
+
+    def describe(self, setting: Setting) -> str:
+        if "control" in setting:
+            return str(setting["control"])
+        words = [setting["policy"], f"ratio {setting['ratio']:g}"]
+        words += [f"balance {setting['balance']:g}"] if setting["balance"] else []
+        words += ["gate"] if setting["gate"] else []
+        words += ["on geometric"] if setting["base"] == "geometric" else []
+        return ", ".join(words)
+
+    def shown(self, score: float) -> str:
+        return f"{100 * score:.1f}"
+
+    def config(self, setting: Setting, won: bool) -> dict[str, Any]:
+        ratio, balance = (setting["ratio"], setting["balance"]) if won else (0.0, 0.0)
+        autoencoder, sha256 = self.autoencoders.kept(self.dataset)
+        known = AugmentConfig(
+            autoencoder, setting["policy"], round(ratio / (1 + ratio), 4), sha256,
+            QualityGate() if setting["gate"] else None, Mixing(ratio, balance),
+        )  # fmt: skip
+        return {**known.document(), "base": setting["base"]}
+
+    def settings(self) -> dict[str, Any]:
+        return {
+            "task": self.name,
+            "dataset": dataset_fingerprint(self.dataset),
+            "images": len(self.dataset),
+            "autoencoder": self.autoencoders.settings(),
+            "network": getattr(self.network, "__qualname__", type(self.network).__qualname__),
+            "geometry": placeless(self.geometry),
+            "steps": self.steps,
+            "batch_size": self.batch_size,
+            "folds": self.folds,
+            "space": {name: list(values) for name, values in self.space.items()},
+        }
+
+    def _space(self) -> dict[str, Sequence[Any]]:
+        spread = self.autoencoders.has_spread(fetch(self.dataset, [0])[0])
+        known = [text for text in POLICIES if text.partition("(")[0] in list_policies()]
+        counts = self.labels.bincount(minlength=len(self.classes))
+        return {
+            "policy": tuple(text for text in known if spread or not text.startswith("posterior")),
+            "ratio": RATIOS,
+            "balance": BALANCES if int(counts.max()) > int(counts[counts > 0].min()) else (0.0,),
+            "gate": (False, True),
+            "base": ("none",) if self.geometry is None else ("none", "geometric"),
+        }
+
+    def _training_set(self, setting: Setting, train: Any, cell: int) -> tuple[Any, Any]:
+        """The data set to train on, and what becomes of its batches."""
+        match setting.get("control", setting.get("base")):
+            case "mixup":
+                return train, v2.MixUp(num_classes=len(self.classes))
+            case "geometric":
+                assert self.geometry is not None
+                base = Transformed(train, self.geometry)
+            case _:
+                base = train
+        if "control" in setting:
+            return base, None
+        # A copy, because fitting may change the autoencoder's statistics.
+        autoencoder = copy.deepcopy(self.autoencoders.get(_cell_name(cell), train))
+        augment = LatentAugment(autoencoder, setting["policy"], p=1.0, gate=QualityGate() if setting["gate"] else None)
+        augment.to(self.device).fit(train)
+        mixing = Mixing(setting["ratio"], setting["balance"])
+        return MixedDataset(base, augment, sampling_strategy=mixing, seed=fold(self.seed, "mixed", cell)), None
+
+    def _parts(self, cell: int) -> tuple[Any, Any]:
+        """The training and the test part of a cell."""
+        repeat, number = divmod(cell, self.folds)
+        if repeat not in self._splits:
+            from sklearn.model_selection import StratifiedKFold  # 1 s to import, needed only here
+
+            splitter = StratifiedKFold(self.folds, shuffle=True, random_state=fold(self.seed, "split", repeat) % 2**32)
+            self._splits[repeat] = list(splitter.split(np.zeros(len(self.labels)), self.labels.numpy()))
+        train, test = self._splits[repeat][number]
+        return part(self.dataset, train, self.classes), part(self.dataset, test, self.classes)
+
+
+def _cell_name(cell: int) -> str:
+    return f"cell-{cell:03d}"
+
+
+def _checked_classes(dataset: Any, labels: torch.Tensor, folds: int) -> list[str]:
+    """Names of the classes; each that occurs has to be in every fold."""
+    if labels.ndim != 1:
+        raise InputError(f"tune takes class numbers (N,), got soft labels {tuple(labels.shape)}")
+    if folds < 2:
+        raise InputError(f"folds is at least 2, got {folds}")
+    count = num_classes_of(dataset, labels)
+    assert count is not None
+    names = [str(name) for name in getattr(dataset, "classes", None) or range(count)]
+    present, sizes = labels.unique(return_counts=True)
+    if len(present) < 2:
+        raise DataError(f"got images of {len(present)} class; expected at least 2 to tell apart")
+    if int(sizes.min()) < folds:
+        rare = names[int(present[sizes.argmin()])]
+        raise DataError(
+            f"class {rare!r} has {int(sizes.min())} images, too few for {folds} folds; "
+            "expected one a fold at least: add images, or take fewer folds"
+        )
+    return names
+
+
+def _checked_space(
+    usual: dict[str, Sequence[Any]], own: Mapping[str, Sequence[Any]], geometry: Any
+) -> dict[str, tuple[Any, ...]]:
+    """The usual space, with the values of one's own where there are any."""
+    from ..policies import get_policy
+
+    for name, values in own.items():
+        if name not in usual:
+            raise InputError(f"space has no {name!r}; known: {', '.join(usual)}")
+        if isinstance(values, str) or not values:
+            raise InputError(f"space gives {values!r} for {name}; expected a list of at least one value")
+    space = {name: tuple(own.get(name, values)) for name, values in usual.items()}
+    space["policy"] = tuple(str(text) for text in space["policy"])
+    for text in space["policy"]:
+        get_policy(text)
+    for ratio in space["ratio"]:
+        for balance in space["balance"]:
+            Mixing(ratio, balance)
+            if ratio == balance == 0:
+                raise InputError("space holds ratio 0 with balance 0, which adds nothing; the control does that")
+    if not set(space["gate"]) <= {True, False}:
+        raise InputError(f"space gives {space['gate']} for gate; expected True and False")
+    if not set(space["base"]) <= ({"none"} if geometry is None else {"none", "geometric"}):
+        raise InputError(f"space gives {space['base']} for base; expected 'none', and 'geometric' with a geometry")
+    return space

@@ -1,0 +1,92 @@
+"""Data sets around data sets: a part of one, one that is transformed, one that stops at a deadline."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from .._random import fold
+from ..exceptions import BudgetError
+from ..items import dataset_fingerprint, dataset_labels, fetch_items, image_to_tensor, split_item
+
+
+class Part(Dataset[Any]):
+    """Some rows of a labelled map-style data set; `targets` and `classes` come along."""
+
+    def __init__(self, dataset: Any, rows: np.ndarray, classes: Sequence[str]):
+        self.dataset, self.rows, self.classes = dataset, rows, list(classes)
+        self.targets = dataset_labels(dataset)[torch.from_numpy(rows)]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Any]:
+        return fetch_items(self.dataset, [int(self.rows[index]) for index in indices])
+
+
+class Transformed(Dataset[Any]):
+    """Items `(transform(image), label)`, drawn anew at every fetch, as torchvision's transforms are."""
+
+    def __init__(self, dataset: Any, transform: Callable[[Any], Any]):
+        self.dataset, self.transform = dataset, transform
+        self.targets, self.classes = dataset_labels(dataset), getattr(dataset, "classes", None)
+
+    @property
+    def fingerprint(self) -> str:
+        """That of the images before they are transformed, as there is no other."""
+        return dataset_fingerprint(self.dataset)
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Any]:
+        pairs = (split_item(item) for item in fetch_items(self.dataset, indices))
+        return [(self.transform(image_to_tensor(image)), label) for image, label in pairs]
+
+
+class Until(Dataset[Any]):
+    """The same data set, whose items cannot be had after the deadline: so whatever trains on it stops."""
+
+    def __init__(self, dataset: Any, deadline: float):
+        self.dataset, self.deadline = dataset, deadline
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "dataset" or name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self.dataset, name)
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Any]:
+        if time.monotonic() > self.deadline:
+            raise BudgetError("the time was up in the middle of a training; allow more")
+        return fetch_items(self.dataset, indices)
+
+
+def part(dataset: Any, rows: np.ndarray, classes: Sequence[str]) -> Any:
+    """Some rows of a data set: an `ArrayDataset` of an `ArrayDataset`, a `Part` of any other."""
+    return dataset.subset(torch.from_numpy(rows)) if hasattr(dataset, "subset") else Part(dataset, rows, classes)
+
+
+def few_of_each(dataset: Any, count: int, seed: int) -> Any:
+    """`count` images of each class, drawn by the seed; all of a class that has fewer."""
+    labels = dataset_labels(dataset)
+    order = np.random.Generator(np.random.Philox(fold(seed, "few"))).permutation(len(labels))
+    rows = [order[labels.numpy()[order] == label][:count] for label in labels.unique().tolist()]
+    classes = getattr(dataset, "classes", None) or range(int(labels.max()) + 1)
+    return part(dataset, np.sort(np.concatenate(rows)), [str(name) for name in classes])

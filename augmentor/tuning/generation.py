@@ -1,0 +1,122 @@
+"""FID or KID of a small GAN, by seeds."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .._random import fold, seeded
+from ..config import AugmentConfig, Mixing
+from ..exceptions import DataError, InputError
+from ..gan import discriminators, generators
+from ..items import dataset_fingerprint, dataset_labels, fetch, num_classes_of
+from ..metrics import AutoencoderFeatures, compare, extract
+from ..policies import list_policies
+from ..training import GANTrainer
+from ..transform import LatentAugment
+from .autoencoders import Autoencoders, placeless
+from .datasets import Transformed, Until
+from .task import Setting, Task
+
+POLICIES = (
+    "gaussian(std=0.25)", "gaussian(std=0.5)", "gaussian(std=1.0)", "posterior(factor=1.0)", "posterior(factor=2.0)",
+    "smote(k=5)",
+)  # fmt: skip
+# At most so many real and generated images are compared.
+_JUDGED = 2000
+NETWORKS = "dcgan(latent_dim=32)", "dcgan"
+
+
+class GenerationTask(Task):
+    """Each cell is a seed: train a GAN, compare its samples with the real images on the autoencoder's latents.
+
+    A setting is a policy and a mode, "both" or "real", as `GANTrainer` takes them. Lower scores are better.
+    """
+
+    larger_is_better = False
+    search_cells = 4
+
+    def __init__(
+        self,
+        dataset: Any,
+        autoencoders: Autoencoders,
+        *,
+        score: str,
+        geometry: Callable[[Any], Any] | None,
+        steps: int,
+        batch_size: int,
+        space: Mapping[str, Sequence[Any]] | None,
+        seed: int,
+        device: str,
+    ):
+        self.name = score
+        self.dataset, self.autoencoders, self.geometry = dataset, autoencoders, geometry
+        self.steps, self.batch_size, self.seed, self.device = steps, batch_size, seed, device
+        self.controls = ("none",) if geometry is None else ("none", "geometric")
+        self.prepares = autoencoders.train is not None
+        if len(dataset) < 20:
+            raise DataError(f"measuring a GAN takes at least 20 images, got {len(dataset)}")
+        image, label = fetch(dataset, [0])
+        self.shape = tuple(image.shape[1:])
+        order = np.random.Generator(np.random.Philox(fold(seed, "judged"))).permutation(len(dataset))
+        self._judged, _ = fetch(dataset, order[:_JUDGED].tolist())
+        self.num_classes = 0 if label is None else num_classes_of(dataset, dataset_labels(dataset)) or 0
+        spread = autoencoders.has_spread(image)
+        known = [text for text in POLICIES if text.partition("(")[0] in list_policies()]
+        usual = {"policy": [text for text in known if spread or not text.startswith("posterior")],
+                 "mode": ["both", "real"]}  # fmt: skip
+        for name in space or {}:
+            if name not in usual:
+                raise InputError(f"space has no {name!r} for a GAN; known: {', '.join(usual)}")
+        self.space = {name: tuple(values) for name, values in {**usual, **(space or {})}.items()}
+        self.first = [{"policy": "gaussian(std=0.5)", "mode": mode} for mode in ("both", "real")]
+
+    def evaluate(self, setting: Setting, cell: int, deadline: float) -> float:
+        data, augment = self.dataset, None
+        if setting.get("control") == "geometric":
+            assert self.geometry is not None
+            data = Transformed(data, self.geometry)
+        autoencoder = copy.deepcopy(self.autoencoders.get("all", self.dataset))
+        if "policy" in setting:
+            augment = LatentAugment(autoencoder, setting["policy"], p=0.5).to(self.device).fit(self.dataset)
+        with seeded(self.seed, "gan", cell):
+            options = {"image_shape": self.shape, "num_classes": self.num_classes}
+            trainer = GANTrainer(
+                generators.build(NETWORKS[0], **options), discriminators.build(NETWORKS[1], **options),
+                augment=setting.get("mode", "none"), latent_augment=augment, steps=self.steps, lr=5e-4,
+                batch_size=self.batch_size, round_steps=self.steps, seed=fold(self.seed, "cell", cell),
+                device=self.device, progress=False,
+            )  # fmt: skip
+            generator = trainer.fit(Until(data, deadline))
+        images = trainer.sample(generator, len(self._judged), "evaluation")
+        features = AutoencoderFeatures(autoencoder)
+        made, real = (extract(features, each, device=self.device) for each in (images, self._judged))
+        return compare(made, real, seed=self.seed)[self.name]
+
+    def prepare(self, cell: int, deadline: float) -> None:
+        self.autoencoders.get("all", Until(self.dataset, deadline))
+
+    def describe(self, setting: Setting) -> str:
+        return str(setting["control"]) if "control" in setting else f"{setting['policy']}, {setting['mode']}"
+
+    def config(self, setting: Setting, won: bool) -> dict[str, Any]:
+        name, sha256 = self.autoencoders.kept(self.dataset)
+        mixing = Mixing(1.0, 0.0) if won else Mixing(0.0, 0.0)
+        known = AugmentConfig(name, setting["policy"], 0.5 if won else 0.0, sha256, None, mixing)
+        return {**known.document(), "mode": setting["mode"]}
+
+    def settings(self) -> dict[str, Any]:
+        return {
+            "task": self.name,
+            "dataset": dataset_fingerprint(self.dataset),
+            "images": len(self.dataset),
+            "autoencoder": self.autoencoders.settings(),
+            "geometry": placeless(self.geometry),
+            "networks": list(NETWORKS),
+            "steps": self.steps,
+            "batch_size": self.batch_size,
+            "space": {name: list(values) for name, values in self.space.items()},
+        }

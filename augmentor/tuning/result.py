@@ -1,0 +1,158 @@
+"""What a race leaves behind: an answer, a table, a plot, and `policy.json`."""
+
+from __future__ import annotations
+
+import io
+import statistics
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .race import Outcome, Row
+from .task import Task
+
+_SHOWN = 24
+
+
+@dataclass(frozen=True)
+class TuneResult:
+    """What `tune` found.
+
+    answer: "latent" if a setting beat the best control, else "none". config: what `policy.json` holds, which
+    `LatentAugment.from_config` takes; where the answer is "none" it adds nothing. table: a dict for each setting and
+    control. sentence: the answer in words. paths: name => file, where there is a folder.
+    """
+
+    answer: str
+    config: dict[str, Any]
+    table: list[dict[str, Any]]
+    sentence: str
+    paths: dict[str, Path] = field(default_factory=dict)
+
+    def markdown(self) -> str:
+        """The table and the sentence."""
+        head = "| setting | search | cells | against the best control | final | p | s | |\n" + "|---" * 8 + "|"
+        lines = [f"| {' | '.join(str(row['shown'][name]) for name in _COLUMNS)} |" for row in self.table]
+        return "\n".join([head, *lines, "", self.sentence, ""])
+
+
+_COLUMNS = ("setting", "search", "cells", "against", "final", "p", "seconds", "fate")
+
+
+def table(task: Task, outcome: Outcome) -> list[dict[str, Any]]:
+    """Controls first, then settings, those that came furthest before the others."""
+    sign = 1 if task.larger_is_better else -1
+
+    def place(row: Row) -> tuple[int, float]:
+        return -len(row.scores), -sign * row.mean(outcome.search) if row.scores else 0.0
+
+    rows = [*outcome.controls, *sorted(outcome.candidates, key=place)]
+    return [_line(task, outcome, row) for row in rows]
+
+
+def _line(task: Task, outcome: Outcome, row: Row) -> dict[str, Any]:
+    against = [row.scores[cell] - outcome.control.scores[cell] for cell in row.scores
+               if cell in outcome.search and cell in outcome.control.scores]  # fmt: skip
+    unfinished = not row.is_control and len(row.on(outcome.search)) < len(outcome.search)
+    fate = row.fate or ("out of time" if unfinished else "")
+    if row is outcome.control:
+        fate = "best control"
+    elif row is outcome.best:
+        fate = "wins" if outcome.won else "best setting"
+    return {
+        "setting": dict(row.setting),
+        "control": row.is_control,
+        "search": row.on(outcome.search),
+        "final": row.on(outcome.final),
+        "p_value": row.p_value,
+        "seconds": round(sum(row.seconds), 3),
+        "fate": fate,
+        "shown": {
+            "setting": task.describe(row.setting),
+            "search": spread(task, row.on(outcome.search)),
+            "cells": len(row.on(outcome.search)),
+            "against": "" if row is outcome.control or not against else f"{_signed(task, statistics.fmean(against))}",
+            "final": spread(task, row.on(outcome.final)),
+            "p": "" if row.p_value is None else f"{row.p_value:.2g}",
+            "seconds": f"{sum(row.seconds):.0f}",
+            "fate": fate,
+        },
+    }
+
+
+def sentence(task: Task, outcome: Outcome) -> str:
+    """The answer in words."""
+    better = "above" if task.larger_is_better else "below"
+    best, control = task.describe(outcome.best.setting), task.describe(outcome.control.setting)
+    if outcome.won:
+        text = f"Use {best}: {task.name} {_final(task, outcome, outcome.best)}, {better} {control}"
+        text += f" ({_final(task, outcome, outcome.control)}) beyond the spread: {outcome.reason}."
+    else:
+        text = f"None: no latent setting is shown to be better than {control!r}"
+        text += f" ({task.name} {_final(task, outcome, outcome.control)}); the best, {best}, has "
+        text += f"{_final(task, outcome, outcome.best)}: {outcome.reason}."
+    tried = len(outcome.candidates)
+    return f"{text} {tried} of {tried + outcome.untried} settings were tried."
+
+
+def spread(task: Task, scores: list[float]) -> str:
+    """Mean and standard deviation, for people."""
+    if not scores:
+        return ""
+    deviation = f" ± {task.shown(statistics.stdev(scores))}" if len(scores) > 1 else ""
+    return task.shown(statistics.fmean(scores)) + deviation
+
+
+def plot(task: Task, outcome: Outcome) -> bytes:
+    """A PNG picture: each setting's scores, their mean and spread; the controls as lines."""
+    from matplotlib.figure import Figure  # 0.5 s to import, needed only here
+
+    lines = table(task, outcome)
+    settings = [line for line in lines if not line["control"] and line["search"]]
+    shown = settings[:_SHOWN]
+    scale = 100.0 if task.shown(1.0) == "100.0" else 1.0
+    figure = Figure(figsize=(9, 1.9 + 0.3 * len(shown)), dpi=110, layout="constrained")
+    axis = figure.subplots()
+    for line, (colour, style) in zip((line for line in lines if line["control"]), _STYLES, strict=False):
+        mean = scale * statistics.fmean(line["search"])
+        label = f"{line['shown']['setting']} ({line['shown']['search']})"
+        axis.axvline(mean, color=colour, linestyle=style, linewidth=1.6, label=label, zorder=1)
+    for height, line in enumerate(shown):
+        _draw(axis, height, [scale * score for score in line["search"]], "tab:blue", -0.12)
+        if line["final"]:
+            _draw(axis, height, [scale * score for score in line["final"]], "black", 0.22, "D")
+    axis.plot([], [], "o", color="tab:blue", label="search: mean, spread, cells")
+    if any(line["final"] for line in shown):
+        axis.plot([], [], "D", color="black", markersize=5, label="final: fresh cells")
+    axis.set_yticks(range(len(shown)), [line["shown"]["setting"] for line in shown], fontsize=8)
+    axis.set_ylim(len(shown) - 0.4, -0.6)  # the first on top
+    axis.set_xlabel(
+        task.name + (", %" if scale == 100 else "") + ("" if task.larger_is_better else " (lower is better)")
+    )
+    axis.grid(axis="x", alpha=0.3)
+    left_out = f"; {len(settings) - len(shown)} more settings are in the table" if len(settings) > len(shown) else ""
+    answer = "a latent setting wins" if outcome.won else "the answer is none"
+    figure.suptitle(f"{answer} ({outcome.reason}){left_out}", fontsize=10)
+    figure.legend(loc="outside lower center", ncols=3, fontsize=8, frameon=False)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+_STYLES = (("tab:gray", "-"), ("tab:orange", "--"), ("tab:green", ":"), ("tab:red", "-."))
+
+
+def _draw(axis: Any, height: float, scores: list[float], colour: str, shift: float, marker: str = "o") -> None:
+    deviation = statistics.stdev(scores) if len(scores) > 1 else 0.0
+    axis.plot(scores, [height + shift] * len(scores), "|", color=colour, alpha=0.35, markersize=7, zorder=2)
+    axis.errorbar(statistics.fmean(scores), height + shift, xerr=deviation, fmt=marker, color=colour, markersize=5,
+                  elinewidth=1, capsize=2, zorder=3)  # fmt: skip
+
+
+def _final(task: Task, outcome: Outcome, row: Row) -> str:
+    """Its score in the final, or in the search where there was none."""
+    return spread(task, row.on(outcome.final)) or spread(task, row.on())
+
+
+def _signed(task: Task, difference: float) -> str:
+    return ("+" if difference >= 0 else "-") + task.shown(abs(difference))

@@ -1,0 +1,66 @@
+"""The contract of a task: what settings there are, what they race against, and how one is scored."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+# One value for each name of the task's space; of a control, its name alone: {"control": "none"}.
+Setting: TypeAlias = Mapping[str, Any]
+
+
+class Task:
+    """Base of all tasks. A member gives `space`, `controls` and `evaluate`; the rest has defaults.
+
+    A *cell* is one comparison under equal conditions: a fold of a repeated cross-validation, or a seed. All settings
+    that are compared on a cell get the same seed there, so the differences on a cell are paired.
+
+    name: for tables. larger_is_better: which way scores go.
+    space: name => the values to search. first: settings to try before any other. controls: names of what the settings
+        have to beat.
+    search_cells: a setting that is never pruned is scored on so many cells, numbered from 0; the final goes on with
+        the numbers after them.
+    test_share: size of the test part over that of the training part, where cells share data (Nadeau and Bengio 2003).
+    clock: seconds, of any origin.
+    """
+
+    name: str = "task"
+    larger_is_better: bool = True
+    space: Mapping[str, Sequence[Any]]
+    first: Sequence[Setting] = ()
+    controls: Sequence[str] = ("none",)
+    search_cells: int = 6
+    test_share: float = 0.0
+    prepares: bool = False
+    clock: Callable[[], float] = staticmethod(time.monotonic)
+
+    def evaluate(self, setting: Setting, cell: int, deadline: float) -> float:
+        """The score of a setting on a cell, the same at every call.
+
+        Raises `BudgetError` when `clock` passes `deadline`. Any other `AugmentorError` says that the setting cannot be
+        used here, which drops it from the race, unless it is a control.
+        """
+        raise NotImplementedError
+
+    def prepare(self, cell: int, deadline: float) -> None:
+        """What has to be there before settings, other than controls, are scored on a cell; if `prepares`."""
+
+    def close(self) -> None:
+        """The last step after the race, such as training on all the data; takes as long as a preparation or two."""
+
+    def describe(self, setting: Setting) -> str:
+        """A setting in a few words."""
+        return ", ".join(f"{name} {value}" for name, value in setting.items())
+
+    def shown(self, score: float) -> str:
+        """A score, or a difference of scores, for people."""
+        return f"{score:.4g}"
+
+    def config(self, setting: Setting, won: bool) -> dict[str, Any]:
+        """What `policy.json` says of the best setting; where it has not won, so that it changes nothing."""
+        return {"setting": dict(setting)}
+
+    def settings(self) -> dict[str, Any]:
+        """Everything that decides the scores, as JSON: a folder with other settings is not resumed."""
+        return {"task": self.name}

@@ -1,0 +1,133 @@
+"""The classifier that augmentation is measured with: it learns, it repeats itself, it is fair, it stops."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import Dataset
+from torchvision.transforms import v2
+
+from augmentor import LatentAugment, MixedDataset
+from augmentor.data import ArrayDataset
+from augmentor.exceptions import BudgetError, DataError, InputError, TrainingError
+from augmentor.training import small_cnn, train_classifier
+from augmentor.training.classifier import accuracy, macro_recall, predict
+from augmentor.tuning.datasets import Transformed
+
+
+def train(data, **options):
+    return train_classifier(small_cnn, data, **{"num_classes": 10, "steps": 4, "batch_size": 16, **options})
+
+
+def same(one: nn.Module, two: nn.Module) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), two.state_dict().values(), strict=True))
+
+
+def test_it_learns_digits_it_has_not_seen(digits, global_rng_untouched):
+    seen, rest = digits.subset(torch.arange(0, 1797, 2)), digits.subset(torch.arange(1, 1797, 2))
+    model = train(seen, steps=150, batch_size=64)
+    assert not model.training
+    predicted = predict(model, rest)
+    assert (predicted.dtype, predicted.shape) == (torch.int64, rest.targets.shape)
+    assert accuracy(predicted, rest.targets) > 0.95
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28), (3, 32, 32), (3, 65, 64)])
+def test_images_of_any_usual_size(shape):
+    assert small_cnn(shape[0], 7)(torch.rand(2, *shape)).shape == (2, 7)
+
+
+def test_the_seed_decides_everything_random_transforms_too(digits, global_rng_untouched):
+    moved = Transformed(digits.subset(torch.arange(40)), v2.RandomAffine(20, translate=(0.1, 0.1)))
+    mix = v2.MixUp(num_classes=10)
+    assert same(train(moved, mix=mix, seed=3), train(moved, mix=mix, seed=3))
+    assert not same(train(moved, mix=mix, seed=3), train(moved, mix=mix, seed=4))
+    assert not same(train(moved, seed=3), train(moved, mix=mix, seed=3))
+
+
+class Counting(Dataset):
+    """Notes which samples and epochs it is asked for."""
+
+    def __init__(self, data: ArrayDataset):
+        self.data, self.asked, self.epochs = data, [], []
+
+    def __len__(self):
+        return len(self.data)
+
+    def __getitem__(self, index):
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices):
+        self.asked.append(list(indices))
+        return self.data.__getitems__(indices)
+
+    def set_epoch(self, epoch):
+        self.epochs.append(epoch)
+
+
+def test_each_sample_comes_once_an_epoch_and_steps_are_of_one_size(digits):
+    data = Counting(digits.subset(torch.arange(12)))
+    train(data, steps=6, batch_size=8)
+    batches = data.asked[1:]  # the first looks at the shape
+    assert [len(batch) for batch in batches] == [8] * 6
+    places = [index for batch in batches for index in batch]
+    for epoch in range(4):
+        assert sorted(places[12 * epoch : 12 * epoch + 12]) == list(range(12))
+    assert data.epochs == [0, 0, 1, 2, 2, 3]
+
+
+def test_synthetic_samples_differ_between_epochs(digits):
+    few = digits.subset(torch.arange(8))
+    mixed = MixedDataset(few, LatentAugment("digits", "gaussian(std=1.0)"), ratio=1.0)
+    seen = set()
+
+    class Watch(Counting):
+        def __getitems__(self, indices):
+            items = self.data.__getitems__(indices)
+            seen.update(image.numpy().tobytes() for image, _ in items)
+            return items
+
+        def set_epoch(self, epoch):
+            self.data.set_epoch(epoch)
+
+    train(Watch(mixed), steps=4)
+    assert len(seen) > 8 + 8
+
+
+def test_soft_labels_and_floating_images(digits):
+    soft = [(image.float() / 255, nn.functional.one_hot(torch.tensor(label), 10).float()) for image, label in
+            (digits[i] for i in range(20))]  # fmt: skip
+    hard = [(image, label) for image, label in (digits[i] for i in range(20))]
+    for one, two in zip(train(soft).parameters(), train(hard).parameters(), strict=True):
+        assert torch.allclose(one, two, atol=1e-4)
+
+
+def test_scores_are_shares_of_right_answers():
+    predicted, labels = torch.tensor([0, 0, 1, 2, 2, 2]), torch.tensor([0, 0, 0, 2, 2, 1])
+    assert accuracy(predicted, labels) == pytest.approx(4 / 6)
+    assert macro_recall(predicted, labels) == pytest.approx((2 / 3 + 0 + 1) / 3)
+
+
+def test_it_stops_at_the_deadline(digits):
+    with pytest.raises(BudgetError, match="the time was up after 0 of 4 steps") as error:
+        train(digits, deadline=time.monotonic() - 1)
+    assert error.value.share == 0
+    train(digits, deadline=time.monotonic() + 1000)
+
+
+def test_what_does_not_fit_is_refused(digits):
+    with pytest.raises(InputError, match="for 9 classes; expected class numbers below 9"):
+        train(digits, num_classes=9, batch_size=500)
+    with pytest.raises(InputError, match="soft labels"):
+        train([(torch.rand(1, 8, 8), torch.tensor([0.5, 0.5]))] * 4)
+    with pytest.raises(DataError, match="no labels"):
+        train([torch.rand(1, 8, 8)] * 4)
+    with pytest.raises(DataError, match="empty"):
+        train([])
+    with pytest.raises(InputError, match="steps is at least 2"):
+        train(digits, steps=1)
+    with pytest.raises(TrainingError, match="try a lower rate than lr=1e\\+30"):
+        train(digits, lr=1e30)

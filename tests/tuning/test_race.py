@@ -1,0 +1,274 @@
+"""The race on tasks whose truth is known: what wins, what never may, what is skipped, what it costs, how it resumes."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from augmentor import tune
+from augmentor._random import fold
+from augmentor.exceptions import AugmentorError, BudgetError, InputError, OutputError
+from augmentor.tuning import Task
+from augmentor.tuning.verdict import corrected_p_value
+
+
+class Known(Task):
+    """Scores are a level for each setting or control, an effect of the cell, and noise; time is counted, not passed."""
+
+    name = "points"
+
+    def __init__(self, gains, *, noise=0.1, seconds=1.0, controls=None, seed=0, pre=0.0):
+        self.gains, self.noise, self.seconds, self.seed, self.pre = gains, noise, seconds, seed, pre
+        self.levels = controls or {"none": 0.0, "geometric": 1.0, "mixup": 0.5}
+        self.controls, self.prepares = tuple(self.levels), pre > 0
+        self.space = {"policy": tuple(gains)}
+        self.time, self.calls, self.prepared = 100.0, [], []
+        self.clock = lambda: self.time
+
+    def evaluate(self, setting, cell, deadline):
+        name = setting.get("control") or setting["policy"]
+        self.spend(self.seconds(name) if callable(self.seconds) else self.seconds, deadline)
+        self.calls.append((name, cell))
+        level = self.levels[name] if "control" in setting else self.gains[name]
+        if isinstance(level, Exception):
+            raise level
+        chance = np.random.default_rng([self.seed, cell, fold(0, name)])
+        return level + 0.3 * np.sin(7 * cell) + self.noise * chance.normal()
+
+    def prepare(self, cell, deadline):
+        self.spend(self.pre, deadline)
+        self.prepared.append(cell)
+
+    def spend(self, seconds, deadline):
+        left = deadline - self.time
+        self.time += min(seconds, left)
+        if seconds > left:
+            raise BudgetError("out of time", left / seconds)
+
+    def settings(self):
+        return {"task": "known", "gains": [repr(gain) for gain in self.gains.values()], "seed": self.seed}
+
+
+def run(task, budget=1000.0, **options):
+    return tune(None, task=task, budget=budget, progress=False, **options)
+
+
+def many(count: int, gain: float = 0.0) -> dict[str, float]:
+    return {f"policy {number}": gain for number in range(count)}
+
+
+# The answer
+
+
+def test_a_setting_that_is_better_wins_and_is_named():
+    result = run(Known({**many(8, 0.4), "good": 2.0}))
+    assert result.answer == "latent"
+    assert result.config["setting"] == {"policy": "good"}
+    assert result.config["best_control"] == "control geometric"
+    assert result.sentence.startswith("Use policy good")
+    assert next(row["fate"] for row in result.table if not row["control"]) == "wins"
+
+
+def test_a_setting_that_only_beats_the_weaker_controls_does_not_win():
+    result = run(Known({**many(4, 0.4), "fair": 0.9}))
+    assert result.answer == "none"
+    assert result.config["best_control"] == "control geometric"
+    assert result.sentence.startswith("None")
+
+
+def test_lower_is_better_where_the_task_says_so():
+    task = Known({"bad": 3.0, "good": -1.0}, controls={"none": 0.0, "geometric": 1.0})
+    task.larger_is_better = False
+    result = run(task)
+    assert (result.answer, result.config["setting"]) == ("latent", {"policy": "good"})
+    assert result.config["best_control"] == "control none"
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_noise_alone_is_hardly_ever_taken_for_a_gain(share):
+    answers = Counter()
+    for seed in range(40):
+        task = Known(many(12), controls=dict.fromkeys(("none", "geometric", "mixup"), 0.0), noise=1.0, seed=seed)
+        task.test_share = share
+        answers[run(task, 400.0, seed=seed).answer] += 1
+    assert answers["none"] >= 36
+
+
+def test_the_final_is_held_on_cells_that_decided_nothing_before():
+    task = Known({**many(5), "good": 2.0})
+    result = run(task)
+    cells = {name: {cell for called, cell in task.calls if called == name} for name in ("none", "geometric", "good")}
+    assert cells["none"] == set(range(6))
+    assert cells["geometric"] == cells["good"] == set(range(16))
+    (best,) = [row for row in result.table if row["fate"] == "wins"]
+    assert (len(best["search"]), len(best["final"])) == (6, 10)
+    assert result.config["final"] == best["final"]
+
+
+def test_the_corrected_test_asks_for_more_than_the_plain_one():
+    differences = [0.02, 0.03, -0.01, 0.02, 0.03, 0.01]
+    assert corrected_p_value(differences, 0.0) < 0.05 < corrected_p_value(differences, 0.5)
+    assert corrected_p_value([-d for d in differences], 0.0) > 0.95
+    assert (corrected_p_value([0.1, 0.1], 0.5), corrected_p_value([0.0, 0.0], 0.5)) == (0.0, 1.0)
+    assert corrected_p_value([0.5], 0.0) == 1.0
+
+
+# The race
+
+
+def test_the_controls_run_on_every_cell_that_any_setting_reaches():
+    task = Known({**many(10, 0.2), "good": 2.0})
+    run(task)
+    for _, cell in [call for call in task.calls if call[1] < 6]:
+        assert {("none", cell), ("geometric", cell), ("mixup", cell)} <= set(task.calls)
+
+
+def test_poor_settings_are_given_up_after_few_cells():
+    task = Known({**many(20, -2.0), "good": 2.0})
+    result = run(task)
+    cells = Counter(name for name, cell in task.calls if cell < 6)
+    assert cells["good"] == 6
+    poor = [cells[name] for name in many(20)]
+    assert min(poor) == 1
+    assert sum(poor) < 60  # of 120
+    for row in result.table:
+        if row["fate"].startswith("pruned"):
+            assert row["fate"] == f"pruned after {len(row['search'])}"
+    assert max(poor) <= 3  # half-way at most, as the controls are better
+
+
+def test_no_cell_is_scored_twice_and_the_whole_space_is_tried():
+    task = Known(many(9, 0.5))
+    result = run(task)
+    assert max(Counter(task.calls).values()) == 1
+    assert {name for name, _ in task.calls} == {*task.gains, *task.levels}
+    assert "9 of 9 settings" in result.sentence
+
+
+def test_a_setting_that_cannot_be_used_drops_out_and_says_why():
+    result = run(Known({"broken": InputError("needs a spread"), "good": 2.0}))
+    assert result.answer == "latent"
+    assert [row["fate"] for row in result.table if row["setting"] == {"policy": "broken"}] == ["needs a spread"]
+    with pytest.raises(InputError, match="none of 2 settings can be used here: needs a spread"):
+        run(Known(dict.fromkeys("ab", InputError("needs a spread"))))
+
+
+def test_a_control_that_fails_is_an_error():
+    with pytest.raises(AugmentorError, match="no such geometry"):
+        run(Known(many(2), controls={"none": 0.0, "geometric": InputError("no such geometry")}))
+
+
+# The budget
+
+
+@pytest.mark.parametrize("budget", [40, 55, 80, 150, 400])
+@pytest.mark.parametrize("pre", [0.0, 2.0])
+def test_the_budget_is_never_passed(budget, pre):
+    durations = {"policy 3": 9.0, "policy 5": 0.1, "geometric": 2.0}
+    task = Known({**many(30, 0.2), "policy 7": 2.0}, seconds=lambda name: durations.get(name, 1.0), pre=pre)
+    result = run(task, budget)
+    assert task.time - 100 <= budget
+    assert result.answer == "latent" or budget < 400
+
+
+def test_the_budget_is_used():
+    task = Known(many(300, 0.2))
+    run(task, 200)
+    assert 100 + 120 < task.time <= 100 + 200
+    assert max(cell for _, cell in task.calls) == 15  # the final was held in full
+
+
+def test_a_budget_that_cannot_do_says_how_much_could():
+    with pytest.raises(BudgetError, match=r"a budget of 5 s is too small: .* at least about 14 s") as error:
+        run(Known(many(3)), 5)
+    enough = int(str(error.value).split("about ")[1].split(" s")[0])
+    assert run(Known(many(3)), enough).answer in ("latent", "none")
+    with pytest.raises(BudgetError, match=r"at least about 1\d\d s"):  # not even one control
+        run(Known(many(3), seconds=10.0), 3)
+
+
+def test_what_was_not_tried_is_said():
+    assert "of 200 settings were tried" in run(Known(many(200)), 60.0).sentence
+
+
+@pytest.mark.parametrize("budget", [0, -3, float("inf"), float("nan"), "10m"])
+def test_a_budget_is_a_positive_number(budget):
+    with pytest.raises(InputError, match="positive number of seconds"):
+        run(Known(many(2)), budget)
+
+
+# The folder
+
+
+def test_the_same_seed_gives_the_same_answer_and_another_another_search():
+    def tried(seed):
+        task = Known(many(60, 0.3))
+        result = run(task, 120.0, seed=seed)
+        return task.calls, result.table, result.config
+
+    assert tried(1) == tried(1)
+    assert tried(1)[0] != tried(2)[0]
+
+
+def test_stopped_anywhere_it_goes_on_to_the_same_files(tmp_path):
+    def fresh():
+        return Known({**many(12, 0.3), "good": 1.2}, pre=1.0)
+
+    whole = run(fresh(), 150.0, out=tmp_path / "whole")
+    lines = (tmp_path / "whole/trials.jsonl").read_bytes().splitlines(keepends=True)
+    assert len(lines) > 40
+    for count in (1, 2, 7, 20, len(lines) - 5, len(lines)):
+        folder = tmp_path / str(count)
+        folder.mkdir()
+        (folder / "run.json").write_bytes((tmp_path / "whole/run.json").read_bytes())
+        torn = b'{"setting": {"pol' if count < len(lines) else b""
+        (folder / "trials.jsonl").write_bytes(b"".join(lines[:count]) + torn)
+        task = fresh()
+        assert run(task, 150.0, out=folder).config == whole.config
+        assert len(task.calls) + len(task.prepared) == len(lines) - count
+        for name in ("policy.json", "table.md", "trials.jsonl", "tune.png"):
+            assert (folder / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+
+
+def test_the_files_say_what_was_found(tmp_path):
+    result = run(Known({**many(30, 0.3), "good": 2.0}), 300.0, out=tmp_path / "run")
+    assert json.loads((tmp_path / "run/policy.json").read_text()) == result.config
+    table = (tmp_path / "run/table.md").read_text()
+    assert table == result.markdown()
+    for name in ("none", "geometric", "mixup"):
+        assert f"control {name}" in table
+    assert table.count("\n| ") == len(result.table)
+    assert (tmp_path / "run/tune.png").read_bytes()[:4] == b"\x89PNG"
+    assert sorted(p.name for p in Path(tmp_path / "run").iterdir()) == [
+        "policy.json", "run.json", "table.md", "trials.jsonl", "tune.png",
+    ]  # fmt: skip
+
+
+def test_a_budget_that_was_too_small_leaves_nothing_behind(tmp_path):
+    with pytest.raises(BudgetError):
+        run(Known(many(2)), 5, out=tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+    run(Known(many(2)), out=tmp_path / "run")
+
+
+def test_a_folder_with_another_run_is_refused(tmp_path):
+    run(Known(many(2)), out=tmp_path / "run")
+    with pytest.raises(OutputError, match=r"budget: 1000\.0 there, 999\.0 asked"):
+        run(Known(many(2)), 999.0, out=tmp_path / "run")
+    with pytest.raises(OutputError, match="holds a run already"):
+        run(Known(many(2)), out=tmp_path / "run", resume=False)
+    journal = tmp_path / "run/trials.jsonl"
+    journal.write_bytes(b"".join(journal.read_bytes().splitlines(keepends=True)[3:]))
+    with pytest.raises(OutputError, match="remove the folder to start again"):
+        run(Known(many(2)), out=tmp_path / "run")
+    journal.write_text("nonsense\n")
+    with pytest.raises(OutputError, match="is not the journal"):
+        run(Known(many(2)), out=tmp_path / "run")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/thesis.tex").write_text("years of work")
+    with pytest.raises(OutputError, match="holds other things"):
+        run(Known(many(2)), out=tmp_path / "mine")
