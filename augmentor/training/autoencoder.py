@@ -19,10 +19,11 @@ from .._registry import describe
 from .._weights import save_network
 from ..autoencoders import Autoencoder
 from ..exceptions import DataError, InputError, TrainingError
-from ..items import dataset_fingerprint, fetch, image_to_tensor
+from ..items import dataset_fingerprint, fetch
 from ..pictures import grid, png
 from ._batches import BatchStream
 from ._run import Run
+from .geometry import move_each
 
 # Validation, history and checkpoint come once an epoch, but not more often than this many steps.
 _MIN_ROUND = 100
@@ -179,7 +180,7 @@ class AutoencoderTrainer:
             return stream.batch(step, self.device)[0]
         images, _ = fetch(stream.dataset, stream.indices(step).tolist())
         with seeded(self.seed, "transform", step):
-            images = torch.stack([image_to_tensor(self.transform(image)) for image in images])
+            images = move_each(self.transform, images)
         return to_unit_float(images.to(self.device)).clamp(0, 1)
 
     @torch.no_grad()

@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 from .._random import fold
 from ..exceptions import BudgetError
 from ..items import dataset_fingerprint, dataset_labels, fetch_items, image_to_tensor, split_item
+from ..training.geometry import move_each
 
 
 class Part(Dataset[Any]):
@@ -51,8 +52,13 @@ class Transformed(Dataset[Any]):
         return self.__getitems__([index])[0]
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
-        pairs = (split_item(item) for item in fetch_items(self.dataset, indices))
-        return [(self.transform(image_to_tensor(image)), label) for image, label in pairs]
+        pairs = [split_item(item) for item in fetch_items(self.dataset, indices)]
+        images = [image_to_tensor(image) for image, _ in pairs]
+        if len({image.shape for image in images}) == 1:
+            images = list(move_each(self.transform, torch.stack(images)))
+        else:
+            images = [self.transform(image) for image in images]
+        return [(image, label) for image, (_, label) in zip(images, pairs, strict=True)]
 
 
 class Until(Dataset[Any]):
