@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
+import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from .exceptions import InputError
 from .gate import QualityGate
 
 FORMAT = 1
+_LARGEST = sys.float_info.max
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ class AugmentConfig:
             raise InputError(f"{where} is no augmentation config: {error}; make one with `augmentor tune`") from error
         if not isinstance(source, dict):
             beside = Path(source).parent / fields["autoencoder"]
-            fields["autoencoder"] = str(beside) if beside.is_file() else fields["autoencoder"]
+            fields["autoencoder"] = str(beside) if os.path.isfile(beside) else fields["autoencoder"]
         return cls(**fields)
 
     def document(self) -> dict[str, Any]:
@@ -124,4 +126,4 @@ def _made(kind: Any, name: str, arguments: dict[str, Any]) -> Any:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= _LARGEST

@@ -138,6 +138,10 @@ class QualityGate:
         limit = (1 - self.keep) / len(each)
         return (each / limit).clamp_max(1).amin(0) if limit > 0 else torch.ones_like(each[0])
 
+    def left_alone(self, weights: torch.Tensor) -> torch.Tensor:
+        """Bool (B,): which samples of these weights are the real ones themselves, as `choose` leaves them."""
+        return (weights == 0) & (self.action == "redraw")
+
     def choose(
         self, source: Latents, draw: Callable[[Latents, SampleRandom], Latents], random: SampleRandom
     ) -> tuple[Latents, torch.Tensor]:
@@ -162,7 +166,7 @@ class QualityGate:
                 again = draw(part, random)
                 made = made.put(places, again)
                 weight = weight.index_copy(0, places, (self._judged(again, part) == 1).to(weight.dtype))
-            alone = (weight == 0).nonzero().squeeze(1)
+            alone = self.left_alone(weight).nonzero().squeeze(1)
             made = made.put(alone, source.take(alone))
         self.counts.passed += int((weight == 1).sum())
         return made, weight
@@ -202,5 +206,5 @@ def _raw(
 
 
 def _share(real: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-    """Share of the real samples, ascending, that have no more than each value."""
-    return torch.searchsorted(real, values.contiguous(), right=True) / len(real)
+    """Share of the real samples, ascending, that have no more than each value; none for NaN."""
+    return torch.searchsorted(real, values.contiguous(), right=True).masked_fill(values.isnan(), 0) / len(real)

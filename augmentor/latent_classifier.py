@@ -37,7 +37,9 @@ class LatentClassifier:
     def __init__(self, z: torch.Tensor, labels: torch.Tensor, seed: int = 0):
         self.classes, target = class_index(labels).unique(return_inverse=True)
         self.folds = _deal(target)
-        self._fit(_features(z).detach(), target, np.random.Generator(np.random.Philox(fold_seed(seed, "classifier"))))
+        rng = np.random.Generator(np.random.Philox(fold_seed(seed, "classifier")))
+        with torch.inference_mode(False), torch.enable_grad():
+            self._fit(_features(z).detach(), target, rng)
 
     def log_probs(self, z: torch.Tensor, folds: torch.Tensor | None = None) -> torch.Tensor:
         """Log-probabilities (B, len(classes)); gradients flow to `z`.
@@ -85,22 +87,21 @@ class LatentClassifier:
         self._weight_out = normal(FOLDS, _HIDDEN, classes, scale=_HIDDEN**-0.5)
         self._bias_in, self._bias_out = features.new_zeros(FOLDS, 1, _HIDDEN), features.new_zeros(FOLDS, 1, classes)
         parameters = [self._weight_in, self._weight_out, self._bias_in, self._bias_out]
-        with torch.enable_grad():
-            for parameter in parameters:
-                parameter.requires_grad_(True)
-            optimizer = torch.optim.AdamW(parameters, lr=_RATE, weight_decay=_DECAY)
-            schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, _STEPS)
-            for _ in range(_STEPS):
-                rows = torch.from_numpy(rng.integers(len(target), size=min(_BATCH, 4 * len(target)))).to(target.device)
-                noisy = features[rows] + normal(len(rows), width, scale=_NOISE)
-                loss = F.cross_entropy(
-                    self._logits(noisy).flatten(0, 1), target[rows].repeat(FOLDS), reduction="none"
-                ).reshape(FOLDS, -1)
-                unseen = self.folds[rows] == torch.arange(FOLDS, device=rows.device)[:, None]
-                optimizer.zero_grad()
-                loss.masked_fill(unseen, 0).mean().backward()
-                optimizer.step()
-                schedule.step()
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+        optimizer = torch.optim.AdamW(parameters, lr=_RATE, weight_decay=_DECAY)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, _STEPS)
+        for _ in range(_STEPS):
+            rows = torch.from_numpy(rng.integers(len(target), size=min(_BATCH, 4 * len(target)))).to(target.device)
+            noisy = features[rows] + normal(len(rows), width, scale=_NOISE)
+            loss = F.cross_entropy(
+                self._logits(noisy).flatten(0, 1), target[rows].repeat(FOLDS), reduction="none"
+            ).reshape(FOLDS, -1)
+            unseen = self.folds[rows] == torch.arange(FOLDS, device=rows.device)[:, None]
+            optimizer.zero_grad()
+            loss.masked_fill(unseen, 0).mean().backward()
+            optimizer.step()
+            schedule.step()
         for parameter in parameters:
             parameter.requires_grad_(False)
 

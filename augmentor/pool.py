@@ -119,23 +119,27 @@ class LatentPool:
         The distance is the root mean square over the dimensions. classes: int64 (B,), where only samples of that
         class count; missing ones are at infinity. The search is exact, one matrix product and a few candidates more.
         """
-        step = max(1, _TABLE // len(self))
+        k = min(k, len(self))
+        step = max(1, _TABLE // max(len(self), (k + _MARGIN) * self.z[0].numel()))
         parts = [
-            self._nearest(z[at : at + step], min(k, len(self)), None if classes is None else classes[at : at + step])
-            for at in range(0, len(z), step)
+            self._nearest(part, k, None if classes is None else classes[at * step : (at + 1) * step])
+            for at, part in enumerate(z.split(step))
         ]
         return torch.cat([distance for distance, _ in parts]), torch.cat([rows for _, rows in parts])
 
     def _nearest(self, z: torch.Tensor, k: int, classes: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
         flat, real = z.detach().flatten(1), self.z.flatten(1)
-        table = torch.addmm(self._squares, flat, real.T, alpha=-2)  # squared distances, but for a term of the row
+        # Squared distances, but for a term of the row; around the centre, where products round least.
+        table = torch.addmm(self._squares, flat - self._centre, real.T, alpha=-2)
         if classes is not None:
             table = table.masked_fill(classes[:, None] != self.labels, torch.inf)
         rough, rows = table.topk(min(k + _MARGIN, len(self)), largest=False)
-        # A product of large numbers rounds; the few candidates are measured again, pair by pair.
-        distance = (flat[:, None] - real[rows]).square().mean(2).sqrt().masked_fill(rough.isinf(), torch.inf)
-        distance, order = distance.topk(k, largest=False)
-        return distance, rows.gather(1, order)
+        # They round all the same: the few candidates are measured again, pair by pair; equal ones come in row order.
+        rows, order = rows.sort(1)
+        missing = rough.gather(1, order).isinf()
+        distance = (flat[:, None] - real[rows]).square().mean(2).sqrt().masked_fill(missing, torch.inf)
+        distance, order = distance.sort(dim=1, stable=True)
+        return distance[:, :k], rows.gather(1, order[:, :k])
 
     @cached_property
     def classifier(self) -> LatentClassifier | None:
@@ -145,8 +149,12 @@ class LatentPool:
         return LatentClassifier(self.z, self.labels)
 
     @cached_property
+    def _centre(self) -> torch.Tensor:
+        return self.z.flatten(1).mean(0)
+
+    @cached_property
     def _squares(self) -> torch.Tensor:
-        return self.z.flatten(1).square().sum(1)
+        return (self.z.flatten(1) - self._centre).square().sum(1)
 
     def _candidates(self, latents: Latents, same_class: bool) -> tuple[torch.Tensor, torch.Tensor]:
         """For each sample the first row and the number of rows it may be paired with."""

@@ -35,7 +35,7 @@ from .items import (
     resolve_labels_getter,
     tensor_to_image,
 )
-from .latents import Latents, soft_labels
+from .latents import Latents, per_sample, soft_labels
 from .policies import LatentPolicy, get_policy
 from .pool import LatentPool
 from .pretrained import load_autoencoder
@@ -256,9 +256,9 @@ class LatentAugment(v2.Transform):
         raw, made_labels, weights, sources = self.perturb_latents(images, labels, random, rows)
         with torch.set_grad_enabled(torch.is_grad_enabled() and images.requires_grad):
             made = self.autoencoder.decode(raw, (images.shape[-2], images.shape[-1]))
-            if self.gate is not None and self.gate.action == "redraw" and weights is not None:
-                alone = (weights == 0)[:, None, None, None]
-                made = torch.where(alone, to_unit_float(sources).to(made.dtype), made)
+            if self.gate is not None and weights is not None:
+                alone = per_sample(self.gate.left_alone(weights), made)
+                made = torch.where(alone, to_unit_float(sources), made)
         return Perturbed(made, made_labels, weights)
 
     def perturb_latents(
@@ -295,6 +295,8 @@ class LatentAugment(v2.Transform):
         """What the policy makes of the latents, and the gate of that."""
         if self.gate is None:
             return self.policy(latents, random, pool), None
+        if pool is None and self.policy.needs_partners:
+            pool = LatentPool.of_batch(latents)  # the few that are drawn again still choose from the whole batch
         return self.gate.choose(latents, lambda source, sequences: self.policy(source, sequences, pool), random)
 
     def replace(

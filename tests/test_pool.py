@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from augmentor._random import SampleRandom, sample_keys
 from augmentor.exceptions import PartnerError
@@ -192,3 +194,87 @@ def test_duplicates_do_not_hide_the_others():
     z = torch.tensor([[0.0], [0.0], [1.0], [2.0]])
     partner, _ = LatentPool(z).partners(Latents(z[:1].expand(400, 1)), draws(400))
     assert {1.0, 2.0} <= set(partner.flatten().tolist())
+
+
+def brute_force(pool: LatentPool, z: torch.Tensor, classes: torch.Tensor | None) -> torch.Tensor:
+    """All distances, ascending, in float64."""
+    gaps = z.double().flatten(1)[:, None] - pool.z.double().flatten(1)
+    distance = gaps.square().mean(2).sqrt()
+    if classes is not None:
+        distance[classes[:, None] != pool.labels] = torch.inf
+    return distance.sort(1).values
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    count=st.integers(1, 60),
+    width=st.integers(1, 20),
+    k=st.integers(1, 12),
+    classes=st.integers(0, 5),
+    offset=st.sampled_from([0.0, 3.0, 1e3]),
+    doubled=st.booleans(),
+    seed=st.integers(0, 9),
+)
+def test_nearest_is_what_brute_force_finds(count, width, k, classes, offset, doubled, seed):
+    z, queries = normal(count, width, seed=seed) + offset, normal(9, width, seed=seed + 100) + offset
+    z = z.repeat(2, 1) if doubled else z
+    queries[:3] = z[torch.arange(3) % len(z)]
+    labels = torch.arange(len(z)) % classes if classes else None
+    pool = LatentPool(z, labels)
+    wanted = torch.arange(9) % (classes + 1) if classes else None  # the last class is missing
+    distance, rows = pool.nearest(queries, k, wanted)
+    k = min(k, len(pool))
+    assert distance.shape == rows.shape == (9, k)
+    expected = brute_force(pool, queries, wanted)[:, :k]
+    torch.testing.assert_close(distance.double(), expected, atol=1e-4, rtol=1e-4)
+    assert (distance[:3, 0][expected[:3, 0].isfinite()] < 1e-3).all() or classes
+    for query, row in zip(queries, rows, strict=True):
+        assert len(row.unique()) == k
+        assert query.shape == (width,)
+    found = (queries.double()[:, None] - pool.z.double()[rows]).square().mean(2).sqrt()
+    there = distance.isfinite()
+    torch.testing.assert_close(found[there], distance[there].double(), atol=1e-4, rtol=1e-4)
+    if classes:
+        assert torch.equal(pool.labels[rows][there], wanted[:, None].expand(9, k)[there])
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e3, 1e4])
+def test_nearest_is_exact_among_many_far_from_zero(offset):
+    pool, queries = LatentPool(normal(4000, 16) + offset), normal(50, 16, seed=1) + offset
+    distance, _ = pool.nearest(queries, 3)
+    torch.testing.assert_close(distance.double(), brute_force(pool, queries, None)[:, :3], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(16,), (3, 4, 4)], ids=str)
+def test_nearest_does_not_depend_on_how_the_batch_is_split(shape, monkeypatch):
+    z, labels = normal(200, *shape).repeat(2, *(1 for _ in shape)), torch.arange(400) % 3
+    pool, queries, classes = LatentPool(z, labels), normal(60, *shape, seed=1), torch.arange(60) % 3
+    queries[::4] = z[:15]
+    whole = pool.nearest(queries, 4, classes)
+    for size in (1, 7):
+        parts = [
+            pool.nearest(part, 4, some) for part, some in zip(queries.split(size), classes.split(size), strict=True)
+        ]
+        for at, expected in enumerate(whole):
+            assert torch.equal(torch.cat([part[at] for part in parts]), expected)
+    monkeypatch.setattr("augmentor.pool._TABLE", 900)
+    assert torch.equal(pool.nearest(queries, 4, classes)[1], whole[1])
+
+
+def test_equals_come_in_the_order_of_rows():
+    pool = LatentPool(torch.zeros(30, 2))
+    assert pool.nearest(torch.zeros(2, 2), 30)[1].tolist() == [list(range(30))] * 2
+
+
+def test_nearest_of_nothing_is_nothing():
+    distance, rows = LatentPool(normal(9, 2)).nearest(torch.zeros(0, 2), 3, torch.zeros(0, dtype=torch.int64))
+    assert distance.shape == rows.shape == (0, 3)
+
+
+def test_the_classifier_is_fitted_once_and_only_where_there_are_classes():
+    pool = LatentPool(normal(20, 3), torch.arange(20) % 2)
+    assert pool.classifier is pool.classifier
+    assert LatentPool(normal(20, 3)).classifier is None
+    assert LatentPool(normal(20, 3), torch.zeros(20)).classifier is None
+    moved = pool.to("meta")
+    assert moved.classifier.folds.device.type == "meta"

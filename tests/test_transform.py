@@ -31,6 +31,8 @@ from augmentor.exceptions import (
     UnknownNameError,
     WeightsError,
 )
+from augmentor.gate import QualityGate
+from augmentor.policies import get_policy
 from augmentor.transform import LatentAugment
 
 COUNT = 16
@@ -730,3 +732,148 @@ def test_fitting_gives_the_statistics_and_ends_the_warning():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         augment(torch.rand(4, 1, 8, 8))
+
+
+# --- a gate
+
+
+@pytest.fixture(scope="module")
+def gated(trained_vae, digits) -> LatentAugment:
+    """Fitted once; tests take copies. So strong that samples pass, are drawn again and are left alone."""
+    gate = QualityGate(redraws=2)
+    return LatentAugment(copy.deepcopy(trained_vae), "gaussian(std=1.5)", p=1.0, seed=0, gate=gate).fit(digits)
+
+
+def far(gated: LatentAugment) -> LatentAugment:
+    """Every sample fails."""
+    augment = copy.deepcopy(gated)
+    augment.policy = get_policy("gaussian(std=50)")
+    return augment
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.float16])
+def test_what_the_gate_turns_away_is_the_real_image_to_the_bit(gated, levels, labels, dtype):
+    images = levels if dtype == torch.uint8 else (levels / 255).to(dtype)
+    augment = far(gated)
+    out, same, weights = augment.synthesize(images, labels, return_weights=True)
+    assert torch.equal(out, images)
+    assert torch.equal(same, labels)
+    assert not weights.any()
+    assert torch.equal(augment(images, labels)[0], images)
+    counts = augment.gate.counts
+    assert (counts.samples, counts.drawn, counts.passed) == (2 * COUNT, 6 * COUNT, 0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_that_holds_in_other_precisions_of_the_network(gated, levels, dtype):
+    assert torch.equal(far(gated).to(dtype).synthesize(levels), levels)
+
+
+def test_weights_tell_which_images_were_replaced(gated, digits):
+    augment = copy.deepcopy(gated)
+    images, labels = digits.images[:200], digits.targets[:200]
+    out, _, weights = augment.synthesize(images, labels, indices=range(200), return_weights=True)
+    replaced = (out != images).flatten(1).any(1)
+    assert torch.equal(weights, replaced.float())
+    counts = augment.gate.counts
+    assert counts.samples == 200
+    assert counts.passed == int(weights.sum())
+    assert 0 < counts.passed < 200 < counts.drawn
+    plain = LatentAugment(augment.autoencoder, "gaussian").synthesize(images, return_weights=True)
+    assert torch.equal(plain[1], torch.ones(200))
+
+
+def test_the_gate_turns_away_what_is_off_class(gated, digits):
+    """Labels that are wrong for the images: hardly any sample agrees with its label."""
+    augment = copy.deepcopy(gated)
+    augment.policy = get_policy("gaussian(std=0.5)")
+    images, labels = digits.images[:200], digits.targets[:200]
+    _, _, right = augment.synthesize(images, labels, seed=1, return_weights=True)
+    _, _, wrong = augment.synthesize(images, (labels + 1) % 10, seed=1, return_weights=True)
+    assert right.mean() > 0.8
+    assert wrong.mean() < 0.1
+
+
+def test_a_gated_sample_does_not_depend_on_its_batch(gated, digits):
+    augment = copy.deepcopy(gated)
+    images, labels = digits.images[:96], digits.targets[:96]
+    whole, _, weights = augment.synthesize(images, labels, indices=range(96), return_weights=True)
+    for size in (1, 7):
+        parts = [
+            augment.synthesize(images[at], labels[at], indices=range(96)[at], return_weights=True)
+            for at in (slice(start, start + size) for start in range(0, 96, size))
+        ]
+        assert torch.equal(torch.cat([part[2] for part in parts]), weights)
+        assert (torch.cat([part[0] for part in parts]).int() - whole.int()).abs().max() <= 1
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))], ids=["deepcopy", "pickle"])
+def test_copies_of_a_gated_transform_agree_and_count_alone(gated, images, labels, copied):
+    first = copy.deepcopy(gated)
+    second = copied(first)
+    assert torch.equal(first(images, labels)[0], second(images, labels)[0])
+    second(images, labels)
+    assert second.gate.counts.samples == 2 * first.gate.counts.samples == 2 * COUNT
+
+
+def test_a_gate_leaves_the_global_generators_alone(gated, images, labels, digits, global_rng_untouched):
+    copy.deepcopy(gated).fit(digits.subset(torch.arange(60)))(images, labels)
+
+
+def test_a_gate_without_real_images_asks_for_fit(vae, images, labels):
+    augment = augmenter(vae, gate=QualityGate())
+    assert augment.needs_fit
+    with pytest.raises(PartnerError, match=r"has seen none; call augment\.fit\(dataset\)"):
+        augment(images, labels)
+    with pytest.raises(InputError, match=r"gate is a QualityGate or None, got 0\.95"):
+        augmenter(vae, gate=0.95)
+
+
+def test_weights_have_no_place_in_a_transform(gated, images, labels):
+    augment = copy.deepcopy(gated)
+    augment.gate.action = "weigh"
+    with pytest.raises(InputError, match=r"synthesize\(return_weights=True\), or AugmentedLoader"):
+        augment(images, labels)
+    out, _, weights = augment.synthesize(images, labels, return_weights=True)
+    assert (out != images).flatten(1).any(1).all()
+    assert 0 <= weights.min() < weights.max() <= 1
+
+
+def test_an_empty_batch_passes_the_gate(gated, levels, labels):
+    out, _, weights = copy.deepcopy(gated).synthesize(levels[:0], labels[:0], return_weights=True)
+    assert out.shape == (0, 1, 8, 8)
+    assert len(weights) == 0
+
+
+@pytest.mark.parametrize("policy", ["smote(k=2)", "interpolate"])
+def test_redraws_find_partners_in_the_whole_batch(gated, vae, digits, policy):
+    """A gate that was fitted by itself, so that the transform has no pool."""
+    rows = (digits.targets == 3).nonzero()[:24, 0]
+    augment = augmenter(vae, policy, gate=copy.deepcopy(gated.gate))
+    _, labels, weights = augment.synthesize(digits.images[rows], digits.targets[rows], return_weights=True)
+    assert augment.gate.counts.drawn > 24  # some were drawn again, at the end a few or one
+    assert weights.any()
+    assert (labels == 3).all()
+
+
+def test_soft_labels_of_what_is_left_alone_are_its_own(vae, digits, images, labels):
+    augment = augmenter(vae, "interpolate(same_class=False)", gate=QualityGate(redraws=1)).fit(digits)
+    out, soft, weights = augment.synthesize(images, labels, return_weights=True)
+    assert soft.shape == (COUNT, 10)
+    alone = weights == 0
+    assert alone.any()
+    assert torch.equal(out[alone], images[alone])
+    assert torch.equal(soft[alone], nn.functional.one_hot(labels[alone], 10).float())
+
+
+def test_gradients_flow_through_gated_samples(gated, images, labels):
+    images.requires_grad_()
+    out, _, weights = copy.deepcopy(gated).synthesize(images, labels, return_weights=True)
+    out.sum().backward()
+    alone = weights == 0
+    assert torch.equal(images.grad[alone], torch.ones_like(images)[alone])
+    assert (images.grad.flatten(1).abs().sum(1) > 0).all()
+
+
+def test_the_text_shows_the_gate(gated):
+    assert "gate=quality_gate(keep=0.95, k=3, redraws=2, action='redraw')" in repr(gated)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -20,20 +21,21 @@ from ._options import common, data_options, image_shape_of, resolve_autoencoder,
     help="An autoencoder (a pretrained name, a .safetensors file, or auto), or inception if its weights are at hand.",
 )
 @click.option("--num-samples", type=click.IntRange(20), default=2000, show_default=True, help="Images of each at most.")
+@click.option("--copies", is_flag=True, help="Look for copies among all real images; draw copies.html beside --out.")
 @common("metrics.json", "The figures.")
 def evaluate(
-    generated: str, real: str, split: str, size: int | None, skip_bad: bool, features: str, num_samples: int, seed: int,
-    device: str, out: str,
+    generated: str, real: str, split: str, size: int | None, skip_bad: bool, features: str, num_samples: int,
+    copies: bool, seed: int, device: str, out: str,
 ) -> None:  # fmt: skip
     """FID, KID, precision and recall of GENERATED against REAL, beside real against real.
 
     GENERATED is a data argument, such as a shard folder, or the .safetensors file of a generator. REAL is a data
     argument. Figures of different features cannot be compared.
     """
-    from .._files import write_json
+    from .._files import write_bytes, write_json
     from ..data import load_source
     from ..data.sources import takes_size
-    from ..metrics import AutoencoderFeatures, InceptionFeatures
+    from ..metrics import AutoencoderFeatures, InceptionFeatures, copies_html, find_copies
     from ..metrics import evaluate as measure
 
     device = resolve_device(device)
@@ -45,12 +47,21 @@ def evaluate(
     fakes = _generated(generated, num_samples, seed, size, skip_bad)
     say(generated=f"{generated}: {min(len(fakes), num_samples)} images", features=features, seed=seed, device=device,
         real=f"{real}: {min(len(reals), num_samples)} images", out=out)  # fmt: skip
-    scores = measure(
-        _some(fakes, num_samples, seed), _some(reals, num_samples, seed), extractor, seed=seed, device=device
-    )
-    write_json(out, {"generated": generated, "real": real, "features": features, "seed": seed, **scores})
+    fakes = _some(fakes, num_samples, seed)
+    scores = measure(fakes, _some(reals, num_samples, seed), extractor, seed=seed, device=device)
+    figures = {"generated": generated, "real": real, "features": features, "seed": seed, **scores}
+    if copies:
+        found = find_copies(fakes, reals, extractor, device=device)
+        figures["copies"] = found.summary()
+        page = Path(out).with_name("copies.html")
+        title = f"Copies: {generated} against {real}"
+        write_bytes(page, copies_html(found, fakes, reals, title=title, seed=seed).encode())
+    write_json(out, figures)
     click.echo(f"generated     {scores_text(scores)}")
     click.echo(f"real to real  {scores_text(scores['floor'])}")  # type: ignore[arg-type]
+    if copies:
+        click.echo(f"copies        {found}")
+        click.echo(f"wrote {page}")
     click.echo(f"wrote {out}")
 
 

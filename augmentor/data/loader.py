@@ -96,7 +96,9 @@ class AugmentedLoader:
             if labels is not None and made_labels is not None:
                 labels = torch.cat([labels, made_labels])
             by_gate = torch.ones(len(made), device=self.device) if by_gate is None else by_gate
-            weights, synthetic = torch.cat([weights, by_gate]), torch.cat([synthetic, by_gate > 0])
+            gate = self.augment.gate
+            alone = torch.zeros_like(by_gate, dtype=torch.bool) if gate is None else gate.left_alone(by_gate)
+            weights, synthetic = torch.cat([weights, by_gate]), torch.cat([synthetic, ~alone])
         parts = [images]
         parts += [] if labels is None else [labels]
         parts += [synthetic] if self.return_mask else []

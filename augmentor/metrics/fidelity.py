@@ -49,14 +49,8 @@ def compare(
     from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, KEY_METRIC_KID_STD, kid_features_to_metric
     from torch_fidelity.metric_prc import KEY_METRIC_PRECISION, KEY_METRIC_RECALL, prc_features_to_metric
 
-    generated = _checked(generated_features, "generated")
-    real = _checked(real_features, "real")
+    generated, real = checked_pair(generated_features, real_features)
     fewest = min(len(generated), len(real))
-    if generated.shape[1] != real.shape[1]:
-        raise ShapeError(
-            f"expected as many features of generated as of real images, got {generated.shape[1]} and "
-            f"{real.shape[1]}; extract both with one extractor"
-        )
     if not 1 <= k < fewest or kid_subset_size < 2:
         raise InputError(
             f"expected 1 <= k < {fewest} (the smaller set) and kid_subset_size >= 2, got {k} and {kid_subset_size}"
@@ -121,6 +115,17 @@ def evaluate(
         "floor": compare(*halves, seed=seed),
         "counts": {"generated": len(generated_features), "real": len(real_features), "floor": half},
     }
+
+
+def checked_pair(generated: torch.Tensor, real: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Both sets of features in float64 on the CPU, of one width; refused where they cannot be compared."""
+    generated, real = _checked(generated, "generated"), _checked(real, "real")
+    if generated.shape[1] != real.shape[1]:
+        raise ShapeError(
+            f"expected as many features of generated as of real images, got {generated.shape[1]} and "
+            f"{real.shape[1]}; extract both with one extractor"
+        )
+    return generated, real
 
 
 def _checked(features: torch.Tensor, which: str) -> torch.Tensor:

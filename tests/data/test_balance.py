@@ -7,6 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from augmentor.config import Mixing
 from augmentor.data.balance import synthetic_counts
 from augmentor.exceptions import InputError, UnknownNameError
 
@@ -61,3 +62,21 @@ def test_the_heaviest_class_of_a_soft_label_counts():
 def test_strategies_that_make_no_sense_are_refused(strategy, error, said):
     with pytest.raises(error, match=said):
         synthetic_counts(LABELS, strategy)
+
+
+@given(
+    st.lists(st.integers(0, 4), min_size=1, max_size=60),
+    st.floats(0, 3),
+    st.floats(0, 1),
+)
+def test_mixing_numbers_are_those_of_its_counts(labels, ratio, balance):
+    mixing = Mixing(ratio, balance)
+    have = {label: labels.count(label) for label in set(labels)}
+    added = synthetic_counts(torch.tensor(labels), mixing)
+    assert all(added.values())
+    assert {label: added.get(label, 0) for label in have} == mixing.counts(have)
+
+
+def test_full_balance_without_a_ratio_is_auto():
+    assert synthetic_counts(LABELS, Mixing(0.0, 1.0)) == synthetic_counts(LABELS, "auto")
+    assert synthetic_counts(LABELS, Mixing(0.0, 0.0)) == {}

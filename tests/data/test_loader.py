@@ -12,6 +12,7 @@ from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, Tenso
 from augmentor._random import SampleRandom, sample_keys
 from augmentor.data.loader import AugmentedLoader
 from augmentor.exceptions import AugmentorWarning, InputError, PartnerError, RangeError, ShapeError
+from augmentor.gate import QualityGate
 from augmentor.transform import LatentAugment
 
 COUNT = 48
@@ -228,3 +229,63 @@ class _SameImages:
 
     def __iter__(self):
         yield self.images
+
+
+# --- a gate
+
+
+def gated(vae, digits, action: str = "redraw", std: float = 1.2) -> LatentAugment:
+    return LatentAugment(vae, f"gaussian(std={std})", gate=QualityGate(action=action)).fit(digits)
+
+
+def test_weights_are_one_for_real_rows_and_the_gates_for_the_others(data, digits, vae):
+    loader = AugmentedLoader(
+        DataLoader(data, 16), gated(vae, digits, "weigh"), ratio=1.0, return_mask=True, return_weights=True
+    )
+    synthetic_weights = []
+    for images, labels, mask, weights in loader:
+        assert len(images) == len(labels) == len(mask) == len(weights) == 32
+        assert weights.dtype == torch.float32
+        assert (weights[:16] == 1).all()
+        assert mask.tolist() == [False] * 16 + [True] * 16  # also where the weight is 0: nothing was left alone
+        assert (images[16:] != images[:16]).flatten(1).any(1).all()
+        synthetic_weights.append(weights[16:])
+    assert 0 <= torch.cat(synthetic_weights).min() < 1 == torch.cat(synthetic_weights).max()
+
+
+def test_rows_that_the_gate_left_alone_count_as_real(data, digits, vae):
+    loader = AugmentedLoader(DataLoader(data, 48), gated(vae, digits), ratio=1.0, return_mask=True, return_weights=True)
+    images, _, mask, weights = next(iter(loader))
+    same = (images[48:] == images[:48]).flatten(1).all(1)
+    assert torch.equal(same, ~mask[48:])
+    assert torch.equal(weights[48:], mask[48:].float())
+    assert 0 < int(mask.sum()) < 48
+
+
+def test_without_a_gate_all_weights_are_one(data, augment):
+    for *_, weights in AugmentedLoader(DataLoader(data, 16), augment, ratio=0.5, return_weights=True):
+        assert torch.equal(weights, torch.ones(24))
+
+
+@pytest.mark.parametrize("action", ["redraw", "weigh"])
+def test_a_gated_sample_does_not_depend_on_the_batch_size(data, digits, vae, action):
+    augment = gated(vae, digits, action)
+    epochs = []
+    for size in (48, 7, 1):
+        inner = DataLoader(data, size)
+        loader = AugmentedLoader(inner, augment, ratio=0.5, return_weights=True, seed=3)
+        behind = [
+            (images[len(real) :], weights[len(real) :])
+            for (real, _), (images, _, weights) in zip(inner, loader, strict=True)
+        ]
+        epochs.append([torch.cat(parts) for parts in zip(*behind, strict=True)])
+    for images, weights in epochs[1:]:
+        assert len(images) == 24
+        assert (images.int() - epochs[0][0].int()).abs().max() <= 1
+        torch.testing.assert_close(weights, epochs[0][1], atol=0.1, rtol=0)
+
+
+def test_an_unfitted_gate_asks_for_fit(data, vae):
+    loader = AugmentedLoader(DataLoader(data, 16), LatentAugment(vae, gate=QualityGate()), ratio=1.0)
+    with pytest.raises(PartnerError, match=r"call augment\.fit\(dataset\)"):
+        next(iter(loader))

@@ -11,9 +11,11 @@ from PIL import Image
 from torch.utils.data import DataLoader, Subset
 from torchvision import tv_tensors
 
+from augmentor.config import Mixing
 from augmentor.data.arrays import ArrayDataset
 from augmentor.data.mixed import MixedDataset
 from augmentor.exceptions import AugmentorWarning, DataError, InputError, PartnerError
+from augmentor.gate import QualityGate
 from augmentor.transform import LatentAugment
 
 
@@ -271,3 +273,68 @@ def test_the_global_generators_are_left_alone(few, vae, global_rng_untouched):
 def test_ratio_beside_a_sampling_strategy_is_refused(digits, vae):
     with pytest.raises(InputError, match="leave ratio out"):
         MixedDataset(digits, LatentAugment(vae), ratio=0.5, sampling_strategy="auto")
+
+
+# --- a gate, and mixing that was tuned
+
+
+def all_of(mixed: MixedDataset, workers: int = 0, context: str | None = None, batch_size: int = 7) -> torch.Tensor:
+    loader = DataLoader(mixed, batch_size, num_workers=workers, multiprocessing_context=context)
+    return torch.cat([images for images, _ in loader])
+
+
+def test_a_gate_is_fitted_on_the_data_set(few, vae):
+    augment = LatentAugment(vae, "gaussian(std=0.5)", gate=QualityGate())
+    mixed = MixedDataset(few, augment)
+    assert len(augment.pool) == 40
+    mixed.__getitems__(range(80))
+    assert augment.gate.counts.samples == 40
+
+
+def test_an_image_that_the_gate_leaves_alone_comes_out_as_it_is(few, vae):
+    mixed = MixedDataset(few, LatentAugment(vae, "gaussian(std=9)", gate=QualityGate(redraws=0)))
+    items = mixed.__getitems__(range(40, 80))
+    assert mixed.augment.gate.counts.passed == 0
+    for source, (image, label) in zip(mixed.sources.tolist(), items, strict=True):
+        assert torch.equal(image, few[source][0])
+        assert label == few[source][1]
+
+
+def test_a_gate_that_weighs_has_no_place_here(few, vae):
+    with pytest.raises(InputError, match="no place for weights; use a gate that re-draws, or AugmentedLoader"):
+        MixedDataset(few, LatentAugment(vae, gate=QualityGate(action="weigh")))
+
+
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_workers_make_the_same_gated_samples(few, vae, context):
+    mixed = MixedDataset(few, LatentAugment(vae, "gaussian(std=1.2)", gate=QualityGate()), seed=3)
+    here = all_of(mixed)
+    counts = mixed.augment.gate.counts
+    assert 0 < counts.passed < counts.samples < counts.drawn  # all that a gate does has happened
+    there = all_of(mixed, 2, context, batch_size=5)
+    assert (there.int() - here.int()).abs().max() <= 1
+
+
+def test_tuned_mixing_is_taken_from_the_config(digits):
+    rows = [torch.nonzero(digits.targets == label)[:count, 0] for label, count in ((0, 12), (1, 6), (2, 3))]
+    data = digits.subset(torch.cat(rows))
+    document = {"autoencoder": "digits", "policy": "gaussian", "mixing": {"ratio": 0.5, "balance": 0.5}}
+    tuned = MixedDataset(data, LatentAugment.from_config(document), sampling_strategy="tuned")
+    said = MixedDataset(data, LatentAugment("digits", "gaussian"), sampling_strategy=Mixing(0.5, 0.5))
+    for mixed in (tuned, said):
+        labels = torch.tensor([label for _, label in mixed.__getitems__(range(len(mixed)))])
+        assert (labels.bincount() - torch.tensor([12, 6, 3])).tolist() == [6, 6, 6]
+
+
+def test_tuned_mixing_needs_a_config(few, augment):
+    with pytest.raises(InputError, match=r"make it with LatentAugment\.from_config\('policy\.json'\)"):
+        MixedDataset(few, augment, sampling_strategy="tuned")
+
+
+def test_a_config_that_says_none_adds_nothing_and_says_so(few):
+    document = {"autoencoder": "digits", "policy": "smote", "mixing": {"ratio": 0.0, "balance": 0.0}}
+    augment = LatentAugment.from_config(document)
+    with pytest.warns(AugmentorWarning, match="sampling_strategy='tuned' adds no synthetic samples"):
+        mixed = MixedDataset(few, augment, sampling_strategy="tuned")
+    assert len(mixed) == 40
+    assert torch.equal(mixed[3][0], few[3][0])

@@ -1,0 +1,154 @@
+"""`LatentClassifier`: learns the classes, and never judges what it was trained on."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from augmentor.latent_classifier import FOLDS, LatentClassifier
+
+
+def normal(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def clusters(count: int, classes: int, *shape: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Classes around centres of their own; a fifth of the distance is noise."""
+    labels = torch.arange(count) % classes
+    return normal(count, *shape) + 5 * normal(classes, *shape, seed=9)[labels], labels
+
+
+@pytest.mark.parametrize("shape", [(8,), (3, 4, 4), (2, 16, 9)], ids=str)
+def test_it_learns_the_classes_of_vectors_and_of_feature_maps(shape):
+    z, labels = clusters(120, 3, *shape)
+    classifier = LatentClassifier(z, labels)
+    log_probs = classifier.log_probs(z, classifier.folds)
+    assert log_probs.shape == (120, 3)
+    torch.testing.assert_close(log_probs.exp().sum(1), torch.ones(120))
+    assert (log_probs.argmax(1) == labels).float().mean() > 0.9
+
+
+def test_a_sample_is_judged_without_itself():
+    """Its own fold's verdict does not follow a label that is turned; the other networks' verdict does."""
+    z, labels = normal(30, 40), torch.arange(30) % 2  # so few in so many dimensions can be learnt by heart
+    for row in (0, 7, 29):
+        turned = labels.clone()
+        turned[row] = 1 - turned[row]
+        classifier = LatentClassifier(z, turned)
+        own = classifier.folds[row]
+        others = torch.arange(FOLDS)[torch.arange(FOLDS) != own]
+        seen = classifier.log_probs(z[row].expand(FOLDS - 1, -1), others).exp()
+        assert (seen[:, turned[row]] > 0.9).all()
+    # Labels that mean nothing: all are learnt by heart, and the cross-fitted verdict is no better than chance.
+    z, labels = normal(300, 40), torch.randint(0, 2, (300,), generator=torch.Generator().manual_seed(1))
+    classifier = LatentClassifier(z, labels)
+    honest = (classifier.log_probs(z, classifier.folds).argmax(1) == labels).float().mean()
+    by_heart = (classifier.log_probs(z).argmax(1) == labels).float().mean()
+    assert 0.35 < honest < 0.65
+    assert by_heart > 0.85
+
+
+@pytest.mark.parametrize("row", [0, 4, 13])
+def test_what_a_fold_says_does_not_depend_on_its_own_labels_or_latents(row):
+    z, labels = clusters(40, 2, 6)
+    classifier = LatentClassifier(z, labels)
+    moved = z.clone()
+    moved[row] += 100
+    other = LatentClassifier(moved, labels)
+    assert torch.equal(other.folds, classifier.folds)
+    mine = classifier.folds == classifier.folds[row]
+    mine[row] = False
+    assert torch.equal(other.log_probs(z, other.folds)[mine], classifier.log_probs(z, classifier.folds)[mine])
+    assert not torch.equal(other.log_probs(z, other.folds)[~mine], classifier.log_probs(z, classifier.folds)[~mine])
+
+
+def test_every_class_is_dealt_evenly_into_the_folds():
+    labels = torch.tensor([3] * 12 + [5] * 2 + [8])
+    folds = LatentClassifier(normal(15, 4), labels).folds
+    assert folds[:12].bincount().tolist() == [3, 3, 2, 2, 2]
+    assert folds[12:14].unique().numel() == 2
+    assert folds[14] == -1  # the only one of its class: no fold can spare it
+
+
+def test_the_only_one_of_a_class_is_known_to_all():
+    z, labels = clusters(31, 3, 6)
+    labels[:] = torch.arange(31) % 2
+    labels[30] = 7
+    z[30] = 30
+    classifier = LatentClassifier(z, labels)
+    assert classifier.classes.tolist() == [0, 1, 7]
+    assert classifier.log_probs(z[30:], torch.tensor([-1])).argmax() == 2
+    torch.testing.assert_close(classifier.log_probs(z[30:], torch.tensor([-1])), classifier.log_probs(z[30:]))
+
+
+def test_agreement_is_the_log_probability_of_the_label():
+    z, labels = clusters(60, 3, 5)
+    classifier = LatentClassifier(z, labels)
+    agreement = classifier.agreement(z, labels, classifier.folds)
+    expected = classifier.log_probs(z, classifier.folds).gather(1, labels[:, None]).squeeze(1)
+    assert torch.equal(agreement, expected)
+    assert (agreement <= 0).all()
+    assert (classifier.agreement(z, (labels + 1) % 3, classifier.folds) < agreement - 1).float().mean() > 0.9
+
+
+def test_class_numbers_need_not_be_consecutive_and_unknown_ones_do_not_agree():
+    z, labels = clusters(40, 2, 5)
+    classifier = LatentClassifier(z, labels * 6 + 2)
+    assert classifier.classes.tolist() == [2, 8]
+    known = classifier.agreement(z, labels * 6 + 2)
+    assert known.isfinite().all()
+    for unknown in (0, 5, 9):
+        assert (classifier.agreement(z, torch.full((40,), unknown)) == -torch.inf).all()
+
+
+def test_soft_labels_agree_best_with_their_own_mixture():
+    z, labels = clusters(60, 2, 5)
+    soft = torch.nn.functional.one_hot(labels, 4).float()
+    classifier = LatentClassifier(z, soft)
+    assert classifier.classes.tolist() == [0, 1]
+    torch.testing.assert_close(classifier.agreement(z, soft), classifier.agreement(z, labels))
+    # What the classifier itself predicts is the label that fits best of all.
+    own = torch.zeros(60, 4)
+    own[:, :2] = classifier.log_probs(z).exp()
+    torch.testing.assert_close(classifier.agreement(z, own), torch.zeros(60), atol=1e-5, rtol=0)
+    mixed = own.roll(1, 0) * 0.5 + 0.5 * own
+    assert (classifier.agreement(z, mixed) <= 1e-5).all()
+    foreign = own.clone()
+    foreign[:, 3] = 0.5
+    assert (classifier.agreement(z, foreign) == -torch.inf).all()
+
+
+@pytest.mark.parametrize("shape", [(5,), (2, 4, 4)], ids=str)
+def test_gradients_flow_to_the_latents_only(shape):
+    z, labels = clusters(30, 2, *shape)
+    classifier = LatentClassifier(z, labels)
+    probe = z.clone().requires_grad_()
+    classifier.agreement(probe, labels, classifier.folds).sum().backward()
+    assert (probe.grad.flatten(1).abs().sum(1) > 0).all()
+
+
+def test_the_same_data_give_the_same_classifier_and_leave_the_generators_alone(global_rng_untouched):
+    z, labels = clusters(50, 2, 5)
+    with torch.no_grad():
+        first = LatentClassifier(z, labels).log_probs(z)
+    assert torch.equal(first, LatentClassifier(z, labels).log_probs(z))
+    assert not torch.equal(first, LatentClassifier(z, labels, seed=1).log_probs(z))
+
+
+def test_two_samples_and_equal_samples_are_enough():
+    two = LatentClassifier(torch.tensor([[0.0], [1.0]]), torch.tensor([0, 1]))
+    assert two.folds.tolist() == [-1, -1]
+    assert two.log_probs(torch.tensor([[0.0], [1.0]])).argmax(1).tolist() == [0, 1]
+    same = LatentClassifier(torch.zeros(20, 3), torch.arange(20) % 2)
+    probability = same.log_probs(torch.zeros(1, 3)).exp()
+    assert (probability - 0.5).abs().max() < 0.25
+    assert len(same.log_probs(torch.zeros(0, 3), torch.zeros(0, dtype=torch.int64))) == 0
+
+
+def test_to_moves_all_of_it():
+    z, labels = clusters(20, 2, 5)
+    classifier = LatentClassifier(z, labels)
+    moved = classifier.to("meta")
+    assert {value.device.type for value in vars(moved).values()} == {"meta"}
+    assert classifier.log_probs(z).device.type == "cpu"
+    assert torch.equal(classifier.to("cpu").log_probs(z), classifier.log_probs(z))
