@@ -74,7 +74,7 @@ class QualityGate:
     """Scores synthetic samples against real ones, and re-draws or weighs those that fall short.
 
     keep: the share of held-out real samples that would pass all checks, 0 to 1 (each check may turn away
-        ``(1 - keep) / 3`` of them, the union bound): the nearer to 1, the more lenient.
+        ``(1 - keep) / 3`` of them, the union bound): the nearer to 1, the more lenient, and 1 lets everything pass.
     k: which neighbour measures fidelity, as in improved precision and recall (Kynkaanniemi et al. 2019).
     redraws: how often a sample that fails is drawn again, from its own random sequence. One that still fails is left
         alone: its place is taken by the real sample itself, with weight 0. 0 only sorts out.
@@ -83,7 +83,8 @@ class QualityGate:
 
     Calibrating every score on real samples is conformal anomaly detection (Laxhammar and Falkman 2010). The
     classifier is cross-fitted (`LatentClassifier`). With few real samples held-out ones differ much from each other,
-    and so the gate is lenient where it cannot know. A label (B,K) is compared as a whole.
+    and so the gate is lenient where it cannot know. Samples between a real one and a near neighbour of it, such as
+    those of `smote`, often fail for novelty. A label (B,K) is compared as a whole.
 
     >>> pool = LatentPool(torch.randn(200, 4))
     >>> gate = QualityGate().fit(pool)

@@ -8,7 +8,7 @@ import platform
 import statistics
 import sys
 from collections.abc import Mapping
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ def record(name: str, settings: Mapping[str, Any], rows: Mapping[str, Any]) -> P
 
 def machine() -> dict[str, Any]:
     """Processor, device and versions."""
-    packages = ("torch", "torchvision", "numpy", "latent-augmentor")
+    packages = ("torch", "torchvision", "numpy", "scikit-learn", "imbalanced-learn", "optuna", "latent-augmentor")
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
@@ -75,10 +75,10 @@ def _processor() -> str:
 def _version(package: str) -> str:
     try:
         return version(package)
-    except Exception:  # a checkout that is not installed
+    except PackageNotFoundError:
         import augmentor
 
-        return augmentor.__version__
+        return augmentor.__version__ if package == "latent-augmentor" else "absent"  # a checkout, not installed
 
 
 def _public(argument: str) -> str:
