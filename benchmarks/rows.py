@@ -1,0 +1,273 @@
+"""The rows of the classification benchmark: each makes a training set, and a classifier is trained on it and tested.
+
+All rows of a set take the same network, the same number of steps, and batches of the same size, in which synthetic
+samples take the place of real ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from sets import BenchmarkSet, Draw
+from torch import nn
+from torchvision import models
+from torchvision.transforms import v2
+
+import augmentor
+from augmentor import LatentAugment, MixedDataset, load_autoencoder
+from augmentor._random import seeded
+from augmentor.autoencoders import Autoencoder, autoencoders
+from augmentor.config import Mixing
+from augmentor.data import ArrayDataset
+from augmentor.gate import QualityGate
+from augmentor.items import dataset_fingerprint
+from augmentor.training import AutoencoderTrainer, mild_geometry
+from augmentor.training.classifier import accuracy, macro_recall, predict, small_cnn, train_classifier
+from augmentor.tuning.datasets import Transformed
+
+METRICS = {"accuracy": accuracy, "macro_recall": macro_recall}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides the work of a set, besides its seed."""
+
+    steps: int = 500
+    batch_size: int = 64
+    autoencoder_steps: int = 1200
+    autoencoder_batch: int = 32
+    fold_autoencoder_steps: int = 400
+    tune_budget: float = 150
+    tune_steps: int = 200
+    folds: int = 3
+
+
+QUICK = Settings(steps=60, autoencoder_steps=60, fold_autoencoder_steps=30, tune_budget=20, tune_steps=10)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One seed of one set."""
+
+    name: str
+    set: BenchmarkSet
+    seed: int
+    root: str
+    work: Path
+    settings: Settings
+
+    @cached_property
+    def draw(self) -> Draw:
+        """The images."""
+        return self.set.draw(self.root, self.seed)
+
+    @cached_property
+    def device(self) -> str:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+
+    @property
+    def network(self) -> Callable[[int, int], nn.Module]:
+        """One that the machine can bear."""
+        return small_cnn if self.device == "cpu" else resnet18
+
+    def folder(self, what: str, *settings: Any) -> Path:
+        """A place in the work folder for something that is made with these settings."""
+        key = hashlib.sha256(repr((self.set.own, settings)).encode()).hexdigest()
+        return self.work / what / f"{self.name}-{self.seed}-{key[:12]}"
+
+    def geometry(self) -> v2.Transform:
+        """The usual one: a mild affine map, after a horizontal flip where that keeps the class."""
+        return v2.Compose([v2.RandomHorizontalFlip(), mild_geometry()]) if self.set.flip else mild_geometry()
+
+    def base(self, geometric: bool) -> Any:
+        """The labelled images, moved anew at every fetch or not."""
+        return Transformed(self.draw.labelled, self.geometry()) if geometric else self.draw.labelled
+
+    def score(self, dataset: Any, mix: Any = None) -> dict[str, Any]:
+        """Per cent, after training on a data set."""
+        labelled, test = self.draw.labelled, self.draw.test
+        model = train_classifier(
+            self.network, dataset, num_classes=len(labelled.classes), steps=self.settings.steps,
+            batch_size=self.settings.batch_size, mix=mix, seed=self.seed, device=self.device,
+        )  # fmt: skip
+        return {"score": 100 * METRICS[self.set.metric](predict(model, test, self.device), test.targets)}
+
+    def mixed(self, augment: LatentAugment, base: Any, **how_many: Any) -> Any:
+        """Real and synthetic samples; partners and statistics are those of the labelled images as they are."""
+        augment.to(self.device).fit(self.draw.labelled)
+        return MixedDataset(base, augment, seed=self.seed, **how_many)
+
+    def autoencoder(self, who: str) -> Autoencoder:
+        """One that saw only the labelled images ("own"), or one that saw all, without labels ("unlabelled")."""
+        if who == "own":
+            return self.trained(self.draw.labelled, self.settings.autoencoder_steps)
+        return load_autoencoder(vae_of(self.work) if self.set.unlabelled == "train" else self.set.unlabelled)
+
+    def trained(self, data: Any, steps: int) -> Autoencoder:
+        """One that saw only these images, moved by the usual geometry; kept in the work folder."""
+        batch = min(self.settings.autoencoder_batch, len(data))
+        with seeded(self.seed, "autoencoder"):
+            model = autoencoders.build(self.set.own, image_shape=self.draw.labelled.image_shape)
+        trainer = AutoencoderTrainer(
+            model,
+            out=self.folder("autoencoders", steps, batch, dataset_fingerprint(data)),
+            epochs=max(1, round(steps / max(1, round(len(data) / batch)))),
+            batch_size=batch,
+            val_fraction=0,
+            transform=self.geometry(),
+            seed=self.seed,
+            device=self.device,
+            progress=False,
+        )
+        return trainer.fit(data)
+
+
+@dataclass(frozen=True)
+class OfPart:
+    """What `tune` calls for the autoencoder of a fold: the same as the row's, with fewer steps."""
+
+    trial: Trial
+
+    def __call__(self, data: Any) -> Autoencoder:
+        full = len(data) == len(self.trial.draw.labelled)
+        settings = self.trial.settings
+        return self.trial.trained(data, settings.autoencoder_steps if full else settings.fold_autoencoder_steps)
+
+
+def resnet18(channels: int, num_classes: int) -> nn.Module:
+    """He et al. 2016, with the first layer that small images need: 3x3, no stride, no pooling."""
+    model = models.resnet18(num_classes=num_classes)
+    model.conv1 = nn.Conv2d(channels, 64, 3, padding=1, bias=False)
+    model.maxpool = nn.Identity()
+    return model
+
+
+# The rows. Each takes the trial and the rows of the same seed that were found before it.
+Found = dict[str, Any]
+Row = Callable[[Trial, Found], dict[str, Any]]
+
+
+def none(trial: Trial, found: Found) -> dict[str, Any]:
+    return trial.score(trial.base(geometric=False))
+
+
+def geometric(trial: Trial, found: Found) -> dict[str, Any]:
+    return trial.score(trial.base(geometric=True))
+
+
+def mixup(trial: Trial, found: Found) -> dict[str, Any]:
+    """Zhang et al. 2018, as torchvision has it."""
+    return trial.score(trial.base(geometric=False), v2.MixUp(num_classes=len(trial.draw.labelled.classes)))
+
+
+def pixel_smote(trial: Trial, found: Found) -> dict[str, Any]:
+    """Chawla et al. 2002 on pixels: classes filled up to the largest, or as many synthetic images as real ones."""
+    from imblearn.over_sampling import SMOTE  # of the extra "bench"
+
+    data = trial.draw.labelled
+    counts = data.targets.bincount()
+    wanted = {label: 2 * int(count) for label, count in enumerate(counts)} if trial.draw.balanced else "auto"
+    smote = SMOTE(sampling_strategy=wanted, k_neighbors=min(5, int(counts.min()) - 1), random_state=trial.seed)
+    pixels, labels = smote.fit_resample(data.images.flatten(1).float().numpy(), data.targets.numpy())
+    images = torch.from_numpy(pixels).round().to(torch.uint8).reshape(-1, *data.image_shape)
+    return trial.score(ArrayDataset(images, torch.from_numpy(labels), data.classes))
+
+
+def latent_smote(trial: Trial, found: Found, who: str) -> dict[str, Any]:
+    """As DeepSMOTE: classes filled up to the largest, or as many synthetic images as real ones."""
+    mixing = Mixing(ratio=1.0) if trial.draw.balanced else Mixing(ratio=0.0, balance=1.0)
+    augment = LatentAugment(trial.autoencoder(who), "smote(k=5)")
+    return trial.score(trial.mixed(augment, trial.base(geometric=False), sampling_strategy=mixing))
+
+
+def default(trial: Trial, found: Found, who: str) -> dict[str, Any]:
+    """The policy that `LatentAugment` has by default, a synthetic sample for each real one, classes half filled up."""
+    mixing = Mixing(ratio=1.0, balance=0.0 if trial.draw.balanced else 0.5)
+    augment = LatentAugment(trial.autoencoder(who))
+    return trial.score(trial.mixed(augment, trial.base(geometric=False), sampling_strategy=mixing))
+
+
+def tuned(trial: Trial, found: Found, who: str, geometric: bool) -> dict[str, Any]:
+    """What `tune` answers, from the labelled images alone; on top of the geometry, or with neither in the race.
+
+    Where the answer is "none" the row is the control that `tune` names, which is what a user would then take. What its
+    best setting would have given is kept as `setting_score`.
+    """
+    settings = trial.settings
+    source: Any = OfPart(trial) if who == "own" else trial.autoencoder(who)
+    result = augmentor.tune(
+        trial.draw.labelled,
+        source,
+        task=trial.set.metric,
+        budget=settings.tune_budget,
+        out=trial.folder("tune", who, geometric, settings),
+        seed=trial.seed,
+        folds=settings.folds,
+        network=trial.network,
+        steps=settings.tune_steps,
+        batch_size=settings.batch_size,
+        geometry=trial.geometry() if geometric else None,
+        space={"base": ["geometric" if geometric else "none"]},
+        device=trial.device,
+        progress=False,
+    )
+    best, control = result.config["setting"], result.config["best_control"]
+    gate = QualityGate() if best["gate"] else None
+    augment = LatentAugment(trial.autoencoder(who), best["policy"], gate=gate)
+    mixing = Mixing(best["ratio"], best["balance"])
+    score = trial.score(trial.mixed(augment, trial.base(geometric), sampling_strategy=mixing))["score"]
+    answered = score if result.answer == "latent" else (found.get(control) or ROWS[control](trial, found))["score"]
+    return {"score": answered, "answer": result.answer, "control": control, "setting": best, "setting_score": score}
+
+
+CONTROLS: dict[str, Row] = {"none": none, "geometric": geometric, "mixup": mixup, "pixel SMOTE": pixel_smote}
+OURS: dict[str, Callable[..., dict[str, Any]]] = {
+    "latent SMOTE": latent_smote,
+    "ours by default": default,
+    "ours tuned": partial(tuned, geometric=False),
+    "ours tuned + geometric": partial(tuned, geometric=True),
+}
+ROWS: dict[str, Row] = CONTROLS | {
+    f"{name}, {who}": partial(row, who=who) for who in ("own", "unlabelled") for name, row in OURS.items()
+}
+
+
+def rows_of(known: BenchmarkSet) -> tuple[str, ...]:
+    """The names of a set's rows."""
+    if known.rows is not None:
+        return known.rows
+    return tuple(name for name in ROWS if known.unlabelled is not None or not name.endswith(", unlabelled"))
+
+
+# The autoencoder of the unlabelled photographs, as a user would make it.
+VAE = "vae(latent_dim=128, width=24, beta=0.3, likelihood='gaussian')"
+VAE_OPTIONS = ("--size", "32", "--autoencoder", VAE, "--epochs", "16", "--lr", "0.003")
+
+
+def vae_of(work: Path) -> Path:
+    """Where its weights are."""
+    return work / "cifar-vae" / "model.safetensors"
+
+
+def prepare(chosen: list[BenchmarkSet], root: str, work: Path) -> None:
+    """Train that autoencoder if a set wants it and it is not there; about ten minutes."""
+    if any(known.unlabelled == "train" for known in chosen) and not vae_of(work).exists():
+        command = [sys.executable, "-m", "augmentor", "train-autoencoder", f"{root}/cifar10/train", *VAE_OPTIONS]
+        subprocess.run([*command, "--out", str(vae_of(work).parent)], check=True)
+
+
+def seconds(known: BenchmarkSet, rows: tuple[str, ...], settings: Settings) -> float:
+    """About how long one seed of a set takes on one core."""
+    step = 0.012 if known.own.startswith("vae(latent_dim=16") else 0.02
+    tuned_rows = sum("tuned" in row for row in rows)
+    own = any(row.endswith(", own") for row in rows)
+    trainings = len(rows) * settings.steps + own * settings.autoencoder_steps
+    return trainings * step + tuned_rows * settings.tune_budget

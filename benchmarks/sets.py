@@ -1,0 +1,127 @@
+"""The sets of the classification benchmark: which images are labelled, what measures them, what encodes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+
+from augmentor._random import torch_generator
+from augmentor.data import ArrayDataset, load_source
+
+# DeepSMOTE's counts for MNIST (Dablain et al. 2021).
+DEEP_SMOTE = (4000, 2000, 1000, 750, 500, 350, 200, 100, 60, 40)
+# Exponential, as usual for CIFAR-10-LT (Cui et al. 2019), within the 1,500 images a class at hand.
+LONG_TAIL = tuple(round(1500 * 100 ** (-label / 9)) for label in range(10))
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What one seed has: labelled images to train on, images to test on."""
+
+    labelled: ArrayDataset
+    test: ArrayDataset
+
+    @property
+    def balanced(self) -> bool:
+        return len(self.labelled.targets.bincount().unique()) == 1
+
+
+@dataclass(frozen=True)
+class BenchmarkSet:
+    """One set.
+
+    draw: of a data root and a seed. metric: "accuracy" or "macro_recall". own: the autoencoder to train on the
+    labelled images. unlabelled: a pretrained one by name, or "train", or None where all images are labelled.
+    flip: whether a mirrored image is of the same class. rows: only these.
+    """
+
+    draw: Callable[[str, int], Draw]
+    own: str
+    unlabelled: str | None = None
+    metric: str = "accuracy"
+    seeds: int = 3
+    flip: bool = False
+    rows: tuple[str, ...] | None = None
+
+
+def counted(kind: str, counts: Sequence[int]) -> Callable[[str, int], Draw]:
+    """As many images of each class as `counts` says, others for each seed; all test images."""
+
+    def draw(root: str, seed: int) -> Draw:
+        train, test = _whole(kind, root)
+        order = torch.randperm(len(train), generator=torch_generator("cpu", seed, "labels"))
+        rows = [order[train.targets[order] == label][:count] for label, count in enumerate(counts)]
+        return Draw(train.subset(torch.cat(rows)), test)
+
+    return draw
+
+
+def digits(root: str, seed: int) -> Draw:
+    """5 of each of scikit-learn's digits; the rest to test on."""
+    data = load_source("digits")
+    order = torch.randperm(len(data), generator=torch_generator("cpu", seed, "labels"))
+    labelled = torch.cat([order[data.targets[order] == label][:5] for label in range(10)])
+    rest = torch.ones(len(data), dtype=torch.bool).index_fill(0, labelled, False)
+    return Draw(data.subset(labelled), data.subset(rest))
+
+
+def clothing(root: str, seed: int) -> Draw:
+    """The same 70 % of each class for every seed, and the same 30 % to test on; halved in size, for two cores."""
+    data = load_source(f"{root}/clothing64/train", size=32)
+    order = torch.randperm(len(data), generator=torch_generator("cpu", 0, "test"))
+    members = [order[data.targets[order] == label] for label in range(len(data.classes))]
+    test = torch.cat([rows[: round(0.3 * len(rows))] for rows in members])
+    train = torch.cat([rows[round(0.3 * len(rows)) :] for rows in members])
+    return Draw(data.subset(train), data.subset(test))
+
+
+@lru_cache(maxsize=1)
+def _whole(kind: str, root: str) -> tuple[ArrayDataset, ArrayDataset]:
+    if kind == "mnist":
+        return load_source(f"mnist:{root}"), load_source(f"mnist:{root}", split="test")
+    return load_source(f"{root}/cifar10/train"), load_source(f"{root}/cifar10/test")
+
+
+def _mnist(counts: Sequence[int], metric: str = "accuracy", rows: tuple[str, ...] | None = None) -> BenchmarkSet:
+    return BenchmarkSet(
+        counted("mnist", counts),
+        own="vae(latent_dim=16, width=16, beta=0.5)",
+        unlabelled="mnist",
+        metric=metric,
+        seeds=5,
+        rows=rows,
+    )
+
+
+def _cifar10(counts: Sequence[int], metric: str = "accuracy") -> BenchmarkSet:
+    return BenchmarkSet(
+        counted("cifar10", counts),
+        own="vae(latent_dim=64, width=16, beta=0.3, likelihood='gaussian')",
+        unlabelled="train",
+        metric=metric,
+        flip=True,
+    )
+
+
+# In the order of work: what the acceptance of the package rests on comes first.
+SETS = {
+    "mnist-5": _mnist([5] * 10),
+    "mnist-10": _mnist([10] * 10),
+    "mnist-imbalanced": _mnist(DEEP_SMOTE, "macro_recall"),
+    "mnist-20": _mnist([20] * 10, rows=("none",)),
+    "cifar10-50": _cifar10([50] * 10),
+    "clothing64": BenchmarkSet(
+        clothing,
+        own="vae(latent_dim=64, width=16, beta=0.3, likelihood='gaussian')",
+        metric="macro_recall",
+        flip=True,
+    ),
+    "mnist-50": _mnist([50] * 10),
+    "cifar10-longtail": _cifar10(LONG_TAIL, "macro_recall"),
+    "cifar10-250": _cifar10([250] * 10),
+}
+# A smoke test in seconds, not part of the benchmark.
+SMOKE = {"digits-5": BenchmarkSet(digits, own="vae(latent_dim=8, width=8, beta=0.5)", unlabelled="digits", seeds=1)}
