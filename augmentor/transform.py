@@ -179,6 +179,18 @@ class LatentAugment(v2.Transform):
         random: one sequence for each result. Labels are int64 (B,), float (B,K) or None, and return so.
         rows: which images to perturb, int64 (n,), all by default; the rest of the batch can still be partners.
         """
+        raw, labels, size = self.perturb_latents(images, labels, random, rows)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and raw.requires_grad):
+            return self.autoencoder.decode(raw, size), labels
+
+    def perturb_latents(
+        self,
+        images: torch.Tensor,
+        labels: torch.Tensor | None,
+        random: SampleRandom,
+        rows: torch.Tensor | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor | None, tuple[int, int]]:
+        """`perturb` but for the decoding: raw latents (n, *L), labels, and the size (H,W) to decode them to."""
         self._refuse_cuda_in_worker()
         if self._warn_unfitted:
             self._say_unfitted()
@@ -197,7 +209,7 @@ class LatentAugment(v2.Transform):
                 pool, latents = LatentPool.of_batch(latents), latents.take(rows.to(self.device))
             latents = self.policy(latents, random, pool)
             size = (images.shape[-2], images.shape[-1])
-            return self.autoencoder.decode(stats.unstandardise(latents.z), size), latents.labels
+            return stats.unstandardise(latents.z), latents.labels, size
 
     def replace(
         self, images: torch.Tensor, labels: torch.Tensor | None, random: SampleRandom

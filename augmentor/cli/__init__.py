@@ -21,6 +21,7 @@ _COMMANDS = {
     "generate": ("generate", "Write augmented images to HDF5 shards."),
     "train-gan": ("train_gan", "Train a GAN, with or without latent augmentation."),
     "evaluate": ("evaluate", "FID, KID, precision and recall of generated images."),
+    "verify": ("verify", "Check every byte of a shard folder against its manifest."),
     "info": ("info", "What is installed, or what a weights file or shard folder holds."),
 }
 
