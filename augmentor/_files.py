@@ -3,40 +3,83 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
+import io
 import json
 import os
+import secrets
+import stat
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from .exceptions import OutputError
 
 
-def write_bytes(path: str | Path, data: bytes) -> None:
-    """Write `data` to a temporary name, flush it to the disk, rename it to `path`, flush the folder."""
+def write_bytes(path: str | Path, data: bytes, *, shared: bool = False) -> None:
+    """Write `data` to a temporary name, flush it to the disk, rename it to `path`, flush the folder.
+
+    shared: other processes may write this file at the same time, so that each needs a temporary name of its own. The
+    names end in ``.partial``. A killed process leaves them behind; whoever sweeps them up may meet one in use, which is
+    then written again.
+    """
     path = Path(path)
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.parent.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            flush_folder(path.parent.parent)
+        for attempts_left in reversed(range(5 if shared else 1)):
+            own = f".{secrets.token_hex(4)}" if shared else ""
+            partial = path.with_name(f".{path.name}{own}.partial")
+            try:
+                _write_over(partial, path, data)
+                break
+            except FileNotFoundError:
+                if not attempts_left:
+                    raise
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _write_over(partial: Path, path: Path, data: bytes) -> None:
+    try:
         with open(partial, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except OSError as error:
+        flush_folder(path.parent)
+    except OSError:
         with contextlib.suppress(OSError):
             partial.unlink()
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+        raise
+
+
+def flush_folder(folder: Path) -> None:
+    """Flush the names in a folder to the disk."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def write_json(path: str | Path, value: Any) -> None:
     """Write `value` as indented JSON, whole or not at all."""
     write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def open_regular(path: str | Path) -> io.BufferedReader:
+    """Open a file of somebody else's folder for reading: never a link, a pipe or a device.
+
+    A link could name any file of the user's, and opening a pipe would wait forever. Raises `OSError`.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    return open(handle, "rb")
 
 
 def sha256_file(path: str | Path) -> str:
@@ -45,8 +88,10 @@ def sha256_file(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def claim_folder(folder: str | Path, marker: str) -> Path:
-    """`folder` as a place to write: absent, empty, or holding `marker` from an earlier run of ours.
+def claim_folder(folder: str | Path, *markers: str) -> Path:
+    """`folder` as a place to write: absent, empty, or holding a file from an earlier run of ours.
+
+    markers: patterns of such files' names.
 
     Raises `OutputError` when it holds other things, which are left as they are.
     """
@@ -55,7 +100,7 @@ def claim_folder(folder: str | Path, marker: str) -> Path:
         raise OutputError(f"{folder} is a file; expected a folder to write into: name another one")
     if folder.is_dir():
         others = sorted(p.name for p in folder.iterdir() if not p.name.endswith(".partial"))
-        if others and marker not in others:
+        if others and not any(fnmatch(name, marker) for name in others for marker in markers):
             raise OutputError(
                 f"{folder} holds other things ({', '.join(others[:3])}{', ...' if len(others) > 3 else ''}); "
                 "expected an empty or new folder: name another one"

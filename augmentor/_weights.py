@@ -17,7 +17,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as dump_tensors
 from torch import nn
 
-from ._files import write_bytes
+from ._files import open_regular, write_bytes
 from ._registry import Registry, arguments_of
 from .exceptions import WeightsError
 
@@ -68,7 +68,7 @@ def read_header(path: str | Path) -> dict[str, Any]:
     """The JSON text of a weights file, read without touching its tensors."""
     path = Path(path)
     try:
-        with open(path, "rb") as file:
+        with open_regular(path.resolve()) as file:
             length = int.from_bytes(file.read(8), "little")
             if not 2 <= length <= _MAX_HEADER:
                 raise ValueError("its first bytes are not the length of a header")
@@ -97,5 +97,5 @@ def fingerprint(state: dict[str, torch.Tensor]) -> str:
     for name, tensor in sorted(state.items()):
         tensor = tensor.detach().cpu().contiguous()
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

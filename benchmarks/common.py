@@ -83,4 +83,5 @@ def _version(package: str) -> str:
 
 def _public(argument: str) -> str:
     """An argument without the folders of this machine."""
-    return "benchmarks/" + Path(argument).name if argument.endswith(".py") else Path(argument).name
+    path = Path(argument).resolve()
+    return path.relative_to(HERE.parent).as_posix() if path.is_relative_to(HERE) else Path(argument).name

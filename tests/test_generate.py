@@ -23,7 +23,9 @@ from augmentor.autoencoders import get_autoencoder
 from augmentor.data.arrays import ArrayDataset
 from augmentor.data.shard_dataset import ShardDataset
 from augmentor.exceptions import DataError, InputError, OutputError, PartnerError, ShardError, UnknownNameError
-from augmentor.generate import _EXECUTORS, _full_precision, generate_shards
+from augmentor.generate import _EXECUTORS, generate_shards
+from augmentor.generate._precision import full_precision
+from augmentor.shards import read_partial
 from augmentor.shards._manifest import MANIFEST, PARTIAL, read_manifest
 from augmentor.transform import LatentAugment
 
@@ -38,7 +40,7 @@ def augmenter(policy: str = "gaussian(std=0.5)") -> LatentAugment:
         return LatentAugment(get_autoencoder("vae").example(), policy)
 
 
-SETTINGS = {"num_samples": 30, "shard_size": 7, "micro_batch": 4}
+SETTINGS = {"num_samples": 30, "shard_size": 7, "micro_batch": 4, "batch_size": 4}
 
 
 def generate(out, dataset=None, augment=None, **changes) -> Path:
@@ -114,15 +116,16 @@ def test_the_caller_s_settings_come_back():
         return [leaf.fp32_precision for leaf in leaves], cudnn.benchmark, cudnn.deterministic
 
     before, older_name = settings(), torch.backends.cudnn.allow_tf32
-    with _full_precision("cpu"):
+    with full_precision("cpu"):
         assert settings() != before
     assert settings() == before
     assert torch.backends.cudnn.allow_tf32 == older_name
 
 
 def test_any_executor_makes_the_same_folder(reference, tmp_path, monkeypatch):
-    def backwards_elsewhere(work, units):
-        return map(pickle.loads(pickle.dumps(work)), reversed(units))
+    def backwards_elsewhere(work, units, record):
+        for unit in reversed(units):
+            record(pickle.loads(pickle.dumps(work))(unit))
 
     monkeypatch.setitem(_EXECUTORS, "backwards", backwards_elsewhere)
     assert content(generate(tmp_path / "shards", executor="backwards")) == content(reference)
@@ -208,8 +211,8 @@ def test_numbers_are_checked(tmp_path, name, value):
 
 def test_other_arguments_are_checked(tmp_path):
     out = tmp_path / "shards"
-    with pytest.raises(UnknownNameError, match="known: local"):
-        generate(out, executor="ray")
+    with pytest.raises(UnknownNameError, match="known: local, torchrun, ray"):
+        generate(out, executor="spark")
     with pytest.raises(InputError, match="gzip"):
         generate(out, compression="zip")
     with pytest.raises(InputError, match="num_samples"):
@@ -292,7 +295,8 @@ def test_a_damaged_shard_of_a_complete_folder_is_made_again(reference, tmp_path,
 
 def test_a_kill_before_the_partial_manifest_is_removed_is_tidied_up(reference, tmp_path):
     folder = generate(tmp_path / "shards")
-    (folder / PARTIAL).write_bytes((folder / MANIFEST).read_bytes())
+    (folder / PARTIAL).write_text("cut sh")
+    (folder / ".shard-00003.h5.0badc0de.partial").write_bytes(b"cut sh")
     generate(folder)
     assert content(folder) == content(reference)
 
@@ -308,20 +312,26 @@ class Stopping(ArrayDataset):
         self.stop, self.calls = stop, 0
 
     def __getitems__(self, indices):
-        if len(indices) <= SETTINGS["micro_batch"]:  # not a batch of the fingerprint
-            self.calls += 1
-            if self.calls == 7:
-                self.stop()
+        self.calls += 1
+        if self.calls == 7:  # after the first image, two reads a shard
+            self.stop()
         return super().__getitems__(indices)
 
 
 def assert_two_shards_are_safe(folder: Path) -> None:
-    manifest = read_manifest(folder / PARTIAL)
+    manifest = read_partial(folder)
     assert [entry.file for entry in manifest.shards] == ["shard-00000.h5", "shard-00001.h5"]
     for entry in manifest.shards:
         assert sha256_file(folder / entry.file) == entry.sha256
     with pytest.raises(ShardError, match="2 of 5 shards"):
         ShardDataset(folder)
+
+
+def wait_for_shards(folder: Path, count: int) -> None:
+    """Shards are written by a thread while the next is decoded."""
+    deadline = time.monotonic() + 60
+    while len(list(folder.glob("shard-*.h5"))) < count and time.monotonic() < deadline:
+        time.sleep(0.002)
 
 
 def test_ctrl_c_keeps_finished_shards(reference, tmp_path):
@@ -330,7 +340,7 @@ def test_ctrl_c_keeps_finished_shards(reference, tmp_path):
     def interrupt():
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt, match="2 of 5 shards are finished and stay; the same call goes on"):
         generate(folder, Stopping(interrupt))
     assert_two_shards_are_safe(folder)
     kept = (folder / "shard-00000.h5").stat().st_mtime_ns
@@ -339,23 +349,21 @@ def test_ctrl_c_keeps_finished_shards(reference, tmp_path):
     assert (folder / "shard-00000.h5").stat().st_mtime_ns == kept
 
 
-def _fill_disk() -> None:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
-
-
 def _generate_on_a_full_disk(folder: Path, answer) -> None:
+    def fill_disk() -> None:
+        wait_for_shards(folder, 2)
+        room = (folder / PARTIAL).stat().st_size + 300
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
+
     try:
-        generate(folder, Stopping(_fill_disk))
+        generate(folder, Stopping(fill_disk))
     except Exception as error:
         answer.put((type(error).__name__, str(error)))
 
 
 SERVER = multiprocessing.get_context("forkserver")  # imports torch once for all the processes of these tests
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _preloaded():
-    SERVER.set_forkserver_preload(["augmentor.generate", "augmentor.data.shard_dataset"])
+SERVER.set_forkserver_preload(["augmentor.generate", "augmentor.data.shard_dataset", "augmentor.autoencoders"])
 
 
 def test_a_full_disk_is_an_error_that_keeps_finished_shards(reference, tmp_path):
@@ -367,6 +375,7 @@ def test_a_full_disk_is_an_error_that_keeps_finished_shards(reference, tmp_path)
     assert name == "OutputError"
     assert "cannot write" in message
     assert "shard-00002.h5" in message
+    assert "2 of 5 shards are finished and stay: once that is mended, the same call goes on" in message
     assert_two_shards_are_safe(folder)
     assert not list(folder.glob(".*"))
     generate(folder)
@@ -394,13 +403,13 @@ def test_kill_at_any_moment_loses_at_most_the_shard_under_way(tmp_path):
         process.join()
         if (folder / MANIFEST).exists():
             break
-        manifest = read_manifest(folder / PARTIAL)
+        manifest = read_partial(folder)
         counts.append(len(manifest.shards))
         for entry in manifest.shards:
             assert hashlib.sha256((folder / entry.file).read_bytes()).hexdigest() == entry.sha256
         for path in folder.glob("shard-*.h5"):
             assert path.read_bytes() == expected[path.name]  # whole or absent, listed or not
-        assert len(list(folder.glob("shard-*.h5"))) <= len(manifest.shards) + 1
+        assert len(list(folder.glob("shard-*.h5"))) <= len(manifest.shards) + 1  # in place, and not yet recorded
         with pytest.raises(ShardError, match="not finished"):
             ShardDataset(folder)
     assert len(counts) >= 2, "the process was never killed in time"
@@ -415,13 +424,31 @@ def _wait_for_more_shards(folder: Path, count: int, process) -> None:
         time.sleep(0.002)
 
 
-def test_the_partial_manifest_is_the_same_document(tmp_path):
-    seen = []
-    folder = tmp_path / "shards"
+def test_a_shard_costs_one_line_of_the_record_however_many_there_are(tmp_path):
+    folder, seen = tmp_path / "shards", []
 
     def look():
-        seen.append(json.loads((folder / PARTIAL).read_text()))
+        wait_for_shards(folder, 2)
+        time.sleep(0.1)  # the second is in place, and is recorded next
+        seen.append((folder / PARTIAL).read_text())
 
     generate(folder, Stopping(look))
     final = json.loads((folder / MANIFEST).read_text())
-    assert seen[0] == {**final, "shards": final["shards"][:2]}
+    settings, *entries = map(json.loads, seen[0].splitlines())
+    assert settings == {**final, "shards": []}
+    assert entries == final["shards"][:2]
+
+
+def test_a_record_that_was_cut_short_costs_one_shard(reference, tmp_path):
+    folder = tmp_path / "shards"
+    with pytest.raises(DataError):
+        generate(folder, Stopping(_fail))
+    whole = (folder / PARTIAL).read_bytes()
+    (folder / PARTIAL).write_bytes(whole[:-40])
+    assert len(read_partial(folder).shards) == 1
+    generate(folder)
+    assert content(folder) == content(reference)
+
+
+def _fail() -> None:
+    raise DataError("an unreadable image")

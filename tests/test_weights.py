@@ -153,6 +153,15 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path):
         load(tmp_path)
 
 
+def test_a_pipe_does_not_stop_the_reader_and_a_link_is_followed(path, network):
+    """Hubs keep their files as links; nobody keeps weights in a pipe."""
+    os.mkfifo(path.with_name("pipe.safetensors"))
+    with pytest.raises(WeightsError, match="regular"):
+        load(path.with_name("pipe.safetensors"))
+    path.with_name("link.safetensors").symlink_to(path)
+    assert fingerprint(load(path.with_name("link.safetensors")).state_dict()) == fingerprint(network.state_dict())
+
+
 def test_another_family_is_refused(path):
     with pytest.raises(WeightsError, match="holds 'autoencoder' weights; expected generator weights"):
         load_network(path, Registry("generator"))

@@ -22,6 +22,7 @@ _COMMANDS = {
     "train-gan": ("train_gan", "Train a GAN, with or without latent augmentation."),
     "evaluate": ("evaluate", "FID, KID, precision and recall of generated images."),
     "tune": ("tune", "Find out whether latent augmentation helps a classifier or a GAN, and which."),
+    "verify": ("verify", "Check every byte of a shard folder against its manifest."),
     "info": ("info", "What is installed, or what a weights file or shard folder holds."),
 }
 

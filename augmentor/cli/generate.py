@@ -2,40 +2,121 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from typing import Any
+
 import click
 
 from ._options import augment_options, common, data_options, image_shape_of, resolve_autoencoder, resolve_device, say
+
+
+class _UnitRange(click.ParamType):
+    name = "START:STOP"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        start, _, stop = str(value).partition(":")
+        if not (start.isdecimal() and stop.isdecimal()):
+            self.fail(f"{value!r} is no range of shards; expected START:STOP, such as 0:40", param, ctx)
+        return int(start), int(stop)
 
 
 @click.command()
 @click.argument("data")
 @data_options
 @augment_options
+@click.option(
+    "--gate",
+    type=click.FloatRange(0, 1),
+    metavar="KEEP",
+    help="Turn away what is unlike real images, such as 0.95: the share of real ones that would pass.",
+)
 @click.option("--num-samples", type=int, help="How many synthetic images; as many as DATA has by default.")
 @click.option("--shard-size", type=int, default=4096, show_default=True, help="Images in one file.")
+@click.option(
+    "--store", type=click.Choice(["images", "latents"]), default="images", show_default=True,
+    help="Latents take less room where they are small; the reader decodes them.",
+)  # fmt: skip
+@click.option(
+    "--format", type=click.Choice(["hdf5", "webdataset"]), default="hdf5", show_default=True,
+    help="Of the files; webdataset writes tar files of PNG.",
+)  # fmt: skip
 @click.option("--compression", type=click.Choice(["none", "gzip"]), default="none", show_default=True)
+@click.option("--batch-size", type=int, default=256, show_default=True, help="Real images read at once.")
+@click.option("--num-workers", type=int, default=0, show_default=True, help="Processes that read the real images.")
+@click.option(
+    "--executor", type=click.Choice(["local", "torchrun", "ray"]), default="local", show_default=True,
+    help="Who does the work: this process, each rank of torchrun a part, or a Ray cluster.",
+)  # fmt: skip
+@click.option("--gpus-per-worker", type=float, help="Of a Ray worker, such as 0.5; 1 by default on a GPU.")
+@click.option("--unit-range", type=_UnitRange(), help="Only these shards, from 0; for jobs that make a part each.")
 @click.option("--resume/--no-resume", default=True, show_default=True, help="Go on with a folder that was begun.")
 @common("runs/shards", "Folder for the shards and their manifest.")
 def generate(
-    data: str, split: str, size: int | None, skip_bad: bool, autoencoder: str, policy: str, num_samples: int | None,
-    shard_size: int, compression: str, resume: bool, seed: int, device: str, out: str,
+    data: str, split: str, size: int | None, skip_bad: bool, autoencoder: str, policy: str, gate: float | None,
+    num_samples: int | None, shard_size: int, store: str, format: str, compression: str, batch_size: int,
+    num_workers: int, executor: str, gpus_per_worker: float | None, unit_range: tuple[int, int] | None,
+    resume: bool, seed: int, device: str, out: str,
 ) -> None:  # fmt: skip
     """Write synthetic images made from DATA to HDF5 shards, which `ShardDataset` and any h5py reader open.
 
-    Killed at any moment it goes on when called again, and ends with the same bytes.
+    Killed at any moment it goes on when called again, and ends with the same bytes, whoever does the work.
     """
-    from ..data import load_source
+    from ..data import ShardDataset, load_source
+    from ..gate import QualityGate
     from ..generate import generate_shards
+    from ..shards import read_partial
     from ..transform import LatentAugment
 
     device = resolve_device(device)
+    if executor == "torchrun" and device == "cuda":
+        device = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
+    first = executor != "torchrun" or os.environ.get("RANK") == "0"  # only one rank talks
     dataset = load_source(data, split=split, size=size, skip_bad=skip_bad)
-    augment = LatentAugment(resolve_autoencoder(autoencoder, image_shape_of(dataset)), policy, p=1.0).to(device)
+    judge = None if gate is None else QualityGate(gate)
+    augment = LatentAugment(resolve_autoencoder(autoencoder, image_shape_of(dataset)), policy, p=1.0, gate=judge)
+    augment.to(device)
     count = len(dataset) if num_samples is None else num_samples
-    say(data=f"{data}: {len(dataset)} images", autoencoder=augment.autoencoder.name, policy=augment.policy, seed=seed,
-        num_samples=count, shard_size=shard_size, compression=compression, device=device, out=out)  # fmt: skip
-    generate_shards(
-        dataset, augment, out, num_samples=count, shard_size=shard_size, seed=seed, resume=resume,
-        compression=compression, class_names=dataset.classes, progress=True,
-    )  # fmt: skip
-    click.echo(f"wrote {count} images to {out}; read them with augmentor.ShardDataset({out!r})")
+    if first:
+        say(data=f"{data}: {len(dataset)} images", autoencoder=augment.autoencoder.name, policy=augment.policy,
+            gate=gate, seed=seed, num_samples=count, shard_size=shard_size, store=store, format=format,
+            compression=compression, executor=executor, device=device, out=out)  # fmt: skip
+    with _interrupted_by(signal.SIGTERM):
+        folder = generate_shards(
+            dataset, augment, out, num_samples=count, shard_size=shard_size, seed=seed, executor=executor,
+            resume=resume, store=store, format=format, compression=compression, batch_size=batch_size,
+            num_workers=num_workers, unit_range=unit_range, gpus_per_worker=gpus_per_worker,
+            class_names=dataset.classes, progress=first,
+        )  # fmt: skip
+    if not first:
+        return
+    if (partial := read_partial(folder)) is not None:
+        click.echo(f"{out} has {len(partial.shards)} of {partial.num_shards} shards; the others are still to come")
+    else:
+        reader = "webdataset" if format == "webdataset" else f"augmentor.ShardDataset({out!r})"
+        click.echo(f"wrote {count} images to {out}; read them with {reader}")
+        if gate is not None and format == "hdf5":
+            alone = int((ShardDataset(folder).copies == -1).sum())
+            click.echo(f"the gate let no version of {alone} of them pass: they are the real images themselves")
+
+
+@contextlib.contextmanager
+def _interrupted_by(number: signal.Signals) -> Iterator[None]:
+    """Let a signal do what Ctrl-C does. Either ends the command with one line and the usual exit code."""
+    received: list[int] = [signal.SIGINT]
+
+    def interrupt(number: int, frame: Any) -> None:
+        received[0] = number
+        raise KeyboardInterrupt
+
+    before = signal.signal(number, interrupt)
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        click.echo(f"error: {str(error) or 'stopped'}", err=True)
+        sys.exit(128 + received[0])
+    finally:
+        signal.signal(number, before)

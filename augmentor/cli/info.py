@@ -51,18 +51,22 @@ def _described(target: str) -> dict[str, Any]:
     from .._weights import read_header
     from ..exceptions import DataError
     from ..pretrained import card, list_autoencoders
+    from ..shards import read_manifest, read_partial
 
     path = Path(target)
     if target in list_autoencoders():
         return card(target)
     if path.suffix == ".safetensors":
         return read_header(path)
-    for name in ("manifest.json", "manifest.partial.json", "run.json"):
-        if (path / name).is_file():
-            try:
-                return json.loads((path / name).read_text())
-            except ValueError as error:
-                raise DataError(f"{path / name} is not JSON: {error}") from error
+    if (path / "manifest.json").is_file():
+        return read_manifest(path / "manifest.json").document()
+    if (partial := read_partial(path)) is not None:
+        return partial.document()
+    if (path / "run.json").is_file():
+        try:
+            return json.loads((path / "run.json").read_text())
+        except ValueError as error:
+            raise DataError(f"{path / 'run.json'} is not JSON: {error}") from error
     raise DataError(
         f"{target!r} is neither a pretrained name ({', '.join(list_autoencoders())}), a .safetensors file, "
         "a shard folder nor the folder of a run"

@@ -39,8 +39,8 @@ def train_autoencoder(
 ) -> None:
     """Train an autoencoder on DATA and write OUT/model.safetensors.
 
-    DATA is digits, a folder of class folders, mnist:ROOT, cifar10:ROOT, an .npz file or a shard folder. A run that was
-    stopped goes on when called again.
+    DATA is digits, a folder of class folders, mnist:ROOT, cifar10:ROOT, h5:FILE, an .npz file or a shard folder. A run
+    that was stopped goes on when called again.
     """
     from .._random import seeded
     from .._registry import describe

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import operator
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch.utils.data import Dataset
 
@@ -34,14 +36,7 @@ class ArrayDataset(Dataset[tuple[torch.Tensor, int]]):
         self.targets = torch.zeros(len(images), dtype=torch.int64) if labels is None else labels.long()
         if len(self.targets) != len(images):
             raise ShapeError(f"got {len(self.targets)} labels for {len(images)} images; expected one an image")
-        count = int(self.targets.max()) + 1
-        if classes is None and count > _MAX_UNNAMED:
-            raise DataError(f"got a label of {count - 1}; expected class numbers from 0 on; renumber or name them")
-        self.classes = list(classes) if classes is not None else [str(i) for i in range(count)]
-        if count > len(self.classes) or int(self.targets.min()) < 0:
-            raise DataError(
-                f"labels go from {int(self.targets.min())} to {count - 1}; expected 0 to {len(self.classes) - 1}"
-            )
+        self.classes = checked_classes(self.targets, classes)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -70,3 +65,40 @@ class ArrayDataset(Dataset[tuple[torch.Tensor, int]]):
     def subset(self, rows: torch.Tensor) -> ArrayDataset:
         """The same classes, only these rows (int64 or bool)."""
         return ArrayDataset(self.images[rows], self.targets[rows], self.classes)
+
+
+def channels_first(images: np.ndarray, owner: str) -> np.ndarray:
+    """(N,H,W), (N,H,W,C) or (N,C,H,W), C 1 or 3 => (N,C,H,W); `DataError` for other shapes. Copies nothing."""
+    if images.ndim == 3:
+        return images[:, None]
+    if images.ndim == 4 and images.shape[1] not in (1, 3) and images.shape[3] in (1, 3):
+        return images.transpose(0, 3, 1, 2)
+    if images.ndim != 4 or images.shape[1] not in (1, 3):
+        raise DataError(
+            f"{owner} has images of shape {images.shape}; expected (N,H,W), (N,H,W,C) or (N,C,H,W), C 1 or 3"
+        )
+    return images
+
+
+def checked_classes(targets: torch.Tensor, classes: Sequence[str] | None) -> list[str]:
+    """Names for the class numbers int64 (N,), which must be from 0 to the number of names."""
+    count = int(targets.max()) + 1
+    if classes is None and count > _MAX_UNNAMED:
+        raise DataError(f"got a label of {count - 1}; expected class numbers from 0 on; renumber or name them")
+    names = list(classes) if classes is not None else [str(i) for i in range(count)]
+    if count > len(names) or int(targets.min()) < 0:
+        raise DataError(f"labels go from {int(targets.min())} to {count - 1}; expected 0 to {len(names) - 1}")
+    return names
+
+
+def checked_rows(indices: Sequence[int], length: int) -> np.ndarray:
+    """Indices as lists take them, counted from the beginning: int64. Raises `IndexError` or `TypeError`."""
+    rows = np.asarray(indices if len(indices) else np.empty(0, np.int64))
+    if rows.ndim != 1 or rows.dtype.kind not in "iub":
+        rows = np.asarray([operator.index(index) for index in indices])
+    rows = rows.astype(np.int64)
+    counted = np.where(rows < 0, rows + length, rows)
+    outside = (counted < 0) | (counted >= length)
+    if outside.any():
+        raise IndexError(f"index {rows[outside][0]} is outside a data set of {length} samples")
+    return counted

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import operator
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -15,25 +14,37 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from ..exceptions import ShardError
-from ..shards._manifest import MANIFEST, PARTIAL, Manifest, read_manifest
-from ..shards.hdf5 import ShardArrays, check_size, open_shard, verify_shard
+from ..autoencoders import Autoencoder
+from ..exceptions import InputError, ShardError
+from ..shards import read_partial
+from ..shards._manifest import MANIFEST, Manifest, read_manifest
+from ..shards._storage import BlockCache
+from ..shards.hdf5 import ShardArrays, check_declared, check_size, chunk_rows, open_shard, verify_shard
+from ._decoder import LatentDecoder
+from .arrays import checked_rows
 
-# Compressed shards hold a file open each, and a process may hold 1024; mapped ones hold none.
-_MAX_OPEN_FILES = 128
+# An open shard holds one file descriptor, mapped or not, and a process may often have no more than 1024.
+_MAX_OPEN_SHARDS = 256
 
 
 class ShardDataset(Dataset[tuple[Any, Any]]):
     """Items `(uint8 tensor (C,H,W), int)`, or `(uint8 tensor, float32 tensor (K,))` where labels are soft.
 
     A loader reads in batches. Every process opens the shards it needs for itself, so workers may be forked, spawned
-    or served, and the data set pickles as the name of its folder and its manifest.
+    or served, and the data set pickles as the name of its folder and its manifest. For a shuffle that reads each part
+    of the files once, and for going on in the middle of an epoch, give the loader a `BlockSampler`.
 
-    folder: made by `generate_shards` or ``augmentor generate``.
-    verify: hash every file first (about 1 GB a second); without it only sizes are compared.
+    folder: made by `generate_shards` or ``augmentor generate``, in HDF5.
+    verify: hash every file first (about 1 GB a second), as ``augmentor verify`` does. Without it sizes are compared,
+        and what a file says of its content is checked against the manifest when it is opened: damage to the pixels of
+        an uncompressed file then goes unseen.
     transform: called on each image.
+    autoencoder: for shards of latents, which are decoded here, a batch in one call: a name, a `.safetensors` file or an
+        `Autoencoder`. By default the pretrained one that made them. Its weights must be those of the manifest.
+    device: where latents are decoded, and where the images then are; the CPU by default.
 
-    Raises `ShardError` for a folder that is absent, empty, unfinished, or does not fit its manifest.
+    Raises `ShardError` for a folder that is absent, empty, unfinished, or does not fit its manifest, `InputError` or
+    `WeightsError` for an autoencoder that does not fit, `DeviceError` for CUDA inside a loader worker.
 
     >>> import tempfile
     >>> from augmentor.data.sources import load_source
@@ -52,14 +63,20 @@ class ShardDataset(Dataset[tuple[Any, Any]]):
         *,
         verify: bool = False,
         transform: Callable[[torch.Tensor], Any] | None = None,
+        autoencoder: str | Path | Autoencoder | None = None,
+        device: torch.device | str | None = None,
     ):
         self.folder = Path(folder)
         self.transform = transform
-        self.manifest = _complete_manifest(self.folder)
+        self.manifest = complete_manifest(self.folder)
+        if self.manifest.files != "hdf5":
+            raise ShardError(f"{self.folder} holds {self.manifest.files} files; read them with that package")
         for entry in self.manifest.shards:
             (verify_shard if verify else check_size)(self.folder / entry.file, entry)
-        self._open: OrderedDict[int, ShardArrays] = OrderedDict()
-        self._process = os.getpid()
+        if self.manifest.store == "images" and (autoencoder is not None or device is not None):
+            raise InputError(f"{self.folder} holds images; autoencoder and device are for shards of latents")
+        self._decoder = None if self.manifest.store == "images" else LatentDecoder(self.manifest, autoencoder, device)
+        self._forget()
 
     @property
     def classes(self) -> list[str]:
@@ -77,9 +94,25 @@ class ShardDataset(Dataset[tuple[Any, Any]]):
         return hashlib.sha256("\n".join(entry.sha256 for entry in self.manifest.shards).encode()).hexdigest()
 
     @cached_property
+    def blocks(self) -> np.ndarray:
+        """Where each block of samples that is read at once begins, and the end: int64 (blocks + 1,)."""
+        manifest = self.manifest
+        row, itemsize = (manifest.image_shape, 1) if manifest.latent_shape is None else (manifest.latent_shape, 4)
+        parts = []
+        for entry in manifest.shards:
+            step = chunk_rows(manifest.store, (entry.count, *row), itemsize)
+            parts.append(np.arange(0, entry.count, step) + entry.unit * manifest.shard_size)
+        return np.append(np.concatenate(parts), len(self))
+
+    @cached_property
     def targets(self) -> torch.Tensor:
         """All labels: int64 (N,) or float32 (N,K)."""
         return torch.from_numpy(np.concatenate([self._shard(n).labels for n in range(self.manifest.num_shards)]))
+
+    @cached_property
+    def copies(self) -> torch.Tensor:
+        """Copy numbers, int32 (N,); -1 for real samples that a gate left as they are."""
+        return torch.from_numpy(np.concatenate([self._shard(n).copy for n in range(self.manifest.num_shards)]))
 
     def __len__(self) -> int:
         return self.manifest.num_samples
@@ -89,47 +122,56 @@ class ShardDataset(Dataset[tuple[Any, Any]]):
 
     def __getitems__(self, indices: Sequence[int]) -> list[tuple[Any, Any]]:
         """Items for these indices; each shard among them is read once."""
-        wanted = np.asarray([self._checked(index) for index in indices], np.int64)
-        shard_of, row_of = np.divmod(wanted, self.manifest.shard_size)
-        images = np.empty((len(wanted), *self.image_shape), np.uint8)
-        labels: list[Any] = [None] * len(wanted)
-        for number in np.unique(shard_of):
+        shard_of, row_of = np.divmod(checked_rows(indices, len(self)), self.manifest.shard_size)
+        content, labels = self._read(shard_of, row_of)
+        images = torch.from_numpy(content) if self._decoder is None else self._decoder(content)
+        made = images if self.transform is None else [self.transform(image) for image in images]
+        return list(zip(made, labels.tolist() if labels.ndim == 1 else torch.from_numpy(labels), strict=True))
+
+    def _read(self, shard_of: np.ndarray, row_of: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What these rows of these shards hold, and their labels; arrays of the caller's own."""
+        first = self._shard(int(shard_of[0]) if len(shard_of) else 0)
+        if (shard_of == shard_of[:1]).all():
+            return first.content[row_of], first.labels[row_of]
+        content = np.empty((len(row_of), *first.content.shape[1:]), first.content.dtype)
+        labels = np.empty((len(row_of), *first.labels.shape[1:]), first.labels.dtype)
+        for number in np.unique(shard_of).tolist():
             places = np.flatnonzero(shard_of == number)
-            shard = self._shard(int(number))
-            images[places] = shard.images[row_of[places]]
-            for place, label in zip(places, shard.labels[row_of[places]], strict=True):
-                labels[place] = int(label) if label.ndim == 0 else torch.from_numpy(label.copy())
-        tensors = torch.from_numpy(images)
-        made = tensors if self.transform is None else [self.transform(image) for image in tensors]
-        return list(zip(made, labels, strict=True))
+            shard = self._shard(number)
+            content[places], labels[places] = shard.content[row_of[places]], shard.labels[row_of[places]]
+        return content, labels
 
     def __repr__(self) -> str:
         return f"ShardDataset({str(self.folder)!r}): {len(self)} images {self.image_shape}, {self.manifest.policy}"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_open": OrderedDict()}
+        return {name: value for name, value in self.__dict__.items() if name not in ("_open", "_cache")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._forget()
+
+    def _forget(self) -> None:
+        self._open: OrderedDict[int, ShardArrays] = OrderedDict()
+        self._cache, self._process = BlockCache(), os.getpid()
 
     def _shard(self, number: int) -> ShardArrays:
         """A shard opened by this process; what a forked worker inherits from its parent it does not use."""
         if self._process != os.getpid():
-            self._open, self._process = OrderedDict(), os.getpid()
+            self._forget()
         shard = self._open.get(number)
         if shard is None:
             entry = self.manifest.shards[number]
-            shard = self._open[number] = open_shard(self.folder / entry.file, entry, self.manifest)
-            if self.manifest.compression != "none" and len(self._open) > _MAX_OPEN_FILES:
+            shard = self._open[number] = open_shard(self.folder / entry.file, entry, self.manifest, self._cache)
+            if len(self._open) > _MAX_OPEN_SHARDS:
                 self._open.popitem(last=False)
+        else:
+            self._open.move_to_end(number)
         return shard
 
-    def _checked(self, index: int) -> int:
-        position = operator.index(index)
-        position += len(self) if position < 0 else 0
-        if not 0 <= position < len(self):
-            raise IndexError(f"index {index} is outside a ShardDataset of {len(self)} samples")
-        return position
 
-
-def _complete_manifest(folder: Path) -> Manifest:
+def complete_manifest(folder: Path) -> Manifest:
+    """The manifest of a folder that is ready to be read; `ShardError` for any other."""
     if (folder / MANIFEST).exists():
         manifest = read_manifest(folder / MANIFEST)
         if not manifest.complete:
@@ -137,11 +179,11 @@ def _complete_manifest(folder: Path) -> Manifest:
                 f"{folder / MANIFEST} lists {len(manifest.shards)} of {manifest.num_shards} shards; "
                 "it is damaged: copy the folder again, or finish it with `augmentor generate --resume`"
             )
+        check_declared(manifest)
         return manifest
-    if (folder / PARTIAL).exists():
-        manifest = read_manifest(folder / PARTIAL)
+    if (partial := read_partial(folder)) is not None:
         raise ShardError(
-            f"{folder} is not finished: it has {len(manifest.shards)} of {manifest.num_shards} shards; "
+            f"{folder} is not finished: it has {len(partial.shards)} of {partial.num_shards} shards; "
             "wait for its generation, or finish it with `augmentor generate --resume`"
         )
     found = "does not exist" if not folder.exists() else "has no manifest.json" if folder.is_dir() else "is a file"

@@ -4,6 +4,7 @@ digits               the 1,797 digits of 8x8 that come with scikit-learn
 mnist:ROOT           torchvision's MNIST(ROOT), 28x28 grey; nothing is downloaded
 cifar10:ROOT         torchvision's CIFAR10(ROOT), 32x32 RGB; nothing is downloaded
 FILE.npz             arrays `images` (N,H,W), (N,H,W,C) or (N,C,H,W), uint8 or [0, 1], and `labels` (N,)
+h5:FILE              the same as data sets of an HDF5 file; h5:FILE#X,Y calls them X and Y, and h5:FILE#X has no labels
 FOLDER               one folder of image files a class; or a folder of shards
 """
 
@@ -22,7 +23,9 @@ from tqdm import tqdm
 
 from .._checks import check_range, to_uint8
 from ..exceptions import AugmentorWarning, DataError, InputError
-from .arrays import ArrayDataset
+from ..shards import holds_shards
+from .arrays import ArrayDataset, channels_first
+from .hdf5_dataset import HDF5Dataset
 from .shard_dataset import ShardDataset
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
@@ -30,7 +33,7 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".ti
 
 def load_source(
     source: str | Path, *, split: str = "train", size: int | None = None, skip_bad: bool = False
-) -> ArrayDataset | ShardDataset:
+) -> ArrayDataset | ShardDataset | HDF5Dataset:
     """The data set that a data argument names; items are `(uint8 tensor (C,H,W), int)`.
 
     split: "train" or "test", for mnist and cifar10. size: crop the middle square of the files of a folder and resize
@@ -54,24 +57,25 @@ def load_source(
         return _digits()
     if kind in ("mnist", "cifar10") and root:
         return _torchvision(kind, root, split)
+    if kind == "h5" and root:
+        return _hdf5(root)
     path = Path(text)
     if path.suffix == ".npz":
         return _npz(path)
-    if (path / "manifest.json").exists() or (path / "manifest.partial.json").exists():
+    if holds_shards(path):
         return ShardDataset(path)
     if path.is_dir():
         return _folder(path, size, skip_bad)
     raise DataError(
         f"found no data at {text!r}; expected 'digits', a folder of class folders, mnist:ROOT, cifar10:ROOT, "
-        "an .npz file or a shard folder"
+        "h5:FILE, an .npz file or a shard folder"
     )
 
 
 def takes_size(source: str | Path) -> bool:
     """Whether the images of a data argument can be brought to one size when read: those of a folder of files."""
     path, kind = Path(source), str(source).partition(":")[0]
-    is_shards = (path / "manifest.json").exists() or (path / "manifest.partial.json").exists()
-    return not (kind in ("digits", "mnist", "cifar10") or path.suffix == ".npz" or is_shards)
+    return not (kind in ("digits", "mnist", "cifar10", "h5") or path.suffix == ".npz" or holds_shards(path))
 
 
 def _digits() -> ArrayDataset:
@@ -98,20 +102,21 @@ def _torchvision(kind: str, root: str, split: str) -> ArrayDataset:
     return ArrayDataset(images.contiguous(), torch.as_tensor(data.targets), [str(name) for name in data.classes])
 
 
+def _hdf5(text: str) -> HDF5Dataset:
+    path, _, names = text.partition("#")
+    if not names:
+        return HDF5Dataset(path)
+    images, _, labels = names.partition(",")
+    return HDF5Dataset(path, images=images, labels=labels or None)
+
+
 def _npz(path: Path) -> ArrayDataset:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             images, labels = arrays["images"], arrays.get("labels", None)
     except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"cannot read {path}: {error}; expected arrays 'images' and 'labels'") from error
-    if images.ndim == 3:
-        images = images[:, None]
-    elif images.ndim == 4 and images.shape[1] not in (1, 3) and images.shape[3] in (1, 3):
-        images = images.transpose(0, 3, 1, 2)
-    if images.ndim != 4 or images.shape[1] not in (1, 3):
-        raise DataError(
-            f"{path} has images of shape {images.shape}; expected (N,H,W), (N,H,W,C) or (N,C,H,W), C 1 or 3"
-        )
+    images = channels_first(images, str(path))
     if labels is not None and (labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer)):
         raise DataError(f"{path} has labels {labels.dtype} {labels.shape}; expected class numbers (N,)")
     tensor = torch.from_numpy(np.ascontiguousarray(images))

@@ -1,7 +1,7 @@
 """What a folder of shards holds, and what made it: one JSON document.
 
-    manifest.json            written last, so a folder that has it is complete
-    manifest.partial.json    the same document while generation is under way, rewritten whole after each shard
+    manifest.json               written last, so a folder that has it is complete
+    manifest.partial*.jsonl     what is finished while generation is under way (`_journal.py`)
 
 The document decides what a reader will accept: which files there are, how long they are, what shapes and types their
 arrays have. It comes from outside, so every field is checked before any of it is used; a file is a plain
@@ -17,17 +17,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .._files import write_json
+from .._files import open_regular, write_bytes
 from ..exceptions import ShardError
 
 FORMAT = 1
 MANIFEST = "manifest.json"
-PARTIAL = "manifest.partial.json"
+PARTIAL = "manifest.partial.jsonl"
+PARTIALS = "manifest.partial*.jsonl"  # of several writers
 MAX_SHARDS = 100_000  # five digits in a file's name
 
 _MAX_BYTES = 32 << 20  # a hundred thousand entries take 20 MB
+_MAX_PARTS = 1_000_000  # those entries have 500,000 commas and braces
 _MAX_TEXT = 4096
-_FILE = re.compile(r"shard-\d{5}\.h5", re.ASCII)
+_SUFFIXES = {"hdf5": ".h5", "webdataset": ".tar"}
+_FILE = re.compile(r"shard-\d{5}\.(h5|tar)", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -47,13 +50,25 @@ class ShardEntry:
         _check_integer("bytes", self.bytes, 1)
         _check_sha256("sha256", self.sha256)
 
+    def fields(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {"file": self.file, "count": self.count, "sha256": self.sha256, "bytes": self.bytes}
+
+    @property
+    def unit(self) -> int:
+        """The number of the shard."""
+        return int(self.file[6:11])
+
 
 @dataclass(frozen=True)
 class Manifest:
     """The document. Everything but `shards` is settings: equal settings make equal bytes.
 
     labels: "int64" for class numbers (n,), "soft" for float32 (n,K), K being the number of `class_names`.
-    fitted_sha256: of the pool that a policy with partners was fitted to; None for other policies.
+    store: "images", or "latents" for raw latents float32 (n,*L) that a reader decodes to images of `image_shape`.
+    latent_shape: L, where latents are stored; None for images. files: "hdf5" or "webdataset".
+    fitted_sha256: of the pool that a policy with partners, or the gate, was fitted to; None for others.
+    gate: the quality gate's settings as a text; None without one.
     device: the type of device that decoded ("cpu", "cuda"); networks differ in the last bit between devices.
     shards: the finished files, in order; the manifest is `complete` when none is missing.
 
@@ -77,6 +92,10 @@ class Manifest:
     class_names: tuple[str, ...]
     compression: str
     package_version: str
+    store: str = "images"
+    latent_shape: tuple[int, ...] | None = None
+    files: str = "hdf5"
+    gate: str | None = None
     format: int = FORMAT
     shards: tuple[ShardEntry, ...] = ()
 
@@ -91,10 +110,15 @@ class Manifest:
         _check_sha256("autoencoder_sha256", self.autoencoder_sha256)
         if self.fitted_sha256 is not None:
             _check_sha256("fitted_sha256", self.fitted_sha256)
+        if self.gate is not None:
+            _check_text("gate", self.gate)
         _check_choice("precision", self.precision, ("fp32",))
         _check_choice("labels", self.labels, ("int64", "soft"))
         _check_choice("compression", self.compression, ("none", "gzip"))
+        _check_choice("files", self.files, tuple(_SUFFIXES))
+        _check_choice("store", self.store, ("images", "latents"))
         self._check_image_shape()
+        self._check_latent_shape()
         self._check_class_names()
         self._check_shards()
 
@@ -115,7 +139,11 @@ class Manifest:
     def missing(self) -> list[int]:
         """The shards that are not there yet."""
         done = {entry.file for entry in self.shards}
-        return [unit for unit in range(self.num_shards) if file_name(unit) not in done]
+        return [unit for unit in range(self.num_shards) if self.file_name(unit) not in done]
+
+    def file_name(self, unit: int) -> str:
+        """The name of a shard's file."""
+        return file_name(unit, self.files)
 
     def settings(self) -> dict[str, Any]:
         """All fields but `shards`, as JSON has them."""
@@ -129,7 +157,21 @@ class Manifest:
 
     def write(self, path: Path) -> None:
         """Write the document, whole or not at all; `OutputError` where that cannot be done."""
-        write_json(path, {**self.settings(), "shards": [dataclasses.asdict(entry) for entry in self.shards]})
+        text = json.dumps(self.document(), indent=2, ensure_ascii=False)
+        write_bytes(path, (text + "\n").encode(), shared=True)
+
+    def document(self) -> dict[str, Any]:
+        """All fields, as JSON has them."""
+        return {**self.settings(), "shards": [entry.fields() for entry in self.shards]}
+
+    def planned(self, entry: ShardEntry) -> ShardEntry:
+        """The entry, if it is of a shard that these settings plan; `ShardError` otherwise."""
+        if entry.file != self.file_name(entry.unit):
+            raise _misfit("file", entry.file, f"a name such as {self.file_name(0)}")
+        count = len(self.samples(entry.unit))
+        if entry.count != count:
+            raise _misfit(f"count of {entry.file}", entry.count, str(count))
+        return entry
 
     def _check_image_shape(self) -> None:
         shape = self.image_shape
@@ -137,6 +179,17 @@ class Manifest:
             raise _misfit("image_shape", shape, "three integers C, H, W")
         for size in shape:
             _check_integer("image_shape", size, 1)
+
+    def _check_latent_shape(self) -> None:
+        shape = self.latent_shape
+        if self.store == "images":
+            if shape is not None:
+                raise _misfit("latent_shape", shape, "null, because the shards hold images")
+            return
+        if not (isinstance(shape, tuple) and 1 <= len(shape) <= 3):
+            raise _misfit("latent_shape", shape, "one to three integers")
+        for size in shape:
+            _check_integer("latent_shape", size, 1)
 
     def _check_class_names(self) -> None:
         names = self.class_names
@@ -155,14 +208,12 @@ class Manifest:
         if names != sorted(set(names)):
             raise _misfit("shards", names, "each file once, in order")
         for entry in self.shards:
-            count = len(self.samples(int(entry.file[6:11])))
-            if entry.count != count:
-                raise _misfit(f"count of {entry.file}", entry.count, str(count))
+            self.planned(entry)
 
 
-def file_name(unit: int) -> str:
+def file_name(unit: int, files: str = "hdf5") -> str:
     """The name of a shard's file."""
-    return f"shard-{unit:05d}.h5"
+    return f"shard-{unit:05d}{_SUFFIXES[files]}"
 
 
 def parse_manifest(text: str | bytes) -> Manifest:
@@ -172,34 +223,42 @@ def parse_manifest(text: str | bytes) -> Manifest:
     Traceback (most recent call last):
     augmentor.exceptions.ShardError: manifest field 'format' is 2; expected 1, the only one this version reads
     """
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ShardError(f"the manifest is not JSON: {error}") from error
+    value = _parsed(text)
     if isinstance(value, dict):
         _check_format(value.get("format"))  # first, because another format has other fields
     fields = _fields_of(Manifest, value, "the manifest")
     if not isinstance(fields["shards"], list):
         raise _misfit("shards", fields["shards"], "a list of files")
     entries = [ShardEntry(**_fields_of(ShardEntry, entry, "an entry of shards")) for entry in fields["shards"]]
-    for name in ("image_shape", "class_names"):
+    for name in ("image_shape", "latent_shape", "class_names"):
         fields[name] = tuple(fields[name]) if isinstance(fields[name], list) else fields[name]
     return Manifest(**{**fields, "shards": tuple(entries)})
 
 
+def parse_entry(text: str | bytes) -> ShardEntry:
+    """One entry of `shards` in a JSON text; `ShardError` for anything else."""
+    return ShardEntry(**_fields_of(ShardEntry, _parsed(text), "an entry of shards"))
+
+
 def read_manifest(path: str | Path) -> Manifest:
     """The document in a file; `ShardError` where it is damaged, foreign, or longer than any manifest."""
+    text = read_text(path)
     try:
-        with open(path, "rb") as file:
+        return parse_manifest(text)
+    except ShardError as error:
+        raise ShardError(f"{path}: {error}; it is damaged or not ours: copy or generate the folder again") from error
+
+
+def read_text(path: str | Path) -> bytes:
+    """A file that is no longer than any manifest; `ShardError` where it is, or cannot be read."""
+    try:
+        with open_regular(path) as file:
             text = file.read(_MAX_BYTES + 1)
     except OSError as error:
         raise ShardError(f"cannot read {path}: {error.strerror}") from error
     if len(text) > _MAX_BYTES:
         raise ShardError(f"{path} is longer than {_MAX_BYTES} bytes; expected the manifest of a shard folder")
-    try:
-        return parse_manifest(text)
-    except ShardError as error:
-        raise ShardError(f"{path}: {error}; it is damaged or not ours: copy or generate the folder again") from error
+    return text
 
 
 def differences(there: Manifest, asked: Manifest) -> str:
@@ -222,6 +281,28 @@ def is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _parsed(text: str | bytes) -> Any:
+    """The value of a JSON text: no name twice, no NaN, and not so many parts that they would fill the memory."""
+    try:
+        data = text.encode() if isinstance(text, str) else text
+        if sum(map(data.count, (b"[", b"{", b","))) > _MAX_PARTS:
+            raise ValueError(f"it has more than {_MAX_PARTS} parts")
+        return json.loads(data, object_pairs_hook=_once, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise ShardError(f"the manifest is not JSON: {error}") from error
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):  # readers disagree on which of the two counts
+        raise ValueError("a name stands twice in an object")
+    return found
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
 
 
 def _fields_of(kind: type, value: Any, what: str) -> dict[str, Any]:
@@ -265,5 +346,5 @@ def _misfit(name: str, value: Any, expected: str) -> ShardError:
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
+    text = repr(value[:80] if isinstance(value, (str, list, tuple)) else value)
     return text if len(text) <= 80 else f"{text[:77]}..."

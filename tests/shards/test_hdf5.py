@@ -81,11 +81,11 @@ def forged(make, compression: str = "none") -> bytes:
 @pytest.mark.parametrize("compression", ["none", "gzip"])
 def test_round_trip(tmp_path, compression, soft):
     arrays = content(soft)
-    data = encode_shard(**arrays, attributes={"seed": 3, "names": ["é", "\0"]}, compression=compression)
+    data = encode_shard(arrays, attributes={"seed": 3, "names": ["é", "\0"]}, compression=compression)
     shard = opened(tmp_path, data, compression, soft=soft)
     assert len(shard) == N
     for rows in (np.arange(N), np.array([7, 0, 39, 7]), np.array([], np.int64)):
-        np.testing.assert_array_equal(shard.images[rows], arrays["images"][rows])
+        np.testing.assert_array_equal(shard.content[rows], arrays["images"][rows])
     for name in ("labels", "source_index", "copy"):
         found = getattr(shard, name)
         np.testing.assert_array_equal(found, arrays[name])
@@ -97,18 +97,18 @@ def test_round_trip(tmp_path, compression, soft):
 
 
 def test_images_are_mapped_and_cannot_be_written(tmp_path):
-    shard = opened(tmp_path, encode_shard(**content(), attributes={}))
-    assert isinstance(shard.images, np.memmap)
+    shard = opened(tmp_path, encode_shard(content(), attributes={}))
+    assert isinstance(shard.content, np.memmap)
     with pytest.raises(ValueError, match="read-only"):
-        shard.images[0] = 0
+        shard.content[0] = 0
 
 
 def test_gzip_chunks_are_small_and_read_once(tmp_path):
     arrays = content(n=200)
-    data = encode_shard(**arrays, attributes={}, compression="gzip")
+    data = encode_shard(arrays, attributes={}, compression="gzip")
     shard = opened(tmp_path, data, "gzip", n=200)
     rows = np.random.default_rng(1).permutation(200)
-    np.testing.assert_array_equal(shard.images[rows], arrays["images"][rows])
+    np.testing.assert_array_equal(shard.content[rows], arrays["images"][rows])
     assert chunk_rows("images", (200, *SHAPE)) == (64 << 10) // (3 * 16 * 16)
     assert chunk_rows("images", (200, 3, 512, 512)) == 1
 
@@ -121,7 +121,8 @@ n = np.arange(50)
 images = (n[:, None, None, None] * np.ones((1, 3, 8, 8))).astype(np.uint8)
 attributes = {f"setting {i}": i if i % 3 else ["names"] * 300 if i % 2 else "text" for i in range(30)}
 for compression in ("none", "gzip"):
-    data = encode_shard(images, n, n[:, None], n.astype(np.int32), attributes, compression)
+    arrays = {"images": images, "labels": n, "source_index": n[:, None], "copy": n.astype(np.int32)}
+    data = encode_shard(arrays, attributes, compression)
     print(hashlib.sha256(data).hexdigest())
 """
 
@@ -149,14 +150,14 @@ def test_equal_content_is_equal_bytes_in_any_process():
 )
 def test_the_writer_checks_its_arrays(change):
     with pytest.raises(ShapeError, match="got"):
-        encode_shard(**{**content(), **change}, attributes={})
+        encode_shard({**content(), **change}, attributes={})
 
 
 def test_an_empty_shard_and_an_unknown_compression_are_refused():
     with pytest.raises(ShapeError):
-        encode_shard(**{name: array[:0] for name, array in content().items()}, attributes={})
+        encode_shard({name: array[:0] for name, array in content().items()}, attributes={})
     with pytest.raises(InputError, match="gzip"):
-        encode_shard(**content(), attributes={}, compression="lzf")
+        encode_shard(content(), attributes={}, compression="lzf")
 
 
 # ---------------------------------------------------------------------------- files of somebody else
@@ -287,7 +288,7 @@ def _never_stored(file):  # declares more than the file has; would read as zeros
         (_shape, "shape"),
         (_fewer, "shape"),
         (_sources, "shape"),
-        (_resizable, "fixed"),
+        (_resizable, "contiguous"),
         (_chunked, "contiguous"),
         (_compact, "contiguous"),
         (_never_stored, "store 0"),
@@ -345,7 +346,7 @@ def test_shuffle_is_allowed(tmp_path):
         )
 
     shard = opened(tmp_path, forged(shuffled, "gzip"), "gzip")
-    np.testing.assert_array_equal(shard.images[np.arange(N)], content()["images"])
+    np.testing.assert_array_equal(shard.content[np.arange(N)], content()["images"])
 
 
 def test_a_small_file_that_claims_to_be_huge_is_refused_before_anything_is_read(tmp_path):
@@ -377,19 +378,19 @@ def test_a_dataset_that_is_missing_is_named(tmp_path):
 )
 def test_a_manifest_of_something_else_is_refused(tmp_path, change):
     with pytest.raises(ShardError):
-        opened(tmp_path, encode_shard(**content(), attributes={}), **change)
+        opened(tmp_path, encode_shard(content(), attributes={}), **change)
 
 
 def test_negative_labels_are_refused(tmp_path):
     arrays = content()
     arrays["labels"][3] = -1
     with pytest.raises(ShardError, match="from -1 to 2"):
-        opened(tmp_path, encode_shard(**arrays, attributes={}))
+        opened(tmp_path, encode_shard(arrays, attributes={}))
 
 
 @pytest.mark.parametrize("compression", ["none", "gzip"])
 def test_every_truncation_is_refused(tmp_path, compression):
-    data = encode_shard(**content(), attributes={}, compression=compression)
+    data = encode_shard(content(), attributes={}, compression=compression)
     path = tmp_path / "shard-00000.h5"
     manifest = manifest_for(data, compression)
     for length in (0, 1, 100, len(data) // 2, len(data) - 1):
@@ -407,7 +408,7 @@ def test_every_truncation_is_refused(tmp_path, compression):
 
 
 def test_verify_finds_every_flipped_bit(tmp_path):
-    data = encode_shard(**content(), attributes={"seed": 0})
+    data = encode_shard(content(), attributes={"seed": 0})
     path = tmp_path / "shard-00000.h5"
     entry = manifest_for(data).shards[0]
     random = np.random.default_rng(0)
@@ -423,7 +424,7 @@ def test_verify_finds_every_flipped_bit(tmp_path):
 
 @pytest.mark.parametrize("compression", ["none", "gzip"])
 def test_damaged_files_give_arrays_or_shard_errors_and_nothing_else(tmp_path, compression):
-    data = encode_shard(**content(n=4), attributes={"seed": 0}, compression=compression)
+    data = encode_shard(content(n=4), attributes={"seed": 0}, compression=compression)
     path = tmp_path / "shard-00000.h5"
     manifest = manifest_for(data, compression, n=4)
     random = np.random.default_rng(1)
@@ -434,6 +435,6 @@ def test_damaged_files_give_arrays_or_shard_errors_and_nothing_else(tmp_path, co
         path.write_bytes(damaged)
         try:
             shard = open_shard(path, manifest.shards[0], manifest)
-            assert shard.images[np.arange(4)].shape == (4, *SHAPE)
+            assert shard.content[np.arange(4)].shape == (4, *SHAPE)
         except ShardError:
             continue

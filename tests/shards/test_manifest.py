@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -218,3 +219,27 @@ def test_the_error_names_the_file(tmp_path):
         read_manifest(path)
     with pytest.raises(ShardError, match="absent"):
         read_manifest(tmp_path / "absent.json")
+
+
+def test_the_document_of_the_format_names_every_field():
+    text = (Path(__file__).parents[2] / "docs" / "shard-format.md").read_text(encoding="utf-8")
+    names = [field.name for kind in (Manifest, ShardEntry) for field in dataclasses.fields(kind)]
+    assert [name for name in names if f"`{name}`" not in text] == []
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"store": "pixels"}, "store"),
+        ({"store": "latents"}, "latent_shape"),
+        ({"latent_shape": [4]}, "latent_shape"),
+        ({"store": "latents", "latent_shape": []}, "latent_shape"),
+        ({"store": "latents", "latent_shape": [4, None]}, "latent_shape"),
+        ({"store": "latents", "latent_shape": [1, 1, 1, 1]}, "latent_shape"),
+        ({"files": "zip"}, "files"),
+        ({"files": "webdataset", "shards": [entry(0).fields()]}, "shard-00000.tar"),
+    ],
+)
+def test_what_is_stored_is_one_of_a_few(change, message):
+    with pytest.raises(ShardError, match=message):
+        parse_manifest(json.dumps({**as_json(BASE), **change}))

@@ -1,0 +1,47 @@
+"""``augmentor verify SHARDS``"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ._options import common, say
+
+
+@click.command()
+@click.argument("shards", type=click.Path())
+@common(None, "Write what was found as JSON to this file as well.")
+def verify(shards: str, seed: int, device: str, out: str | None) -> None:
+    """Check every byte of the folder SHARDS against its manifest, and that each file is what the manifest describes.
+
+    Exits with 0, or with 2 and the names of the damaged files.
+    """
+    from tqdm import tqdm
+
+    from .._files import write_json
+    from ..data.shard_dataset import complete_manifest
+    from ..exceptions import ShardError
+    from ..shards import open_shard, verify_shard
+
+    folder = Path(shards)
+    manifest = complete_manifest(folder)
+    total = sum(entry.bytes for entry in manifest.shards)
+    say(shards=folder, files=len(manifest.shards), images=manifest.num_samples, bytes=total)
+    damaged: dict[str, str] = {}
+    with tqdm(desc="verifying", total=total, unit="B", unit_scale=True, delay=2) as bar:
+        for entry in manifest.shards:
+            try:
+                verify_shard(folder / entry.file, entry)
+                if manifest.files == "hdf5":
+                    open_shard(folder / entry.file, entry, manifest)
+            except ShardError as error:
+                damaged[entry.file] = str(error)
+            bar.update(entry.bytes)
+    if out is not None:
+        write_json(out, {"shards": str(folder), "files": len(manifest.shards), "bytes": total, "damaged": damaged})
+    if damaged:
+        names = ", ".join([*list(damaged)[:10], *(["..."] if len(damaged) > 10 else [])])
+        first = next(iter(damaged.values()))
+        raise ShardError(f"{len(damaged)} of {len(manifest.shards)} files are damaged ({names}): {first}")
+    click.echo("all files are as they were written")

@@ -1,0 +1,140 @@
+"""`BlockSampler`: a shuffle that reads a large data set in pieces, and goes on where it stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch.distributed
+from torch.utils.data import Sampler
+
+from .._random import fold, sample_keys
+from ..exceptions import InputError
+
+_UNNAMED_BLOCK = 256
+
+
+class BlockSampler(Sampler[int]):
+    """Sample numbers in a random order that keeps neighbours on the disk near each other in time.
+
+    The blocks (for shards: about 64 KiB of one file) come in random order, and the samples of `window` successive
+    blocks are shuffled together. So an epoch reads every block once, and a reader that keeps the blocks of one window,
+    as `ShardDataset` does, unpacks every block once.
+
+    The order is a function of (seed, epoch) alone. `set_epoch` changes it; without, every epoch has the same order.
+    Give it to a loader as ``sampler=``.
+
+    dataset: one that knows its `blocks`, such as `ShardDataset`; in any other a block is 256 samples.
+    window: blocks shuffled together; more of them mix better and need more memory.
+    rank, num_replicas: which part of the order is drawn here; those of `torch.distributed` by default, where it runs.
+        Parts are equal: the last is filled up from the beginning of the order, or, with `drop_last`, all are cut.
+
+    `state_dict` and `load_state_dict` are what torchdata's `StatefulDataLoader` looks for. With a plain `DataLoader`
+    save them beside the model, and `iter(loader)` goes on from there; loader workers draw ahead, so with those say how
+    many samples of the epoch the training has had: ``sampler.state_dict(taken=steps * batch_size)``.
+
+    Raises `InputError` for arguments that do not fit, and for the state of another order.
+
+    >>> sampler = BlockSampler(range(1000), seed=1)
+    >>> epoch = list(sampler)
+    >>> again = BlockSampler(range(1000), seed=1)
+    >>> again.load_state_dict(sampler.state_dict(taken=600))
+    >>> list(again) == epoch[600:]
+    True
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        *,
+        seed: int = 0,
+        window: int = 64,
+        rank: int | None = None,
+        num_replicas: int | None = None,
+        drop_last: bool = False,
+    ):
+        if rank is None and num_replicas is None:
+            running = torch.distributed.is_available() and torch.distributed.is_initialized()
+            rank, num_replicas = (
+                (torch.distributed.get_rank(), torch.distributed.get_world_size()) if running else (0, 1)
+            )
+        if rank is None or num_replicas is None or not 0 <= rank < num_replicas:
+            raise InputError(f"rank is a number from 0 to num_replicas - 1, got rank={rank} of {num_replicas}")
+        if window < 1:
+            raise InputError(f"window is a number of blocks, at least 1, got {window}")
+        blocks = getattr(dataset, "blocks", None)
+        self._blocks = np.append(np.arange(0, len(dataset), _UNNAMED_BLOCK), len(dataset)) if blocks is None else blocks
+        self.samples = len(dataset)
+        if self.samples < (num_replicas if drop_last else 1):
+            raise InputError(f"{self.samples} samples for {num_replicas} ranks; expected at least one each")
+        self.seed, self.window, self.epoch = seed, window, 0
+        self.rank, self.num_replicas, self.drop_last = rank, num_replicas, drop_last
+        self._taken = self._start = 0
+
+    def __len__(self) -> int:
+        """Samples an epoch of this rank."""
+        return (self.samples if self.drop_last else self.samples + self.num_replicas - 1) // self.num_replicas
+
+    def __iter__(self) -> Iterator[int]:
+        taken, self._start = self._start, 0
+        self._taken = taken
+        order, ends = self._windows()
+        while taken < len(self):
+            place = (self.rank * len(self) + taken) % self.samples
+            number = int(np.searchsorted(ends, place, "right"))
+            samples = self._window(order[number * self.window : (number + 1) * self.window])
+            first = place - (int(ends[number]) - len(samples))
+            for sample in samples[first : first + len(self) - taken].tolist():
+                self._taken = taken = taken + 1
+                yield sample
+
+    def set_epoch(self, epoch: int) -> None:
+        """The epoch of the next `iter`. A state that was loaded holds only for its own epoch."""
+        if epoch != self.epoch:
+            self.epoch, self._start, self._taken = epoch, 0, 0
+
+    def state_dict(self, taken: int | None = None) -> dict[str, int]:
+        """Where the epoch stands, and which order it is in: a few integers.
+
+        taken: samples of the epoch that this rank has had; by default those that were drawn.
+        """
+        return {"epoch": self.epoch, "taken": max(self._taken, self._start) if taken is None else taken, **self._kind()}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """The next `iter` goes on from there; of an epoch that was finished nothing is left."""
+        for name, here in self._kind().items():
+            if state.get(name) != here:
+                raise InputError(
+                    f"the state is of a BlockSampler with {name}={state.get(name)}, this one has {here}; "
+                    "make it with the same arguments, on the same data"
+                )
+        epoch, taken = state.get("epoch"), state.get("taken")
+        if not (isinstance(epoch, int) and isinstance(taken, int) and 0 <= taken <= len(self)):
+            raise InputError(f"the state has epoch={epoch!r}, taken={taken!r}; expected 0 to {len(self)} samples taken")
+        self.epoch, self._start, self._taken = epoch, taken, 0
+
+    def _kind(self) -> dict[str, int]:
+        return {
+            "seed": self.seed,
+            "window": self.window,
+            "samples": self.samples,
+            "blocks": len(self._blocks) - 1,
+            "num_replicas": self.num_replicas,
+        }
+
+    def _windows(self) -> tuple[np.ndarray, np.ndarray]:
+        """The blocks in this epoch's order, and where each window of them ends, counted in samples."""
+        count = len(self._blocks) - 1
+        # Sorted by a hash: an order that no version of a library changes.
+        order = np.argsort(self._keys("blocks", np.arange(count)), kind="stable")
+        ends = np.cumsum(np.diff(self._blocks)[order])
+        return order, np.append(ends[self.window - 1 : count - 1 : self.window], ends[-1])
+
+    def _window(self, blocks: np.ndarray) -> np.ndarray:
+        """The samples of these blocks, shuffled."""
+        samples = np.concatenate([np.arange(self._blocks[b], self._blocks[b + 1]) for b in blocks])
+        return samples[np.argsort(self._keys("samples", samples), kind="stable")]
+
+    def _keys(self, purpose: str, numbers: np.ndarray) -> np.ndarray:
+        return sample_keys(fold(self.seed, "shuffle", purpose), self.epoch, numbers)

@@ -1,0 +1,127 @@
+"""`HDF5Dataset`: images in an HDF5 file that somebody else wrote."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from .._checks import check_range, to_uint8
+from .._files import open_regular
+from ..exceptions import DataError, ShardError
+from ..shards._storage import BlockCache, ChunkedRows, Stored, rows_of, stored_in
+from .arrays import channels_first, checked_classes, checked_rows
+
+_BLOCK_BYTES = 64 << 10
+
+
+class HDF5Dataset(Dataset[tuple[Any, int]]):
+    """Items `(uint8 tensor (C,H,W), int)`, read when they are asked for.
+
+    path: an HDF5 file. images: the name of its data set (N,H,W), (N,H,W,C) or (N,C,H,W), C 1 or 3, uint8 or floating
+    in [0, 1]. labels: the name of class numbers (N,), or None, which makes all of them class 0; they are read at once.
+    classes: names by number. transform: called on each image.
+
+    Contiguous images are mapped; of chunked ones whole chunks are read. Every process opens the file for itself. Raises
+    `ShardError` for what a file of plain arrays does not have (links, data in other files, filters but gzip, shuffle
+    and fletcher32, data that are not all there), `DataError` for arrays of other shapes, `RangeError` for values
+    outside [0, 1] when they are read.
+
+    >>> import tempfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> with h5py.File(f"{folder.name}/a.h5", "w") as file:
+    ...     file["train/x"], file["train/y"] = np.zeros((4, 8, 8, 3), np.uint8), np.arange(4)
+    >>> data = HDF5Dataset(f"{folder.name}/a.h5", images="train/x", labels="train/y")
+    >>> data[3][0].shape, data[3][1]
+    (torch.Size([3, 8, 8]), 3)
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        images: str = "images",
+        labels: str | None = "labels",
+        classes: Sequence[str] | None = None,
+        transform: Callable[[torch.Tensor], Any] | None = None,
+    ):
+        self.path, self.transform = Path(path).resolve(), transform
+        self._stored, targets = _described(self.path, images, labels)
+        shape = self._stored.shape
+        if not shape or shape[0] == 0:
+            raise DataError(f"{images} of {path} have shape {shape}; expected at least one image")
+        empty = np.empty((0, *shape[1:]), self._stored.dtype.newbyteorder("="))
+        channels, height, width = channels_first(empty, str(path)).shape[1:]
+        check_range(torch.from_numpy(empty), str(path))
+        self.image_shape = (channels, height, width)
+        if targets is None:
+            targets = np.zeros(shape[0], np.int64)
+        if targets.shape not in ((shape[0],), (shape[0], 1)) or targets.dtype.kind not in "iu":
+            raise DataError(
+                f"{labels} of {path} are {targets.dtype} {targets.shape}; expected class numbers ({shape[0]},)"
+            )
+        self.targets = torch.from_numpy(targets.reshape(-1).astype(np.int64))
+        self.classes = checked_classes(self.targets, classes)
+        self._rows: np.ndarray | ChunkedRows | None = None
+        self._process = 0
+
+    @property
+    def blocks(self) -> np.ndarray:
+        """Where each block of images that is read at once begins, and the end: int64 (blocks + 1,)."""
+        row = max(1, self._stored.nbytes // len(self))
+        step = max(1, _BLOCK_BYTES // row) if self._stored.chunks is None else self._stored.chunks[0]
+        return np.append(np.arange(0, len(self), step), len(self))
+
+    def __len__(self) -> int:
+        return self._stored.shape[0]
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[tuple[Any, int]]:
+        """Items for these indices; each chunk among them is read once."""
+        rows = checked_rows(indices, len(self))
+        pixels = channels_first(self._opened()[rows], str(self.path))
+        tensor = torch.from_numpy(np.ascontiguousarray(pixels, self._stored.dtype.newbyteorder("=")))
+        check_range(tensor, str(self.path))
+        images = to_uint8(tensor)
+        made = images if self.transform is None else [self.transform(image) for image in images]
+        return list(zip(made, self.targets[rows].tolist(), strict=True))
+
+    def __repr__(self) -> str:
+        return f"HDF5Dataset({str(self.path)!r}): {len(self)} images {self.image_shape}"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_rows": None}
+
+    def _opened(self) -> np.ndarray | ChunkedRows:
+        if self._rows is None or self._process != os.getpid():
+            self._rows, self._process = rows_of(self.path, self._stored, BlockCache()), os.getpid()
+        return self._rows
+
+
+def _described(path: Path, images: str, labels: str | None) -> tuple[Stored, np.ndarray | None]:
+    """Where the images are, and the labels."""
+    try:
+        with open_regular(path) as opened:
+            size = os.fstat(opened.fileno()).st_size
+        with h5py.File(path, "r", locking=False) as file:
+            if file.userblock_size:
+                raise ShardError(f"it begins with {file.userblock_size} bytes of something else; expected plain HDF5")
+            found = stored_in(file, images, size)
+            marks = None if labels is None else stored_in(file, labels, size)
+        if marks is None:
+            return found, None
+        if marks.shape[:1] != found.shape[:1] or not marks.shape:
+            raise ShardError(f"{labels} have shape {marks.shape} for images {found.shape}; expected one an image")
+        return found, np.asarray(rows_of(path, marks, BlockCache())[np.arange(marks.shape[0])])
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
+        raise ShardError(
+            f"cannot read {images!r}{'' if labels is None else f' and {labels!r}'} of {path}: {error}"
+        ) from error

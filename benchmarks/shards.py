@@ -1,0 +1,376 @@
+"""Shards: how fast they are made and read.
+
+    python benchmarks/shards.py
+
+Two kinds of images. "28x28": MNIST's size, made by the pretrained `mnist` autoencoder, which decodes slowly and
+leaves the disk waiting. "32x32x3": CIFAR's size, made by an autoencoder whose latents are the pixels, which decodes
+quickly and has the disk to wait for. Both start from images that come with scikit-learn.
+
+Making: decoding alone (fetch the real images, `synthesize` in micro-batches), writing alone (encode, hash, write,
+flush) and `generate_shards`. Reading: an epoch over the same images in shards, in the same HDF5 files by plain h5py,
+as PNG files by torchvision's `ImageFolder`, and as PNG in tar files by webdataset; in this process, one thread, from
+the page cache, up to uint8 tensors and labels. Everything is measured in turn, round after round; a ratio is the
+median of the rounds' ratios.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import io
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import torch
+import webdataset
+from common import draw_table, record
+from PIL import Image
+from sklearn.datasets import load_sample_images
+from torchvision.datasets import ImageFolder
+from torchvision.transforms import v2
+from torchvision.transforms.v2.functional import pil_to_tensor
+
+from augmentor import LatentAugment, ShardDataset, generate_shards
+from augmentor._files import write_bytes
+from augmentor.autoencoders import Autoencoder
+from augmentor.data import ArrayDataset, load_source
+from augmentor.items import fetch
+from augmentor.shards import encode_shard
+
+BATCH, MICRO_BATCH, SEED = 256, 64, 0
+ALLOWED = {"generate": 1.15, "sequential": 0.8, "shuffled": 0.6}
+
+
+class Pixels(Autoencoder):
+    """An autoencoder that costs next to nothing: its latents are the pixels."""
+
+    name = "pixels"
+
+    def __init__(self, image_shape: tuple[int, int, int]):
+        super().__init__(image_shape, image_shape, "gaussian", "none")
+
+    def _encode(self, images: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return images, None
+
+    def _decode(self, latents: torch.Tensor) -> torch.Tensor:
+        return latents
+
+
+def digits() -> tuple[ArrayDataset, LatentAugment]:
+    """The 1,797 digits at MNIST's size, and the autoencoder of MNIST."""
+    source = load_source("digits")
+    images = v2.Resize((28, 28), antialias=True)(source.images)
+    return ArrayDataset(images, source.targets, source.classes), LatentAugment("mnist", "gaussian(std=0.5)", p=1.0)
+
+
+def photographs() -> tuple[ArrayDataset, LatentAugment]:
+    """Squares of 32 pixels of two photographs; class 0 is a temple, class 1 a flower. The noise stays under a level."""
+    squares, labels = [], []
+    for label, photograph in enumerate(load_sample_images().images):
+        cut = torch.from_numpy(photograph.copy()).unfold(0, 32, 16).unfold(1, 32, 16).flatten(0, 1)
+        squares.append(cut)
+        labels.append(torch.full((len(cut),), label))
+    data = ArrayDataset(torch.cat(squares), torch.cat(labels), ["temple", "flower"])
+    return data, LatentAugment(Pixels((3, 32, 32)), "gaussian(std=0.001)", p=1.0).fit(data)
+
+
+KINDS = {"28x28": digits, "32x32x3": photographs}
+NUM_SAMPLES = {"28x28": 8192, "32x32x3": 16384}
+
+
+# ---------------------------------------------------------------------------- making
+
+
+def decode(data: ArrayDataset, augment: LatentAugment, count: int) -> None:
+    """Decoding alone: every sample of the plan, from the real one to uint8, kept nowhere."""
+    with torch.no_grad():
+        for start in range(0, count, MICRO_BATCH):
+            numbers = np.arange(start, min(start + MICRO_BATCH, count))
+            rows, copies = numbers % len(data), numbers // len(data)
+            images, labels = fetch(data, rows.tolist())
+            augment.synthesize(images, labels, indices=rows, copy=copies, seed=SEED, epoch=0)
+
+
+def write(shards: list[tuple[str, dict[str, np.ndarray], dict[str, Any]]], folder: Path) -> None:
+    """Writing alone: arrays => HDF5 => hash => disk."""
+    for name, arrays, attributes in shards:
+        encoded = encode_shard(arrays, attributes)
+        hashlib.sha256(encoded)
+        write_bytes(folder / name, encoded)
+
+
+def arrays_of(folder: Path) -> list[tuple[str, dict[str, np.ndarray], dict[str, Any]]]:
+    """What the shards of a folder were written from."""
+    manifest, shards = ShardDataset(folder).manifest, []
+    for number, entry in enumerate(manifest.shards):
+        with h5py.File(folder / entry.file) as file:
+            attributes = {**manifest.settings(), "count": entry.count, "shard": number}
+            shards.append((entry.file, {name: file[name][:] for name in file}, attributes))
+    return shards
+
+
+def make(kind: str, rounds: int, where: Path) -> tuple[Path, dict[str, Any]]:
+    """Shards of this kind, and the seconds that making them took."""
+    (data, augment), count = KINDS[kind](), NUM_SAMPLES[kind]
+
+    def generate(folder: Path) -> Path:
+        return generate_shards(data, augment, folder, num_samples=count, seed=SEED, micro_batch=MICRO_BATCH)
+
+    folder = generate(where / "shards")  # and warm up
+    shards, again = arrays_of(folder), where / "again"
+    write(shards, again)
+    assert all((again / name).read_bytes() == (folder / name).read_bytes() for name, _, _ in shards)
+    contenders = {
+        "decode alone": lambda number: decode(data, augment, count),
+        "write alone": lambda number: write(shards, where / f"write-{number}"),
+        "generate": lambda number: generate(where / f"generate-{number}"),
+    }
+    seconds = in_turn(contenders, rounds)
+    larger = [max(pair) for pair in zip(seconds["decode alone"], seconds["write alone"], strict=True)]
+    return folder, {
+        **{name: statistics.median(times) for name, times in seconds.items()},
+        "samples": count,
+        "bytes": sum((folder / name).stat().st_size for name, _, _ in shards),
+        "generate / larger": ratio(seconds["generate"], larger),
+        "seconds": seconds,
+    }
+
+
+# ---------------------------------------------------------------------------- reading
+
+
+def slices(order: np.ndarray) -> Iterator[list[int]]:
+    """The order in batches."""
+    for start in range(0, len(order), BATCH):
+        yield order[start : start + BATCH].tolist()
+
+
+def read_shards(folder: Path, order: np.ndarray) -> Iterator[Any]:
+    """By `ShardDataset`, as a loader reads: a batch of samples a call."""
+    data = ShardDataset(folder)
+    for batch in slices(order):
+        yield data.__getitems__(batch)
+
+
+def read_shards_singly(folder: Path, order: np.ndarray) -> Iterator[Any]:
+    """By `ShardDataset`, a sample a call."""
+    data = ShardDataset(folder)
+    for number in order.tolist():
+        yield data[number]
+
+
+def read_h5py(folder: Path) -> Iterator[Any]:
+    """By plain h5py, slices of the same size."""
+    for path in sorted(folder.glob("*.h5")):
+        with h5py.File(path) as file:
+            images, labels = file["images"], file["labels"]
+            for start in range(0, len(images), BATCH):
+                yield images[start : start + BATCH], labels[start : start + BATCH]
+
+
+def read_h5py_as_items(folder: Path) -> Iterator[Any]:
+    """The same, taken apart into what `ShardDataset` gives: a tensor and a number for each sample."""
+    for images, labels in read_h5py(folder):
+        yield list(zip(torch.from_numpy(images), labels.tolist(), strict=True))
+
+
+def read_h5py_singly(folder: Path) -> Iterator[Any]:
+    """By plain h5py, a sample a call."""
+    for path in sorted(folder.glob("*.h5")):
+        with h5py.File(path) as file:
+            images, labels = file["images"], file["labels"]
+            for row in range(len(images)):
+                yield images[row], labels[row]
+
+
+def read_image_folder(folder: Path, order: np.ndarray) -> Iterator[Any]:
+    """By `ImageFolder`, a file a sample."""
+    data = ImageFolder(str(folder), transform=pil_to_tensor, loader=open_png)
+    for number in order.tolist():
+        yield data[number]
+
+
+def open_png(path: str) -> Image.Image:
+    """As it was saved, grey or RGB; `ImageFolder` itself makes all RGB."""
+    with Image.open(path) as image:
+        image.load()
+        return image
+
+
+def read_webdataset(folder: Path, shuffle: int) -> Iterator[Any]:
+    """By webdataset, in the order of the files, or through its buffer of `shuffle` samples."""
+    files = sorted(str(path) for path in folder.glob("*.tar"))
+    data = webdataset.WebDataset(files, shardshuffle=len(files) if shuffle else False, seed=SEED)
+    data = data.shuffle(shuffle, seed=SEED) if shuffle else data
+    return iter(data.map(decode_sample))
+
+
+def decode_sample(sample: dict[str, Any]) -> tuple[torch.Tensor, int]:
+    """PNG bytes and the digits of a label => tensor and number."""
+    return pil_to_tensor(Image.open(io.BytesIO(sample["png"]))), int(sample["cls"])
+
+
+def copies_of(folder: Path, where: Path) -> tuple[Path, Path]:
+    """The same images as PNG in class folders, and as PNG in tar files of as many samples as a shard has."""
+    data, files, tars = ShardDataset(folder), where / "png", where / "tar"
+    tars.mkdir(parents=True)
+    for shard in range(data.manifest.num_shards):
+        with webdataset.TarWriter(str(tars / f"{shard:05d}.tar"), mtime=0) as tar:
+            for number in data.manifest.samples(shard):
+                image, label = data[number]
+                buffer = io.BytesIO()
+                Image.fromarray(image.squeeze().numpy() if len(image) == 1 else image.permute(1, 2, 0).numpy()).save(
+                    buffer, "png"
+                )
+                path = files / f"{label:02d}" / f"{number:06d}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(buffer.getvalue())
+                tar.write({"__key__": f"{number:06d}", "png": buffer.getvalue(), "cls": str(label)})
+    return files, tars
+
+
+def read(kind: str, folder: Path, rounds: int, where: Path) -> dict[str, Any]:
+    """Images a second of every reader."""
+    files, tars = copies_of(folder, where)
+    in_order = np.arange(NUM_SAMPLES[kind])
+    shuffled = np.random.default_rng(SEED).permutation(in_order)
+    readers: dict[str, Callable[[], Iterator[Any]]] = {
+        "h5py, slices": lambda: read_h5py(folder),
+        "h5py, slices, as items": lambda: read_h5py_as_items(folder),
+        "shards, sequential": lambda: read_shards(folder, in_order),
+        "shards, shuffled": lambda: read_shards(folder, shuffled),
+        "h5py, a sample a call": lambda: read_h5py_singly(folder),
+        "shards, a sample a call, sequential": lambda: read_shards_singly(folder, in_order),
+        "shards, a sample a call, shuffled": lambda: read_shards_singly(folder, shuffled),
+        "ImageFolder, sequential": lambda: read_image_folder(files, in_order),
+        "ImageFolder, shuffled": lambda: read_image_folder(files, shuffled),
+        "webdataset, sequential": lambda: read_webdataset(tars, 0),
+        "webdataset, shuffled": lambda: read_webdataset(tars, 1000),
+    }
+    assert_same_images(readers)
+    seconds = in_turn({name: partial(consume, open_it, epochs(name)) for name, open_it in readers.items()}, rounds)
+    seconds = {name: [time / epochs(name) for time in times] for name, times in seconds.items()}
+    return {
+        "images a second": {name: NUM_SAMPLES[kind] / statistics.median(times) for name, times in seconds.items()},
+        "sequential / h5py": ratio(seconds["h5py, slices"], seconds["shards, sequential"]),
+        "sequential / h5py as items": ratio(seconds["h5py, slices, as items"], seconds["shards, sequential"]),
+        "shuffled / sequential": ratio(seconds["shards, sequential"], seconds["shards, shuffled"]),
+        "a sample a call, sequential / h5py": ratio(
+            seconds["h5py, a sample a call"], seconds["shards, a sample a call, sequential"]
+        ),
+        "a sample a call, shuffled / sequential": ratio(
+            seconds["shards, a sample a call, sequential"], seconds["shards, a sample a call, shuffled"]
+        ),
+        "sequential / ImageFolder": ratio(seconds["ImageFolder, sequential"], seconds["shards, sequential"]),
+        "shuffled / ImageFolder": ratio(seconds["ImageFolder, shuffled"], seconds["shards, shuffled"]),
+        "sequential / webdataset": ratio(seconds["webdataset, sequential"], seconds["shards, sequential"]),
+        "shuffled / webdataset": ratio(seconds["webdataset, shuffled"], seconds["shards, shuffled"]),
+        "seconds": seconds,
+    }
+
+
+def epochs(reader: str) -> int:
+    """So many in a row that a glance of the scheduler elsewhere does not decide."""
+    return 1 if "ImageFolder" in reader or "webdataset" in reader else 2 if "a sample a call" in reader else 20
+
+
+def consume(open_it: Callable[[], Iterator[Any]], times: int, number: int) -> None:
+    """Take everything, so many times."""
+    for _ in range(times):
+        for _ in open_it():
+            pass
+
+
+def assert_same_images(readers: dict[str, Callable[[], Iterator[Any]]]) -> None:
+    """Every reader gives the same images with the same labels, in whatever order."""
+    digests = {name: sorted(_digests(open_it())) for name, open_it in readers.items()}
+    assert all(found == digests["h5py, slices"] for found in digests.values()), "the readers disagree"
+
+
+def _digests(samples: Iterator[Any]) -> Iterator[str]:
+    for found in samples:
+        batch = found if isinstance(found, list) else zip(*found, strict=True) if found[0].ndim == 4 else [found]
+        for image, label in batch:
+            yield f"{hashlib.sha256(np.ascontiguousarray(image)).hexdigest()} {int(label)}"
+
+
+# ---------------------------------------------------------------------------- measuring
+
+
+def in_turn(contenders: dict[str, Callable[[int], Any]], rounds: int) -> dict[str, list[float]]:
+    """Seconds of each in each round, one after the other, so that what slows the machine slows all of them."""
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    for number in range(rounds):
+        for name, contender in contenders.items():
+            begin = time.perf_counter()
+            contender(number)
+            seconds[name].append(time.perf_counter() - begin)
+    return seconds
+
+
+def ratio(above: list[float], below: list[float]) -> float:
+    """The median of the rounds' ratios."""
+    return statistics.median(a / b for a, b in zip(above, below, strict=True))
+
+
+def table(rows: dict[str, Any]) -> list[str]:
+    """Lines for benchmarks/README.md."""
+    lines = ["| | " + " | ".join(rows) + " | wanted |", "|---|" + "---|" * (len(rows) + 1)]
+
+    def line(name: str, values: list[str], wanted: str = "") -> None:
+        lines.append(f"| {name} | " + " | ".join(values) + f" | {wanted} |")
+
+    for name in ("decode alone", "write alone", "generate"):
+        line(f"{name}, images a second", [f"{row['samples'] / row['make'][name]:,.0f}" for row in rows.values()])
+    line(
+        "**generate / the larger of both, time**",
+        [f"{row['make']['generate / larger']:.2f}" for row in rows.values()],
+        f"≤ {ALLOWED['generate']}",
+    )
+    for name in next(iter(rows.values()))["read"]["images a second"]:
+        line(f"{name}, images a second", [f"{row['read']['images a second'][name]:,.0f}" for row in rows.values()])
+    wanted = {"sequential / h5py": ALLOWED["sequential"], "shuffled / sequential": ALLOWED["shuffled"]}
+    wanted |= {f"a sample a call, {name}": value for name, value in wanted.items()}
+    for name, value in next(iter(rows.values()))["read"].items():
+        if isinstance(value, float):
+            line(
+                f"**{name}, speed**",
+                [f"{row['read'][name]:.2f}" for row in rows.values()],
+                f"≥ {wanted[name]}" if name in wanted else "",
+            )
+    return lines
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1)
+    asked = parser.parse_args()
+    torch.set_num_threads(asked.threads)
+    rows = {}
+    for kind in KINDS:
+        with tempfile.TemporaryDirectory() as where:
+            folder, made = make(kind, asked.rounds, Path(where))
+            rows[kind] = {
+                "samples": NUM_SAMPLES[kind],
+                "make": made,
+                "read": read(kind, folder, asked.rounds, Path(where)),
+            }
+    lines = table(rows)
+    print("\n".join(lines))
+    settings = {"rounds": asked.rounds, "batch": BATCH, "micro_batch": MICRO_BATCH, "seed": SEED, "allowed": ALLOWED}
+    packages = {name: version(name) for name in ("h5py", "webdataset", "pillow")}
+    record("shards", {**settings, "packages": packages}, rows)
+    draw_table("shards", lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,197 @@
+"""`HDF5Dataset`: other people's files, in the layouts they come in."""
+
+from __future__ import annotations
+
+import os
+import pickle
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from augmentor.data import BlockSampler, HDF5Dataset, load_source
+from augmentor.data.sources import takes_size
+from augmentor.exceptions import DataError, InputError, RangeError, ShardError
+from augmentor.items import dataset_labels, fetch
+from augmentor.shards._storage import ChunkedRows
+
+COUNT = 30
+PIXELS = np.random.default_rng(0).integers(0, 256, (COUNT, 3, 8, 9), np.uint8)
+LABELS = np.arange(COUNT) % 3
+
+
+def write(path, images=PIXELS, labels=LABELS, names=("images", "labels"), **options):
+    with h5py.File(path, "w") as file:
+        file.create_dataset(names[0], data=images, **options)
+        if labels is not None:
+            file.create_dataset(names[1], data=labels)
+    return path
+
+
+CHUNKED = {"chunks": (7, 3, 4, 9), "compression": "gzip", "shuffle": True}
+
+
+@pytest.mark.parametrize("options", [{}, CHUNKED, {"chunks": True}], ids=["contiguous", "gzip", "auto"])
+def test_items(tmp_path, options):
+    data = HDF5Dataset(write(tmp_path / "a.h5", **options))
+    image, label = data[7]
+    assert torch.equal(image, torch.from_numpy(PIXELS[7]))
+    assert image.dtype == torch.uint8
+    assert label == 1
+    assert type(label) is int
+    assert len(data) == COUNT
+    assert data.image_shape == (3, 8, 9)
+    assert data.classes == ["0", "1", "2"]
+    assert dataset_labels(data).tolist() == LABELS.tolist()
+    rows = [29, 0, -1, 5, 5, 14]
+    images, labels = fetch(data, rows)
+    assert torch.equal(images, torch.from_numpy(PIXELS[rows]))
+    assert labels.tolist() == LABELS[rows].tolist()
+    assert data.__getitems__([]) == []
+    assert "30 images (3, 8, 9)" in repr(data)
+    for index in (COUNT, -COUNT - 1):
+        with pytest.raises(IndexError, match=str(index)):
+            data[index]
+
+
+@pytest.mark.parametrize("options", [{}, {"chunks": True, "compression": "gzip"}], ids=["contiguous", "gzip"])
+@pytest.mark.parametrize(
+    "images",
+    [PIXELS.transpose(0, 2, 3, 1), PIXELS[:, 0], PIXELS[:, :1].transpose(0, 2, 3, 1), PIXELS / 255,
+     (PIXELS / 255).astype(">f4"), (PIXELS.transpose(0, 2, 3, 1) / 255).astype("f4")],
+    ids=["NHWC", "NHW", "NHW1", "float64", "big-endian", "float NHWC"],
+)  # fmt: skip
+def test_every_layout_becomes_levels_with_channels_first(tmp_path, images, options):
+    data = HDF5Dataset(write(tmp_path / "a.h5", images, **options))
+    found = fetch(data, range(COUNT))[0]
+    grey = images.ndim == 3 or 1 in images.shape[1:]
+    assert torch.equal(found, torch.from_numpy(PIXELS[:, :1] if grey else PIXELS))
+
+
+def test_names_labels_classes_and_transform_are_arguments(tmp_path):
+    path = write(tmp_path / "a.h5", names=("train/x", "train/y"), labels=LABELS.astype(np.uint8)[:, None])
+    data = HDF5Dataset(path, images="train/x", labels="train/y", classes=["a", "b", "c"], transform=lambda x: x.float())
+    assert data.classes == ["a", "b", "c"]
+    assert data[4][0].dtype == torch.float32
+    assert [label for _, label in data] == LABELS.tolist()
+    assert HDF5Dataset(path, images="train/x", labels=None).targets.tolist() == [0] * COUNT
+
+
+def test_items_may_be_written_to(tmp_path):
+    data = HDF5Dataset(write(tmp_path / "a.h5"))
+    data[0][0].zero_()
+    assert torch.equal(data[0][0], torch.from_numpy(PIXELS[0]))
+
+
+def test_whole_chunks_are_read_once_in_a_block_shuffle(tmp_path, monkeypatch):
+    data = HDF5Dataset(write(tmp_path / "a.h5", **CHUNKED))
+    assert data.blocks.tolist() == [0, 7, 14, 21, 28, COUNT]
+    unpacked = []
+    original = ChunkedRows._chunk
+    monkeypatch.setattr(ChunkedRows, "_chunk", lambda self, n: (unpacked.append(n), original(self, n))[1])
+    loader = DataLoader(data, batch_size=4, sampler=BlockSampler(data, window=3))
+    assert sum(len(images) for images, _ in loader) == COUNT
+    assert sorted(unpacked) == list(range(10))  # five bands of two chunks
+
+
+def test_never_a_point_selection(tmp_path, monkeypatch):
+    """h5py reads single rows of chunked data tens of times slower than whole chunks."""
+    data = HDF5Dataset(write(tmp_path / "a.h5", **CHUNKED))
+    monkeypatch.setattr(h5py.Dataset, "__getitem__", lambda *_: pytest.fail("read through h5py"))
+    data.__getitems__([3, 1, 28])
+
+
+@pytest.mark.parametrize("start", ["fork", "spawn"])
+def test_workers_read_the_same_items(tmp_path, start):
+    data = HDF5Dataset(write(tmp_path / "a.h5", **CHUNKED))
+    data[0]  # opened before the workers start, so that they could misuse it
+    loader = DataLoader(data, batch_size=4, num_workers=1, multiprocessing_context=start)
+    assert torch.equal(torch.cat([images for images, _ in loader]), torch.from_numpy(PIXELS))
+
+
+def test_a_forked_process_opens_the_file_for_itself(tmp_path):
+    data = HDF5Dataset(write(tmp_path / "a.h5", **CHUNKED))
+    inherited = data._opened()
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if data._opened() is not inherited else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert torch.equal(pickle.loads(pickle.dumps(data))[3][0], data[3][0])
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "error", "said"),
+    [
+        (np.zeros((4, 8), "u1"), np.arange(4), DataError, "images of shape"),
+        (np.zeros((4, 8, 8, 5), "u1"), np.arange(4), DataError, "images of shape"),
+        (np.zeros((4, 8, 8), "i4"), np.arange(4), InputError, "uint8 or floating"),
+        (np.zeros((4, 8, 8), "u1"), np.arange(3), ShardError, "expected one an image"),
+        (np.zeros((4, 8, 8), "u1"), np.zeros(4), DataError, "class numbers"),
+        (np.zeros((4, 8, 8), "u1"), np.zeros((4, 3), int), DataError, "class numbers"),
+        (np.zeros((4, 8, 8), "u1"), np.arange(4) - 1, DataError, "from -1"),
+        (np.zeros((4, 8, 8), "u1"), np.arange(4) + 10**6, DataError, "1000003"),
+        (np.zeros((4, 8, 8), bool), np.arange(4), ShardError, "integers or floats"),
+        (np.zeros((4, 8, 8), "c8"), np.arange(4), ShardError, "integers or floats"),
+        (np.zeros((4, 8, 8), [("a", "u1")]), np.arange(4), ShardError, "integers or floats"),
+        (np.uint8(3), np.arange(4), ShardError, "shape"),
+        (h5py.Empty("u1"), np.arange(4), ShardError, "shape"),
+    ],
+)
+def test_what_does_not_fit(tmp_path, images, labels, error, said):
+    with pytest.raises(error, match=said):
+        HDF5Dataset(write(tmp_path / "a.h5", images, labels))
+
+
+def test_values_outside_the_range_are_found_when_they_are_read(tmp_path):
+    images = np.zeros((4, 8, 8), np.float32)
+    images[2] = 7
+    data = HDF5Dataset(write(tmp_path / "a.h5", images, np.arange(4)))
+    data[0]
+    with pytest.raises(RangeError, match=r"a\.h5 takes images in \[0, 1\]"):
+        data[2]
+
+
+def test_a_name_that_is_not_there_says_what_is(tmp_path):
+    with pytest.raises(ShardError, match="there is no 'pictures'; it holds 'images', 'labels'"):
+        HDF5Dataset(write(tmp_path / "a.h5"), images="pictures")
+
+
+def test_a_file_that_is_not_there_or_not_hdf5(tmp_path):
+    with pytest.raises(ShardError, match=r"a\.h5"):
+        HDF5Dataset(tmp_path / "a.h5")
+    (tmp_path / "a.h5").write_text("a,b,c")
+    with pytest.raises(ShardError, match="signature"):
+        HDF5Dataset(tmp_path / "a.h5")
+    with pytest.raises(ShardError):
+        HDF5Dataset(tmp_path)
+
+
+@pytest.mark.parametrize("options", [{"compression": "lzf"}, {"scaleoffset": 0}], ids=str)
+def test_other_filters_are_refused(tmp_path, options):
+    with pytest.raises(ShardError, match="filters"):
+        HDF5Dataset(write(tmp_path / "a.h5", chunks=(7, 3, 4, 9), **options))
+
+
+def test_links_that_the_user_names_are_followed_and_links_inside_are_not(tmp_path):
+    write(tmp_path / "a.h5")
+    (tmp_path / "b.h5").symlink_to(tmp_path / "a.h5")
+    assert len(HDF5Dataset(tmp_path / "b.h5")) == COUNT
+    with h5py.File(tmp_path / "c.h5", "w") as file:
+        file["images"], file["labels"] = h5py.ExternalLink("a.h5", "/images"), LABELS
+    with pytest.raises(ShardError, match="ExternalLink"):
+        HDF5Dataset(tmp_path / "c.h5")
+
+
+def test_as_a_data_argument(tmp_path):
+    path = write(tmp_path / "a.h5")
+    assert fetch(load_source(f"h5:{path}"), range(COUNT))[1].tolist() == LABELS.tolist()
+    other = write(tmp_path / "b.hdf5", names=("train/x", "y"))
+    assert load_source(f"h5:{other}#train/x,y").targets.tolist() == LABELS.tolist()
+    assert load_source(f"h5:{other}#train/x").targets.tolist() == [0] * COUNT
+    assert not takes_size(f"h5:{path}")
+    with pytest.raises(InputError, match="size=32"):
+        load_source(f"h5:{path}", size=32)
+    with pytest.raises(DataError, match="h5:FILE"):
+        load_source("h5:")

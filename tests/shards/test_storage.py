@@ -1,0 +1,137 @@
+"""Reading chunks without the HDF5 library: the same as with it, for every layout that is allowed."""
+
+from __future__ import annotations
+
+import itertools
+import zlib
+
+import h5py
+import numpy as np
+import pytest
+
+from augmentor.exceptions import ShardError
+from augmentor.shards._storage import BlockCache, ChunkedRows, fletcher32, rows_of, stored_in
+
+
+def written(path, array, name="x", libver="latest", **options):
+    with h5py.File(path, "w", libver=libver) as file:
+        file.create_dataset(name, data=array, **options)
+    with h5py.File(path, "r") as file:
+        return stored_in(file, name, path.stat().st_size)
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 255, 65_535, 65_536, 65_537, 131_072, 300_001])
+def test_the_checksum_is_that_of_the_library(tmp_path, length):
+    random = np.random.default_rng(length)
+    for data in (random.integers(0, 256, length, np.uint8), np.full(length, 255, np.uint8), np.zeros(length, np.uint8)):
+        with h5py.File(tmp_path / "a.h5", "w") as file:
+            file.create_dataset("x", data=data, chunks=(length,), fletcher32=True)
+            _, stored = file["x"].id.read_direct_chunk((0,))
+        assert fletcher32(data.tobytes()) == int.from_bytes(stored[-4:], "little")
+
+
+ARRAYS = {
+    "one dimension": ((50,), (7,)),
+    "whole rows": ((40, 3, 8, 8), (9, 3, 8, 8)),
+    "parts of rows": ((40, 7, 9, 3), (30, 2, 4, 1)),
+    "one chunk": ((40, 3, 8, 8), (40, 3, 8, 8)),
+    "the library's choice": ((200, 17, 9, 3), True),
+}
+
+
+@pytest.mark.parametrize("dtype", ["u1", "<f4", ">i8", "<f2", "<i2"])
+@pytest.mark.parametrize("layout", ARRAYS)
+def test_rows_are_those_that_the_library_reads(tmp_path, layout, dtype):
+    shape, chunks = ARRAYS[layout]
+    random = np.random.default_rng(0)
+    array = (random.random(shape) * 100).astype(dtype)
+    rows = random.integers(0, shape[0], 60)
+    for number, (libver, gzip, checksum, shuffle) in enumerate(
+        itertools.product(("latest", "earliest"), (None, "gzip"), (False, True), (False, True))
+    ):
+        options = {"chunks": chunks, "compression": gzip, "fletcher32": checksum, "shuffle": shuffle}
+        path = tmp_path / f"{number}.h5"
+        found = rows_of(path, written(path, array, libver=libver, **options), BlockCache())
+        np.testing.assert_array_equal(found[rows], array[rows])
+        assert found[rows].dtype == array.dtype
+        assert found[np.array([], np.int64)].shape == (0, *shape[1:])
+
+
+def test_a_growing_data_set_may_have_chunks_longer_than_itself(tmp_path):
+    array = np.arange(10)
+    stored = written(tmp_path / "a.h5", array, maxshape=(None,), chunks=(1024,), compression="gzip")
+    np.testing.assert_array_equal(rows_of(tmp_path / "a.h5", stored, BlockCache())[np.arange(10)], array)
+
+
+def test_noise_that_gzip_could_not_shrink_is_read(tmp_path):
+    """The library then leaves the filter out, chunk by chunk, and says so in a mask."""
+    noise = np.random.default_rng(0).integers(0, 256, (64, 3, 16, 16), np.uint8)
+    noise[:32] = 0
+    stored = written(tmp_path / "a.h5", noise, chunks=(32, 3, 16, 16), compression="gzip", fletcher32=True)
+    np.testing.assert_array_equal(rows_of(tmp_path / "a.h5", stored, BlockCache())[np.arange(64)], noise)
+
+
+def test_contiguous_data_are_mapped(tmp_path):
+    found = rows_of(tmp_path / "a.h5", written(tmp_path / "a.h5", np.arange(12).reshape(4, 3)), BlockCache())
+    assert isinstance(found, np.memmap)
+    np.testing.assert_array_equal(found[np.array([3, 0])], [[9, 10, 11], [0, 1, 2]])
+
+
+def test_data_in_groups_are_found_by_their_path(tmp_path):
+    assert written(tmp_path / "a.h5", np.arange(5), "train/deep/x").shape == (5,)
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert stored_in(file, "/train/deep/x/", 10**6).shape == (5,)
+        for name in ("train", "train/other", "train/deep/x/y", "", "..", "train/../train"):
+            with pytest.raises(ShardError):
+                stored_in(file, name, 10**6)
+
+
+def test_a_soft_link_on_the_way_is_refused(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["train/x"] = np.arange(5)
+        file["link"] = h5py.SoftLink("/train")
+        with pytest.raises(ShardError, match="SoftLink"):
+            stored_in(file, "link/x", 10**6)
+
+
+@pytest.mark.parametrize("damage", ["checksum", "stream", "short", "long", "end"])
+def test_a_damaged_chunk_is_a_shard_error_when_it_is_read(tmp_path, damage):
+    path, array = tmp_path / "a.h5", np.arange(1000) % 7
+    stored = written(path, array, chunks=(500,), compression="gzip", fletcher32=damage == "checksum")
+    offset, length, _ = stored.places[1].tolist()
+    data = bytearray(path.read_bytes())
+    if damage == "checksum":
+        data[offset + length - 1] ^= 1
+    elif damage == "stream":
+        data[offset + length // 2] ^= 0x55
+    elif damage == "short":
+        packed = zlib.compress(bytes(100))
+        data[offset : offset + len(packed)] = packed
+    elif damage == "long":
+        packed = zlib.compress(bytes(5000))
+        data[offset : offset + len(packed)] = packed
+    else:
+        data = data[: offset + 3]
+    path.write_bytes(data)
+    rows = rows_of(path, stored, BlockCache())
+    if damage != "end":
+        np.testing.assert_array_equal(rows[np.arange(500)], array[:500])  # the other chunk is as it was
+    with pytest.raises(ShardError, match=r"chunk 1 of .*a\.h5"):
+        rows[np.array([700])]
+
+
+def test_blocks_are_unpacked_once_while_the_cache_holds_them(tmp_path, monkeypatch):
+    array = np.arange(6000).reshape(60, 100)
+    stored = written(tmp_path / "a.h5", array, chunks=(10, 100), compression="gzip")
+    unpacked: list[int] = []
+    original = ChunkedRows._chunk
+    monkeypatch.setattr(ChunkedRows, "_chunk", lambda self, n: (unpacked.append(n), original(self, n))[1])
+    rows = rows_of(tmp_path / "a.h5", stored, BlockCache())
+    for row in np.random.default_rng(0).permutation(60):
+        np.testing.assert_array_equal(rows[np.array([row])], array[row][None])
+    assert sorted(unpacked) == list(range(6))
+    unpacked.clear()
+    small = rows_of(tmp_path / "a.h5", stored, BlockCache(max_bytes=2 * 8000))
+    for block in (0, 1, 0, 2, 0, 1):  # the one used longest ago goes first
+        small[np.array([block * 10])]
+    assert unpacked == [0, 1, 2, 1]

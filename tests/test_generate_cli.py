@@ -1,0 +1,79 @@
+"""`augmentor generate` as a user and a batch scheduler call it: parts, signals, and what it says."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from test_generate import SERVER, wait_for_shards
+
+from augmentor.cli import main
+from augmentor.shards import read_partial
+
+COMMAND = ["generate", "digits", "--num-samples", "100", "--shard-size", "30"]
+
+
+@pytest.fixture
+def call(capfd, tmp_path, monkeypatch):
+    """Runs a command in an empty folder; its exit code, and all that it said."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> tuple[int, str]:
+        try:
+            main([*COMMAND, "--device", "cpu", *arguments])
+            code = 0
+        except SystemExit as end:
+            code = end.code
+        return code, "".join(capfd.readouterr())
+
+    return run
+
+
+def content(folder: str) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
+
+
+def test_parts_make_the_same_folder(call):
+    assert call("--out", "whole")[0] == 0
+    code, said = call("--out", "parts", "--unit-range", "2:9", "--num-workers", "1", "--batch-size", "16")
+    assert code == 0
+    assert "parts has 2 of 4 shards; the others are still to come" in said
+    code, said = call("--out", "parts", "--unit-range", "0:2")
+    assert "wrote 100 images to parts" in said
+    assert content("parts") == content("whole")
+    for wrong in ("0-2", "2", "a:b", "4:5"):
+        code, said = call("--out", "other", "--unit-range", wrong)
+        assert code == 2
+        assert said.splitlines()[-1].startswith("error: ")
+
+
+def test_latents_and_tar_files(call):
+    code, said = call("--out", "latents", "--store", "latents")
+    assert (code, sum("latents" in line for line in said.splitlines()) > 0) == (0, True)
+    code, said = call("--out", "tar", "--format", "webdataset")
+    assert "read them with webdataset" in said
+    assert sorted(content("tar"))[1:] == [f"shard-0000{unit}.tar" for unit in range(4)]
+    assert call("--out", "other", "--format", "webdataset", "--store", "latents")[0] == 2
+
+
+def _endless(folder: Path) -> None:
+    os.chdir(folder)
+    os.dup2(os.open("said", os.O_CREAT | os.O_WRONLY), 2)
+    main([*COMMAND[:2], "--num-samples", "2000000", "--shard-size", "64", "--device", "cpu", "--out", "shards"])
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_it_with_one_line_and_finished_shards_stay(tmp_path, number, code):
+    run = SERVER.Process(target=_endless, args=(tmp_path,))
+    run.start()
+    wait_for_shards(tmp_path / "shards", 3)
+    os.kill(run.pid, number)
+    run.join()
+    assert run.exitcode == code
+    partial, said = read_partial(tmp_path / "shards"), (tmp_path / "said").read_text()
+    stand = f"{len(partial.shards)} of 31250 shards are finished and stay"
+    assert said.splitlines()[-1] == f"error: stopped: {stand}; the same call goes on from there"
+    assert "Traceback" not in said
+    assert len(partial.shards) == len(list((tmp_path / "shards").glob("shard-*.h5")))
