@@ -35,7 +35,8 @@ from .items import (
     resolve_labels_getter,
     tensor_to_image,
 )
-from .latents import Latents, per_sample, soft_labels
+from .label_spreading import spread_labels
+from .latents import Latents, class_index, per_sample, soft_labels
 from .policies import LatentPolicy, get_policy
 from .pool import LatentPool
 from .pretrained import load_autoencoder
@@ -322,11 +323,45 @@ class LatentAugment(v2.Transform):
             softened = softened.index_copy(0, picked.to(softened.device), made_labels.to(softened))
         return images, softened
 
-    def fit(self, data: Any, batch_size: int = 256) -> LatentAugment:
-        """Encode a data set (or an iterable of batches) once: the pool of partners, and what the policy fits.
+    def fit(self, data: Any, batch_size: int = 256, *, unlabelled: Any = None) -> LatentAugment:
+        """Encode a data set (or an iterable of batches) once: the pool of partners, and what policy and gate fit.
 
-        Latent statistics are taken from the data as well, unless the autoencoder brought its own.
+        unlabelled: more images of the same kind, whose labels, if any, are not looked at. Labels spread to those that
+        are sure of them (`augmentor.label_spreading`), which then are partners as well. Latent statistics are taken
+        from the data, unless the autoencoder brought its own.
         """
+        raw, labels = self._encoded(data, batch_size)
+        more = None if unlabelled is None else self._encoded(unlabelled, batch_size)[0]
+        return self.fit_latents(raw, labels, num_classes_of(data, labels), unlabelled=more)
+
+    def fit_latents(
+        self,
+        raw: torch.Tensor,
+        labels: torch.Tensor | None = None,
+        num_classes: int | None = None,
+        *,
+        unlabelled: torch.Tensor | None = None,
+    ) -> LatentAugment:
+        """The same from raw latents (N, *L) and (M, *L) that are known already, as of a `LatentCache`."""
+        raw, stats = raw.to(self.device), self.autoencoder.stats
+        more = raw[:0] if unlabelled is None else unlabelled.to(self.device)
+        if not stats.fitted:
+            stats.fit([raw, more])
+        self._warn_unfitted = False
+        z, labels = stats.standardise(raw).float(), None if labels is None else labels.to(self.device)
+        others = stats.standardise(more).float()
+        if len(others) and labels is not None:
+            rows, spread = spread_labels(z, labels, others)
+            others, labels = others[rows], torch.cat([class_index(labels), spread])
+        pool = LatentPool(torch.cat([z, others]), labels, num_classes)
+        self.policy.fit(pool)
+        if self.gate is not None:
+            self.gate.fit(pool)
+        self.pool = pool
+        return self
+
+    def _encoded(self, data: Any, batch_size: int) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Raw latents of a data set, and its labels if all of it has any."""
         raw, found = [], []
         with torch.no_grad():
             for images, labels in batches(data, batch_size):
@@ -338,24 +373,7 @@ class LatentAugment(v2.Transform):
         if len(shapes) > 1:
             raise DataError(f"fit got images of different sizes (latents {sorted(shapes)}); resize them to one")
         labelled = [labels for labels in found if labels is not None]
-        labels = torch.cat(labelled) if len(labelled) == len(found) else None
-        return self.fit_latents(torch.cat(raw), labels, num_classes_of(data, labels))
-
-    def fit_latents(
-        self, raw: torch.Tensor, labels: torch.Tensor | None = None, num_classes: int | None = None
-    ) -> LatentAugment:
-        """The same from raw latents (N, *L) that are known already, as of a `LatentCache`."""
-        raw = raw.to(self.device)
-        if not self.autoencoder.stats.fitted:
-            self.autoencoder.stats.fit([raw])
-        labels = None if labels is None else labels.to(self.device)
-        self._warn_unfitted = False
-        pool = LatentPool(self.autoencoder.stats.standardise(raw).float(), labels, num_classes)
-        self.policy.fit(pool)
-        if self.gate is not None:
-            self.gate.fit(pool)
-        self.pool = pool
-        return self
+        return torch.cat(raw), torch.cat(labelled) if len(labelled) == len(found) else None
 
     def soften(self, labels: torch.Tensor | None) -> torch.Tensor | None:
         """Labels as float (B,K) if the policy mixes classes, so that all rows of a batch have labels of one kind."""

@@ -1,0 +1,63 @@
+"""Shards and a quality gate: what it leaves alone is the real image, and its settings are the folder's."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from augmentor import LatentAugment, QualityGate, ShardDataset, generate_shards
+from augmentor.exceptions import InputError, OutputError
+from augmentor.policies import Adversarial
+
+
+@pytest.fixture
+def few(digits):
+    return digits.subset(torch.arange(120))
+
+
+def gated(vae, keep=0.95):
+    return LatentAugment(vae, "gaussian(std=1.5)", gate=QualityGate(keep, redraws=1))
+
+
+def test_what_the_gate_turns_away_is_stored_as_the_real_image(vae, few, tmp_path):
+    folder = generate_shards(few, gated(vae), tmp_path / "shards", num_samples=240, shard_size=100)
+    shards = ShardDataset(folder)
+    alone = (shards.copies == -1).nonzero().squeeze(1).tolist()
+    assert 10 < len(alone) < 200
+    for index in range(len(shards)):
+        image, label = shards[index]
+        real, its_label = few[index % len(few)]
+        assert label == int(its_label)
+        assert torch.equal(image, real) == (index in alone)
+    assert shards.manifest.gate == "quality_gate(keep=0.95, k=3, redraws=1, action='redraw')"
+
+
+def test_stored_latents_that_were_left_alone_are_the_source_s_own(vae, few, tmp_path):
+    folder = generate_shards(few, gated(vae), tmp_path / "shards", num_samples=120, store="latents")
+    shards = ShardDataset(folder, autoencoder=vae)
+    alone = (shards.copies == -1).nonzero().squeeze(1)
+    assert len(alone)
+    made = torch.stack([shards[int(index)][0] for index in alone]).float()
+    with torch.no_grad():
+        reconstructed = vae(few.images[alone].float() / 255) * 255
+    assert (made - reconstructed).abs().max() <= 1.01
+
+
+def test_another_gate_is_another_folder(vae, few, tmp_path):
+    generate_shards(few, gated(vae), tmp_path / "shards", num_samples=20)
+    with pytest.raises(OutputError, match="gate"):
+        generate_shards(few, gated(vae, keep=0.5), tmp_path / "shards", num_samples=20)
+    with pytest.raises(OutputError, match="gate"):
+        generate_shards(few, LatentAugment(vae, "gaussian(std=1.5)"), tmp_path / "shards", num_samples=20)
+
+
+def test_weights_and_policies_without_a_text_are_refused(vae, few, tmp_path):
+    weighing = LatentAugment(vae, gate=QualityGate(action="weigh"))
+    with pytest.raises(InputError, match="no place for weights"):
+        generate_shards(few, weighing, tmp_path / "shards", num_samples=20)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    hard = LatentAugment(vae, Adversarial(model, vae))
+    with pytest.raises(InputError, match="cannot be written down"):
+        generate_shards(few, hard, tmp_path / "shards", num_samples=20)
+    assert not (tmp_path / "shards").exists()

@@ -1,0 +1,79 @@
+"""A few labels reach the unlabelled images that are sure of theirs, and those become partners."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from augmentor import LatentAugment, QualityGate
+from augmentor.exceptions import DataError
+from augmentor.label_spreading import SURE_SHARE, spread_labels
+
+
+@pytest.fixture
+def few(digits):
+    """5 labelled digits of each class, and the rest."""
+    order = torch.randperm(len(digits), generator=torch.Generator().manual_seed(0))
+    labelled = torch.cat([order[digits.targets[order] == label][:5] for label in range(10)])
+    rest = order[~torch.isin(order, labelled)]
+    return digits.subset(labelled), digits.subset(rest)
+
+
+def test_the_labels_of_fifty_digits_reach_the_others(vae, few):
+    labelled, rest = few
+    augment = LatentAugment(vae, "smote").fit(labelled, unlabelled=[(rest.images, rest.targets * 0)])  # a lie, unread
+    assert augment.pool is not None
+    assert len(augment.pool) == len(labelled) + round(SURE_SHARE * len(rest))
+    raw = augment._encoded(rest, 256)[0]
+    rows, labels = spread_labels(
+        vae.stats.standardise(augment._encoded(labelled, 256)[0]), labelled.targets, vae.stats.standardise(raw)
+    )
+    assert (labels == rest.targets[rows]).double().mean() > 0.9
+
+
+def test_partners_are_found_among_the_unlabelled(vae, few):
+    labelled, rest = few
+    augment = LatentAugment(vae, "class_gaussian").fit(labelled)
+    wider = LatentAugment(vae, "class_gaussian").fit(labelled, unlabelled=rest)
+    assert len(augment.pool) == 50
+    assert wider.pool.class_counts()[3] > 50
+    assert not torch.equal(
+        augment.synthesize(labelled.images, labelled.targets, indices=range(50), seed=0)[0],
+        wider.synthesize(labelled.images, labelled.targets, indices=range(50), seed=0)[0],
+    )
+
+
+def test_a_gate_learns_from_them_as_well(vae, few):
+    labelled, rest = few
+    gated = LatentAugment(vae, "gaussian", gate=QualityGate()).fit(labelled, unlabelled=rest)
+    made, labels, weights = gated.synthesize(labelled.images, labelled.targets, return_weights=True)
+    assert len(made) == len(labels) == len(weights) == 50
+
+
+def test_without_labels_all_join_the_pool(vae, few):
+    labelled, rest = few
+    augment = LatentAugment(vae, "smote").fit([(labelled.images, None)], unlabelled=rest)
+    assert len(augment.pool) == len(labelled) + len(rest)
+    assert not augment.pool.labelled
+
+
+def test_it_is_the_same_every_time_and_draws_nothing(vae, few, global_rng_untouched):
+    z = torch.cat([torch.randn(20, 3, generator=torch.Generator().manual_seed(n)) + 4 * n for n in range(2)])
+    seeds, labels = z[[0, 25]], torch.tensor([7, 2])  # class numbers need not be consecutive
+    rows, found = spread_labels(seeds, labels, z)
+    again = spread_labels(seeds, labels, z)
+    assert torch.equal(rows, again[0])
+    assert torch.equal(found, again[1])
+    assert torch.equal(found, torch.where(rows < 20, 7, 2))
+
+
+def test_labels_of_one_class_are_refused():
+    with pytest.raises(DataError, match="at least 2 classes, got 1"):
+        spread_labels(torch.zeros(2, 3), torch.zeros(2, dtype=torch.int64), torch.zeros(4, 3))
+
+
+def test_what_no_label_reaches_stays_out():
+    near = torch.tensor([[0.0], [0.1], [0.2], [5.0], [5.1], [5.2]])
+    island = 100 + torch.arange(12.0)[:, None] / 100
+    rows, _ = spread_labels(near[[0, 3]], torch.tensor([0, 1]), torch.cat([near.repeat(4, 1), island]))
+    assert int(rows.max()) < 24
