@@ -110,12 +110,13 @@ def jobs_of(name: str, options: argparse.Namespace, settings: Settings) -> list[
 
 
 def publish(jobs: list[Job], quick: bool) -> None:
-    """Print what the seeds of one set found together; record and draw it where no row and no seed is missing."""
+    """Print what all seeds of one set have found by now; record and draw it where no seed is missing."""
     name = jobs[0].name
     found = [job.done() for job in jobs]
-    rows = {row: together([seed[row] for seed in found]) for row in jobs[0].rows if all(row in seed for seed in found)}
+    complete = [row for row in rows_of(known(name)) if all(row in seed for seed in found)]
+    rows = {row: together([seed[row] for seed in found]) for row in complete}
     print("\n".join([name, *table(rows)]), flush=True)
-    if quick or name in SMOKE or len(jobs) < known(name).seeds or tuple(rows) != rows_of(known(name)):
+    if quick or name in SMOKE or len(jobs) < known(name).seeds:
         return
     settings = {
         "set": name,

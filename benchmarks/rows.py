@@ -43,7 +43,7 @@ class Settings:
     steps: int = 500
     batch_size: int = 64
     autoencoder_steps: int = 1200
-    autoencoder_batch: int = 32
+    autoencoder_batch: int = 50
     fold_autoencoder_steps: int = 400
     tune_budget: float = 150
     tune_steps: int = 200
@@ -76,12 +76,14 @@ class Trial:
     @property
     def network(self) -> Callable[[int, int], nn.Module]:
         """One that the machine can bear."""
+        if self.set.network == "pooled":
+            return pooled_cnn
         return small_cnn if self.device == "cpu" else resnet18
 
     def folder(self, what: str, *settings: Any) -> Path:
         """A place in the work folder for something that is made with these settings."""
         key = hashlib.sha256(repr((self.set.own, settings)).encode()).hexdigest()
-        return self.work / what / f"{self.name}-{self.seed}-{key[:12]}"
+        return self.work / what / f"{self.seed}-{key[:16]}"
 
     def geometry(self) -> v2.Transform:
         """The usual one: a mild affine map, after a horizontal flip where that keeps the class."""
@@ -100,9 +102,13 @@ class Trial:
         )  # fmt: skip
         return {"score": 100 * METRICS[self.set.metric](predict(model, test, self.device), test.targets)}
 
-    def mixed(self, augment: LatentAugment, base: Any, **how_many: Any) -> Any:
-        """Real and synthetic samples; partners and statistics are those of the labelled images as they are."""
-        augment.to(self.device).fit(self.draw.labelled)
+    def unlabelled(self, who: str) -> Any:
+        """Images without labels, for rows that may use some."""
+        return self.draw.unlabelled if who == "unlabelled" else None
+
+    def mixed(self, augment: LatentAugment, who: str, base: Any, **how_many: Any) -> Any:
+        """Real and synthetic samples; partners are labelled images as they are, and unlabelled ones sure of a label."""
+        augment.to(self.device).fit(self.draw.labelled, unlabelled=self.unlabelled(who))
         return MixedDataset(base, augment, seed=self.seed, **how_many)
 
     def autoencoder(self, who: str) -> Autoencoder:
@@ -185,14 +191,14 @@ def latent_smote(trial: Trial, found: Found, who: str) -> dict[str, Any]:
     """As DeepSMOTE: classes filled up to the largest, or as many synthetic images as real ones."""
     mixing = Mixing(ratio=1.0) if trial.draw.balanced else Mixing(ratio=0.0, balance=1.0)
     augment = LatentAugment(trial.autoencoder(who), "smote(k=5)")
-    return trial.score(trial.mixed(augment, trial.base(geometric=False), sampling_strategy=mixing))
+    return trial.score(trial.mixed(augment, who, trial.base(geometric=False), sampling_strategy=mixing))
 
 
-def default(trial: Trial, found: Found, who: str) -> dict[str, Any]:
-    """The policy that `LatentAugment` has by default, a synthetic sample for each real one, classes half filled up."""
+def plain(trial: Trial, found: Found, who: str, policy: str, geometric: bool) -> dict[str, Any]:
+    """A policy as it comes: a synthetic sample for each real one, unequal classes half filled up."""
     mixing = Mixing(ratio=1.0, balance=0.0 if trial.draw.balanced else 0.5)
-    augment = LatentAugment(trial.autoencoder(who))
-    return trial.score(trial.mixed(augment, trial.base(geometric=False), sampling_strategy=mixing))
+    augment = LatentAugment(trial.autoencoder(who), policy)
+    return trial.score(trial.mixed(augment, who, trial.base(geometric), sampling_strategy=mixing))
 
 
 def tuned(trial: Trial, found: Found, who: str, geometric: bool) -> dict[str, Any]:
@@ -208,7 +214,7 @@ def tuned(trial: Trial, found: Found, who: str, geometric: bool) -> dict[str, An
         source,
         task=trial.set.metric,
         budget=settings.tune_budget,
-        out=trial.folder("tune", who, geometric, settings),
+        out=trial.folder("tune", trial.name, who, geometric, settings),
         seed=trial.seed,
         folds=settings.folds,
         network=trial.network,
@@ -216,6 +222,7 @@ def tuned(trial: Trial, found: Found, who: str, geometric: bool) -> dict[str, An
         batch_size=settings.batch_size,
         geometry=trial.geometry() if geometric else None,
         space={"base": ["geometric" if geometric else "none"]},
+        unlabelled=trial.unlabelled(who),
         device=trial.device,
         progress=False,
     )
@@ -223,7 +230,7 @@ def tuned(trial: Trial, found: Found, who: str, geometric: bool) -> dict[str, An
     gate = QualityGate() if best["gate"] else None
     augment = LatentAugment(trial.autoencoder(who), best["policy"], gate=gate)
     mixing = Mixing(best["ratio"], best["balance"])
-    score = trial.score(trial.mixed(augment, trial.base(geometric), sampling_strategy=mixing))["score"]
+    score = trial.score(trial.mixed(augment, who, trial.base(geometric), sampling_strategy=mixing))["score"]
     answered = score if result.answer == "latent" else (found.get(control) or ROWS[control](trial, found))["score"]
     return {"score": answered, "answer": result.answer, "control": control, "setting": best, "setting_score": score}
 
@@ -231,7 +238,9 @@ def tuned(trial: Trial, found: Found, who: str, geometric: bool) -> dict[str, An
 CONTROLS: dict[str, Row] = {"none": none, "geometric": geometric, "mixup": mixup, "pixel SMOTE": pixel_smote}
 OURS: dict[str, Callable[..., dict[str, Any]]] = {
     "latent SMOTE": latent_smote,
-    "ours by default": default,
+    "gaussian(0.5)": partial(plain, policy="gaussian(std=0.5)", geometric=False),
+    "gaussian(0.5) + geometric": partial(plain, policy="gaussian(std=0.5)", geometric=True),
+    "class_gaussian + geometric": partial(plain, policy="class_gaussian", geometric=True),
     "ours tuned": partial(tuned, geometric=False),
     "ours tuned + geometric": partial(tuned, geometric=True),
 }
@@ -244,7 +253,8 @@ def rows_of(known: BenchmarkSet) -> tuple[str, ...]:
     """The names of a set's rows."""
     if known.rows is not None:
         return known.rows
-    return tuple(name for name in ROWS if known.unlabelled is not None or not name.endswith(", unlabelled"))
+    names = [name for name in ROWS if known.unlabelled is not None or not name.endswith(", unlabelled")]
+    return tuple(name for name in names if known.plain_race or not name.startswith("ours tuned,"))
 
 
 # The autoencoder of the unlabelled photographs, as a user would make it.
@@ -262,6 +272,13 @@ def prepare(chosen: list[BenchmarkSet], root: str, work: Path) -> None:
     if any(known.unlabelled == "train" for known in chosen) and not vae_of(work).exists():
         command = [sys.executable, "-m", "augmentor", "train-autoencoder", f"{root}/cifar10/train", *VAE_OPTIONS]
         subprocess.run([*command, "--out", str(vae_of(work).parent)], check=True)
+
+
+def pooled_cnn(channels: int, classes: int) -> nn.Module:
+    """`small_cnn` with a global average in place of its 4x4 cells, as residual networks end."""
+    *body, linear = small_cnn(channels, classes)
+    body[-3] = nn.AdaptiveAvgPool2d(1)
+    return nn.Sequential(*body, nn.Linear(linear.in_features // 16, classes))
 
 
 def seconds(known: BenchmarkSet, rows: tuple[str, ...], settings: Settings) -> float:

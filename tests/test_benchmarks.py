@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-ROWS = ("none", "geometric", "ours by default, unlabelled")
+ROWS = ("none", "geometric", "gaussian(0.5), unlabelled")
 
 
 def run(work, *rows):
