@@ -50,6 +50,11 @@ class _Seconds(click.ParamType):
 @click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True)
 @click.option("--labels-per-class", type=click.IntRange(2), help="Take only so many images of each class.")
 @click.option(
+    "--unlabelled",
+    metavar="DATA",
+    help="More images of the same kind, without labels: partners for latents of a classifier's images.",
+)
+@click.option(
     "--geometric/--no-geometric",
     default=True,
     show_default=True,
@@ -63,13 +68,14 @@ def tune(
     skip_bad: bool,
     autoencoder: str,
     labels_per_class: int | None,
+    unlabelled: str | None,
     geometric: bool,
     device: str,
     **settings: Any,
 ) -> None:
     """Race latent settings on DATA against none, geometric and Mixup, and write the best to OUT/policy.json.
 
-    A setting wins only if it beats the best of those controls beyond the spread; otherwise the answer is "none".
+    A setting wins only if it beats all of those controls beyond the spread; otherwise the answer is "none".
     Stopped, it goes on when called again; all runs together take the budget.
     """
     from ..data import load_source
@@ -83,10 +89,13 @@ def tune(
         dataset = few_of_each(dataset, labels_per_class, settings["seed"])
     shape = image_shape_of(dataset)
     chosen = fitting_autoencoder(shape) if autoencoder == "auto" else autoencoder
-    say(data=f"{data}: {len(dataset)} images {shape}", autoencoder=chosen, geometric=geometric, device=device,
+    more = None if unlabelled is None else load_source(unlabelled, split=split, size=size, skip_bad=skip_bad)
+    say(data=f"{data}: {len(dataset)} images {shape}", autoencoder=chosen,
+        unlabelled="none" if more is None else f"{unlabelled}: {len(more)} images", geometric=geometric, device=device,
         **settings)  # fmt: skip
+    geometry = mild_geometry() if geometric else None
     try:
-        result = race(dataset, chosen, geometry=mild_geometry() if geometric else None, device=device, **settings)
+        result = race(dataset, chosen, unlabelled=more, geometry=geometry, device=device, **settings)
     except KeyboardInterrupt:
         click.echo(f"\nstopped; the same command goes on from {settings['out']}", err=True)
         raise

@@ -2,6 +2,6 @@
 
 from ._tune import tune
 from .result import TuneResult
-from .task import Setting, Task
+from .task import Score, Setting, Task
 
-__all__ = ["Setting", "Task", "TuneResult", "tune"]
+__all__ = ["Score", "Setting", "Task", "TuneResult", "tune"]

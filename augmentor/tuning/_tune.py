@@ -40,6 +40,7 @@ def tune(
     network: Network = small_cnn,
     steps: int = 300,
     batch_size: int = 64,
+    unlabelled: Any = None,
     geometry: Callable[[Any], Any] | None = _GEOMETRY,
     space: Mapping[str, Sequence[Any]] | None = None,
     resume: bool = True,
@@ -48,7 +49,8 @@ def tune(
 ) -> TuneResult:
     """Race latent settings against no augmentation, the usual geometric one and Mixup; "none" is an answer.
 
-    A setting wins only if it beats the best control on fresh cells, by a paired test at p < 0.05.
+    A setting wins only if it beats every control on fresh cells, by a paired test at p < 0.05: over images, or over
+    seeds for a GAN.
 
     dataset: map-style, items (image, label), images uint8 or float in [0, 1], not augmented.
     autoencoder: a pretrained name, the path of a weights file or an `Autoencoder`, which may have seen whatever it saw;
@@ -61,6 +63,8 @@ def tune(
         there goes on and comes to the answer it would have come to. resume=False refuses a folder with a run.
     folds, network, steps, batch_size: of the cross-validation and of each training; `network` is called with the
         numbers of channels and of classes.
+    unlabelled: further images of the same kind for a classifier, map-style; their labels, if any, are not looked at.
+        They widen the pool of partners (`LatentAugment.fit`), and the result wants them there too.
     geometry: of the control and of settings on top of it; `mild_geometry()` by default, None for neither.
     space: other values for "policy", "ratio", "balance", "gate" or "base" ("policy" or "mode" for a GAN).
 
@@ -86,7 +90,12 @@ def tune(
         shared: dict[str, Any] = {"score": task, "geometry": geometry, "steps": steps, "batch_size": batch_size,
                                   "space": space, "seed": seed, "device": device}  # fmt: skip
         if task in SCORES:
-            task = ClassificationTask(dataset, source, network=network, folds=folds, **shared)
+            shared |= {"network": network, "folds": folds, "unlabelled": unlabelled}
+            task = ClassificationTask(dataset, source, **shared)
+        elif unlabelled is not None:
+            raise InputError(
+                f"unlabelled is for a classifier, not for {task}; a GAN needs no labels: give it all images"
+            )
         else:
             task = GenerationTask(dataset, source, **shared)
     import optuna  # 1 s to import, needed only here

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -11,17 +12,19 @@ import torch
 from torchvision.transforms import v2
 
 from .._random import fold, seeded
+from ..autoencoders import Autoencoder
 from ..config import AugmentConfig, Mixing
 from ..data import MixedDataset
-from ..exceptions import DataError, InputError
+from ..exceptions import DataError, InputError, ShapeError
 from ..gate import QualityGate
 from ..items import dataset_fingerprint, dataset_labels, fetch, num_classes_of
 from ..policies import list_policies
+from ..pool import LatentPool
 from ..training.classifier import Network, accuracy, macro_recall, predict, train_classifier
 from ..transform import LatentAugment
 from .autoencoders import Autoencoders, placeless
-from .datasets import Transformed, part
-from .task import Setting, Task
+from .datasets import Transformed, Until, part
+from .task import Score, Setting, Task
 
 SCORES = {"accuracy": accuracy, "macro_recall": macro_recall}
 
@@ -29,17 +32,18 @@ POLICIES = (
     "gaussian(std=0.25)", "gaussian(std=0.5)", "gaussian(std=1.0)", "gaussian(std=1.5)",
     "posterior(factor=1.0)", "posterior(factor=2.0)",
     "interpolate(strength=0.5)", "extrapolate(strength=0.5)", "slerp(strength=0.5)", "smote(k=5)", "class_gaussian",
-    "compose(smote(k=5), gaussian(std=0.5))", "guided",
+    "compose(smote(k=5), gaussian(std=0.5))", "compose(interpolate(strength=1.0), gaussian(std=0.5))", "guided",
 )  # fmt: skip
 RATIOS = (0.5, 1.0, 2.0, 4.0)
 BALANCES = (0.0, 0.5, 1.0)
 
-# Tried before the search has learnt anything.
+# Tried before the search has learnt anything; those that did best in our trials come first, as time may be short.
 FIRST = (
-    "gaussian(std=0.5)",
+    "class_gaussian",
     "gaussian(std=1.0)",
-    "compose(smote(k=5), gaussian(std=0.5))",
-    "extrapolate(strength=0.5)",
+    "compose(interpolate(strength=1.0), gaussian(std=0.5))",
+    "gaussian(std=0.5)",
+    "guided",
 )
 
 
@@ -61,6 +65,7 @@ class ClassificationTask(Task):
         steps: int,
         batch_size: int,
         folds: int,
+        unlabelled: Any = None,
         space: Mapping[str, Sequence[Any]] | None,
         seed: int,
         device: str,
@@ -68,20 +73,26 @@ class ClassificationTask(Task):
         self.name = score
         self.dataset, self.autoencoders, self.geometry, self.network = dataset, autoencoders, geometry, network
         self.steps, self.batch_size, self.folds, self.seed, self.device = steps, batch_size, folds, seed, device
+        self.unlabelled = unlabelled
         self.labels = dataset_labels(dataset)
         self.classes = _checked_classes(dataset, self.labels, folds)
         self.controls = ("none", "mixup") if geometry is None else ("none", "geometric", "mixup")
-        self.search_cells, self.test_share = 2 * folds, 1 / (folds - 1)
-        self.prepares = autoencoders.train is not None
+        self.search_cells = 2 * folds
+        sizes = self.labels.bincount()
+        self.weights = (1 / sizes[self.labels]).tolist() if score == "macro_recall" else None  # a class counts as one
+        self.prepares = autoencoders.train is not None or unlabelled is not None
         self.space = _checked_space(self._space(), space or {}, geometry)
         base = self.space["base"][-1]
         self.first = [
             {**dict.fromkeys(self.space), "policy": policy, "ratio": 1.0, "balance": 0.0, "gate": False, "base": base}
             for policy in FIRST
         ]
+        if unlabelled is not None:
+            _check_same_shape(unlabelled, dataset)
         self._splits: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
+        self._fitted: dict[int, tuple[Autoencoder, LatentPool]] = {}
 
-    def evaluate(self, setting: Setting, cell: int, deadline: float) -> float:
+    def evaluate(self, setting: Setting, cell: int, deadline: float) -> Score:
         train, test = self._parts(cell)
         with seeded(self.seed, "setting", cell):
             data, mix = self._training_set(setting, train, cell)
@@ -89,10 +100,18 @@ class ClassificationTask(Task):
             self.network, data, num_classes=len(self.classes), steps=self.steps, batch_size=self.batch_size, mix=mix,
             seed=fold(self.seed, "cell", cell), device=self.device, deadline=deadline,
         )  # fmt: skip
-        return SCORES[self.name](predict(model, test, self.device), dataset_labels(test))
+        predicted, labels = predict(model, test, self.device), dataset_labels(test)
+        return Score(SCORES[self.name](predicted, labels), (predicted == labels).tolist())
+
+    def samples(self, cell: int) -> list[int]:
+        return self._rows(cell)[1].tolist()
 
     def prepare(self, cell: int, deadline: float) -> None:
-        self.autoencoders.make(_cell_name(cell), self._parts(cell)[0], deadline)
+        train, _ = self._parts(cell)
+        if self.autoencoders.train is not None:
+            self.autoencoders.make(_cell_name(cell), train, deadline)
+        if self.unlabelled is not None:
+            self._pool(cell, train, deadline)
 
     def close(self) -> None:
         if self.prepares:
@@ -117,13 +136,15 @@ class ClassificationTask(Task):
             autoencoder, setting["policy"], round(ratio / (1 + ratio), 4), sha256,
             QualityGate() if setting["gate"] else None, Mixing(ratio, balance),
         )  # fmt: skip
-        return {**known.document(), "base": setting["base"]}
+        more = 0 if self.unlabelled is None else len(self.unlabelled)
+        return {**known.document(), "base": setting["base"], "unlabelled": more}
 
     def settings(self) -> dict[str, Any]:
         return {
             "task": self.name,
             "dataset": dataset_fingerprint(self.dataset),
             "images": len(self.dataset),
+            "unlabelled": None if self.unlabelled is None else dataset_fingerprint(self.unlabelled),
             "autoencoder": self.autoencoders.settings(),
             "network": getattr(self.network, "__qualname__", type(self.network).__qualname__),
             "geometry": placeless(self.geometry),
@@ -157,27 +178,51 @@ class ClassificationTask(Task):
                 base = train
         if "control" in setting:
             return base, None
-        # A copy, because fitting may change the autoencoder's statistics.
-        autoencoder = copy.deepcopy(self.autoencoders.get(_cell_name(cell), train))
+        autoencoder, pool = self._pool(cell, train)
         augment = LatentAugment(autoencoder, setting["policy"], p=1.0, gate=QualityGate() if setting["gate"] else None)
-        augment.to(self.device).fit(train)
+        augment.fit_latents(autoencoder.stats.unstandardise(pool.z), pool.labels, pool.num_classes)
         mixing = Mixing(setting["ratio"], setting["balance"])
         return MixedDataset(base, augment, sampling_strategy=mixing, seed=fold(self.seed, "mixed", cell)), None
 
+    def _pool(self, cell: int, train: Any, deadline: float = math.inf) -> tuple[Autoencoder, LatentPool]:
+        """A cell's autoencoder and its pool of partners, the same for all settings."""
+        if cell not in self._fitted:
+            if len(self._fitted) >= self.search_cells:  # those of the search come again and again, others do not
+                self._fitted.popitem()
+            # A copy, because fitting may change the autoencoder's statistics.
+            autoencoder = copy.deepcopy(self.autoencoders.get(_cell_name(cell), train))
+            more = None if self.unlabelled is None else Until(self.unlabelled, deadline)
+            fitted = LatentAugment(autoencoder).fit(train, unlabelled=more)
+            assert fitted.pool is not None
+            self._fitted[cell] = autoencoder, fitted.pool
+        return self._fitted[cell]
+
     def _parts(self, cell: int) -> tuple[Any, Any]:
         """The training and the test part of a cell."""
+        train, test = (part(self.dataset, rows, self.classes) for rows in self._rows(cell))
+        return train, test
+
+    def _rows(self, cell: int) -> tuple[np.ndarray, np.ndarray]:
+        """Which images are in them."""
         repeat, number = divmod(cell, self.folds)
         if repeat not in self._splits:
             from sklearn.model_selection import StratifiedKFold  # 1 s to import, needed only here
 
             splitter = StratifiedKFold(self.folds, shuffle=True, random_state=fold(self.seed, "split", repeat) % 2**32)
             self._splits[repeat] = list(splitter.split(np.zeros(len(self.labels)), self.labels.numpy()))
-        train, test = self._splits[repeat][number]
-        return part(self.dataset, train, self.classes), part(self.dataset, test, self.classes)
+        return self._splits[repeat][number]
 
 
 def _cell_name(cell: int) -> str:
     return f"cell-{cell:03d}"
+
+
+def _check_same_shape(unlabelled: Any, dataset: Any) -> None:
+    if len(unlabelled) == 0:
+        raise DataError("unlabelled has no images; expected some, or None")
+    found, expected = (tuple(fetch(data, [0])[0].shape[1:]) for data in (unlabelled, dataset))
+    if found != expected:
+        raise ShapeError(f"unlabelled has images {found}; expected {expected}, as the labelled ones")
 
 
 def _checked_classes(dataset: Any, labels: torch.Tensor, folds: int) -> list[str]:

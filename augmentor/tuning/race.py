@@ -3,8 +3,8 @@
 The search asks optuna's tree-structured Parzen estimator (Bergstra et al. 2011) for settings, and its asynchronous
 successive halving (Li et al. 2020) for when to give one up; half-way, one that is not ahead of every control is given
 up as well. The controls run on every cell that any setting reaches.
-The best few settings and the best control then meet on cells that decided nothing before, because the best of many
-noisy scores is too good to be true.
+The best few settings and the controls then meet on cells that decided nothing before, because the best of many noisy
+scores is too good to be true. A setting has to beat every control there.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from __future__ import annotations
 import itertools
 import math
 import statistics
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,14 +22,20 @@ from tqdm import tqdm
 from .._random import fold
 from ..exceptions import AugmentorError, BudgetError, InputError
 from .journal import Journal
-from .task import Setting, Task
-from .verdict import corrected_p_value
+from .task import Score, Setting, Task
+from .verdict import paired_p_value
 
-# The search ends when this share of the budget is used, or earlier if the final would not fit; the rest is the final's.
-SEARCH_SHARE = 0.6
+# The search ends when the larger share of the budget is used, or earlier if the usual final would not fit. Down to the
+# smaller share, the fewest cells of a final will do. The rest is the final's.
+SEARCH_SHARE, LEAST_SEARCH_SHARE = 0.6, 0.4
 FINALISTS = 2
-FINAL_CELLS, FEWEST_FINAL_CELLS = 10, 5
+# Cells of the final, rounded up to whole repeats. The fewest: for a verdict over cells, and in repeats for one over
+# samples, of which it aims at two, so that one unlucky training says less.
+FINAL_CELLS, FEWEST_CELLS = 10, 5
+FEWEST_REPEATS, USUAL_REPEATS = 1, 2
 LEVEL = 0.05
+# A control so many standard errors behind the best one, on at least so many cells, is spared the final.
+HOPELESS, HOPELESS_CELLS = 3.0, 4
 
 
 @dataclass
@@ -37,6 +44,7 @@ class Row:
 
     setting: Setting
     scores: dict[int, float] = field(default_factory=dict)  # by cell
+    right: dict[int, str] = field(default_factory=dict)  # by cell: "0" or "1" for each test sample, if known
     seconds: list[float] = field(default_factory=list)
     fate: str = ""  # why it is no longer in the race
     p_value: float | None = None
@@ -46,19 +54,19 @@ class Row:
         """Whether it is what the others have to beat."""
         return "control" in self.setting
 
-    def mean(self, cells: range | None = None) -> float:
+    def mean(self, cells: Container[int] | None = None) -> float:
         """Mean score over its cells, or over those of them that are among `cells`; NaN over none."""
         found = self.on(cells)
         return statistics.fmean(found) if found else math.nan
 
-    def on(self, cells: range | None = None) -> list[float]:
+    def on(self, cells: Container[int] | None = None) -> list[float]:
         """Its scores, in the order of the cells."""
         return [score for cell, score in sorted(self.scores.items()) if cells is None or cell in cells]
 
 
 @dataclass
 class Outcome:
-    """Who ran, and how it ended: the best setting, whether it won, and which control it had to beat."""
+    """Who ran, and how it ended: the best setting, whether it won, and the best control."""
 
     controls: list[Row]
     candidates: list[Row]
@@ -86,7 +94,9 @@ class Race:
         self.task, self.journal, self.budget, self.seed = task, journal, budget, seed
         self.controls = [Row({"control": name}) for name in task.controls]
         self.candidates: list[Row] = []
-        self.search, self.final = range(task.search_cells), range(task.search_cells, task.search_cells + FINAL_CELLS)
+        start = self._whole(task.search_cells)
+        self.search, self.final = range(task.search_cells), range(start, start + self._whole(FINAL_CELLS))
+        self._fewest = self._usual = self._whole(FEWEST_CELLS)  # cells of the final
         self._prepared: dict[int, float] = {}  # cell => seconds
         self._stopped: dict[str, Any] | None = None  # the last piece of work that ran out of time
         self._bar = tqdm(total=budget, unit="s", desc="search", delay=2, disable=not progress,
@@ -97,13 +107,13 @@ class Race:
         try:
             self._first_controls()
             untried = self._search()
-            control = self._best(self.controls)
-            finalists = self._finalists(control)
-            self._final(control, finalists)
+            rivals = self._rivals()
+            finalists = self._finalists(rivals)
+            self._final([*rivals, *finalists])
             self.task.close()
         finally:
             self._bar.close()
-        return self._verdict(control, finalists, untried)
+        return self._verdict(rivals, finalists, untried)
 
     def _first_controls(self) -> None:
         """The controls on the first cell, which also say what everything costs."""
@@ -112,6 +122,8 @@ class Race:
                 self._score(row, 0, self.budget)
         except _OutOfTime:
             raise self._too_small() from None
+        if all(row.right for row in self.controls):
+            self._fewest, self._usual = FEWEST_REPEATS * self.task.folds, USUAL_REPEATS * self.task.folds
         if self._least() > self.budget:
             raise self._too_small()
 
@@ -172,7 +184,17 @@ class Race:
             sign * control.mean(done) >= sign * row.mean(done) for control in self.controls
         )
 
-    def _finalists(self, control: Row) -> list[Row]:
+    def _rivals(self) -> list[Row]:
+        """The controls to beat in the final: all but those that are far behind already."""
+        best = self._best(self.controls)
+        for row in self.controls:
+            gaps = self._gains(best, row, [cell for cell in self.search if cell in row.scores and cell in best.scores])
+            if len(gaps) >= HOPELESS_CELLS:
+                error = statistics.stdev(gaps) / math.sqrt(len(gaps))
+                row.fate = "far behind" if statistics.fmean(gaps) > HOPELESS * error else ""
+        return [row for row in self.controls if not row.fate]
+
+    def _finalists(self, rivals: list[Row]) -> list[Row]:
         """The settings that came furthest, the best of them first; one fewer if there is no time for all."""
         ranked = sorted((row for row in self.candidates if row.scores), key=self._rank, reverse=True)
         if not ranked:
@@ -184,41 +206,64 @@ class Race:
             raise self._too_small()
         finalists = ranked[:FINALISTS]
         left = self.budget - self._closing() - self.journal.elapsed
-        while len(finalists) > 1 and FEWEST_FINAL_CELLS * self._round_seconds([control, *finalists]) > left:
+        while len(finalists) > 1 and self._usual * self._round_seconds([*rivals, *finalists]) > left:
             finalists.pop()
         return finalists
 
-    def _final(self, control: Row, finalists: list[Row]) -> None:
-        """Fresh cells, each for all of them, while there is time."""
+    def _final(self, rows: list[Row]) -> None:
+        """Whole repeats of fresh cells, each cell for all rows, while there is time."""
         limit = self.budget - self._closing()
-        rows = [control, *finalists]
-        for cell in self.final:
+        for start in self.final[:: self.task.folds]:
+            cells = range(start, start + self.task.folds)
             try:
-                if self.journal.elapsed + self._round_seconds(rows) > limit:
+                if self.journal.elapsed + len(cells) * self._round_seconds(rows) > limit:
                     return
-                for row in rows:
+                for cell, row in itertools.product(cells, rows):
                     self._score(row, cell, limit)
-            except _OutOfTime:  # half a round is no comparison
-                for row in rows:
+            except _OutOfTime:  # half a repeat is no comparison
+                for cell, row in itertools.product(cells, rows):
                     row.scores.pop(cell, None)
                 return
 
-    def _verdict(self, control: Row, finalists: list[Row], untried: int) -> Outcome:
-        sign = 1 if self.task.larger_is_better else -1
+    def _verdict(self, rivals: list[Row], finalists: list[Row], untried: int) -> Outcome:
+        control = self._best(rivals)
         cells = [cell for cell in self.final if cell in control.scores]
         for row in finalists:
-            differences = [sign * (row.scores[cell] - control.scores[cell]) for cell in cells if cell in row.scores]
-            # The better of several is taken, so each has to be as much surer (Bonferroni).
-            row.p_value = min(1.0, len(finalists) * corrected_p_value(differences, self.task.test_share))
-        best = max(finalists, key=lambda row: sign * row.mean(self.final) if cells else 0)
-        gain = sign * (best.mean(self.final) - control.mean(self.final)) if cells else 0.0
+            # It has to beat every control: the largest p is that of all (an intersection-union test, Berger 1982). And
+            # the better of several settings is taken, so each has to be as much surer (Bonferroni).
+            p_value = max(self._p_value(row, rival, cells) for rival in rivals)
+            row.p_value = min(1.0, len(finalists) * p_value)
+        best = min(finalists, key=lambda row: row.p_value or 0.0)
         assert best.p_value is not None
-        won = len(cells) >= FEWEST_FINAL_CELLS and gain > 0 and best.p_value < LEVEL
-        if len(cells) < FEWEST_FINAL_CELLS:
-            reason = f"the budget allowed {len(cells)} of at least {FEWEST_FINAL_CELLS} cells of the final"
+        enough = len(cells) >= self._fewest
+        if not enough:
+            reason = f"the budget allowed {len(cells)} of at least {self._fewest} cells of the final"
+        elif control.right:
+            count = sum(len(control.right[cell]) for cell in cells[: self.task.folds])
+            repeats = len(cells) // self.task.folds
+            reason = f"p {best.p_value:.2g} over {count} samples, {repeats} fresh repeat{'s' * (repeats > 1)}"
         else:
             reason = f"p {best.p_value:.2g} on {len(cells)} fresh cells"
+        won = enough and best.p_value < LEVEL
         return Outcome(self.controls, self.candidates, best, control, won, reason, untried, self.search, self.final)
+
+    def _p_value(self, row: Row, control: Row, cells: list[int]) -> float:
+        """Over samples where each one's outcome is known, else over cells; 1 for a row that dropped out."""
+        if not all(cell in row.scores for cell in cells):
+            return 1.0
+        if not all(cell in row.right and cell in control.right for cell in cells):
+            return paired_p_value(self._gains(row, control, cells))
+        gains: dict[int, int] = defaultdict(int)  # sums do as well as means, as each sample is in every repeat once
+        for cell in cells:
+            for sample, ours, theirs in zip(self.task.samples(cell), row.right[cell], control.right[cell], strict=True):
+                gains[sample] += int(ours) - int(theirs)
+        weights = self.task.weights
+        return paired_p_value(list(gains.values()), weights and [weights[sample] for sample in gains])
+
+    def _gains(self, row: Row, control: Row, cells: list[int]) -> list[float]:
+        """By how much a row is better on each cell."""
+        sign = 1 if self.task.larger_is_better else -1
+        return [sign * (row.scores[cell] - control.scores[cell]) for cell in cells]
 
     def _score(self, row: Row, cell: int, limit: float) -> None:
         """Score a setting on a cell, from the journal or now; once it is known, it is known."""
@@ -230,18 +275,23 @@ class Race:
         row.seconds.append(line["seconds"])
         if line["error"] is None:
             row.scores[cell] = line["score"]
+            if "right" in line:
+                row.right[cell] = line["right"]
         else:
             row.fate = line["error"]
 
     def _evaluate(self, what: dict[str, Any], deadline: float) -> dict[str, Any]:
         try:
-            return {"score": float(self.task.evaluate(what["setting"], what["cell"], deadline)), "error": None}
+            found = self.task.evaluate(what["setting"], what["cell"], deadline)
         except BudgetError:
             raise
         except AugmentorError as error:
             if "control" in what["setting"]:
                 raise
             return {"score": None, "error": " ".join(str(error).split())}
+        score, right = found if isinstance(found, Score) else Score(found)
+        outcomes = {} if right is None else {"right": "".join("01"[bool(each)] for each in right)}
+        return {"score": float(score), "error": None, **outcomes}
 
     def _prepare(self, cell: int, limit: float) -> None:
         if cell in self._prepared:
@@ -282,19 +332,21 @@ class Race:
         """Seconds that the smallest race would take, from what the controls took on the first cell."""
         if self._stopped is not None:  # not even those: a guess from what was done of the one that was stopped
             slowest = max(self._slowest(), self._stopped["seconds"] / max(self._stopped["stopped"], 0.01))
-            return (len(self.controls) + 1 + 2 * FEWEST_FINAL_CELLS) * slowest
-        return self.journal.elapsed + self._slowest() + self._final_seconds() + self._closing()
+            return (len(self.controls) + 1) * (1 + self._fewest) * slowest
+        return self.journal.elapsed + self._slowest() + self._final_seconds(self._fewest) + self._closing()
 
     def _search_limit(self) -> float:
-        """When the search has to end, so that the smallest final still fits."""
-        return min(SEARCH_SHARE * self.budget, self.budget - self._closing() - self._final_seconds())
+        """When the search has to end, so that the final still fits."""
+        left = self.budget - self._closing()
+        usual, fewest = (left - self._final_seconds(cells) for cells in (self._usual, self._fewest))
+        return min(SEARCH_SHARE * self.budget, max(usual, min(LEAST_SEARCH_SHARE * self.budget, fewest)))
 
-    def _final_seconds(self) -> float:
-        """The smallest final, of one setting as slow as any so far and one control."""
+    def _final_seconds(self, cells: int) -> float:
+        """A final of all controls and one setting as slow as any so far."""
         controls = [statistics.fmean(row.seconds) for row in self.controls]
         settings = [statistics.fmean(row.seconds) for row in self.candidates if row.seconds]
         prepared = statistics.fmean(self._prepared.values()) if self._prepared else 0.0
-        return FEWEST_FINAL_CELLS * (prepared + max(controls) + max([*controls, *settings]))
+        return cells * (prepared + sum(controls) + max([*controls, *settings]))
 
     def _slowest(self) -> float:
         return max((s for row in self._rows() for s in row.seconds), default=0.0)
@@ -305,12 +357,18 @@ class Race:
         return prepared + sum(statistics.fmean(row.seconds) for row in rows)
 
     def _closing(self) -> float:
-        """What `close` will take: all the data rather than a fold's part of it."""
-        return (1 + self.task.test_share) * max(self._prepared.values(), default=0.0)
+        """What `close` will take: all the data, and not all but a fold."""
+        folds = self.task.folds
+        return max(self._prepared.values(), default=0.0) * (folds / (folds - 1) if folds > 1 else 1)
+
+    def _whole(self, cells: int) -> int:
+        """So many cells or a few more, in whole repeats."""
+        return -(-cells // self.task.folds) * self.task.folds
 
     def _best(self, rows: list[Row]) -> Row:
-        sign = 1 if self.task.larger_is_better else -1
-        return max(rows, key=lambda row: sign * row.mean(self.search))
+        """The best over the cells that all have."""
+        sign, shared = 1 if self.task.larger_is_better else -1, set.intersection(*(set(row.scores) for row in rows))
+        return max(rows, key=lambda row: sign * row.mean(shared))
 
     def _rank(self, row: Row) -> tuple[int, float]:
         sign = 1 if self.task.larger_is_better else -1

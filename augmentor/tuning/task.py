@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 # One value for each name of the task's space; of a control, its name alone: {"control": "none"}.
 Setting: TypeAlias = Mapping[str, Any]
+
+
+class Score(NamedTuple):
+    """A score and, where it is made of single samples, whether each of the cell's test samples came out right.
+
+    >>> Score(0.5, [True, False]).value
+    0.5
+    """
+
+    value: float
+    right: Sequence[bool] | None = None
 
 
 class Task:
@@ -21,7 +32,8 @@ class Task:
         have to beat.
     search_cells: a setting that is never pruned is scored on so many cells, numbered from 0; the final goes on with
         the numbers after them.
-    test_share: size of the test part over that of the training part, where cells share data (Nadeau and Bengio 2003).
+    folds: so many cells, counted from 0, test each sample once; the final takes them together.
+    weights: of the samples in the verdict, if they do not count the same.
     clock: seconds, of any origin.
     """
 
@@ -31,16 +43,22 @@ class Task:
     first: Sequence[Setting] = ()
     controls: Sequence[str] = ("none",)
     search_cells: int = 6
-    test_share: float = 0.0
+    folds: int = 1
+    weights: Sequence[float] | None = None
     prepares: bool = False
     clock: Callable[[], float] = staticmethod(time.monotonic)
 
-    def evaluate(self, setting: Setting, cell: int, deadline: float) -> float:
+    def evaluate(self, setting: Setting, cell: int, deadline: float) -> float | Score:
         """The score of a setting on a cell, the same at every call.
 
+        With `Score.right` the verdict is taken over samples rather than over cells; `samples` says which they are.
         Raises `BudgetError` when `clock` passes `deadline`. Any other `AugmentorError` says that the setting cannot be
         used here, which drops it from the race, unless it is a control.
         """
+        raise NotImplementedError
+
+    def samples(self, cell: int) -> Sequence[int]:
+        """Numbers, from 0, of the samples that `Score.right` of a cell is about, in its order."""
         raise NotImplementedError
 
     def prepare(self, cell: int, deadline: float) -> None:

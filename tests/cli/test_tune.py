@@ -12,6 +12,7 @@ import warnings
 from pathlib import Path
 
 import click
+import numpy as np
 import pytest
 import torch
 
@@ -51,23 +52,27 @@ def one_policy(monkeypatch):
 
 
 def test_it_writes_all_files_and_says_the_answer(call, one_policy):
-    arguments = ("digits", "--labels-per-class", 4, "--steps", 3, "--folds", 2, "--budget", "20m", "--no-geometric")
+    digits = load_source("digits")
+    np.savez("more.npz", images=digits.images[:200, 0], labels=digits.targets[:200])
+    arguments = ("digits", "--labels-per-class", 4, "--steps", 3, "--folds", 2, "--budget", "20m", "--no-geometric",
+                 "--batch-size", 16, "--unlabelled", "more.npz")  # fmt: skip
     code, out, err = call(*arguments)
     assert code == 0, err
     folder = Path("runs/tune")
     assert sorted(p.name for p in folder.iterdir()) == FILES
     for said in ("digits: 40 images (1, 8, 8)", "autoencoder       digits", "budget            1200.0", "| mixup |",
-                 "2 of 2 settings were tried", "wrote runs/tune/policy.json"):  # fmt: skip
+                 "unlabelled        more.npz: 200 images", "2 of 2 settings were tried",
+                 "wrote runs/tune/policy.json"):  # fmt: skip
         assert " ".join(said.split()) in " ".join(out.split()), out
     assert (folder / "table.md").read_text() in out
     assert "geometric |" not in out
 
     config = json.loads((folder / "policy.json").read_text())
-    assert config["autoencoder"] == "digits"
+    assert (config["autoencoder"], config["unlabelled"]) == ("digits", 200)
     with pytest.warns(AugmentorWarning, match="p=0"):  # the answer is "none"
         augment = LatentAugment.from_config(folder / "policy.json")
     with pytest.warns(AugmentorWarning, match="adds no synthetic samples"):
-        mixed = MixedDataset(load_source("digits"), augment, sampling_strategy="tuned")
+        mixed = MixedDataset(digits, augment, sampling_strategy="tuned")
     assert len(mixed) == 1797
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert call(*arguments)[0] == 0
@@ -105,6 +110,8 @@ def test_interrupted_it_says_how_to_go_on(tmp_path):
         (("digits", "--autoencoder", "mnist"), "28"),
         (("digits", "--folds", "1"), "1 is not in the range x>=2"),
         (("digits", "--labels-per-class", "2"), "too few for 3 folds"),
+        (("digits", "--unlabelled", "nowhere"), "found no data at 'nowhere'"),
+        (("digits", "--unlabelled", "digits", "--task", "kid"), "a GAN needs no labels"),
         (("nowhere",), "found no data at 'nowhere'"),
     ],
 )

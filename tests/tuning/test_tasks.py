@@ -17,7 +17,15 @@ from augmentor import LatentAugment, MixedDataset, load_autoencoder, tune
 from augmentor._random import seeded
 from augmentor.autoencoders import ConvVAE, get_autoencoder
 from augmentor.data import ArrayDataset, load_source
-from augmentor.exceptions import AugmentorWarning, BudgetError, DataError, InputError, ShapeError, UnknownNameError
+from augmentor.exceptions import (
+    AugmentorWarning,
+    BudgetError,
+    DataError,
+    InputError,
+    OutputError,
+    ShapeError,
+    UnknownNameError,
+)
 from augmentor.training import mild_geometry, small_cnn
 from augmentor.tuning.autoencoders import Autoencoders, FromScratch
 from augmentor.tuning.classification import POLICIES, ClassificationTask
@@ -25,7 +33,7 @@ from augmentor.tuning.datasets import Part, Transformed, Until, few_of_each
 
 ROOT = Path(__file__).resolve().parents[2]
 ONE = {"policy": ["gaussian(std=0.5)"], "ratio": [1.0], "gate": [False], "base": ["none"]}
-QUICK = {"budget": 1000, "steps": 3, "folds": 2, "progress": False}
+QUICK = {"budget": 1000, "steps": 3, "batch_size": 16, "folds": 2, "progress": False}
 
 
 @pytest.fixture(scope="module")
@@ -74,8 +82,26 @@ def test_every_repeat_splits_anew_and_every_fold_holds_all_classes(few):
     assert rows[0] not in (rows[2], rows[3])
 
 
+@pytest.mark.parametrize("score", ["accuracy", "macro_recall"])
+def test_outcomes_of_images_add_up_to_the_score_over_a_repeat(uneven, score):
+    task = task_on(uneven, score=score, steps=20)
+    found = [task.evaluate({"control": "none"}, cell, time.monotonic() + 1000) for cell in (2, 3)]
+    rows = torch.tensor([*task.samples(2), *task.samples(3)])
+    assert sorted(rows.tolist()) == list(range(len(uneven)))
+    weights = torch.tensor(task.weights or [1.0] * len(uneven))[rows]
+    right = torch.tensor([*found[0].right, *found[1].right]).float()
+    mean = float((weights * right).sum() / weights.sum())
+    assert mean == pytest.approx((found[0].value + found[1].value) / 2, abs=1e-6)
+    assert 0 < mean < 1
+    assert (score == "accuracy") == (task.weights is None)
+    for cell, each in zip((2, 3), found, strict=True):
+        test = task._parts(cell)[1]
+        assert torch.equal(test.targets, uneven.targets[task.samples(cell)])
+        assert len(each.right) == len(test)
+
+
 def test_a_score_is_the_same_at_every_call_and_differs_between_settings(few, global_rng_untouched):
-    task = task_on(few, steps=20)
+    task = task_on(few, steps=10)
     later = time.monotonic() + 1000
     settings = [{"control": name} for name in task.controls] + [
         {"policy": "gaussian(std=0.5)", "ratio": 1.0, "balance": 0.0, "gate": gate, "base": base}
@@ -83,8 +109,9 @@ def test_a_score_is_the_same_at_every_call_and_differs_between_settings(few, glo
     ]  # fmt: skip
     scores = [[task.evaluate(setting, 1, later) for setting in settings] for _ in range(2)]
     assert scores[0] == scores[1]
-    assert len(set(scores[0])) > 1
-    assert all(0 <= score <= 1 for score in scores[0])
+    assert len({score.value for score in scores[0]}) > 1
+    for score in scores[0]:
+        assert score.value == pytest.approx(sum(score.right) / len(score.right))
 
 
 def test_a_balanced_setting_fills_small_classes_up(uneven):
@@ -112,7 +139,40 @@ def test_balance_posterior_and_geometry_are_searched_only_where_they_mean_someth
 @pytest.mark.parametrize("policy", POLICIES)
 def test_every_policy_of_the_space_can_be_scored(uneven, policy):
     setting = {"policy": policy, "ratio": 2.0, "balance": 0.5, "gate": True, "base": "geometric"}
-    assert 0 <= task_on(uneven).evaluate(setting, 0, time.monotonic() + 1000) <= 1
+    assert 0 <= task_on(uneven).evaluate(setting, 0, time.monotonic() + 1000).value <= 1
+
+
+# Images without labels
+
+
+def test_images_without_labels_widen_the_pool_and_belong_to_the_run(few, digits, tmp_path):
+    space, rest = {**ONE, "policy": ["class_gaussian"]}, digits.subset(torch.arange(1000, 1300))
+    result = tune(few, "digits", unlabelled=rest, space=space, out=tmp_path, **QUICK)
+    assert result.config["unlabelled"] == 300
+    assert (tmp_path / "trials.jsonl").read_text().count('"prepare"') >= 10  # spreading labels is timed apart
+    with pytest.raises(OutputError, match="unlabelled"):
+        tune(few, "digits", space=space, out=tmp_path, **QUICK)
+    again = tune(few, "digits", unlabelled=rest, space=space, out=tmp_path, **QUICK)
+    assert again.config == result.config
+
+    setting = {"policy": "class_gaussian", "ratio": 1.0, "balance": 0.0, "gate": False, "base": "none"}
+    plain, wide = task_on(few), task_on(few, unlabelled=rest)
+    train, _ = wide._parts(0)
+    assert len(wide._pool(0, train)[1]) == len(train) + 240
+    assert len(plain._pool(0, train)[1]) == len(train)
+    made = [task._training_set(setting, train, 0)[0] for task in (plain, wide)]
+    assert not torch.equal(made[0][len(train)][0], made[1][len(train)][0])
+
+
+def test_a_deadline_stops_the_fitting_and_what_does_not_fit_is_refused(few, digits):
+    with pytest.raises(BudgetError):
+        task_on(few, unlabelled=digits).prepare(0, time.monotonic() - 1)
+    with pytest.raises(ShapeError, match=r"unlabelled has images \(3, 8, 8\); expected \(1, 8, 8\)"):
+        tune(few, unlabelled=[torch.zeros(3, 8, 8, dtype=torch.uint8)])
+    with pytest.raises(DataError, match="no images"):
+        tune(few, unlabelled=[])
+    with pytest.raises(InputError, match="a GAN needs no labels"):
+        tune(few, task="fid", unlabelled=digits)
 
 
 # Autoencoders
