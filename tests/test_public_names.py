@@ -25,7 +25,7 @@ NAMES = [
     "generate_shards",
     "__version__",
 ]
-TRAINERS = ["AutoencoderTrainer", "GANTrainer"]
+TRAINERS = ["AutoencoderTrainer", "GANTrainer", "System", "get_system", "get_augmentation"]
 POLICIES = [
     "Gaussian",
     "Posterior",
