@@ -9,12 +9,16 @@ from __future__ import annotations
 import ast
 import difflib
 import inspect
+import re
 from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar
 
 from .exceptions import InputError, UnknownNameError
 
 T = TypeVar("T")
+
+# The name that a text form begins with; Python reads no hyphens in names.
+_NAME = re.compile(r"^[A-Za-z][\w-]*")
 
 
 class Registry(Generic[T]):
@@ -50,7 +54,8 @@ class Registry(Generic[T]):
         return sorted(self._members)
 
     def get(self, name: str) -> type[T]:
-        """The class called `name`, or `UnknownNameError` with the nearest name."""
+        """The class called `name`, or `UnknownNameError` with the nearest name; a hyphen may stand as an underscore."""
+        name = {known.replace("-", "_"): known for known in self._members}.get(name.replace("-", "_"), name)
         if name not in self._members:
             raise UnknownNameError(f"unknown {self.kind} {name!r}{did_you_mean(name, self.names())}")
         return self._members[name]
@@ -61,7 +66,7 @@ class Registry(Generic[T]):
         defaults: arguments that the member gets if it takes them and the text does not give them.
         """
         try:
-            tree = ast.parse(spec.strip(), mode="eval").body
+            tree = ast.parse(_NAME.sub(lambda name: name[0].replace("-", "_"), spec.strip(), 1), mode="eval").body
         except (SyntaxError, ValueError, RecursionError, MemoryError, AttributeError) as error:
             raise InputError(f"cannot read {self.kind} {spec!r}: expected a name or name(argument=value)") from error
         if not isinstance(tree, (ast.Name, ast.Call)):

@@ -301,18 +301,18 @@ class LatentAugment(v2.Transform):
         return self.gate.choose(latents, lambda source, sequences: self.policy(source, sequences, pool), random)
 
     def replace(
-        self, images: torch.Tensor, labels: torch.Tensor | None, random: SampleRandom
+        self, images: torch.Tensor, labels: torch.Tensor | None, random: SampleRandom, p: float | None = None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Perturb the rows that chance `p` picks, and only those; the others pass untouched.
+        """Perturb the rows that chance picks, and only those; the others pass untouched.
 
-        Takes and gives what `perturb` does, with the images' own dtype and device.
+        Takes and gives what `perturb` does, with the images' own dtype and device. p: instead of the transform's own.
         """
         if self.gate is not None and self.gate.action == "weigh":
             raise InputError(
                 "a gate that weighs gives weights, which a transform cannot hand on; use one that re-draws, "
                 "synthesize(return_weights=True), or AugmentedLoader(return_weights=True)"
             )
-        rows = np.flatnonzero(random.chance(self.p))
+        rows = np.flatnonzero(random.chance(self.p if p is None else p))
         softened = self.soften(labels)
         if len(rows) == 0:
             return images, softened

@@ -21,7 +21,8 @@ ORDER = [
     ["pool"],
     ["gate"],
     ["config"],
-    ["autoencoders", "policies", "shards", "gan", "metrics"],
+    ["autoencoders", "policies", "shards", "metrics"],
+    ["gan"],  # a generator may draw with a decoder
     ["pretrained"],
     ["transform"],
     ["data", "albumentations"],  # `data` uses the transform, so it stands one step above it

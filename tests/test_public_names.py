@@ -26,7 +26,7 @@ NAMES = [
     "tune",
     "__version__",
 ]
-TRAINERS = ["AutoencoderTrainer", "GANTrainer"]
+TRAINERS = ["AutoencoderTrainer", "GANTrainer", "System", "get_system", "get_augmentation"]
 POLICIES = [
     "Gaussian",
     "Posterior",

@@ -139,3 +139,21 @@ def test_defaults_reach_only_arguments_that_exist_and_are_not_given(fruits):
     assert fruits.build("apple(weight=2)", weight=7).weight == 2
     assert fruits.build("apple(2)", weight=7).weight == 2
     assert fruits.build("bowl(apple)", weight=7).fruits[0].weight == 1.0
+
+
+def test_a_hyphen_in_a_name_may_be_an_underscore():
+    trees: Registry = Registry("tree")
+
+    @trees.register("horse-chestnut")
+    class HorseChestnut:
+        def __init__(self, height: float = -1.0):
+            self.height = height
+
+    assert trees.names() == ["horse-chestnut"]
+    assert trees.get("horse_chestnut") is trees.get("horse-chestnut")
+    for text in ("horse-chestnut(height=-2)", " horse_chestnut(-2)"):
+        assert trees.build(text).height == -2
+    assert describe(trees.build("horse-chestnut")) == "horse-chestnut(height=-1.0)"
+    assert trees.build(describe(trees.build("horse-chestnut"))).height == -1
+    with pytest.raises(UnknownNameError, match="did you mean 'horse-chestnut'"):
+        trees.build("horse-chesnut")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import warnings
 from typing import Any
@@ -61,6 +62,8 @@ def app(ctx: click.Context) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run a command; exit 0, 2 with one line on bad input, or 130 when interrupted."""
     warnings.showwarning = _show_warning
+    if int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))):
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # of several processes the first one speaks
     try:
         app.main(arguments, prog_name="augmentor", standalone_mode=False)
     except (AugmentorError, OSError) as error:  # the latter from input that cannot be read

@@ -98,18 +98,13 @@ def _train_gan(
     data: Any, features: Any, out: Path, steps: int, seed: int, device: str
 ) -> tuple[list[dict[str, Any]], Any]:
     """Train one GAN; its history, and as many of its samples as there are digits."""
-    from .._random import seeded
     from ..data import load_source
-    from ..gan import discriminators, generators
-    from ..training import GANTrainer
+    from ..training import GANTrainer, get_system
 
-    with seeded(seed, "init"):
-        generator = generators.build(NETWORK, image_shape=(1, 8, 8), num_classes=10)
-        discriminator = discriminators.build("dcgan", image_shape=(1, 8, 8), num_classes=10)
+    system = get_system("gan", network=NETWORK, image_shape=(1, 8, 8), num_classes=10, lr=5e-4, seed=seed)
     trainer = GANTrainer(
-        generator, discriminator, steps=steps, lr=5e-4, features=features, round_steps=max(1, steps // 3), out=out,
-        seed=seed, device=device,
-    )  # fmt: skip
+        system, steps=steps, features=features, round_steps=max(1, steps // 3), out=out, seed=seed, device=device
+    )
     averaged = trainer.fit(data, reference=load_source("digits"))
     return trainer.history, trainer.sample(averaged, 1797, "evaluation")
 

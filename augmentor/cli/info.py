@@ -33,6 +33,7 @@ def _installed(device: str) -> dict[str, Any]:
     from ..gan import discriminators, generators, losses
     from ..policies import policies
     from ..pretrained import card, list_autoencoders
+    from ..training import augmentations, systems
 
     examples = {policy: str(policies.get(policy).example()) for policy in policies.names()}
     return {
@@ -44,6 +45,8 @@ def _installed(device: str) -> dict[str, Any]:
         "generators": generators.names(),
         "discriminators": discriminators.names(),
         "gan losses": losses.names(),
+        "gan augmentations": augmentations.names(),
+        "systems": systems.names(),
     }
 
 

@@ -17,10 +17,16 @@ from ._options import (
     scores_text,
 )
 
+# Options that are the system's; the rest are the trainer's.
+_OF_SYSTEM = ("network", "loss", "lr", "r1_gamma", "discriminator_steps")
+
 
 @click.command("train-gan")
 @click.argument("data")
 @data_options
+@click.option(
+    "--system", default="gan", show_default=True, help="What is trained and how, such as gan; see augmentor info."
+)
 @click.option("--network", default="dcgan", show_default=True, help="dcgan or resnet, such as 'resnet(width=48)'.")
 @click.option("--loss", default="nonsaturating", show_default=True, help="nonsaturating, hinge, lsgan or wgan_gp.")
 @click.option("--conditional/--unconditional", default=True, show_default=True, help="Whether classes are given.")
@@ -28,12 +34,11 @@ from ._options import (
     "--augment",
     default="none",
     show_default=True,
-    help="none, real (decoded samples join the real ones) or both (real and generated images alike; does not leak).",
+    help="none, real (decoded samples join the real ones), both (real and generated images alike; does not leak), "
+    "diffaugment, ada, or several: both+diffaugment.",
 )
 @augment_options
-@click.option(
-    "--p", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Chance of an image, with --augment both."
-)
+@click.option("--p", help="Chance of an image, or adaptive; by default 0.5 for both, adaptive for ada.")
 @click.option("--ratio", type=float, default=1.0, show_default=True, help="Decoded for each real, with --augment real.")
 @click.option("--steps", type=int, default=5000, show_default=True, help="Steps of the generator.")
 @click.option("--epochs", type=click.IntRange(1), help="Instead of --steps: how often each image is seen.")
@@ -42,55 +47,69 @@ from ._options import (
 @click.option("--r1-gamma", type=float, help="Weight of the R1 penalty; by default what suits the loss.")
 @click.option("--discriminator-steps", type=int, default=1, show_default=True, help="For each step of the generator.")
 @click.option("--round-steps", type=int, default=500, show_default=True, help="Steps between grids and measurements.")
+@click.option("--best-by", type=click.Choice(["fid", "kid"]), default="fid", show_default=True, help="Best snapshot.")
+@click.option(
+    "--stop-on", multiple=True, type=click.Choice(["collapse", "saturation"]), help="Ends the run; may be repeated."
+)
+@click.option("--devices", type=click.IntRange(1), default=1, show_default=True, help="Processes on this machine.")
+@click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True)
 @common("runs/gan", "Folder for the generator, sample grids, history and checkpoint.")
 def train_gan(
-    data: str, split: str, size: int | None, skip_bad: bool, network: str, conditional: bool, autoencoder: str,
-    policy: str, p: float, epochs: int | None, augment: str, device: str, out: str, **settings: Any,
+    data: str, split: str, size: int | None, skip_bad: bool, system: str, conditional: bool, autoencoder: str,
+    policy: str, p: str | None, ratio: float, epochs: int | None, augment: str, device: str, out: str, seed: int,
+    **settings: Any,
 ) -> None:  # fmt: skip
     """Train a GAN on DATA; write OUT/generator.safetensors, OUT/best.safetensors and sample grids.
 
-    The autoencoder augments (--augment) and its latents are the features that FID is measured on. Without one that
-    fits, nothing is measured.
+    The autoencoder augments (--augment), is what some systems build on, and its latents are the features that FID is
+    measured on. Without one that fits, nothing is measured.
     """
-    from .._random import seeded
     from ..data import load_source
     from ..exceptions import InputError
-    from ..gan import discriminators, generators
     from ..metrics import AutoencoderFeatures
     from ..policies import get_policy
-    from ..training import GANTrainer
+    from ..training import GANTrainer, get_augmentation, get_system
+    from ..training.augmentations import needs_autoencoder
+    from ..training.systems import cannot_do_without
     from ..transform import LatentAugment
 
     device = resolve_device(device)
     get_policy(policy)  # a wrong one is an error even where --augment none leaves it unused
+    in_latents = needs_autoencoder(augment)
+    needed = in_latents or autoencoder != "auto" or cannot_do_without(system, "autoencoder")
     dataset = load_source(data, split=split, size=size, skip_bad=skip_bad)
     shape = image_shape_of(dataset)
     try:
         model = resolve_autoencoder(autoencoder, shape)
     except InputError:
-        if autoencoder != "auto" or augment != "none":
+        if needed:
             raise
         model = None
     if epochs is not None:
         settings["steps"] = max(1, round(epochs * len(dataset) / settings["batch_size"]))
-    with seeded(settings["seed"], "init"):
-        classes = len(dataset.classes) if conditional else 0
-        generator = generators.build(network, image_shape=shape, num_classes=classes)
-        discriminator = discriminators.build(network, image_shape=shape, num_classes=classes)
+    latent_augment = LatentAugment(model, policy) if in_latents else None
+    made = get_augmentation(augment, latent_augment, p=p, ratio=ratio)
+    parts = {name: settings.pop(name) for name in _OF_SYSTEM}
     trainer = GANTrainer(
-        generator,
-        discriminator,
-        augment=augment,
-        latent_augment=None if augment == "none" or model is None else LatentAugment(model, policy, p=p),
+        get_system(
+            system,
+            image_shape=shape,
+            num_classes=len(dataset.classes) if conditional else 0,
+            augmentation=None if augment == "none" else made,
+            autoencoder=model,
+            seed=seed,
+            **parts,
+        ),
         features=None if model is None else AutoencoderFeatures(model),
         out=out,
         device=device,
+        seed=seed,
         **settings,
     )
-    how = {} if augment == "none" else {"policy": policy, "p": p}
-    say(data=f"{data}: {len(dataset)} images {shape}", network=network, conditional=conditional, augment=augment, **how,
+    how = ({} if made.p is None else {"p": made.p}) | ({"policy": policy} if in_latents else {})
+    say(data=f"{data}: {len(dataset)} images {shape}", system=system, conditional=conditional, augment=augment, **how,
         autoencoder="none, so nothing is measured" if model is None else model.name, device=device, out=out,
-        **settings)  # fmt: skip
+        seed=seed, **parts, **settings)  # fmt: skip
     trainer.fit(dataset)
     click.echo(f"last: {scores_text(trainer.history[-1])}")
     click.echo(f"wrote {out}/generator.safetensors; look at {out}/samples")

@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from .._random import fold, seeded
+from .._random import fold
 from ..config import AugmentConfig, Mixing
 from ..exceptions import DataError, InputError
-from ..gan import discriminators, generators
 from ..items import dataset_fingerprint, dataset_labels, fetch, num_classes_of
 from ..metrics import AutoencoderFeatures, compare, extract
 from ..policies import list_policies
-from ..training import GANTrainer
+from ..training import GANTrainer, get_augmentation, get_system
 from ..transform import LatentAugment
 from .autoencoders import Autoencoders, placeless
 from .datasets import Transformed, Until
@@ -27,7 +26,7 @@ POLICIES = (
 )  # fmt: skip
 # At most so many real and generated images are compared.
 _JUDGED = 2000
-NETWORKS = "dcgan(latent_dim=32)", "dcgan"
+NETWORK = "dcgan(latent_dim=32)"
 
 
 class GenerationTask(Task):
@@ -82,15 +81,15 @@ class GenerationTask(Task):
         autoencoder = copy.deepcopy(self.autoencoders.get("all", self.dataset))
         if "policy" in setting:
             augment = LatentAugment(autoencoder, setting["policy"], p=0.5).to(self.device).fit(self.dataset)
-        with seeded(self.seed, "gan", cell):
-            options = {"image_shape": self.shape, "num_classes": self.num_classes}
-            trainer = GANTrainer(
-                generators.build(NETWORKS[0], **options), discriminators.build(NETWORKS[1], **options),
-                augment=setting.get("mode", "none"), latent_augment=augment, steps=self.steps, lr=5e-4,
-                batch_size=self.batch_size, round_steps=self.steps, seed=fold(self.seed, "cell", cell),
-                device=self.device, progress=False,
-            )  # fmt: skip
-            generator = trainer.fit(Until(data, deadline))
+        system = get_system(
+            "gan", image_shape=self.shape, num_classes=self.num_classes, network=NETWORK, lr=5e-4,
+            augmentation=get_augmentation(setting.get("mode", "none"), augment), seed=fold(self.seed, "gan", cell),
+        )  # fmt: skip
+        trainer = GANTrainer(
+            system, steps=self.steps, batch_size=self.batch_size, round_steps=self.steps,
+            seed=fold(self.seed, "cell", cell), device=self.device, progress=False,
+        )  # fmt: skip
+        generator = trainer.fit(Until(data, deadline))
         images = trainer.sample(generator, len(self._judged), "evaluation")
         features = AutoencoderFeatures(autoencoder)
         made, real = (extract(features, each, device=self.device) for each in (images, self._judged))
@@ -115,7 +114,7 @@ class GenerationTask(Task):
             "images": len(self.dataset),
             "autoencoder": self.autoencoders.settings(),
             "geometry": placeless(self.geometry),
-            "networks": list(NETWORKS),
+            "network": NETWORK,
             "steps": self.steps,
             "batch_size": self.batch_size,
             "space": {name: list(values) for name, values in self.space.items()},

@@ -265,13 +265,13 @@ def test_train_gan_then_evaluate(call, data, augment):
         "--network", "dcgan(width=8)", "--out", "gan",
     )  # fmt: skip
     assert result.code == 0, result.err
-    assert sorted(content(Path("gan"))) == [
+    assert sorted(name for name in content(Path("gan")) if not name.startswith("tensorboard/")) == [
         "best.safetensors", "checkpoint.pt", "generator.safetensors", "history.jsonl", "run.json",
         "samples/step-0000001.png", "samples/step-0000002.png",
     ]  # fmt: skip
     settings = json.loads(Path("gan/run.json").read_text())
     assert settings["augment"] == augment
-    assert settings["policy"] == (None if augment == "none" else "gaussian(std=0.5)")
+    assert settings.get("policy") == (None if augment == "none" else "gaussian(std=0.5)")
     generator = load_network("gan/generator.safetensors", generators)
     assert (generator.image_shape, generator.num_classes, generator.width) == ((1, 8, 8), 2, 8)
     assert "fid" in result.out
@@ -295,6 +295,21 @@ def test_train_gan_on_colour_without_an_autoencoder_or_classes(call, data):
     assert json.loads(line)["step"] == 3  # 24 images in batches of 8
     assert "fid" not in json.loads(line)
     assert load_network("gan/generator.safetensors", generators).num_classes == 0
+
+
+def test_train_gan_with_everything_said(call, data):
+    result = call(
+        "train-gan", data / "grey.npz", "--system", "gan(r1_every=2)", "--augment", "both+diffaugment(cutout=0)", "--p",
+        "adaptive(images=100, every=1)", "--best-by", "kid", "--stop-on", "collapse", "--stop-on", "saturation",
+        "--steps", 2, "--batch-size", 8, "--network", "dcgan(width=8, latent_dim=4)", "--out", "gan",
+    )  # fmt: skip
+    assert result.code == 0, result.err
+    settings = json.loads(Path("gan/run.json").read_text())
+    assert (settings["system"], settings["r1_every"], settings["best_by"]) == ("gan", 2, "kid")
+    assert settings["augment"] == "both+diffaugment(colour=True, translation=0.125, cutout=0)"
+    assert settings["augment 0"]["p"] == "adaptive(target=0.6, images=100, every=1, start=0.0)"
+    assert "p" in json.loads(Path("gan/history.jsonl").read_text().splitlines()[-1])
+    assert load_network("gan/generator.safetensors", generators).latent_dim == 4
 
 
 def test_evaluate_shards_against_real_images(call, data):
@@ -358,6 +373,8 @@ def test_info_tells_what_there_is(call, data):
     assert {"digits", "mnist"} <= found["pretrained"].keys()
     assert found["policies"]["smote"].startswith("smote(k=")
     assert "wgan_gp" in found["gan losses"]
+    assert {"both", "diffaugment", "ada"} <= set(found["gan augmentations"])
+    assert "gan" in found["systems"]
 
 
 @pytest.mark.parametrize(
@@ -532,11 +549,16 @@ MODEL = "{data}/model/model.safetensors"
         bad("train-gan", "digits", "--augment", "bot", said=["did you mean 'both'"], name="augment"),
         bad("train-gan", "digits", "--augment", "both", "--policy", "interpolate(same_class=False)",
             said=["mixes classes"], name="mixing"),
+        bad("train-gan", "digits", "--system", "gam", said=["did you mean 'gan'"], name="system"),
+        bad("train-gan", "digits", "--augment", "ada+both", said=["put both first"], name="order"),
+        bad("train-gan", "digits", "--loss", "wgan_gp", "--augment", "ada", said=["give p a number"], name="adaptive"),
+        bad("train-gan", "digits", "--stop-on", "boredom", said=["'collapse', 'saturation'"], name="stop on"),
+        bad("train-gan", "digits", "--p", "adaptve", "--augment", "both", said=["mean 'adaptive'"], name="p text"),
         bad("train-gan", "digits", "--policy", "gausian", said=["did you mean 'gaussian'"], name="unused policy"),
         bad("preview", "digits", "--size", "16", said=["size=16", "leave it out"], name="size of digits"),
         bad("preview", "digits", "--split", "test", said=["split='test'"], name="split of digits"),
         bad("train-autoencoder", "digits", "--autoencoder", "vae(image_shape=(1,8))", said=["(1, 8)"], name="flat"),
-        bad("train-gan", "digits", "--augment", "both", "--p", "2", said=["0<=x<=1"], name="p"),
+        bad("train-gan", "digits", "--augment", "both", "--p", "2", said=["between 0 and 1"], name="p"),
         bad("train-gan", "digits", "--discriminator-steps", "0", said=["discriminator_steps"], name="no turns"),
         bad("train-gan", "digits", "--augment", "real", "--ratio", "nan", said=["ratio"], name="ratio"),
         bad("train-gan", "digits", "--steps", "0", said=["steps"], name="steps"),

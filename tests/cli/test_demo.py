@@ -20,7 +20,7 @@ from augmentor import ShardDataset, load_autoencoder
 from augmentor._weights import load_network
 from augmentor.cli import main
 from augmentor.gan import generators
-from augmentor.training import AutoencoderTrainer, GANTrainer
+from augmentor.training import GAN, AutoencoderTrainer
 
 ARGUMENTS = ["demo", "--epochs", "2", "--gan-steps", "6", "--device", "cpu"]
 SCORES = {"fid", "kid", "kid_std", "precision", "recall"}
@@ -114,7 +114,7 @@ def test_called_again_it_trains_nothing_and_ends_the_same(demo, monkeypatch, cap
 
     monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
     monkeypatch.setattr(AutoencoderTrainer, "_step", trained)
-    monkeypatch.setattr(GANTrainer, "_generator_step", trained)
+    monkeypatch.setattr(GAN, "step", trained)
     main([*ARGUMENTS, "--out", str(demo.folder)])
     after = content(demo.folder)
     assert after.keys() == demo.content.keys()

@@ -26,6 +26,7 @@ class GANLoss:
     """
 
     name: ClassVar[str]
+    signs_tell: ClassVar[bool] = True  # whether a logit's sign says what it was taken for: above 0 real
     r1_gamma: ClassVar[float] = 1.0  # the R1 weight that goes with the loss, unless the trainer is told another
 
     def generator(self, fake_logits: torch.Tensor) -> torch.Tensor:

@@ -22,6 +22,7 @@ class WassersteinGP(GANLoss):
     -2.0
     """
 
+    signs_tell = False  # only differences of its logits mean anything
     r1_gamma = 0.0  # it has a gradient penalty of its own, which wants length 1 and not 0
 
     def __init__(self, weight: float = 10.0):

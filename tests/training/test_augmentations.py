@@ -1,0 +1,263 @@
+"""What becomes of a GAN's batches: shapes, noise, labels and gradients of each augmentation, and how often."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from augmentor import LatentAugment, QualityGate
+from augmentor._random import sample_keys
+from augmentor.exceptions import InputError
+from augmentor.training._feed import Batch
+from augmentor.training.augmentations import AdaptiveP, augmentations, get_augmentation, get_probability
+
+
+def keys(seed: int = 0, count: int = 12) -> np.ndarray:
+    return sample_keys(seed, 0, np.arange(count))
+
+
+@pytest.fixture
+def batch(digits) -> Batch:
+    images = digits.images[:12].float() / 255
+    return Batch(images, digits.targets[:12], keys(), np.arange(12), np.arange(12))
+
+
+def build(name, vae, **settings):
+    return get_augmentation(name, LatentAugment(vae), **settings)
+
+
+def nearest(a: torch.Tensor, b: torch.Tensor) -> float:
+    return float((a - b).flatten(1).abs().amax(1).min())
+
+
+def test_the_members():
+    assert augmentations.names() == ["ada", "both", "diffaugment", "none", "real"]
+
+
+def test_none_needs_no_transform_and_touches_nothing(batch):
+    nothing = get_augmentation("none")
+    images, labels = nothing.real(batch)
+    assert images is batch.images
+    assert labels is batch.labels
+    assert nothing.fake(batch) is batch.images
+
+
+# In latent space
+
+
+@pytest.mark.parametrize("ratio", [0.0, 0.25, 1.0, 2.5])
+def test_real_adds_decoded_samples(batch, vae, ratio):
+    images, labels = build("real", vae, ratio=ratio).real(batch)
+    assert len(images) == len(labels) == 12 + round(12 * ratio)
+    assert torch.equal(images[:12], batch.images)
+    assert torch.equal(labels[:12], batch.labels)
+    counts = torch.tensor([int(np.floor(ratio * (n + 1)) - np.floor(ratio * n)) for n in range(12)])
+    assert torch.equal(labels[12:], batch.labels.repeat_interleave(counts))
+    assert 0 <= images.min() <= images.max() <= 1
+    assert build("real", vae, ratio=ratio).fake(batch) is batch.images
+
+
+def test_real_makes_another_sample_of_each_copy(batch, vae):
+    images, _ = build("real", vae, ratio=2.0).real(batch)
+    assert nearest(images[12::2], images[13::2]) > 1e-3
+
+
+@pytest.mark.parametrize("ratio", [0.25, 1.0, 1.5])
+def test_real_makes_the_same_of_a_sample_whatever_part_of_the_batch_is_here(batch, vae, ratio):
+    member = build("real", vae, ratio=ratio)
+    whole = member.real(batch)[0][12:]
+    halves = [
+        Batch(batch.images[part], batch.labels[part], batch.keys[part], batch.places[part], batch.indices[part])
+        for part in (slice(0, 6), slice(6, 12))
+    ]
+    torch.testing.assert_close(torch.cat([member.real(half)[0][6:] for half in halves]), whole, atol=1e-5, rtol=0)
+
+
+def test_real_works_without_labels(batch, vae):
+    images, labels = build("real", vae).real(batch._replace(labels=None))
+    assert len(images) == 24
+    assert labels is None
+
+
+@pytest.mark.parametrize("side", ["real", "fake"])
+def test_both_replaces_images_with_its_chance(batch, vae, side):
+    def changed(p):
+        made = getattr(build("both", vae, p=p), side)(batch)
+        made = made[0] if side == "real" else made
+        assert made.shape == batch.images.shape
+        return (made != batch.images).flatten(1).any(1).tolist()
+
+    assert all(changed(1.0))
+    some = changed(0.5)
+    assert 0 < sum(some) < 12
+    assert some == changed(0.5)
+    assert not any(changed(0.0))
+
+
+def test_both_has_the_transforms_chance_unless_told(vae):
+    assert get_augmentation("both", LatentAugment(vae, p=0.3)).p.value == 0.3
+    assert get_augmentation("both(p=0.2)", LatentAugment(vae, p=0.3), p=0.9).p.value == 0.2
+
+
+@pytest.mark.parametrize("p", [0.5, 1.0])
+def test_gradients_flow_through_what_is_replaced_and_what_is_not(batch, vae, p):
+    images = batch.images.clone().requires_grad_()
+    made = build("both", vae, p=p).fake(batch._replace(images=images))
+    replaced = (made != images).flatten(1).any(1)
+    (gradient,) = torch.autograd.grad(made.sum(), images)
+    assert torch.equal(gradient[~replaced], torch.ones_like(gradient[~replaced]))
+    through = gradient[replaced].flatten(1)
+    assert (through.abs().amax(1) > 0).all()
+    assert (through != 1).any(1).all()
+
+
+def test_a_gate_is_for_real_images_only(digits, vae, batch):
+    def gated(action):
+        return LatentAugment(vae, gate=QualityGate(action=action)).fit(digits.subset(torch.arange(200)))
+
+    with pytest.raises(InputError, match="would leak"):
+        get_augmentation("both", gated("redraw"))
+    with pytest.raises(InputError, match="use one that re-draws"):
+        get_augmentation("real", gated("weigh"))
+    assert len(get_augmentation("real", gated("redraw")).real(batch)[0]) == 24
+
+
+# Of pixels
+
+
+@pytest.fixture(params=[1, 3], ids=["grey", "rgb"])
+def pictures(request) -> Batch:
+    images = torch.rand(64, request.param, 16, 12, generator=torch.Generator().manual_seed(0))
+    return Batch(images, None, keys(count=64), np.arange(64), np.arange(64))
+
+
+PIXELS = ["diffaugment", "ada(p=0.5)", "ada(p=1)", "diffaugment+ada(p=0.5)"]
+
+
+@pytest.mark.parametrize("text", PIXELS)
+def test_pixels_change_alike_on_both_sides_and_let_gradients_through(pictures, text, global_rng_untouched):
+    member = get_augmentation(text)
+    images = pictures.images.clone().requires_grad_()
+    made = member.fake(pictures._replace(images=images))
+    assert made.shape == images.shape
+    assert made.isfinite().all()
+    assert torch.equal(member.real(pictures)[0], made)
+    changed = (made - images).abs().flatten(1).amax(1) > 1e-4
+    assert changed.float().mean() > (0.9 if "p=0.5" not in text else 0.5)
+    (gradient,) = torch.autograd.grad(made.square().sum(), images)
+    assert (gradient.flatten(1).abs().amax(1) > 0).all()
+
+
+@pytest.mark.parametrize("text", PIXELS)
+def test_what_becomes_of_an_image_depends_on_its_key_alone(pictures, text):
+    member = get_augmentation(text)
+    whole = member.fake(pictures)
+    rows = [40, 3, 17]
+    few = Batch(pictures.images[rows], None, pictures.keys[rows], pictures.places[rows], pictures.indices[rows])
+    torch.testing.assert_close(member.fake(few), whole[rows], atol=1e-5, rtol=0)
+    assert nearest(member.fake(pictures._replace(keys=keys(1, 64))), whole) > 1e-4
+
+
+def test_diffaugment_moves_and_cuts_as_in_the_paper(pictures):
+    ones = pictures._replace(images=torch.ones(64, 1, 16, 16))
+    moved = get_augmentation("diffaugment(colour=False, cutout=0)").fake(ones)
+    grey = (moved < 0.75).float()  # what moves in is 0 in [-1, 1]
+    columns, rows = grey.amin((1, 2)).sum(1), grey.amin((1, 3)).sum(1)
+    for shift in (columns, rows):
+        assert set(shift.tolist()) == {0, 1, 2}  # an eighth of 16
+    cut = get_augmentation("diffaugment(colour=False, translation=0)").fake(ones)
+    area = (cut == 0.5).float().sum((1, 2, 3))
+    assert set(cut.unique().tolist()) == {0.5, 1.0}
+    assert area.max() == 64  # half of each side
+    assert area.min() >= 16  # the centre lies on the image
+
+
+def test_diffaugment_keeps_the_mean_colour_but_for_the_brightness(pictures):
+    made = get_augmentation("diffaugment(translation=0, cutout=0)").fake(pictures)
+    shift = made.mean((1, 2, 3)) - pictures.images.mean((1, 2, 3))
+    assert -0.25 <= shift.min() < -0.1 < 0.1 < shift.max() <= 0.25
+
+
+def test_ada_at_no_chance_is_nothing_and_has_more_at_more(pictures):
+    assert torch.equal(get_augmentation("ada").fake(pictures), pictures.images)
+
+    def change(p):
+        return float((get_augmentation("ada", p=p).fake(pictures) - pictures.images).abs().mean())
+
+    assert change(0.1) < change(0.5) < change(1.0)
+
+
+@pytest.mark.parametrize("part", ["geometry", "colour"])
+def test_the_parts_of_ada(pictures, part):
+    other = {"geometry": "colour", "colour": "geometry"}[part]
+    flat = pictures._replace(images=torch.full_like(pictures.images, 0.7))
+    made = get_augmentation(f"ada(p=1, {other}=False)").fake(flat)
+    if part == "geometry":  # reflected at the border, so nothing new comes in
+        torch.testing.assert_close(made, flat.images, atol=1e-5, rtol=0)
+    else:  # the same everywhere
+        assert (made - made[:, :, :1, :1]).abs().max() < 1e-5
+        assert (made - flat.images).abs().flatten(1).amax(1).median() > 0.01
+    with pytest.raises(InputError, match="does nothing"):
+        get_augmentation("ada(geometry=False, colour=False)")
+
+
+# Several
+
+
+def test_several_come_one_after_the_other_with_random_sequences_of_their_own(batch, vae):
+    chain = build("both(p=0.5)+diffaugment", vae)
+    assert str(chain).startswith("both+diffaugment(")
+    first = build("both(p=0.5)", vae).fake(batch)
+    own = batch._replace(images=first, keys=sample_keys(0, 1, batch.keys.view(np.int64)))
+    assert torch.equal(chain.fake(batch), get_augmentation("diffaugment").fake(own))
+    assert torch.equal(chain.real(batch)[0], chain.fake(batch))
+    with pytest.raises(InputError, match="put both first"):
+        build("diffaugment+both", vae)
+    with pytest.raises(InputError, match="comes last"):
+        build("real+diffaugment", vae)
+
+
+def test_a_chain_knows_its_adaptive_members_apart(vae):
+    chain = build("both(p='adaptive(images=100, every=1)')+ada(p='adaptive(images=200, every=1)')", vae)
+    assert chain.watches
+    chain.observe(torch.tensor(1.0), 10)
+    assert chain.status() == {"p_both": pytest.approx(0.1), "p_ada": pytest.approx(0.05)}
+    again = build("both(p='adaptive(images=100, every=1)')+ada(p='adaptive(images=200, every=1)')", vae)
+    again.load_state_dict(chain.state_dict())
+    assert again.status() == chain.status()
+    assert not build("both+diffaugment", vae).watches
+
+
+# How often
+
+
+def test_adaptive_p_rises_above_the_target_and_falls_below():
+    p = AdaptiveP(target=0.6, images=1000, every=2)
+    seen = []
+    for sign in [0.9, 0.9, 0.7, 0.6, 0.5, 0.6, *[1.0] * 60, *[-1.0] * 120]:
+        p.observe(torch.tensor(sign), 50)
+        seen.append(p.value)
+    assert seen[:6] == pytest.approx([0, 0.1, 0.1, 0.2, 0.2, 0.1])
+    assert max(seen) == 1
+    assert seen[-1] == 0
+
+
+def test_adaptive_p_goes_on_from_what_was_saved():
+    whole, first, second = (AdaptiveP(images=500, every=4) for _ in range(3))
+    signs = torch.rand(40, generator=torch.Generator().manual_seed(0)) * 2 - 0.4
+    for place, sign in enumerate(signs):
+        whole.observe(sign, 16)
+        (first if place < 18 else second).observe(sign, 16)
+        if place == 17:
+            second.load_state_dict(first.state_dict())
+    assert second.value == whole.value > 0
+
+
+def test_chances_as_texts():
+    assert get_probability("0.25").value == 0.25
+    assert get_probability("adaptive(images=100, start=0.5)").value == 0.5
+    assert str(get_probability("adaptive")).startswith("adaptive(target=0.6, images=500000")
+    for wrong in (1.5, "2", "-0.1", "adaptive(target=2)", "adaptive(images=0)", "adaptive(start=-1)"):
+        with pytest.raises(InputError):
+            get_probability(wrong)

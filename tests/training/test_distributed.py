@@ -1,0 +1,189 @@
+"""Two processes train what one does: ``torchrun`` on gloo, through Lightning Fabric."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from augmentor import LatentAugment
+from augmentor._weights import load_network
+from augmentor.exceptions import InputError
+from augmentor.gan import generators
+from augmentor.training import GAN, GANTrainer, get_augmentation
+from augmentor.training._engine import Engine, FabricEngine, get_engine
+from augmentor.training._feed import Feed
+
+_SCRIPT = """
+import os, sys, torch
+torch.set_num_threads(1)
+sys.path.insert(0, sys.argv[2])
+from test_distributed import trained
+trained(sys.argv[1], f"{sys.argv[1]}/seen-{os.environ['RANK']}.pt")
+"""
+STEPS = 5
+
+
+def digits():
+    from augmentor.data.sources import load_source
+
+    return load_source("digits").subset(torch.arange(150))
+
+
+def trained(folder: str, notes: str) -> GANTrainer:
+    """A short run that notes what each image became before the discriminator saw it."""
+    chain = "both(p='adaptive(images=200, start=0.5, every=2)')+diffaugment"
+    system = GAN(
+        "dcgan(width=8, latent_dim=6)", image_shape=(1, 8, 8), num_classes=10, discriminator_steps=2,
+        seed=int(os.environ.get("RANK", 0)),  # the second process starts with other weights, and is given the first's
+
+        augmentation=get_augmentation(chain, LatentAugment("digits")), loss="nonsaturating", lr=1e-3,
+    )  # fmt: skip
+    seen: dict[int, torch.Tensor] = {}
+    for side in ("real", "fake"):
+        method = getattr(system.augmentation, side)
+
+        def noting(batch, method=method):
+            made = method(batch)
+            images = made[0] if isinstance(made, tuple) else made
+            seen.update(zip(batch.keys.tolist(), images.detach(), strict=True))
+            return made
+
+        setattr(system.augmentation, side, noting)
+    trainer = GANTrainer(system, steps=STEPS, batch_size=12, round_steps=3, out=f"{folder}/run", progress=False)
+    trainer.fit(digits())
+    torch.save({"seen": seen, "weights": system.state_dict()["networks"], "history": trainer.history}, notes)
+    return trainer
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory) -> dict[str, dict]:
+    """What one process and two processes noted, and their folders."""
+    folders = {name: tmp_path_factory.mktemp(name) for name in ("one", "two")}
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    script = folders["two"] / "script.py"
+    script.write_text(_SCRIPT)
+    process = subprocess.run(
+        [*command, str(script), str(folders["two"]), str(Path(__file__).parent)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr[-3000:]
+    trained(str(folders["one"]), str(folders["one"] / "seen-0.pt"))
+    return {
+        name: {"folder": folder, "ranks": [torch.load(path) for path in sorted(folder.glob("seen-*.pt"))]}
+        for name, folder in folders.items()
+    }
+
+
+def test_each_sample_becomes_the_same_in_one_process_and_in_two(runs):
+    (one,), two = runs["one"]["ranks"], runs["two"]["ranks"]
+    assert len(two) == 2
+    assert not two[0]["seen"].keys() & two[1]["seen"].keys()
+    assert one["seen"].keys() == two[0]["seen"].keys() | two[1]["seen"].keys()
+    assert len(one["seen"]) == STEPS * 12 * (2 * 2 + 1)  # reals and fakes in two turns, and the generator's
+    for rank in two:
+        for key, image in rank["seen"].items():
+            torch.testing.assert_close(image, one["seen"][key], atol=1 / 255, rtol=0)
+
+
+def test_both_processes_have_the_weights_that_one_has(runs):
+    (one,), two = runs["one"]["ranks"], runs["two"]["ranks"]
+    for network, weights in one["weights"].items():
+        for name, weight in weights.items():
+            assert torch.equal(two[0]["weights"][network][name], two[1]["weights"][network][name]), name
+            torch.testing.assert_close(two[0]["weights"][network][name], weight, atol=2e-3, rtol=0)
+    assert two[0]["history"] == two[1]["history"]
+    for row, alone in zip(two[0]["history"], one["history"], strict=True):
+        assert row == pytest.approx(alone, abs=0.02)
+
+
+def test_one_of_them_writes(runs):
+    def written(name):
+        paths = (runs[name]["folder"] / "run").rglob("*.*")
+        return sorted(path.name for path in paths if "tensorboard" not in str(path))
+
+    assert written("one") == written("two")
+    folder = runs["two"]["folder"] / "run"
+    assert len((folder / "history.jsonl").read_text().splitlines()) == 2
+    assert load_network(folder / "generator.safetensors", generators).num_classes == 10
+
+
+def test_a_run_of_two_processes_goes_on_in_one(runs):
+    folder = runs["two"]["folder"]
+    before = json.loads((folder / "run/run.json").read_text())
+    trainer = trained(str(folder), str(folder / "seen-0.pt"))  # finished: nothing is trained
+    assert trainer.history == runs["two"]["ranks"][0]["history"]
+    assert json.loads((folder / "run/run.json").read_text()) == before
+
+
+# The engine
+
+
+def test_one_process_in_full_precision_needs_no_fabric(monkeypatch):
+    monkeypatch.setitem(sys.modules, "lightning.fabric", None)
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    assert type(get_engine("cpu")) is Engine
+
+
+def test_fabric_is_not_imported_without_need():
+    code = (
+        "import sys, torch\nfrom augmentor.training import GANTrainer, get_system\n"
+        "from augmentor.data import load_source\n"
+        "system = get_system('gan', network='dcgan(width=4)', image_shape=(1, 8, 8))\n"
+        "GANTrainer(system, steps=1, batch_size=4, progress=False).fit(load_source('digits'))\n"
+        "assert not [name for name in sys.modules if name.startswith(('lightning', 'kornia'))]"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_lower_precision_trains(digits):
+    def trained(precision):
+        system = GAN("dcgan(width=8)", image_shape=(1, 8, 8), lr=1e-3)
+        trainer = GANTrainer(system, steps=4, batch_size=16, round_steps=4, precision=precision, progress=False)
+        return trainer.fit(digits.subset(torch.arange(100))), trainer.history[-1]
+
+    (full, row), (low, other) = trained("fp32"), trained("bf16")
+    assert all(weight.dtype == torch.float32 for weight in low.parameters())
+    weights = [torch.cat([w.flatten() for w in network.parameters()]) for network in (full, low)]
+    assert not torch.equal(*weights)
+    torch.testing.assert_close(*weights, atol=1e-2, rtol=0)
+    assert other == pytest.approx(row, abs=0.1)
+
+
+class Shared(Engine):
+    """The second of three processes, as far as a feed looks."""
+
+    rank, processes = 1, 3
+
+
+def test_a_process_has_its_places_of_the_whole_batch(digits):
+    whole = Feed(digits, 12, 0, Engine("cpu"), labelled=True)
+    part = Feed(digits, 12, 0, Shared("cpu"), labelled=True)
+    for number in (0, 7, 500):
+        one, other = whole.batch(number), part.batch(number)
+        assert torch.equal(one.images[4:8], other.images)
+        assert torch.equal(one.labels[4:8], other.labels)
+        for name in ("keys", "places", "indices"):
+            assert np.array_equal(getattr(one, name)[4:8], getattr(other, name))
+        assert torch.equal(whole.normal("x", number, 3)[4:8], part.normal("x", number, 3))
+        assert np.array_equal(whole.keys("x", number)[4:8], part.keys("x", number))
+    with pytest.raises(InputError, match="choose a multiple"):
+        Feed(digits, 10, 0, Shared("cpu"), labelled=True)
+
+
+def test_batch_norm_of_a_part_of_the_batch_is_refused():
+    engine = object.__new__(FabricEngine)
+    engine.processes = 2
+    network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4))
+    with pytest.raises(InputError, match="convert_sync_batchnorm"):
+        engine.start_alike([network])
