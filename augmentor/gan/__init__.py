@@ -2,9 +2,13 @@
 
 from .losses import GANLoss, Hinge, LeastSquares, NonSaturating, WassersteinGP, get_loss, losses
 from .networks import (
+    CodeDiscriminator,
+    CodeGenerator,
     DCGANDiscriminator,
     DCGANGenerator,
+    DecoderGenerator,
     Discriminator,
+    EncoderDiscriminator,
     Generator,
     ResNetDiscriminator,
     ResNetGenerator,
@@ -16,9 +20,13 @@ from .networks import (
 from .r1 import r1_penalty
 
 __all__ = [
+    "CodeDiscriminator",
+    "CodeGenerator",
     "DCGANDiscriminator",
     "DCGANGenerator",
+    "DecoderGenerator",
     "Discriminator",
+    "EncoderDiscriminator",
     "GANLoss",
     "Generator",
     "Hinge",

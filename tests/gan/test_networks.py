@@ -14,7 +14,8 @@ from augmentor.gan import discriminators, generators, get_discriminator, get_gen
 
 SHAPES = [(1, 8, 8), (1, 28, 28), (3, 32, 32), (3, 64, 64), (1, 9, 13), (3, 8, 128), (1, 31, 17)]
 
-pair = pytest.mark.parametrize("name", generators.names())
+# Those that draw with a decoder have no partner: tests/training/test_systems_of_autoencoders.py has them.
+pair = pytest.mark.parametrize("name", discriminators.names())
 classes = pytest.mark.parametrize("num_classes", [0, 3])
 
 
@@ -27,9 +28,8 @@ def labels_for(num_classes: int, rows: int) -> torch.Tensor | None:
     return torch.arange(rows) % num_classes if num_classes else None
 
 
-def test_every_name_is_a_pair():
-    assert generators.names() == discriminators.names()
-    assert {"dcgan", "resnet"} <= set(generators.names())
+def test_every_discriminator_has_a_generator():
+    assert {"dcgan", "resnet"} <= set(discriminators.names()) <= set(generators.names())
 
 
 def test_unknown_names_are_refused_with_a_guess():

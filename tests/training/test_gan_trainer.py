@@ -34,7 +34,7 @@ from augmentor.exceptions import (
     TrainingError,
     UnknownNameError,
 )
-from augmentor.gan import generators, get_discriminator, get_generator, losses
+from augmentor.gan import discriminators, generators, get_discriminator, get_generator, losses
 from augmentor.gan.losses import Hinge
 from augmentor.metrics import AutoencoderFeatures
 from augmentor.training import GAN, GANTrainer, get_augmentation
@@ -111,7 +111,7 @@ def test_every_loss_moves_both_networks(loss, few):
     assert all(math.isfinite(value) for row in trainer.history for value in row.values())
 
 
-@pytest.mark.parametrize("name", generators.names())
+@pytest.mark.parametrize("name", discriminators.names())
 @pytest.mark.parametrize("num_classes", [0, 10])
 @pytest.mark.parametrize("augment", ["none", "real", "both"])
 def test_every_augmentation_with_and_without_classes(augment, num_classes, name, few, vae):
@@ -421,7 +421,7 @@ class Breaks(Hinge):
         return loss * self._what
 
 
-@pytest.mark.parametrize("name", generators.names())
+@pytest.mark.parametrize("name", discriminators.names())
 @pytest.mark.parametrize(
     "augment", ["none", "real", "both", "both(p='adaptive(images=150, every=3, start=0.5)')+diffaugment"]
 )

@@ -55,17 +55,20 @@ class Generator(nn.Module):
 
         Raises `ShapeError` for noise of another shape, `InputError` for labels missing, unwanted or unfit.
         """
-        if noise.ndim != 2 or noise.shape[1] != self.latent_dim:
-            raise ShapeError(
-                f"the {self.name} generator takes noise (B, {self.latent_dim}), got {tuple(noise.shape)}; "
-                f"draw torch.randn(B, {self.latent_dim})"
-            )
+        self._check_noise(noise)
         labels = check_labels(labels, len(noise), self.num_classes, f"the {self.name} generator")
         return self._generate(noise, labels).sigmoid()
 
     def _generate(self, noise: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
         """Noise => logits of pixels (B,C,H,W)."""
         raise NotImplementedError
+
+    def _check_noise(self, noise: torch.Tensor) -> None:
+        if noise.ndim != 2 or noise.shape[1] != self.latent_dim:
+            raise ShapeError(
+                f"the {self.name} generator takes noise (B, {self.latent_dim}), got {tuple(noise.shape)}; "
+                f"draw torch.randn(B, {self.latent_dim})"
+            )
 
 
 class Discriminator(nn.Module):

@@ -2,6 +2,22 @@
 
 from ._adversarial import AdversarialSystem, network_pair
 from ._base import System, cannot_do_without, get_system, systems
+from .ae_init import AEInit
 from .gan import GAN
+from .guided_gan import GuidedGAN
+from .latent_gan import LatentGAN
+from .vae_gan import VAEGAN
 
-__all__ = ["GAN", "AdversarialSystem", "System", "cannot_do_without", "get_system", "network_pair", "systems"]
+__all__ = [
+    "GAN",
+    "VAEGAN",
+    "AEInit",
+    "AdversarialSystem",
+    "GuidedGAN",
+    "LatentGAN",
+    "System",
+    "cannot_do_without",
+    "get_system",
+    "network_pair",
+    "systems",
+]

@@ -173,16 +173,17 @@ def network_pair(
     image_shape: tuple[int, int, int] | None,
     num_classes: int,
     seed: int,
+    **of_generator: Any,
 ) -> tuple[Generator, Discriminator]:
     """The two networks of a text such as ``"dcgan(width=48)"``, alike in family and width; a pair is checked.
 
-    seed: of the initial weights.
+    seed: of the initial weights. of_generator: arguments that the generator gets unless the text gives them.
     """
     if isinstance(network, str):
         if image_shape is None:
             raise InputError(f"network {network!r} is built for a size of images; give image_shape=(C, H, W)")
         with seeded(seed, "init"):
-            generator = generators.build(network, image_shape=image_shape, num_classes=num_classes)
+            generator = generators.build(network, image_shape=image_shape, num_classes=num_classes, **of_generator)
             discriminator: Discriminator = discriminators.create(
                 generator.name, {"image_shape": image_shape, "num_classes": num_classes, "width": generator.width}
             )

@@ -1,0 +1,83 @@
+"""What the generators that draw with an autoencoder's decoder share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from ...autoencoders import Autoencoder, autoencoders
+from ...exceptions import InputError, ShapeError
+from ._base import Generator, check_labels
+
+
+class DecodingGenerator(Generator):
+    """Base of the generators whose picture is a decoded code: noise => standard latents => image.
+
+    autoencoder: its text form, such as ``"vae(latent_dim=8)"``; its weights and latent statistics are part of this
+        network, so that one file draws anywhere. The noise is as long as a code.
+    whole: keep the encoder as well.
+    """
+
+    def __init__(
+        self,
+        image_shape: Sequence[int],
+        width: int,
+        num_classes: int,
+        autoencoder: str,
+        *,
+        whole: bool = False,
+    ):
+        model = autoencoders.build(autoencoder)
+        shape = latent_shape_of(model, image_shape)
+        super().__init__(image_shape, math.prod(shape), width, num_classes)
+        self.latent_shape, self.autoencoder, self.whole = shape, autoencoder, whole
+        self.model = model if whole else only(model, "decoder")
+
+    def forward(self, noise: torch.Tensor, labels: torch.Tensor | None = None) -> torch.Tensor:
+        return self.draw(self.codes(noise, labels))
+
+    def codes(self, noise: torch.Tensor, labels: torch.Tensor | None = None) -> torch.Tensor:
+        """Noise (B, latent_dim) and class numbers (B,) => standard latents (B, *L); raises as `forward` does."""
+        self._check_noise(noise)
+        labels = check_labels(labels, len(noise), self.num_classes, f"the {self.name} generator")
+        return self._codes(noise, labels)
+
+    def draw(self, codes: torch.Tensor) -> torch.Tensor:
+        """Standard latents (B, *L) => float images (B,C,H,W) in [0, 1]."""
+        _, height, width = self.image_shape
+        return self.model.decode(self.model.stats.unstandardise(codes), (height, width))
+
+    def _codes(self, noise: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
+        """Noise => standard latents."""
+        raise NotImplementedError
+
+
+def latent_shape_of(autoencoder: Autoencoder, image_shape: Sequence[int]) -> tuple[int, ...]:
+    """Shape of a code of images (C,H,W); `ShapeError` for images that the autoencoder does not take."""
+    with torch.no_grad():
+        image = torch.zeros((1, *image_shape), dtype=torch.uint8, device=autoencoder.device)
+        shape = tuple(autoencoder.encode(image).mean.shape[1:])
+    if math.prod(shape) == 0:
+        raise ShapeError(f"images {tuple(image_shape)} have codes {shape}, which hold nothing")
+    return shape
+
+
+def only(model: Autoencoder, part: str) -> Autoencoder:
+    """An autoencoder left with its "encoder" or its "decoder"."""
+    parts = {"encoder", "decoder"}
+    if not parts <= dict(model.named_children()).keys():
+        raise InputError(
+            f"autoencoder {model.name!r} is taken apart into networks called encoder and decoder; it has none"
+        )
+    for other in parts - {part}:
+        setattr(model, other, nn.Identity())
+    return model
+
+
+def take_weights(model: Autoencoder, source: Autoencoder) -> None:
+    """Copy the weights and statistics that both have, in place."""
+    state = model.state_dict()
+    model.load_state_dict({name: value for name, value in source.state_dict().items() if name in state})

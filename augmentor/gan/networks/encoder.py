@@ -1,0 +1,49 @@
+"""An autoencoder's encoder as a discriminator."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from ...autoencoders import autoencoders
+from ...exceptions import InputError
+from ._base import Discriminator
+from ._conditioning import ProjectionHead
+from ._decoding import only
+
+
+class EncoderDiscriminator(Discriminator):
+    """The encoder but for its last layer, and a linear layer over its features (Mariani et al. 2018).
+
+    autoencoder: its text form. The class enters by projection, as in the other discriminators.
+
+    >>> EncoderDiscriminator((1, 8, 8), autoencoder="vae(image_shape=(1, 8, 8))")(torch.rand(2, 1, 8, 8)).shape
+    torch.Size([2])
+    """
+
+    name = "encoder"
+
+    def __init__(self, image_shape: tuple[int, int, int] = (1, 28, 28), num_classes: int = 0, autoencoder: str = "vae"):
+        super().__init__(image_shape, 1, num_classes)
+        self.autoencoder = autoencoder
+        self.model = only(autoencoders.build(autoencoder), "encoder")
+        if not isinstance(self.model.encoder, nn.Sequential):
+            raise InputError(f"the encoder of {self.model.name!r} is not a sequence of layers; its last is replaced")
+        self.model.encoder[-1] = nn.Identity()
+        with torch.no_grad():
+            features = self._features(torch.zeros(1, *self.image_shape, device=self.model.device))
+        self.head = ProjectionHead(math.prod(features.shape[1:]), num_classes)
+
+    @classmethod
+    def example(cls, num_classes: int = 0) -> EncoderDiscriminator:
+        return cls((1, 8, 8), num_classes, "vae(image_shape=(1, 8, 8), latent_dim=6, width=8)")
+
+    def _discriminate(self, images: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
+        return self.head(self._features((images + 1) / 2), labels)
+
+    def _features(self, images: torch.Tensor) -> torch.Tensor:
+        """Images in [0, 1] => features (B,F): what the family makes mean and log-variance of, side by side."""
+        parts = self.model._encode(images)
+        return torch.cat([part.flatten(1) for part in parts if part is not None], dim=1)

@@ -1,0 +1,298 @@
+"""The systems that build on an autoencoder: what each is, that it learns, what it leaves; beside the contract tests."""
+
+from __future__ import annotations
+
+import copy
+import json
+import warnings
+
+import pytest
+import torch
+
+from augmentor import LatentAugment, QualityGate, load_autoencoder
+from augmentor._random import seeded
+from augmentor._weights import load_network
+from augmentor.autoencoders import Autoencoder, autoencoders
+from augmentor.cli import main
+from augmentor.data.arrays import ArrayDataset
+from augmentor.exceptions import DataError, InputError, PartnerError, UnknownNameError
+from augmentor.gan import generators
+from augmentor.metrics import ModuleFeatures
+from augmentor.training import AutoencoderTrainer, GANTrainer, get_augmentation, get_system
+from augmentor.training.systems._codes import real_pool
+
+NAMES = ["ae-init", "guided-gan", "latent-gan", "vae-gan"]
+FAMILIES = {
+    "vae": "vae(image_shape=(1, 12, 10), latent_dim=5, width=4)",
+    "conv": "conv(image_shape=(1, 12, 10), latent_dim=5, width=4)",
+    "dense": "dense(image_shape=(1, 12, 10), latent_dim=5, hidden=[16])",
+    "spatial_kl": "spatial_kl(channels=1, latent_channels=2, width=4)",
+}
+
+
+def made(text: str) -> Autoencoder:
+    """An untrained one, the same at every call."""
+    with seeded(0, text):
+        return autoencoders.build(text).eval()
+
+
+def system_of(name: str, autoencoder: Autoencoder, **settings):
+    settings = {"num_classes": 10, "network": "dcgan(width=8)", "lr": 1e-3, **settings}
+    return get_system(name, autoencoder=autoencoder, **settings)
+
+
+def train(system, data, **settings):
+    """The trainer, after it, and the averaged generator."""
+    trainer = GANTrainer(system, **{"steps": 3, "batch_size": 16, "round_steps": 2, "progress": False, **settings})
+    return trainer, trainer.fit(data)
+
+
+def equal(a: torch.nn.Module, b: torch.nn.Module) -> bool:
+    one, other = a.state_dict(), b.state_dict()
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.fixture(scope="module")
+def few(digits) -> ArrayDataset:
+    return digits.subset(torch.arange(100))
+
+
+@pytest.fixture(scope="module")
+def odd() -> ArrayDataset:
+    """Random pictures (1,12,10) of two classes."""
+    images = torch.randint(0, 255, (20, 1, 12, 10), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    return ArrayDataset(images, torch.arange(20) % 2, ["a", "b"])
+
+
+# All of them
+
+
+@pytest.fixture(scope="module")
+def hasty(digits) -> Autoencoder:
+    """One that has seen the digits twice: it draws blurs."""
+    return AutoencoderTrainer(made("vae(image_shape=(1, 8, 8), latent_dim=8, width=8)"), epochs=2, progress=False).fit(
+        digits
+    )
+
+
+@pytest.fixture(scope="module")
+def classifier(digits) -> torch.nn.Module:
+    """The last hidden layer of one that knows the digits: codes of a wrong shape may have the right covariance."""
+    with seeded(0, "classifier"):
+        layers = torch.nn.Sequential(
+            torch.nn.Flatten(), torch.nn.Linear(64, 64), torch.nn.ReLU(), torch.nn.Linear(64, 32), torch.nn.ReLU(),
+            torch.nn.Linear(32, 10),
+        )  # fmt: skip
+    optimizer = torch.optim.Adam(layers.parameters(), lr=5e-3)
+    for _ in range(100):
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(layers(digits.images / 255), digits.targets).backward()
+        optimizer.step()
+    return ModuleFeatures(layers[:-1])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_learns_digits(name, hasty, classifier, digits):
+    """From an autoencoder that has learnt little where the system improves it, else from one that has learnt."""
+    start, steps = (load_autoencoder("digits"), 600) if name == "latent-gan" else (hasty, 250)
+    data = digits.subset(torch.arange(600))
+
+    def fid(steps):
+        system = system_of(name, start, network="dcgan(width=12)", r1_gamma=0.1)
+        settings = {"batch_size": 32, "round_steps": 125, "ema_decay": 0.95, "features": classifier}
+        return train(system, data, steps=steps, **settings)[0].history[-1]["fid"]
+
+    before, after = fid(1), fid(steps)
+    assert after < before / 3
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("num_classes", [0, 2])
+@pytest.mark.parametrize("name", NAMES)
+def test_every_kind_of_latents(name, num_classes, family, odd, tmp_path):
+    def system():
+        return system_of(name, made(FAMILIES[family]), image_shape=(1, 12, 10), num_classes=num_classes)
+
+    if name == "vae-gan" and family in ("conv", "dense"):
+        with pytest.raises(InputError, match="takes a variational autoencoder"):
+            system()
+        return
+    trainer, generator = train(system(), odd, out=tmp_path, batch_size=8)
+    images = trainer.sample(generator, 5)
+    assert images.shape == (5, 1, 12, 10)
+    assert 0 <= images.min() < images.max() <= 1
+    loaded = load_network(tmp_path / "generator.safetensors", generators)
+    assert torch.equal(trainer.sample(loaded, 5), images)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_from_the_command_line(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # `main` takes it over
+    train_gan = [
+        "train-gan", "digits", "--system", name, "--steps", "2", "--batch-size", "8", "--round-steps", "1",
+        "--network", "dcgan(width=4)", "--out", "gan",
+    ]  # fmt: skip
+    for arguments in (train_gan, ["evaluate", "gan/generator.safetensors", "digits", "--num-samples", "20"]):
+        main([*arguments, "--device", "cpu"])
+    assert json.loads((tmp_path / "gan" / "run.json").read_text())["system"] == name
+    assert (tmp_path / "gan" / "autoencoder.safetensors").exists() == (name in ("guided-gan", "vae-gan"))
+
+
+# ae-init
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_ae_init_starts_as_the_decoder_on_the_codes_of_a_class_and_as_the_encoder(family, odd):
+    model = made(FAMILIES[family])
+    system = system_of("ae-init", copy.deepcopy(model), image_shape=(1, 12, 10), num_classes=2)
+    train(system, odd, steps=1, batch_size=8)  # the distributions are fitted before the first step, and stay
+    raw = model.encode(odd.images).mean
+    z = model.stats.fit([raw]).standardise(raw).flatten(1)
+    means, factors = system.generator.means, system.generator.factors
+    assert torch.allclose(means, torch.stack([z[odd.targets == label].mean(0) for label in (0, 1)]), atol=1e-4)
+    assert torch.linalg.matrix_norm(factors[0] @ factors[0].T - z[odd.targets == 0].T.cov()) < 0.7 * z.shape[1]
+
+    fresh = system_of("ae-init", model, image_shape=(1, 12, 10), num_classes=2)
+    fresh.generator.means.copy_(means)
+    fresh.generator.factors.copy_(factors)
+    labels = torch.tensor([0, 1, 1, 0])
+    noise = torch.randn(4, fresh.generator.latent_dim, generator=torch.Generator().manual_seed(1))
+    codes = torch.stack([means[label] + factors[label] @ row for label, row in zip(labels, noise, strict=True)])
+    drawn = model.decode(model.stats.unstandardise(codes.reshape(4, *fresh.generator.latent_shape)), (12, 10))
+    assert torch.allclose(fresh.generator(noise, labels), drawn, atol=1e-5)
+
+    seen = []
+    with model.encoder[-1].register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0].flatten(1))):
+        model.encode(odd.images)
+    assert torch.allclose(fresh.discriminator._features(odd.images / 255), seen[0], atol=1e-5)
+
+
+def test_ae_init_needs_images_of_each_class(odd):
+    model = made(FAMILIES["vae"])
+    lonely = ArrayDataset(odd.images[:5], torch.tensor([0, 0, 1, 0, 0]), ["a", "b"])
+    with pytest.raises(PartnerError, match="class 1 has 1"):
+        train(system_of("ae-init", model, image_shape=(1, 12, 10), num_classes=2), lonely)
+    with pytest.raises(DataError, match="class 2 has no images"):
+        train(system_of("ae-init", model, image_shape=(1, 12, 10), num_classes=3), odd)
+    with pytest.raises(InputError, match="takes images of any size; give image_shape"):
+        system_of("ae-init", made(FAMILIES["spatial_kl"]))
+    with pytest.raises(UnknownNameError, match="unknown discriminator 'decoder'"):
+        get_system("gan", network="decoder", image_shape=(1, 28, 28))
+
+
+# vae-gan
+
+
+def test_vae_gan_leaves_an_autoencoder_that_augments(few, vae, tmp_path):
+    train(system_of("vae-gan", vae), few, out=tmp_path)
+    path = tmp_path / "autoencoder.safetensors"
+    loaded = load_autoencoder(path)
+    assert not equal(loaded, vae)
+    z = loaded.stats.standardise(loaded.encode(few.images).mean)
+    assert torch.allclose(z.mean(0), torch.zeros(8), atol=1e-4)
+    assert torch.allclose(z.std(0, correction=0), torch.ones(8), atol=1e-3)
+    changed = LatentAugment(path, p=1.0)(few.images)
+    assert changed.shape == few.images.shape
+    assert not torch.equal(changed, few.images)
+
+
+def test_vae_gan_builds_an_autoencoder_from_a_text(few):
+    system = get_system(
+        "vae-gan(autoencoder='vae(latent_dim=5, width=4)')", image_shape=(1, 8, 8), num_classes=10,
+        network="dcgan(width=8)",
+    )  # fmt: skip
+    _, generator = train(system, few)
+    assert generator.latent_dim == 5
+    images = {"image_shape": (3, 16, 12), "network": "dcgan(width=8)"}
+    assert get_system("vae-gan(autoencoder='spatial_kl(width=4)')", **images).generator.latent_shape == (4, 4, 3)
+
+
+def test_the_adversarial_loss_does_not_reach_the_encoder(few, vae):
+    def moved(**settings):
+        system = system_of(f"vae-gan({', '.join(f'{k}={v}' for k, v in settings.items())})", vae)
+        train(system, few, steps=2)
+        model = system.generator.model
+        return not equal(model.encoder, vae.encoder), not equal(model.decoder, vae.decoder)
+
+    assert moved(weight=0) == (False, True)
+    assert moved(weight=1) == (True, True)
+
+
+# latent-gan
+
+
+def test_latent_gan_tells_standard_codes_apart_and_keeps_the_decoder(few, vae):
+    system = system_of("latent-gan", vae)
+    train(system, few)
+    batch = system.feed.batch(0)
+    expected = vae.stats.standardise(vae.encode(batch.images).mean)
+    assert torch.allclose(system.seen(batch).images, expected)
+    assert equal(system.generator.model.decoder, vae.decoder)
+    assert equal(system.generator.model.stats, vae.stats)
+    with pytest.raises(InputError, match="shows its discriminator no images"):
+        system_of("latent-gan", vae, augmentation=get_augmentation("both", LatentAugment(vae)))
+
+
+# guided-gan
+
+
+def test_guided_gan_refits_its_autoencoder_on_what_the_gate_lets_pass(few, vae, tmp_path, monkeypatch):
+    system = system_of("guided-gan(refit_steps=3)", vae)
+    trained_on = []
+    losses = type(vae).training_losses
+
+    def spied(model, images, *arguments, **settings):
+        trained_on.append(len(images))
+        return losses(model, images, *arguments, **settings)
+
+    monkeypatch.setattr(type(vae), "training_losses", spied)
+    trainer, _ = train(system, few, steps=4, out=tmp_path)
+    assert len(trained_on) == 2 * 3
+    passed = [row["passed"] for row in trainer.history]
+    assert [sum(trained_on[at : at + 3]) for at in (0, 3)] == [round(48 * (1 + share)) for share in passed]
+    refitted = load_autoencoder(tmp_path / "autoencoder.safetensors")
+    assert not equal(refitted, vae)
+    z = refitted.stats.standardise(refitted.encode(few.images).mean)
+    assert torch.allclose(z.std(0, correction=0), torch.ones(8), atol=1e-3)
+
+
+def test_the_gate_of_guided_gan_lets_reconstructions_pass_and_no_copies(few, vae):
+    system = system_of("guided-gan(refit_steps=1)", vae)
+    train(system, few, steps=1)
+    real = few.images[:16] / 255
+    gate = QualityGate().fit(real_pool(system.autoencoder, system.feed))
+
+    class Draws(torch.nn.Module):
+        latent_dim = 8
+
+        def __init__(self, images):
+            super().__init__()
+            self.images = images
+
+        def forward(self, noise, labels):
+            return self.images
+
+    assert len(system._passing(gate, Draws(real), 0)) == 0
+    assert len(system._passing(gate, Draws(system.autoencoder(real)), 0)) > 8
+
+
+def test_the_terms_of_guided_gan_are_small_for_real_images(few, vae):
+    system = system_of("guided-gan(match=2, reconstruct=3)", vae)
+    train(system, few, steps=1)
+    batch = system.feed.batch(0)
+    logits = torch.zeros(len(batch.images))
+    system.generator = lambda noise, labels: batch.images  # draws each real image from its code
+    losses = system.generator_losses(batch.images, logits, batch)
+    assert float(losses["match"]) == float(losses["reconstruction"]) == 0
+    losses = system.generator_losses(batch.images * 0, logits, batch)
+    assert losses["match"] > 0.1
+    system.generator = lambda noise, labels: 1 - batch.images
+    apart = 3 * (1 - 2 * batch.images).square().mean()
+    assert torch.isclose(system.generator_losses(batch.images, logits, batch)["reconstruction"], apart)
+
+
+def test_guided_gan_needs_noise_as_long_as_a_code(vae):
+    assert system_of("guided-gan", vae).generator.latent_dim == 8
+    with pytest.raises(InputError, match="codes of 8 numbers, and the generator takes noise of 5"):
+        system_of("guided-gan", vae, network="dcgan(latent_dim=5)")
