@@ -91,7 +91,7 @@ def checked_classes(targets: torch.Tensor, classes: Sequence[str] | None) -> lis
     return names
 
 
-def checked_rows(indices: Sequence[int], length: int) -> np.ndarray:
+def checked_rows(indices: Sequence[int] | np.ndarray, length: int) -> np.ndarray:
     """Indices as lists take them, counted from the beginning: int64. Raises `IndexError` or `TypeError`."""
     rows = np.asarray(indices if len(indices) else np.empty(0, np.int64))
     if rows.ndim != 1 or rows.dtype.kind not in "iub":

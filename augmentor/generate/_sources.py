@@ -49,6 +49,8 @@ def regrouped(batches: Iterable[Batch], size: int) -> Iterator[Batch]:
             images, labels = more, more_labels
         elif images.dtype != more.dtype or (labels is None) != (more_labels is None):
             raise DataError("got images of different types, or labels for some of them only; make all items alike")
+        elif not len(images):
+            images, labels = more, more_labels
         else:
             images = torch.cat([images, more])
             labels = None if labels is None or more_labels is None else torch.cat([labels, more_labels])

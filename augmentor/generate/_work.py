@@ -85,15 +85,18 @@ class Work:
         sources, copies = self._plan(unit)
         step = self.settings.micro_batch
         batches = regrouped(islice(reads, -(-len(sources) // self.batch_size)), step)
+        settings, labels, alone = self.settings, [], np.zeros(len(sources), bool)
+        pixels, latents = (settings.image_shape, np.uint8), (settings.latent_shape or (), np.float32)
+        shape, dtype = pixels if settings.store == "images" else latents
+        content = np.empty((len(sources), *shape), dtype)
         with torch.no_grad(), full_precision(self.augment.device.type):
-            parts = [
-                self._micro_batch(images, labels, sources[start : start + step], copies[start : start + step])
-                for start, (images, labels) in zip(range(0, len(sources), step), batches, strict=True)
-            ]
-        alone = np.concatenate([alone for _, _, alone in parts])
+            for start, batch in zip(range(0, len(sources), step), batches, strict=True):
+                part = slice(start, start + step)
+                content[part], some_labels, alone[part] = self._micro_batch(*batch, sources[part], copies[part])
+                labels.append(some_labels)
         return {
-            self.settings.store: np.concatenate([content for content, _, _ in parts]),
-            "labels": np.concatenate([labels for _, labels, _ in parts]),
+            settings.store: content,
+            "labels": np.concatenate(labels),
             "source_index": sources[:, None],
             "copy": np.where(alone, LEFT_ALONE, copies).astype(np.int32),
         }
@@ -108,11 +111,14 @@ class Work:
                 f"got images of shape {tuple(images.shape[1:])} after {settings.image_shape}; "
                 "resize them to one with v2.Resize"
             )
-        padded = np.minimum(np.arange(settings.micro_batch), count - 1)  # the last row, over and over
-        keys = sample_keys(settings.seed, settings.epoch, sources[padded], copies[padded])
-        content, new_labels, weights = self._synthetic(
-            images[padded], None if labels is None else labels[padded], SampleRandom(keys, self.augment.device)
-        )
+        if count < settings.micro_batch:
+            padded = np.minimum(np.arange(settings.micro_batch), count - 1)  # the last row, over and over
+            sources, copies, images = sources[padded], copies[padded], images[padded]
+            labels = None if labels is None else labels[padded]
+        else:
+            images = images.clone(memory_format=torch.contiguous_format)  # not a view: alignment can show in float sums
+        keys = sample_keys(settings.seed, settings.epoch, sources, copies)
+        content, new_labels, weights = self._synthetic(images, labels, SampleRandom(keys, self.augment.device))
         made = content[:count].cpu().numpy()
         alone = np.zeros(count, bool) if weights is None else (weights[:count] == 0).cpu().numpy()
         if new_labels is None:

@@ -49,7 +49,7 @@ _MAX_SOURCES = 64
 
 @dataclass(frozen=True)
 class ShardArrays:
-    """An open shard. `content[rows]`, with an int64 array of rows 0 to n-1, reads what the manifest's `store` says.
+    """An open shard. `content[rows]`, with a slice or an int64 array of rows 0 to n-1, reads what the manifest says.
 
     content: uint8 images (len(rows),C,H,W), or float32 raw latents (len(rows),*L). labels: int64 (n,) or float32
     (n,K). source_index: int64 (n,m). copy: int32 (n,).

@@ -211,7 +211,7 @@ def _shard_content(folder: Path, verify: bool = False) -> dict[str, np.ndarray]:
     network = _network() if manifest.store == "latents" else None
     dataset = ShardDataset(folder, verify=verify, autoencoder=network)
     fetch(dataset, range(64))
-    parts = [dataset._read(np.zeros(64, np.int64), np.arange(i, i + 64) % ROWS) for i in range(0, ROWS, 64)]
+    parts = [dataset._read(np.arange(i, i + 64) % ROWS) for i in range(0, ROWS, 64)]
     shard = dataset._shard(0)
     return {
         manifest.store: np.concatenate([content for content, _ in parts])[:ROWS],

@@ -12,7 +12,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import BatchSampler, DataLoader
 
 from augmentor._random import seeded
 from augmentor.autoencoders import get_autoencoder
@@ -116,6 +116,68 @@ def test_batches_equal_single_items(mapped, gzipped):
             assert torch.equal(image, data[index][0])
             assert label == data[index][1]
         assert data.__getitems__([]) == []
+
+
+BATCHES = (
+    slice(0, COUNT), slice(3, 4), slice(3, 17), slice(None, None, 2), slice(20, 2, -3), slice(-4, None), slice(7, 7),
+    [0, 1, 2, 3], [3, 4, 5, 6], [22, 0, 5, 5, -1, 13, 4], [4, 3, 2], [2], [], range(4, 12), np.array([6, 1]),
+    torch.tensor([9]),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["mapped", "gzipped", "soft"])
+def test_slices_and_lists_are_batches_of_the_same_items(request, kind):
+    data = ShardDataset(request.getfixturevalue(kind))
+    items = list(data)
+    for index in BATCHES:
+        images, labels = data[index]
+        numbers = range(COUNT)[index] if isinstance(index, slice) else [int(number) for number in index]
+        assert images.dtype == torch.uint8
+        assert images.shape == (len(numbers), 1, 8, 8)
+        assert labels.dtype == data.targets.dtype
+        assert labels.shape == (len(numbers), *data.targets.shape[1:])
+        for number, image, label in zip(numbers, images, labels, strict=True):
+            assert torch.equal(image, items[number][0])
+            assert torch.equal(label, torch.as_tensor(items[number][1]))
+
+
+def test_what_no_batch_is(mapped):
+    data = ShardDataset(mapped)
+    for index in ([0, COUNT], [-COUNT - 1], np.array([COUNT])):
+        with pytest.raises(IndexError, match="outside a data set of 23"):
+            data[index]
+    for index in (["0"], [0.5], [None], (1, 2), torch.tensor([0.5])):
+        with pytest.raises(TypeError):
+            data[index]
+    for mask in ([True] * COUNT, np.ones(COUNT, bool), torch.ones(COUNT, dtype=torch.bool)):
+        with pytest.raises(TypeError, match="mask"):
+            data[mask]
+    assert data[torch.tensor(7)][1] == data[7][1]  # a number, whoever holds it
+
+
+def test_batches_may_be_written_to(mapped, gzipped, soft):
+    for folder in (mapped, gzipped, soft):
+        data = ShardDataset(folder)
+        for index in (slice(0, 4), [0, 1, 2, 3], [3, 0], slice(2, 9), 3):
+            before = [torch.as_tensor(part).clone() for part in data[index]]
+            images, labels = data[index]
+            images += 1
+            if isinstance(labels, torch.Tensor):
+                labels += 1
+            assert all(torch.equal(torch.as_tensor(part), was) for part, was in zip(data[index], before, strict=True))
+
+
+def test_a_loader_of_batches_gives_what_a_loader_of_items_collates(mapped, soft):
+    for folder in (mapped, soft):
+        for transform in (None, lambda image: image.float() / 255):
+            data = ShardDataset(folder, transform=transform)
+            sampler = BlockSampler(data, seed=1)
+            items = DataLoader(data, batch_size=6, sampler=sampler)
+            batches = DataLoader(data, batch_size=None, sampler=BatchSampler(sampler, 6, False))
+            for (images, labels), (expected, expected_labels) in zip(batches, items, strict=True):
+                assert images.dtype == expected.dtype
+                assert torch.equal(images, expected)
+                assert torch.equal(labels, expected_labels)
 
 
 def test_items_may_be_written_to(mapped):
@@ -235,7 +297,11 @@ def test_a_batch_of_latents_is_decoded_in_one_call(latents, monkeypatch):
     decode = model.decode
     monkeypatch.setattr(model, "decode", lambda z, size: (sizes.append(len(z)), decode(z, size))[1])
     data.__getitems__([0, 7, 13, 22])  # of four shards
-    assert sizes == [4]
+    images, labels = data[3:14]
+    assert sizes == [4, 11]
+    expected, expected_labels = fetch(data, range(3, 14))
+    assert int((images.int() - expected.int()).abs().max()) <= 1
+    assert torch.equal(labels, expected_labels)
 
 
 def test_items_of_latents_carry_no_gradients_and_draw_nothing(latents, global_rng_untouched):
