@@ -168,7 +168,7 @@ def test_labels_of_any_usual_type_become_int64_or_float32(labels, expected):
 
 @pytest.mark.parametrize(
     "labels",
-    [[0.5, 1.5], torch.full((3,), 0.5), torch.zeros(3, 2, dtype=torch.int64), ["cat", "dog"], [[1], [1, 2]], [None, None]],
+    [[0.5, 1.5], torch.ones(3), torch.zeros(3, 2, dtype=torch.int64), ["cat", "dog"], [[1], [1, 2]], [None, None]],
     ids=str,
 )
 def test_labels_that_are_none_are_refused(labels):
