@@ -120,14 +120,7 @@ class QualityGate:
 
     def score(self, latents: Latents, source: Latents | None = None) -> GateScores:
         """Scores of synthetic latents. source: the real ones they were made from, where that is known."""
-        pool = self._pool_on(latents.z.device)
-        distance, _ = pool.nearest(latents.z, self._neighbour(pool))
-        _, rows = pool.nearest(latents.z if source is None else source.z, 1)
-        raw = _raw(distance, pool, latents.z, latents.labels, rows.squeeze(1))
-        shares = {name: _share(self._real[name], values) for name, values in raw.items() if name in self._real}
-        # A copy is none the newer where the real set holds copies too.
-        shares["novelty"] = shares["novelty"].masked_fill(distance[:, 0] < SAME, 0)
-        return GateScores(shares["fidelity"], shares["novelty"], shares.get("agreement"))
+        return self._score(latents, None if source is None else self._origin(source))
 
     def passes(self, latents: Latents, source: Latents | None = None) -> torch.Tensor:
         """Bool (B,): whether no score is among the worst of real samples."""
@@ -153,8 +146,8 @@ class QualityGate:
         weight is 1 or 0, and where it is 0 the latent is the source's own.
         """
         self.counts.samples += len(source)
-        made = draw(source, random)
-        weight = self._judged(made, source)
+        made, origin = draw(source, random), self._origin(source)
+        weight = self._judged(made, origin)
         if self.action == "redraw":
             weight = (weight == 1).to(weight.dtype)
             places = torch.arange(len(source), device=weight.device)
@@ -163,10 +156,10 @@ class QualityGate:
                 if len(failed) == 0:
                     break
                 places, random = places[failed], random.take(failed.cpu().numpy())
-                part = source.take(places)
-                again = draw(part, random)
+                again = draw(source.take(places), random)
                 made = made.put(places, again)
-                weight = weight.index_copy(0, places, (self._judged(again, part) == 1).to(weight.dtype))
+                passed = self._judged(again, origin[places]) == 1
+                weight = weight.index_copy(0, places, passed.to(weight.dtype))
             alone = self.left_alone(weight).nonzero().squeeze(1)
             made = made.put(alone, source.take(alone))
         self.counts.passed += int((weight == 1).sum())
@@ -175,9 +168,22 @@ class QualityGate:
     def __repr__(self) -> str:
         return describe(self)
 
-    def _judged(self, made: Latents, source: Latents) -> torch.Tensor:
-        """Weights, counted."""
-        scores = self.score(made, source)
+    def _origin(self, source: Latents) -> torch.Tensor:
+        """For each real sample the row of the pool that is nearest, int64 (B,): most are in it."""
+        return self._pool_on(source.z.device).nearest(source.z, 1)[1].squeeze(1)
+
+    def _score(self, latents: Latents, origin: torch.Tensor | None) -> GateScores:
+        pool = self._pool_on(latents.z.device)
+        distance, near = pool.nearest(latents.z, self._neighbour(pool))
+        raw = _raw(distance, pool, latents.z, latents.labels, near[:, 0] if origin is None else origin)
+        shares = {name: _share(self._real[name], values) for name, values in raw.items() if name in self._real}
+        # A copy is none the newer where the real set holds copies too.
+        shares["novelty"] = shares["novelty"].masked_fill(distance[:, 0] < SAME, 0)
+        return GateScores(shares["fidelity"], shares["novelty"], shares.get("agreement"))
+
+    def _judged(self, made: Latents, origin: torch.Tensor) -> torch.Tensor:
+        """Weights, counted. origin: rows of the pool that they were made from."""
+        scores = self._score(made, origin)
         each = scores.each()
         self.counts.drawn += len(made)
         for name, share in each.items():

@@ -69,6 +69,7 @@ def generate(
     from ..gate import QualityGate
     from ..generate import generate_shards
     from ..shards import read_partial
+    from ..shards.hdf5 import LEFT_ALONE
     from ..transform import LatentAugment
 
     device = resolve_device(device)
@@ -99,7 +100,7 @@ def generate(
         reader = "webdataset" if format == "webdataset" else f"augmentor.ShardDataset({out!r})"
         click.echo(f"wrote {count} images to {out}; read them with {reader}")
         if gate is not None and format == "hdf5":
-            alone = int((ShardDataset(folder).copies == -1).sum())
+            alone = int((ShardDataset(folder).copies == LEFT_ALONE).sum())
             click.echo(f"the gate let no version of {alone} of them pass: they are the real images themselves")
 
 

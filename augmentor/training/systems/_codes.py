@@ -44,6 +44,11 @@ def real_latents(autoencoder: Autoencoder, feed: Feed) -> tuple[torch.Tensor, to
     return raw, torch.cat([labels for _, labels in found if labels is not None]).to(feed.device)
 
 
+def standard_codes(autoencoder: Autoencoder, images: torch.Tensor) -> torch.Tensor:
+    """Float images (B,C,H,W) => standard latents (B, *L), float32; gradients flow."""
+    return autoencoder.stats.standardise(autoencoder.encode(images).mean.float())
+
+
 def real_pool(autoencoder: Autoencoder, feed: Feed) -> LatentPool:
     """The same as standard latents; an autoencoder without latent statistics gets them first."""
     raw, labels = real_latents(autoencoder, feed)

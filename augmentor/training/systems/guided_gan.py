@@ -22,7 +22,7 @@ from .._feed import Batch
 from ..augmentations import Augmentation
 from ._adversarial import AdversarialSystem, network_pair
 from ._base import systems
-from ._codes import frozen, real_latents, real_pool, shape_of
+from ._codes import frozen, real_latents, real_pool, shape_of, standard_codes
 
 
 @systems.register("guided-gan")
@@ -148,12 +148,11 @@ class GuidedGAN(AdversarialSystem):
 
     def _codes(self, images: torch.Tensor) -> torch.Tensor:
         """Images => standard latents (B,D)."""
-        return self.autoencoder.stats.standardise(self.autoencoder.encode(images).mean.float()).flatten(1)
+        return standard_codes(self.autoencoder, images).flatten(1)
 
     @torch.no_grad()
     def _passing(self, gate: QualityGate, averaged: Generator, number: int) -> torch.Tensor:
         """Those samples of the averaged generator that pass, of the classes of a batch of real images."""
         labels = self.feed.batch(number).labels
         images = averaged(self.feed.normal("refit", number, averaged.latent_dim), labels)
-        raw = self.autoencoder.encode(images).mean.float()
-        return images[gate.passes(Latents(self.autoencoder.stats.standardise(raw)))]
+        return images[gate.passes(Latents(standard_codes(self.autoencoder, images)))]

@@ -15,7 +15,7 @@ from ...gan.networks._decoding import take_weights
 from .._feed import Batch, Feed
 from ._adversarial import AdversarialSystem
 from ._base import systems
-from ._codes import frozen, real_pool, shape_of
+from ._codes import frozen, real_pool, shape_of, standard_codes
 
 
 @systems.register("latent-gan")
@@ -77,8 +77,7 @@ class LatentGAN(AdversarialSystem):
     @torch.no_grad()
     def seen(self, batch: Batch) -> Batch:
         """The codes of real images."""
-        raw = self.autoencoder.encode(batch.images).mean.float()
-        return batch._replace(images=self.autoencoder.stats.standardise(raw))
+        return batch._replace(images=standard_codes(self.autoencoder, batch.images))
 
     def make(self, noise: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
         return self.generator.codes(noise, labels)
