@@ -15,7 +15,7 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ._registry import arguments_of, did_you_mean
 from .exceptions import InputError
@@ -25,15 +25,23 @@ FORMAT = 1
 _LARGEST = sys.float_info.max
 
 
+class Added(NamedTuple):
+    """What joins the samples of a class: some of them again as they are, and synthetic ones."""
+
+    repeats: int
+    synthetic: int
+
+
 @dataclass(frozen=True)
 class Mixing:
-    """How many synthetic samples join the real ones: class c gets ``ratio * n_c + balance * (n_max - n_c)``.
+    """How many samples join the real ones: repeats fill small classes up, then each class gets its synthetic ones.
 
-    ratio: synthetic samples for each real one, >= 0. balance: 0 to 1, how far smaller classes are filled up to the
-    largest.
+    ratio: synthetic samples for each sample of a class so filled, >= 0. balance: 0 to 1, how far smaller classes are
+    filled up to the largest. So the synthetic share is the same in all classes: where it is not, a classifier learns
+    that what looks decoded is of a small class.
 
-    >>> Mixing(ratio=1.0, balance=0.5).counts({0: 100, 1: 20})
-    {0: 100, 1: 60}
+    >>> Mixing(ratio=1.0, balance=0.5).added({0: 100, 1: 20})
+    {0: Added(repeats=0, synthetic=100), 1: Added(repeats=40, synthetic=60)}
     """
 
     ratio: float = 1.0
@@ -45,10 +53,11 @@ class Mixing:
                 f"Mixing takes a ratio >= 0 and a balance from 0 to 1, got {self.ratio} and {self.balance}"
             )
 
-    def counts(self, have: dict[int, int]) -> dict[int, int]:
-        """Class => number of synthetic samples, for classes of these sizes."""
+    def added(self, have: dict[int, int]) -> dict[int, Added]:
+        """For each class what joins it, for classes of these sizes."""
         largest = max(have.values())
-        return {label: round(self.ratio * n + self.balance * (largest - n)) for label, n in have.items()}
+        filled = {label: n + round(self.balance * (largest - n)) for label, n in have.items()}
+        return {label: Added(filled[label] - n, round(self.ratio * filled[label])) for label, n in have.items()}
 
 
 @dataclass(frozen=True)

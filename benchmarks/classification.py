@@ -14,19 +14,15 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import multiprocessing
 import statistics
-import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from common import RESULTS, draw_table, record, spread
-from rows import CONTROLS, QUICK, ROWS, Settings, Trial, prepare, rows_of, seconds
+from jobs import Store, fill, in_processes
+from rows import CONTROLS, QUICK, ROWS, Settings, Trial, Tuning, prepare, rows_of, seconds
 from sets import SETS, SMOKE, BenchmarkSet
-
-from augmentor._files import write_json
-from augmentor.exceptions import AugmentorError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,35 +37,21 @@ class Job:
     rows: tuple[str, ...]
 
     @property
-    def path(self) -> Path:
-        return self.work / "classification" / f"{self.name}-{self.seed}.json"
+    def store(self) -> Store:
+        settings = {name: value for name, value in dataclasses.asdict(self.settings).items() if name != "tune"}
+        return Store(self.work / "classification" / f"{self.name}-{self.seed}.json", settings)
 
     def done(self) -> dict[str, Any]:
-        """Rows that were found before under the same settings."""
-        if not self.path.exists():
-            return {}
-        document = json.loads(self.path.read_text())
-        return document["rows"] if document["settings"] == dataclasses.asdict(self.settings) else {}
+        """Rows that were found before under the same settings; those of `tune` also under the same of its own."""
+        tune = dataclasses.asdict(self.settings.tune)
+        return {name: row for name, row in self.store.rows().items() if row.get("tune", tune) == tune}
 
 
 def run(job: Job) -> Job:
     """Find the rows that are not there yet, storing each."""
-    torch.set_num_threads(1)
-    found = job.done()
     trial = Trial(job.name, known(job.name), job.seed, job.root, job.work, job.settings)
-    for name in job.rows:
-        if name in found:
-            continue
-        started = time.perf_counter()
-        try:
-            result = ROWS[name](trial, found)
-        except AugmentorError as error:  # such as a budget that is too small for this machine: the others go on
-            print(f"{job.name:17} seed {job.seed}  {name:36} {error}", flush=True)
-            continue
-        found[name] = {**result, "seconds": round(time.perf_counter() - started, 1)}
-        write_json(job.path, {"settings": dataclasses.asdict(job.settings), "rows": found})
-        print(f"{job.name:17} seed {job.seed}  {name:36} {found[name]['score']:6.2f}  "
-              f"{found[name]['seconds']:4.0f} s  {found[name].get('answer', '')}", flush=True)  # fmt: skip
+    rows = {name: partial(ROWS[name], trial) for name in job.rows}
+    fill(job.store, job, job.done(), rows, lambda row: f"{row['score']:6.2f} {row.get('answer', '')}")
     return job
 
 
@@ -80,21 +62,16 @@ def main() -> None:
     parser.add_argument("--rows", nargs="*", default=list(ROWS), choices=list(ROWS), help="only these")
     parser.add_argument("--seeds", type=int, help="instead of 5 on MNIST and 3 elsewhere")
     parser.add_argument("--jobs", type=int, default=2, help="seeds run at the same time, a thread each")
-    parser.add_argument("--tune-budget", type=float, default=Settings.tune_budget, help="seconds for each `tune`")
+    parser.add_argument("--tune-budget", type=float, default=Tuning.budget, help="seconds for each `tune`")
     parser.add_argument("--work", type=Path, default=Path("runs/benchmark"), help="for all that a stopped run keeps")
     parser.add_argument("--quick", action="store_true", help="hardly any training: does it run?")
     options = parser.parse_args()
-    settings = QUICK if options.quick else Settings(tune_budget=options.tune_budget)
+    settings = QUICK if options.quick else Settings(tune=Tuning(options.tune_budget))
     jobs = [job for name in options.sets for job in jobs_of(name, options, settings)]
     total = sum(seconds(known(job.name), job.rows, settings) for job in jobs) / options.jobs
     print(f"{len(jobs)} seeds of {len(options.sets)} sets: about {total / 60:.0f} minutes without what is done")
     prepare([known(name) for name in options.sets], options.data_root, options.work)
-    waiting = [job.name for job in jobs]
-    with multiprocessing.get_context("spawn").Pool(options.jobs) as pool:
-        for job in pool.imap_unordered(run, jobs):
-            waiting.remove(job.name)
-            if job.name not in waiting:
-                publish([other for other in jobs if other.name == job.name], options.quick)
+    in_processes(run, jobs, options.jobs, partial(publish, quick=options.quick))
 
 
 def known(name: str) -> BenchmarkSet:

@@ -10,7 +10,7 @@ import hashlib
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -31,9 +31,18 @@ from augmentor.gate import QualityGate
 from augmentor.items import dataset_fingerprint
 from augmentor.training import AutoencoderTrainer, mild_geometry
 from augmentor.training.classifier import accuracy, macro_recall, predict, small_cnn, train_classifier
-from augmentor.tuning.datasets import Transformed
+from augmentor.tuning.datasets import Transformed, oversampled
 
 METRICS = {"accuracy": accuracy, "macro_recall": macro_recall}
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What decides the work of a `tune`: seconds, and steps and folds of each run."""
+
+    budget: float = 300
+    steps: int = 100
+    folds: int = 3
 
 
 @dataclass(frozen=True)
@@ -45,12 +54,10 @@ class Settings:
     autoencoder_steps: int = 1200
     autoencoder_batch: int = 50
     fold_autoencoder_steps: int = 400
-    tune_budget: float = 150
-    tune_steps: int = 200
-    folds: int = 3
+    tune: Tuning = Tuning()
 
 
-QUICK = Settings(steps=60, autoencoder_steps=60, fold_autoencoder_steps=30, tune_budget=20, tune_steps=10)
+QUICK = Settings(steps=60, autoencoder_steps=60, fold_autoencoder_steps=30, tune=Tuning(20, 10))
 
 
 @dataclass(frozen=True)
@@ -169,6 +176,12 @@ def geometric(trial: Trial, found: Found) -> dict[str, Any]:
     return trial.score(trial.base(geometric=True))
 
 
+def oversampling(trial: Trial, found: Found, geometric: bool) -> dict[str, Any]:
+    """Classes filled up to the largest with their own images again."""
+    data = oversampled(trial.draw.labelled, trial.draw.labelled.classes)
+    return trial.score(Transformed(data, trial.geometry()) if geometric else data)
+
+
 def mixup(trial: Trial, found: Found) -> dict[str, Any]:
     """Zhang et al. 2018, as torchvision has it."""
     return trial.score(trial.base(geometric=False), v2.MixUp(num_classes=len(trial.draw.labelled.classes)))
@@ -188,15 +201,15 @@ def pixel_smote(trial: Trial, found: Found) -> dict[str, Any]:
 
 
 def latent_smote(trial: Trial, found: Found, who: str) -> dict[str, Any]:
-    """As DeepSMOTE: classes filled up to the largest, or as many synthetic images as real ones."""
-    mixing = Mixing(ratio=1.0) if trial.draw.balanced else Mixing(ratio=0.0, balance=1.0)
+    """As DeepSMOTE: classes filled up to the largest with synthetic images, or as many of them as real ones."""
+    how_many: dict[str, Any] = {"ratio": 1.0} if trial.draw.balanced else {"sampling_strategy": "auto"}
     augment = LatentAugment(trial.autoencoder(who), "smote(k=5)")
-    return trial.score(trial.mixed(augment, who, trial.base(geometric=False), sampling_strategy=mixing))
+    return trial.score(trial.mixed(augment, who, trial.base(geometric=False), **how_many))
 
 
 def plain(trial: Trial, found: Found, who: str, policy: str, geometric: bool) -> dict[str, Any]:
-    """A policy as it comes: a synthetic sample for each real one, unequal classes half filled up."""
-    mixing = Mixing(ratio=1.0, balance=0.0 if trial.draw.balanced else 0.5)
+    """A policy as it comes: a synthetic sample for each real one, after unequal classes are filled up with repeats."""
+    mixing = Mixing(ratio=1.0, balance=1.0)
     augment = LatentAugment(trial.autoencoder(who), policy)
     return trial.score(trial.mixed(augment, who, trial.base(geometric), sampling_strategy=mixing))
 
@@ -213,12 +226,12 @@ def tuned(trial: Trial, found: Found, who: str, geometric: bool) -> dict[str, An
         trial.draw.labelled,
         source,
         task=trial.set.metric,
-        budget=settings.tune_budget,
+        budget=settings.tune.budget,
         out=trial.folder("tune", trial.name, who, geometric, settings),
         seed=trial.seed,
-        folds=settings.folds,
+        folds=settings.tune.folds,
         network=trial.network,
-        steps=settings.tune_steps,
+        steps=settings.tune.steps,
         batch_size=settings.batch_size,
         geometry=trial.geometry() if geometric else None,
         space={"base": ["geometric" if geometric else "none"]},
@@ -232,10 +245,18 @@ def tuned(trial: Trial, found: Found, who: str, geometric: bool) -> dict[str, An
     mixing = Mixing(best["ratio"], best["balance"])
     score = trial.score(trial.mixed(augment, who, trial.base(geometric), sampling_strategy=mixing))["score"]
     answered = score if result.answer == "latent" else (found.get(control) or ROWS[control](trial, found))["score"]
-    return {"score": answered, "answer": result.answer, "control": control, "setting": best, "setting_score": score}
+    return {"score": answered, "answer": result.answer, "control": control, "setting": best, "setting_score": score,
+            "tune": asdict(settings.tune)}  # fmt: skip
 
 
-CONTROLS: dict[str, Row] = {"none": none, "geometric": geometric, "mixup": mixup, "pixel SMOTE": pixel_smote}
+CONTROLS: dict[str, Row] = {
+    "none": none,
+    "geometric": geometric,
+    "mixup": mixup,
+    "oversampling": partial(oversampling, geometric=False),
+    "geometric oversampling": partial(oversampling, geometric=True),
+    "pixel SMOTE": pixel_smote,
+}
 OURS: dict[str, Callable[..., dict[str, Any]]] = {
     "latent SMOTE": latent_smote,
     "gaussian(0.5)": partial(plain, policy="gaussian(std=0.5)", geometric=False),
@@ -254,6 +275,7 @@ def rows_of(known: BenchmarkSet) -> tuple[str, ...]:
     if known.rows is not None:
         return known.rows
     names = [name for name in ROWS if known.unlabelled is not None or not name.endswith(", unlabelled")]
+    names = [name for name in names if known.metric == "macro_recall" or "oversampling" not in name]
     return tuple(name for name in names if known.plain_race or not name.startswith("ours tuned,"))
 
 
@@ -287,4 +309,4 @@ def seconds(known: BenchmarkSet, rows: tuple[str, ...], settings: Settings) -> f
     tuned_rows = sum("tuned" in row for row in rows)
     own = any(row.endswith(", own") for row in rows)
     trainings = len(rows) * settings.steps + own * settings.autoencoder_steps
-    return trainings * step + tuned_rows * settings.tune_budget
+    return trainings * step + tuned_rows * settings.tune.budget

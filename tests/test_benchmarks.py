@@ -1,4 +1,4 @@
-"""The benchmark runs, and a run that was stopped goes on with what it had found."""
+"""The benchmarks run, and a run that was stopped goes on with what it had found."""
 
 import json
 import subprocess
@@ -9,18 +9,36 @@ ROOT = Path(__file__).resolve().parent.parent
 ROWS = ("none", "geometric", "gaussian(0.5), unlabelled")
 
 
-def run(work, *rows):
-    command = [sys.executable, ROOT / "benchmarks" / "classification.py", "--data-root", work, "--sets", "digits-5",
-               "--quick", "--jobs", "1", "--work", work, "--rows", *rows]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=ROOT)
+def run(script, work, *options):
+    """What it printed."""
+    command = [sys.executable, ROOT / "benchmarks" / script, "--data-root", work, "--jobs", "1", "--work", work]
+    done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=300, cwd=ROOT)
     assert done.returncode == 0, done.stderr
-    return done.stdout, json.loads((work / "classification" / "digits-5-0.json").read_text())["rows"]
+    return done.stdout
+
+
+def classified(work, *rows):
+    """What it printed, and the rows that it stored."""
+    printed = run("classification.py", work, "--sets", "digits-5", "--quick", "--rows", *rows)
+    return printed, json.loads((work / "classification" / "digits-5-0.json").read_text())["rows"]
 
 
 def test_a_run_that_was_stopped_goes_on(tmp_path):
-    _, before = run(tmp_path, ROWS[0])
-    printed, after = run(tmp_path, *ROWS)
+    _, before = classified(tmp_path, ROWS[0])
+    printed, after = classified(tmp_path, *ROWS)
     assert set(after) == set(ROWS)
     assert after["none"] == before["none"]
     assert all(f"| {row} |" in printed for row in ROWS)
     assert all(20 < row["score"] <= 100 for row in after.values())
+
+
+def test_gans_are_measured_with_and_without_an_autoencoder(tmp_path):
+    rows = ("real", "none", "both, adaptive", "vae-gan")
+    printed = run("gan.py", tmp_path, "--sets", "digits", "--seeds", "1", "--rows", *rows)
+    found = json.loads((tmp_path / "gan" / "digits-0.json").read_text())["rows"]
+    assert set(found) == set(rows)
+    assert all(f"| {row} |" in printed for row in rows)
+    assert found["real"]["last"]["fid"] < found["none"]["last"]["fid"]
+    assert found["real"]["last"]["high_frequencies"] > 0.5
+    assert "autoencoder_seconds" in found["vae-gan"]
+    assert "autoencoder_seconds" not in found["none"]

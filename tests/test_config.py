@@ -67,7 +67,7 @@ def test_how_it_was_found_is_kept_for_people_and_ignored():
 def test_the_answer_none_adds_nothing():
     with pytest.warns(match="p=0 perturbs nothing"):
         augment = LatentAugment.from_config({**MINIMAL, "p": 0.0, "mixing": {"ratio": 0.0, "balance": 0.0}})
-    assert augment.mixing.counts({0: 10, 1: 3}) == {0: 0, 1: 0}
+    assert augment.mixing.added({0: 10, 1: 3}) == {0: (0, 0), 1: (0, 0)}
 
 
 def test_weights_are_found_beside_the_file_from_anywhere(tmp_path, monkeypatch, digits):
@@ -208,15 +208,15 @@ def test_any_text_may_stand_for_an_autoencoder(name, tmp_path):
     st.floats(0, 4),
     st.floats(0, 1),
 )
-def test_mixing_adds_by_ratio_and_fills_up_by_balance(have, ratio, balance):
-    counts = Mixing(ratio, balance).counts(have)
+def test_mixing_fills_up_with_repeats_and_gives_each_class_the_same_share_of_synthetic_ones(have, ratio, balance):
+    added = Mixing(ratio, balance).added(have)
     largest = max(have.values())
-    assert counts.keys() == have.keys()
-    for label, count in counts.items():
-        assert abs(count - (ratio * have[label] + balance * (largest - have[label]))) <= 0.5
-    if balance == 1 and ratio == 0:
-        assert {have[label] + count for label, count in counts.items()} == {largest}
-    assert sum(counts.values()) <= sum(Mixing(ratio + 1, balance).counts(have).values())
+    assert added.keys() == have.keys()
+    for label, (repeats, synthetic) in added.items():
+        assert abs(repeats - balance * (largest - have[label])) <= 0.5
+        assert abs(synthetic - ratio * (have[label] + repeats)) <= 0.5
+    if balance == 1:
+        assert len({have[label] + sum(counts) for label, counts in added.items()}) == 1
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""How many synthetic samples each class gets, in the terms of imbalanced-learn."""
+"""How many samples each class gets besides its own, in the terms of imbalanced-learn."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TypeAlias
 import torch
 
 from .._registry import did_you_mean
-from ..config import Mixing
+from ..config import Added, Mixing
 from ..exceptions import InputError, UnknownNameError
 from ..latents import class_index
 
@@ -17,21 +17,22 @@ SamplingStrategy: TypeAlias = str | dict[int, int] | Mixing | Callable[[torch.Te
 _TEXTS = ("auto", "not majority", "minority", "not minority", "all")
 
 
-def synthetic_counts(labels: torch.Tensor, strategy: SamplingStrategy) -> dict[int, int]:
-    """Class => number of synthetic samples to add.
+def added_counts(labels: torch.Tensor, strategy: SamplingStrategy) -> dict[int, Added]:
+    """Class => what is to be added to it: synthetic samples, and with a `Mixing` repeats of real ones.
 
     labels: int64 (N,), or float (N,K) of which the heaviest class counts.
     strategy: "auto" or "not majority" fills every other class up to the largest, "minority" only the smallest,
         "not minority" all but the smallest, "all" every class; a dict says the wanted total of each class, real
-        and synthetic together; a callable makes such a dict from the labels; a `Mixing` says how many by two numbers.
+        and synthetic together; a callable makes such a dict from the labels. These fill up with synthetic samples
+        alone, as SMOTE does. A `Mixing` keeps the synthetic share the same in all classes.
 
-    >>> synthetic_counts(torch.tensor([0, 0, 0, 1]), "auto")
-    {1: 2}
+    >>> added_counts(torch.tensor([0, 0, 0, 1]), "auto")
+    {1: Added(repeats=0, synthetic=2)}
     """
     classes, counts = class_index(labels).unique(return_counts=True)
     have = dict(zip(classes.tolist(), counts.tolist(), strict=True))
     if isinstance(strategy, Mixing):
-        return {label: count for label, count in strategy.counts(have).items() if count}
+        return {label: added for label, added in strategy.added(have).items() if any(added)}
     wanted = strategy(labels) if callable(strategy) else strategy
     if isinstance(wanted, str):
         wanted = _wanted_totals(have, wanted)
@@ -47,7 +48,7 @@ def synthetic_counts(labels: torch.Tensor, strategy: SamplingStrategy) -> dict[i
                 f"sampling_strategy wants {total} samples of class {label}, which has {have[label]} already; "
                 "it can only add: ask for at least as many"
             )
-    return {label: total - have[label] for label, total in sorted(wanted.items()) if total > have[label]}
+    return {label: Added(0, total - have[label]) for label, total in sorted(wanted.items()) if total > have[label]}
 
 
 def _wanted_totals(have: dict[int, int], strategy: str) -> dict[int, int]:

@@ -17,11 +17,14 @@ from ..exceptions import AugmentorWarning, DataError, InputError
 from ..items import collate, dataset_labels, fetch_items, label_key, split_item, tensor_to_image
 from ..latents import class_index, soft_labels
 from ..transform import LatentAugment
-from .balance import SamplingStrategy, synthetic_counts
+from .balance import SamplingStrategy, added_counts
+
+# The copy number of a real sample that comes once more as it is.
+REPEATED = -1
 
 
 class MixedDataset(Dataset[Any]):
-    """Real samples first, as they are, then synthetic ones; a loader fetches and decodes them in batches.
+    """Real samples first, as they are, then those that join them; a loader fetches and decodes them in batches.
 
     dataset: map-style, items `(image, label)` or images, not yet normalised.
     augment: makes the synthetic samples. Images come in the type of the real ones; labels too, unless the policy
@@ -29,7 +32,8 @@ class MixedDataset(Dataset[Any]):
     ratio: synthetic samples for each real one; `len` is real + round(ratio * real).
     sampling_strategy: instead of `ratio`, how to fill classes up, as in imbalanced-learn ("auto", dict, callable), a
         `Mixing`, or "tuned" for the one that `augmentor tune` found (``LatentAugment.from_config``); see
-        `augmentor.data.balance.synthetic_counts`.
+        `augmentor.data.balance.added_counts`. The first fill up with synthetic samples alone, and a classifier may
+        then learn that what looks decoded is of a small class; a `Mixing` keeps their share the same in all classes.
     seed: with the epoch (`set_epoch`), the index of the source and the copy number it decides what a sample becomes.
 
     Where the policy needs partners, or there is a gate, and `augment` has not been fitted, it is fitted on this data
@@ -61,13 +65,14 @@ class MixedDataset(Dataset[Any]):
         self.ratio, self.sampling_strategy = ratio, sampling_strategy
         self._epoch = SharedEpoch()
         self.sources, self.copies = self._plan()
+        has_synthetic = bool((self.copies != REPEATED).any())
         if len(self.sources) == 0:
             what = f"ratio={ratio}" if sampling_strategy is None else f"sampling_strategy={sampling_strategy!r}"
             warnings.warn(f"MixedDataset with {what} adds no synthetic samples", AugmentorWarning, stacklevel=2)
-        elif augment.needs_fit:
+        elif has_synthetic and augment.needs_fit:
             augment.fit(dataset)
         _, labels = collate(fetch_items(dataset, [0]))
-        softened = augment.soften(labels) if len(self.sources) else None
+        softened = augment.soften(labels) if has_synthetic else None
         mixes_classes = softened is not None and softened.is_floating_point()
         self._soft_classes = softened.shape[1] if softened is not None and mixes_classes else 0
 
@@ -82,7 +87,7 @@ class MixedDataset(Dataset[Any]):
         wanted = [self._checked(index) for index in indices]
         real = len(self.dataset)
         items = fetch_items(self.dataset, [i if i < real else int(self.sources[i - real]) for i in wanted])
-        synthetic = [place for place, i in enumerate(wanted) if i >= real]
+        synthetic = [place for place, i in enumerate(wanted) if self.is_synthetic(i)]
         if synthetic:
             numbers = np.asarray([wanted[place] - real for place in synthetic])
             made = self._synthesise([items[place] for place in synthetic], numbers)
@@ -92,27 +97,27 @@ class MixedDataset(Dataset[Any]):
 
     def is_synthetic(self, index: int) -> bool:
         """Whether the sample at this index is a synthetic one."""
-        return self._checked(index) >= len(self.dataset)
+        place = self._checked(index) - len(self.dataset)
+        return place >= 0 and bool(self.copies[place] != REPEATED)
 
     def set_epoch(self, epoch: int) -> None:
         """Make other synthetic samples in this epoch; reaches loader workers that already run."""
         self._epoch.set(epoch)
 
     def _plan(self) -> tuple[np.ndarray, np.ndarray]:
-        """For each synthetic sample the index of its source and its copy number."""
+        """For each sample that is added the index of its source and its copy number."""
         if self.sampling_strategy is None:
             return self._spread(np.arange(len(self.dataset)), round(self.ratio * len(self.dataset)))
         labels, strategy = dataset_labels(self.dataset), self._strategy()
         classes = class_index(labels).numpy()
-        parts = [
-            self._spread(np.flatnonzero(classes == label), count)
-            for label, count in synthetic_counts(labels, strategy).items()
-        ]
-        empty = np.zeros(0, np.int64)
-        return (
-            np.concatenate([sources for sources, _ in parts] or [empty]),
-            np.concatenate([copies for _, copies in parts] or [empty]),
-        )
+        sources, copies = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+        for label, added in added_counts(labels, strategy).items():
+            members = np.flatnonzero(classes == label)
+            repeated, _ = self._spread(members, added.repeats)
+            perturbed, numbers = self._spread(members, added.synthetic)
+            sources += [repeated, perturbed]
+            copies += [np.full(len(repeated), REPEATED), numbers]
+        return np.concatenate(sources), np.concatenate(copies)
 
     def _strategy(self) -> SamplingStrategy:
         if self.sampling_strategy != "tuned":
@@ -126,7 +131,7 @@ class MixedDataset(Dataset[Any]):
         return self.augment.mixing
 
     def _spread(self, members: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """`count` synthetic samples over `members`, as evenly as whole numbers allow, in an order of the seed."""
+        """`count` samples over `members`, as evenly as whole numbers allow, in an order of the seed."""
         order = np.random.Generator(np.random.Philox(fold(self.seed, "sources"))).permutation(members)
         number = np.arange(count)
         return order[number % len(members)], number // len(members)

@@ -23,7 +23,7 @@ from ..pool import LatentPool
 from ..training.classifier import Network, accuracy, macro_recall, predict, train_classifier
 from ..transform import LatentAugment
 from .autoencoders import Autoencoders, placeless
-from .datasets import Transformed, Until, part
+from .datasets import Transformed, Until, oversampled, part
 from .task import Score, Setting, Task
 
 SCORES = {"accuracy": accuracy, "macro_recall": macro_recall}
@@ -36,6 +36,9 @@ POLICIES = (
 )  # fmt: skip
 RATIOS = (0.5, 1.0, 2.0, 4.0)
 BALANCES = (0.0, 0.5, 1.0)
+
+# Controls of data sets with unequal classes, by what happens to the images.
+_OVERSAMPLED = {"none": "oversampling", "geometric": "geometric oversampling"}
 
 # Tried before the search has learnt anything; those that did best in our trials come first, as time may be short.
 FIRST = (
@@ -51,7 +54,8 @@ class ClassificationTask(Task):
     """Each cell is a fold: train on the others, score on it; every repeat splits anew.
 
     A setting is a policy, a `ratio` of synthetic to real samples, a `balance` that fills small classes up, a gate or
-    none, and a base: latents of the images as they are ("none") or as the geometry moves them ("geometric").
+    none, and a base: latents of the images as they are ("none") or as the geometry moves them ("geometric"). Where
+    classes are unequal, filling them up with repeats is a control as well, as it is part of what a `balance` does.
     """
 
     def __init__(
@@ -76,15 +80,17 @@ class ClassificationTask(Task):
         self.unlabelled = unlabelled
         self.labels = dataset_labels(dataset)
         self.classes = _checked_classes(dataset, self.labels, folds)
-        self.controls = ("none", "mixup") if geometry is None else ("none", "geometric", "mixup")
         self.search_cells = 2 * folds
         sizes = self.labels.bincount()
+        self.unequal = len(sizes[sizes > 0].unique()) > 1
+        bases = ("none",) if geometry is None else ("none", "geometric")
+        self.controls = (*bases, "mixup", *(_OVERSAMPLED[base] for base in bases if self.unequal))
         self.weights = (1 / sizes[self.labels]).tolist() if score == "macro_recall" else None  # a class counts as one
         self.prepares = autoencoders.train is not None or unlabelled is not None
         self.space = _checked_space(self._space(), space or {}, geometry)
         base = self.space["base"][-1]
         self.first = [
-            {**dict.fromkeys(self.space), "policy": policy, "ratio": 1.0, "balance": 0.0, "gate": False, "base": base}
+            {"policy": policy, "ratio": 1.0, "balance": self.space["balance"][-1], "gate": False, "base": base}
             for policy in FIRST
         ]
         if unlabelled is not None:
@@ -157,26 +163,24 @@ class ClassificationTask(Task):
     def _space(self) -> dict[str, Sequence[Any]]:
         spread = self.autoencoders.has_spread(fetch(self.dataset, [0])[0])
         known = [text for text in POLICIES if text.partition("(")[0] in list_policies()]
-        counts = self.labels.bincount(minlength=len(self.classes))
         return {
             "policy": tuple(text for text in known if spread or not text.startswith("posterior")),
             "ratio": RATIOS,
-            "balance": BALANCES if int(counts.max()) > int(counts[counts > 0].min()) else (0.0,),
+            "balance": BALANCES if self.unequal else (0.0,),
             "gate": (False, True),
             "base": ("none",) if self.geometry is None else ("none", "geometric"),
         }
 
     def _training_set(self, setting: Setting, train: Any, cell: int) -> tuple[Any, Any]:
         """The data set to train on, and what becomes of its batches."""
-        match setting.get("control", setting.get("base")):
-            case "mixup":
-                return train, v2.MixUp(num_classes=len(self.classes))
-            case "geometric":
-                assert self.geometry is not None
-                base = Transformed(train, self.geometry)
-            case _:
-                base = train
-        if "control" in setting:
+        control = setting.get("control")
+        if control == "mixup":
+            return train, v2.MixUp(num_classes=len(self.classes))
+        base = oversampled(train, self.classes) if control in _OVERSAMPLED.values() else train
+        if "geometric" in (setting.get("base"), control) or control == _OVERSAMPLED["geometric"]:
+            assert self.geometry is not None
+            base = Transformed(base, self.geometry)
+        if control is not None:
             return base, None
         autoencoder, pool = self._pool(cell, train)
         augment = LatentAugment(autoencoder, setting["policy"], p=1.0, gate=QualityGate() if setting["gate"] else None)

@@ -89,6 +89,14 @@ def part(dataset: Any, rows: np.ndarray, classes: Sequence[str]) -> Any:
     return dataset.subset(torch.from_numpy(rows)) if hasattr(dataset, "subset") else Part(dataset, rows, classes)
 
 
+def oversampled(dataset: Any, classes: Sequence[str]) -> Any:
+    """Every class as large as the largest, its samples in turn."""
+    labels = dataset_labels(dataset).numpy()
+    members = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    largest = max(map(len, members))
+    return part(dataset, np.concatenate([np.resize(rows, largest) for rows in members]), classes)
+
+
 def few_of_each(dataset: Any, count: int, seed: int) -> Any:
     """`count` images of each class, drawn by the seed; all of a class that has fewer."""
     labels = dataset_labels(dataset)

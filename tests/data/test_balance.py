@@ -1,4 +1,4 @@
-"""How many synthetic samples each class gets."""
+"""How many samples each class gets besides its own."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from augmentor.config import Mixing
-from augmentor.data.balance import synthetic_counts
+from augmentor.config import Added, Mixing
+from augmentor.data.balance import added_counts
 from augmentor.exceptions import InputError, UnknownNameError
 
 LABELS = torch.tensor([0] * 5 + [1] * 2 + [4] * 3)
@@ -30,20 +30,20 @@ LABELS = torch.tensor([0] * 5 + [1] * 2 + [4] * 3)
     ids=["auto", "not majority", "all", "minority", "not minority", "dict", "dict as many", "empty", "callable"],
 )
 def test_each_strategy_adds_what_imbalanced_learn_would(strategy, added):
-    assert synthetic_counts(LABELS, strategy) == added
+    assert added_counts(LABELS, strategy) == {label: Added(0, count) for label, count in added.items()}
 
 
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=60))
 def test_auto_makes_all_classes_as_large_as_the_largest(labels):
-    added = synthetic_counts(torch.tensor(labels), "auto")
-    totals = {label: labels.count(label) + added.get(label, 0) for label in set(labels)}
+    added = added_counts(torch.tensor(labels), "auto")
+    totals = {label: labels.count(label) + sum(added.get(label, ())) for label in set(labels)}
     assert len(set(totals.values())) == 1
     assert max(totals.values()) == max(labels.count(label) for label in labels)
 
 
 def test_the_heaviest_class_of_a_soft_label_counts():
     soft = torch.tensor([[0.9, 0.1], [0.8, 0.2], [0.4, 0.6]])
-    assert synthetic_counts(soft, "auto") == {1: 1}
+    assert added_counts(soft, "auto") == {1: Added(0, 1)}
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_the_heaviest_class_of_a_soft_label_counts():
 )
 def test_strategies_that_make_no_sense_are_refused(strategy, error, said):
     with pytest.raises(error, match=said):
-        synthetic_counts(LABELS, strategy)
+        added_counts(LABELS, strategy)
 
 
 @given(
@@ -72,11 +72,11 @@ def test_strategies_that_make_no_sense_are_refused(strategy, error, said):
 def test_mixing_numbers_are_those_of_its_counts(labels, ratio, balance):
     mixing = Mixing(ratio, balance)
     have = {label: labels.count(label) for label in set(labels)}
-    added = synthetic_counts(torch.tensor(labels), mixing)
-    assert all(added.values())
-    assert {label: added.get(label, 0) for label in have} == mixing.counts(have)
+    added = added_counts(torch.tensor(labels), mixing)
+    assert all(map(any, added.values()))
+    assert {label: added.get(label, Added(0, 0)) for label in have} == mixing.added(have)
 
 
-def test_full_balance_without_a_ratio_is_auto():
-    assert synthetic_counts(LABELS, Mixing(0.0, 1.0)) == synthetic_counts(LABELS, "auto")
-    assert synthetic_counts(LABELS, Mixing(0.0, 0.0)) == {}
+def test_balance_without_a_ratio_repeats_real_samples():
+    assert added_counts(LABELS, Mixing(0.0, 1.0)) == {1: Added(3, 0), 4: Added(2, 0)}
+    assert added_counts(LABELS, Mixing(0.0, 0.0)) == {}

@@ -323,7 +323,21 @@ def test_tuned_mixing_is_taken_from_the_config(digits):
     said = MixedDataset(data, LatentAugment("digits", "gaussian"), sampling_strategy=Mixing(0.5, 0.5))
     for mixed in (tuned, said):
         labels = torch.tensor([label for _, label in mixed.__getitems__(range(len(mixed)))])
-        assert (labels.bincount() - torch.tensor([12, 6, 3])).tolist() == [6, 6, 6]
+        synthetic = torch.tensor([mixed.is_synthetic(i) for i in range(len(mixed))])
+        assert labels[~synthetic].bincount().tolist() == [12, 9, 7]
+        assert labels[synthetic].bincount().tolist() == [6, 4, 4]
+
+
+def test_what_a_mixing_repeats_is_real(digits, augment):
+    data = digits.subset(torch.arange(15))
+    mixed = MixedDataset(data, augment, sampling_strategy=Mixing(ratio=0.0, balance=1.0))
+    assert len(mixed) > len(data)
+    for place in range(len(data), len(mixed)):
+        assert not mixed.is_synthetic(place)
+        image, label = mixed[place]
+        source = int(mixed.sources[place - len(data)])
+        assert torch.equal(image, data[source][0])
+        assert label == data[source][1]
 
 
 def test_tuned_mixing_needs_a_config(few, augment):

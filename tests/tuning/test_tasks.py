@@ -120,9 +120,22 @@ def test_a_balanced_setting_fills_small_classes_up(uneven):
     setting = {"policy": "smote(k=5)", "ratio": 0.5, "balance": 1.0, "gate": False, "base": "geometric"}
     train, _ = task._parts(0)
     mixed, _ = task._training_set(setting, train, 0)
-    added = len(mixed) - len(train)
     assert isinstance(mixed, MixedDataset)
-    assert added == 5 * round(0.5 * 2 + 2) + 5 * round(0.5 * 4)
+    labels = torch.tensor([train.targets[source] for source in mixed.sources])
+    assert (train.targets.bincount() + labels.bincount()).unique().tolist() == [6]
+
+
+def test_unequal_classes_are_filled_up_with_real_images_as_a_control_too(uneven, few):
+    assert task_on(uneven).controls == ("none", "geometric", "mixup", "oversampling", "geometric oversampling")
+    assert task_on(few).controls == ("none", "geometric", "mixup")
+    task = task_on(uneven)
+    train, _ = task._parts(0)
+    for control in ("oversampling", "geometric oversampling"):
+        data, _ = task._training_set({"control": control}, train, 0)
+        assert len(data.targets.bincount().unique()) == 1
+        assert all(any(torch.equal(image, other) for other, _ in train) for image, _ in data) == (
+            control == "oversampling"
+        )
 
 
 def test_balance_posterior_and_geometry_are_searched_only_where_they_mean_something(few):
@@ -238,7 +251,7 @@ def test_what_a_winner_writes_can_be_used(uneven):
     augment = LatentAugment.from_config(config)
     assert (augment.p, config["base"], config["autoencoder"]) == (0.5, "geometric", "digits")
     assert augment.gate is not None
-    assert len(MixedDataset(uneven, augment, sampling_strategy="tuned")) == 2 * 60 + 5 * 2
+    assert len(MixedDataset(uneven, augment, sampling_strategy="tuned")) == 2 * (60 + 5 * 2)
     images, _ = augment(uneven.images, uneven.targets)
     assert images.shape == uneven.images.shape
 

@@ -1,0 +1,300 @@
+"""The rows of the GAN benchmark: what is trained on the images of a seed, and how its samples are measured.
+
+All rows of a set take the same number of steps and of images a step, and networks of one family and width; a generator
+that is a decoder has the size of the autoencoder, which every row gets that has a use for one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from gan_sets import Draw, GANSet
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from augmentor import LatentAugment, load_autoencoder
+from augmentor._checks import to_unit_float
+from augmentor._files import write_bytes, write_json
+from augmentor._random import seeded, torch_generator
+from augmentor._weights import load_network
+from augmentor.autoencoders import Autoencoder, autoencoders
+from augmentor.data import ArrayDataset
+from augmentor.gan import Generator, generators
+from augmentor.metrics import ModuleFeatures, compare, extract
+from augmentor.pictures import grid, png
+from augmentor.training import AutoencoderTrainer, GANTrainer, get_augmentation, get_system
+from augmentor.training.augmentations import needs_autoencoder
+from augmentor.training.classifier import accuracy, predict, small_cnn, train_classifier
+
+# Width of the layer whose values are the features.
+FEATURES = 64
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides the work of a set, besides its seed."""
+
+    side: int = 16
+    steps: int = 2000
+    batch_size: int = 32
+    round_steps: int = 250
+    network: str = "dcgan(width=16)"
+    lr: float = 5e-4
+    policy: str = "gaussian(std=0.5)"
+    adaptive: str = "adaptive(images=20000)"
+    autoencoder_steps: int = 3000
+    extractor_steps: int = 2000
+    probe_steps: int = 300
+    samples: int = 5000
+
+
+QUICK = Settings(8, 20, 8, 10, "dcgan(width=8)", autoencoder_steps=20, extractor_steps=20, probe_steps=10, samples=200)
+
+
+def full(side: int) -> Settings:
+    """For an accelerator."""
+    return Settings(side, 20_000, 64, 1000, "dcgan(width=48)", adaptive="adaptive(images=200000)", samples=10_000)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One seed of one set."""
+
+    name: str
+    set: GANSet
+    seed: int
+    root: str
+    work: Path
+    extractors: Path
+    settings: Settings
+
+    @cached_property
+    def draw(self) -> Draw:
+        """The images."""
+        return self.set.draw(self.root, self.settings.side, self.seed)
+
+    @cached_property
+    def device(self) -> str:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+
+    def folder(self, what: str) -> Path:
+        """A place in the work folder for something of this seed that is made with these settings."""
+        key = hashlib.sha256(repr((self.name, self.settings)).encode()).hexdigest()
+        return self.work / "gan" / f"{self.name}-{self.seed}-{key[:12]}" / what
+
+    @cached_property
+    def autoencoder(self) -> Autoencoder:
+        """One that saw nothing but the images to train on; `autoencoder_seconds` is what it took."""
+        data, settings, path = self.draw.train, self.settings, self.folder("autoencoder") / "model.safetensors"
+        if not path.exists():
+            started = time.perf_counter()
+            with seeded(self.seed, "autoencoder"):
+                model = autoencoders.build(self.set.autoencoder, image_shape=data.image_shape)
+            AutoencoderTrainer(
+                model,
+                out=path.parent,
+                epochs=max(1, round(settings.autoencoder_steps * settings.batch_size / len(data))),
+                batch_size=settings.batch_size,
+                val_fraction=0,
+                seed=self.seed,
+                device=self.device,
+                progress=False,
+            ).fit(data)
+            write_json(path.with_name("seconds.json"), time.perf_counter() - started)
+        return load_autoencoder(path)
+
+    @cached_property
+    def features(self) -> ModuleFeatures:
+        """What a classifier of all images of the set sees before its last layer; the same for all rows and seeds."""
+        model = classifier_with_features(self.draw.train.image_shape[0], len(self.draw.train.classes))
+        model.load_state_dict(load_file(extractor_path(self.extractors, self.set, self.settings)))
+        return ModuleFeatures(model.eval()[:-1]).to(self.device)
+
+    @cached_property
+    def reference(self) -> torch.Tensor:
+        """Features of held-out images."""
+        return extract(self.features, self.draw.reference.images[self.shuffled("reference")])
+
+    @cached_property
+    def probe(self) -> tuple[nn.Module, float]:
+        """A classifier of real (0) and decoded (1) images, and how often it is right about others."""
+        train, test = self.set.whole(self.root, self.settings.side).train, self.draw.reference
+        count = min(len(train), self.settings.samples)
+        order = torch.randperm(len(train), generator=torch_generator("cpu", self.seed, "probe"))[:count]
+        model = train_classifier(
+            small_cnn, self.told_apart(train.subset(order)), num_classes=2, steps=self.settings.probe_steps,
+            seed=self.seed, device=self.device,
+        )  # fmt: skip
+        unseen = self.told_apart(test.subset(self.shuffled("reference")))
+        return model, 100 * accuracy(predict(model, unseen, self.device), unseen.targets)
+
+    def told_apart(self, data: ArrayDataset) -> ArrayDataset:
+        """One half as it is, the other decoded."""
+        half = len(data) // 2
+        decoded = self.decoded(data.subset(torch.arange(half, len(data))), self.settings.policy)
+        images = torch.cat([data.images[:half], (255 * decoded).round().to(torch.uint8)])
+        return ArrayDataset(images, (torch.arange(len(images)) >= half).long())
+
+    def augment(self, policy: str | None = None) -> LatentAugment:
+        """The perturbation, with the autoencoder of this seed."""
+        return LatentAugment(self.autoencoder, policy or self.settings.policy).to(self.device)
+
+    def decoded(self, data: ArrayDataset, policy: str, count: int | None = None) -> torch.Tensor:
+        """So many perturbed decodings, or one an image, in turn over a data set."""
+        rows = torch.arange(count or len(data)) % len(data)
+        copies = torch.arange(len(rows)) // len(data)
+        augment, made = self.augment(policy), []
+        for part, copy in zip(rows.split(500), copies.split(500), strict=True):
+            images = data.images[part].to(self.device)
+            made.append(augment.synthesize(to_unit_float(images), indices=part, copy=copy, seed=self.seed).cpu())
+        return torch.cat(made)
+
+    def shuffled(self, purpose: str) -> torch.Tensor:
+        """Rows of the held-out images that are compared with."""
+        order = torch.randperm(len(self.draw.reference), generator=torch_generator("cpu", 0, purpose))
+        return order[: self.settings.samples]
+
+    def measured(self, images: torch.Tensor) -> dict[str, Any]:
+        """Float images (N,C,H,W) against held-out ones: distances, share called decoded, energy at high frequencies."""
+        model, _ = self.probe
+        called = predict(model, ArrayDataset((255 * images).round().to(torch.uint8)), self.device)
+        real = to_unit_float(self.draw.reference.images[self.shuffled("reference")])
+        return {
+            **compare(extract(self.features, images), self.reference, seed=self.seed),
+            "called_decoded": 100 * float(called.double().mean()),
+            "high_frequencies": high_frequencies(images) / high_frequencies(real),
+        }
+
+
+def high_frequencies(images: torch.Tensor) -> float:
+    """Mean power above half of the Nyquist frequency, in both directions together, of images (N,C,H,W)."""
+    power = torch.fft.rfft2(images.double(), norm="ortho").abs().square().mean((0, 1))
+    rows, columns = torch.fft.fftfreq(images.shape[2])[:, None], torch.fft.rfftfreq(images.shape[3])[None]
+    return float(power[(rows.square() + columns.square()).sqrt() > 0.25].sum())
+
+
+def classifier_with_features(channels: int, num_classes: int) -> nn.Sequential:
+    """`small_cnn` with a layer of 64 before the last."""
+    *body, linear = small_cnn(channels, num_classes)
+    return nn.Sequential(*body, nn.Linear(linear.in_features, FEATURES), nn.ReLU(), nn.Linear(FEATURES, num_classes))
+
+
+def extractor_path(folder: Path, known: GANSet, settings: Settings) -> Path:
+    """Where its weights are."""
+    return folder / f"gan-extractor-{known.kind}-{settings.side}.safetensors"
+
+
+def prepare(known: GANSet, settings: Settings, root: str, extractors: Path) -> None:
+    """Train the extractor of a set on all its images, unless there is one."""
+    path = extractor_path(extractors, known, settings)
+    if not path.exists():
+        data = known.whole(root, settings.side).train
+        model = train_classifier(
+            classifier_with_features, data, num_classes=len(data.classes),
+            steps=settings.extractor_steps, device="cuda" if torch.cuda.is_available() else "cpu",
+        )  # fmt: skip
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file({name: value.cpu().contiguous() for name, value in model.state_dict().items()}, path)
+
+
+# The rows: each gives its scores, at the end and at the best snapshot.
+Row = Callable[[Trial], dict[str, Any]]
+
+
+def decodings(trial: Trial, policy: str) -> dict[str, Any]:
+    """No GAN: the images to train on, perturbed and decoded."""
+    images = trial.decoded(trial.draw.train, policy, trial.settings.samples)
+    scores = trial.measured(images)
+    return {"last": scores, "best": scores, **trained_beforehand(trial)}
+
+
+def again(trial: Trial) -> dict[str, Any]:
+    """No GAN: the images to train on, in turn; what learning them by heart would give."""
+    images, wanted = to_unit_float(trial.draw.train.images), trial.settings.samples
+    scores = trial.measured(images[torch.arange(wanted) % len(images)])
+    return {"last": scores, "best": scores}
+
+
+def real(trial: Trial) -> dict[str, Any]:
+    """What other real images reach, as many as there are; of MNIST-300 they are not those that were trained on."""
+    data = trial.set.whole(trial.root, trial.settings.side).train
+    order = torch.randperm(len(data), generator=torch_generator("cpu", trial.seed, "floor"))
+    scores = trial.measured(to_unit_float(data.images[order[: trial.settings.samples]]))
+    return {"last": scores, "best": scores, "probe_accuracy": trial.probe[1]}
+
+
+def gan(trial: Trial, system: str = "gan", augment: str = "none", adaptive: bool = False) -> dict[str, Any]:
+    """A system, and what the discriminator sees."""
+    settings, data = trial.settings, trial.draw.train
+    folder = trial.folder(f"{system}-{augment}{'-adaptive' * adaptive}")
+    builds_on_decoder, in_latents = system != "gan", needs_autoencoder(augment)
+    p = settings.adaptive if adaptive else None
+    augmentation = get_augmentation(augment, trial.augment() if in_latents else None, p=p)
+    made = get_system(
+        system,
+        network=settings.network,
+        image_shape=data.image_shape,
+        num_classes=len(data.classes),
+        autoencoder=trial.autoencoder if builds_on_decoder else None,
+        augmentation=None if augment == "none" else augmentation,
+        lr=settings.lr,
+        seed=trial.seed,
+    )
+    trainer = GANTrainer(
+        made,
+        steps=settings.steps,
+        batch_size=settings.batch_size,
+        round_steps=settings.round_steps,
+        features=trial.features,
+        out=folder,
+        seed=trial.seed,
+        device=trial.device,
+        progress=False,
+    )
+    generator = trainer.fit(data, trial.draw.reference)
+    best: Generator = load_network(folder / "best.safetensors", generators).to(trial.device)
+    samples = trainer.sample(generator, settings.samples, "measured")
+    write_bytes(folder / "samples.png", png(grid(trainer.sample(generator, 20).split(10))))
+    return {
+        "last": trial.measured(samples),
+        "best": trial.measured(trainer.sample(best, settings.samples, "measured")),
+        "curve": [[row["step"] * settings.batch_size, row["fid"]] for row in trainer.history],
+        "parameters": sum(weights.numel() for weights in generator.parameters()),
+        **({"p": trainer.history[-1]["p"]} if "p" in trainer.history[-1] else {}),
+        **(trained_beforehand(trial) if builds_on_decoder or in_latents else {}),
+    }
+
+
+def trained_beforehand(trial: Trial) -> dict[str, Any]:
+    """What the autoencoder took, for rows that have one."""
+    return {"autoencoder_seconds": json.loads((trial.folder("autoencoder") / "seconds.json").read_text())}
+
+
+REFERENCES: dict[str, Row] = {
+    "real": real,
+    "training images": again,
+    "reconstructions": partial(decodings, policy="gaussian(std=0)"),
+    "decodings": partial(decodings, policy="gaussian(std=0.5)"),
+}
+CONTROLS: dict[str, Row] = {
+    "none": gan,
+    "diffaugment": partial(gan, augment="diffaugment"),
+    "ada": partial(gan, augment="ada", adaptive=True),
+}
+OURS: dict[str, Row] = {
+    "real + decoded": partial(gan, augment="real"),
+    "both": partial(gan, augment="both"),
+    "both, adaptive": partial(gan, augment="both", adaptive=True),
+    "both + diffaugment": partial(gan, augment="both+diffaugment"),
+    **{name: partial(gan, system=name) for name in ("latent-gan", "guided-gan", "ae-init", "vae-gan")},
+}
+
+ROWS = REFERENCES | CONTROLS | OURS

@@ -1,0 +1,96 @@
+"""The sets of the GAN benchmark: which images are trained on, and which held-out ones samples are compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from augmentor._random import torch_generator
+from augmentor.data import ArrayDataset, load_source
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Images to train on, and others of the same kind to compare samples with."""
+
+    train: ArrayDataset
+    reference: ArrayDataset
+
+
+@dataclass(frozen=True)
+class GANSet:
+    """One set.
+
+    whole: of a data root and a side in pixels. kind: what to call all of it. autoencoder: its text form. count: how
+    many of the images to train on a seed draws, alike for all classes; None for all. full_side: in pixels on an
+    accelerator; two cores get 16. rows: only these.
+    """
+
+    whole: Callable[[str, int], Draw]
+    kind: str
+    autoencoder: str
+    count: int | None = None
+    full_side: int = 32
+    rows: tuple[str, ...] | None = None
+
+    def draw(self, root: str, side: int, seed: int) -> Draw:
+        """The images of a seed."""
+        whole = self.whole(root, side)
+        if self.count is None:
+            return whole
+        order = torch.randperm(len(whole.train), generator=torch_generator("cpu", seed, "drawn"))
+        targets, share = whole.train.targets[order], self.count // len(whole.train.classes)
+        rows = torch.cat([order[targets == label][:share] for label in range(len(whole.train.classes))])
+        return Draw(whole.train.subset(rows), whole.reference)
+
+
+def digits(root: str, side: int) -> Draw:
+    data = load_source("digits")
+    return Draw(data.subset(torch.arange(1200)), data.subset(torch.arange(1200, 1797)))
+
+
+def mnist(root: str, side: int) -> Draw:
+    return Draw(*(resized(load_source(f"mnist:{root}", split=split), side) for split in ("train", "test")))
+
+
+def cifar10(root: str, side: int) -> Draw:
+    return Draw(*(load_source(f"{root}/cifar10/{part}", size=side) for part in ("train", "test")))
+
+
+def clothing(root: str, side: int) -> Draw:
+    """The same 30 % of each class are held out for every seed."""
+    data = load_source(f"{root}/clothing64/train", size=side)
+    order = torch.randperm(len(data), generator=torch_generator("cpu", 0, "reference"))
+    members = [order[data.targets[order] == label] for label in range(len(data.classes))]
+    reference = torch.cat([rows[: round(0.3 * len(rows))] for rows in members])
+    train = torch.cat([rows[round(0.3 * len(rows)) :] for rows in members])
+    return Draw(data.subset(train), data.subset(reference))
+
+
+def resized(data: ArrayDataset, side: int) -> ArrayDataset:
+    """The same images with so many pixels a side, each a mean over the area that it covers."""
+    if data.image_shape[1:] == (side, side):
+        return data
+    parts = [F.interpolate(images.float(), (side, side), mode="area") for images in data.images.split(2000)]
+    return ArrayDataset(torch.cat(parts).round().to(torch.uint8), data.targets, data.classes)
+
+
+def _mnist(count: int | None = None, rows: tuple[str, ...] | None = None) -> GANSet:
+    return GANSet(mnist, "mnist", "vae(latent_dim=16, width=16, beta=0.5)", count, 28, rows)
+
+
+_PHOTOGRAPHS = "vae(latent_dim=64, width=16, beta=0.3, likelihood='gaussian')"
+
+# In the order of work.
+SETS = {
+    "mnist-300": _mnist(300),
+    "mnist-1000": _mnist(1000),
+    "mnist-all": _mnist(rows=("real", "none", "diffaugment", "ada", "real + decoded", "both", "both, adaptive")),
+    "clothing64": GANSet(clothing, "clothing64", _PHOTOGRAPHS, full_side=64),
+    "cifar10-1500": GANSet(cifar10, "cifar10", _PHOTOGRAPHS, 1500),
+}
+# A smoke test in seconds, not part of the benchmark.
+SMOKE = {"digits": GANSet(digits, "digits", "vae(latent_dim=8, width=8, beta=0.5)", 300)}
