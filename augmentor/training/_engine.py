@@ -57,6 +57,13 @@ class Engine:
         """The mean of a tensor over the processes."""
         return value
 
+    def batch_mean(self, value: torch.Tensor) -> torch.Tensor:
+        """The mean over the whole batch, of this process's mean over its part, which alone the gradient is of.
+
+        For what a loss is no mean of, such as the square of a mean; `minimise` averages the gradients.
+        """
+        return value + (self.mean(value.detach()) - value.detach())
+
     def agree(self, value: T) -> T:
         """What process 0 has, in all of them."""
         return value

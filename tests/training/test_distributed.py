@@ -13,11 +13,11 @@ import pytest
 import torch
 from torch import nn
 
-from augmentor import LatentAugment
+from augmentor import LatentAugment, load_autoencoder
 from augmentor._weights import load_network
 from augmentor.exceptions import InputError
 from augmentor.gan import generators
-from augmentor.training import GAN, GANTrainer, get_augmentation
+from augmentor.training import GAN, GANTrainer, get_augmentation, get_system, systems
 from augmentor.training._engine import Engine, FabricEngine, get_engine
 from augmentor.training._feed import Feed
 
@@ -25,8 +25,9 @@ _SCRIPT = """
 import os, sys, torch
 torch.set_num_threads(1)
 sys.path.insert(0, sys.argv[2])
-from test_distributed import trained
+from test_distributed import every_system, trained
 trained(sys.argv[1], f"{sys.argv[1]}/seen-{os.environ['RANK']}.pt")
+every_system(f"{sys.argv[1]}/systems-{os.environ['RANK']}.pt")
 """
 STEPS = 5
 
@@ -63,6 +64,20 @@ def trained(folder: str, notes: str) -> GANTrainer:
     return trainer
 
 
+def every_system(notes: str) -> None:
+    """A short run of each: the weights that it ends with, and its history."""
+    ends = {}
+    for name in systems.names():
+        # The noise under which an autoencoder is refitted is each process's own.
+        text = "guided-gan(refit_steps=0)" if name == "guided-gan" else name
+        system = get_system(text, network="dcgan(width=8)", image_shape=(1, 8, 8), num_classes=10, lr=1e-3,
+                            autoencoder=load_autoencoder("digits"), seed=int(os.environ.get("RANK", 0)))  # fmt: skip
+        trainer = GANTrainer(system, steps=4, batch_size=12, round_steps=2, progress=False)
+        trainer.fit(digits())
+        ends[name] = system.state_dict()["networks"], trainer.history
+    torch.save(ends, notes)
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory) -> dict[str, dict]:
     """What one process and two processes noted, and their folders."""
@@ -79,8 +94,13 @@ def runs(tmp_path_factory) -> dict[str, dict]:
     )
     assert process.returncode == 0, process.stderr[-3000:]
     trained(str(folders["one"]), str(folders["one"] / "seen-0.pt"))
+    every_system(str(folders["one"] / "systems-0.pt"))
     return {
-        name: {"folder": folder, "ranks": [torch.load(path) for path in sorted(folder.glob("seen-*.pt"))]}
+        name: {
+            "folder": folder,
+            "ranks": [torch.load(path) for path in sorted(folder.glob("seen-*.pt"))],
+            "systems": [torch.load(path) for path in sorted(folder.glob("systems-*.pt"))],
+        }
         for name, folder in folders.items()
     }
 
@@ -105,6 +125,18 @@ def test_both_processes_have_the_weights_that_one_has(runs):
     assert two[0]["history"] == two[1]["history"]
     for row, alone in zip(two[0]["history"], one["history"], strict=True):
         assert row == pytest.approx(alone, abs=0.02)
+
+
+@pytest.mark.parametrize("name", systems.names())
+def test_every_system_learns_as_in_one_process(runs, name):
+    ((_, history),), two = ([rank[name] for rank in runs[which]["systems"]] for which in ("one", "two"))
+    assert len(two) == 2
+    for network, weights in two[0][0].items():
+        assert all(torch.equal(weight, two[1][0][network][key]) for key, weight in weights.items()), network
+    # Weights whose gradient is nothing but rounding may go either way; the losses tell what they do.
+    assert two[0][1] == two[1][1]
+    for row, alone in zip(two[0][1], history, strict=True):
+        assert row == pytest.approx(alone, rel=2e-3, abs=2e-3)
 
 
 def test_one_of_them_writes(runs):

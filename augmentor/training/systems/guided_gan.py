@@ -24,6 +24,9 @@ from ._adversarial import AdversarialSystem, network_pair
 from ._base import systems
 from ._codes import frozen, real_latents, real_pool, shape_of, standard_codes
 
+# A variance below it has a root whose gradient is too steep.
+_SMALLEST = 1e-8
+
 
 @systems.register("guided-gan")
 class GuidedGAN(AdversarialSystem):
@@ -112,7 +115,10 @@ class GuidedGAN(AdversarialSystem):
             images = torch.cat([feed.batch(number).images, samples])
             with feed.engine.autocast():
                 losses = model.training_losses(images, feed.generator("refit", number))
-            feed.engine.minimise(torch.stack(list(losses.values())).sum(), self.optimizers["autoencoder"])
+            # Processes may have different numbers of images, and their gradients count alike.
+            count = torch.tensor(float(len(images)), device=feed.device)
+            share = count / feed.engine.mean(count)
+            feed.engine.minimise(share * torch.stack(list(losses.values())).sum(), self.optimizers["autoencoder"])
         model.eval().requires_grad_(False)
         model.stats.fit([real_latents(model, feed)[0]])
         judged = torch.tensor([float(len(samples)) for samples in passed] or [0.0], device=feed.device)
@@ -121,10 +127,9 @@ class GuidedGAN(AdversarialSystem):
     def generator_losses(self, made: torch.Tensor, logits: torch.Tensor, batch: Batch) -> dict[str, torch.Tensor]:
         with torch.no_grad():
             real = self._codes(batch.images)
-        fake = self._codes(made)
-        apart = (fake.mean(0) - real.mean(0)).square() + (
-            fake.std(0, correction=0) - real.std(0, correction=0)
-        ).square()
+            wanted_mean, wanted_std = self._moments(real)
+        mean, std = self._moments(self._codes(made))
+        apart = (mean - wanted_mean).square() + (std - wanted_std).square()
         drawn = self.generator(real, batch.labels).float()
         return super().generator_losses(made, logits, batch) | {
             "match": self.match * apart.mean(),
@@ -149,6 +154,12 @@ class GuidedGAN(AdversarialSystem):
     def _codes(self, images: torch.Tensor) -> torch.Tensor:
         """Images => standard latents (B,D)."""
         return standard_codes(self.autoencoder, images).flatten(1)
+
+    def _moments(self, codes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and deviation (D,) of codes (B,D) over the whole batch."""
+        mean = self.feed.engine.batch_mean(codes.mean(0))
+        variance = self.feed.engine.batch_mean((codes - mean).square().mean(0))
+        return mean, variance.clamp_min(_SMALLEST).sqrt()
 
     @torch.no_grad()
     def _passing(self, gate: QualityGate, averaged: Generator, number: int) -> torch.Tensor:

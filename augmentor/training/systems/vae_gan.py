@@ -112,7 +112,7 @@ class VAEGAN(AdversarialSystem):
         with torch.no_grad():
             wanted = self._features(batch.images, batch.labels)
         features = self._features(self._decoded(codes), batch.labels)
-        apart = (features - wanted).square().mean()
+        apart = self.feed.engine.batch_mean((features - wanted).square().mean())
         return super().generator_losses(made, logits, batch) | {
             "reconstruction": self.weight * 0.5 * (apart + _SMALLEST).log(),
             "kl": self.weight * self.beta * kl / wanted[0].numel(),
