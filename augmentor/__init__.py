@@ -51,7 +51,7 @@ __all__ = [
 
 
 # `augmentor.policies.Gaussian` and the like, without importing them first.
-_MODULES = ("albumentations", "autoencoders", "data", "gan", "metrics", "policies", "training", "tuning")
+_MODULES = ("adapters", "albumentations", "autoencoders", "data", "gan", "metrics", "policies", "training", "tuning")
 
 
 def __getattr__(name: str) -> Any:

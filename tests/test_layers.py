@@ -22,6 +22,7 @@ ORDER = [
     ["gate"],
     ["config"],
     ["autoencoders", "policies", "shards", "metrics"],
+    ["adapters"],
     ["gan"],  # a generator may draw with a decoder
     ["pretrained"],
     ["transform"],
