@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .generate import generate_shards
     from .policies import list_policies
     from .pretrained import list_autoencoders, load_autoencoder
+    from .sampler import LatentSampler
     from .transform import LatentAugment
     from .tuning import tune
 
@@ -31,6 +32,7 @@ _HOMES = {
     "list_policies": "policies",
     "generate_shards": "generate",
     "tune": "tuning",
+    "LatentSampler": "sampler",
 }
 
 __all__ = [
@@ -46,6 +48,7 @@ __all__ = [
     "list_policies",
     "generate_shards",
     "tune",
+    "LatentSampler",
     "__version__",
 ]
 

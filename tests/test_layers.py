@@ -28,7 +28,7 @@ ORDER = [
     ["transform"],
     ["data", "albumentations"],  # `data` uses the transform, so it stands one step above it
     ["training", "generate", "preview"],
-    ["tuning"],
+    ["tuning", "sampler"],
     ["cli"],
     ["__main__"],
 ]

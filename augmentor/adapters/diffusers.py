@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import math
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -72,10 +73,11 @@ class DiffusersAutoencoder(AdaptedAutoencoder):
             place = {"pretrained_model_name_or_path": f"{owner}/{repository}" if rest else owner}
             place |= {"subfolder": inside} if inside else {}
         try:
-            kind = diffusers.AutoencoderKL.load_config(**place).get("_class_name")
-            if kind not in _KINDS:
-                raise ValueError(f"it is {kind!r}, and {' and '.join(_KINDS)} can be adapted")
-            model = getattr(diffusers, kind).from_pretrained(**place, use_safetensors=True, low_cpu_mem_usage=False)
+            with warnings.catch_warnings(action="ignore"):  # diffusers about how it calls the hub's client
+                kind = diffusers.AutoencoderKL.load_config(**place).get("_class_name")
+                if kind not in _KINDS:
+                    raise ValueError(f"it is {kind!r}, and {' and '.join(_KINDS)} can be adapted")
+                model = getattr(diffusers, kind).from_pretrained(**place, use_safetensors=True, low_cpu_mem_usage=False)
         except Exception as error:  # whatever the hub's client raises: it has trees of its own
             raise WeightsError(
                 f"cannot load the diffusers autoencoder {name!r}: {_first_line(error)}; expected a folder that "
