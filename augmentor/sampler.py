@@ -26,7 +26,7 @@ from .training import AutoencoderTrainer
 from .transform import LatentAugment
 
 # Of the autoencoder that is trained on a matrix: enough for tables of a few thousand rows, in seconds on one core.
-_STEPS, _BATCH, _WIDTH, _LATENT = 400, 64, 128, 32
+_STEPS, _BATCH, _WIDTH, _LATENT = 300, 64, 128, 32
 # Rows encoded or decoded in one call.
 _AT_ONCE = 256
 
@@ -153,6 +153,7 @@ class _Table:
 
     def rows(self, images: torch.Tensor) -> np.ndarray:
         made = self.scaler.inverse_transform(images.flatten(1)[:, : self.features].double().numpy())
+        made = made.clip(self.scaler.data_min_, self.scaler.data_max_)  # a feature that never varies stays what it is
         return (np.rint(made) if self.dtype.kind in "iu" else made).astype(self.dtype)
 
 
@@ -160,7 +161,7 @@ def _trained(images: torch.Tensor, seed: int) -> Autoencoder:
     _, channels, height, width = images.shape
     with seeded(seed, "init"):
         model = DenseAutoencoder((channels, height, width), _LATENT, hidden=(_WIDTH,), likelihood="gaussian")
-    epochs = max(1, round(_STEPS * _BATCH / len(images)))
+    epochs = round(_STEPS / max(1, round(len(images) / _BATCH))) or 1
     trainer = AutoencoderTrainer(
         model, epochs=epochs, batch_size=_BATCH, val_fraction=0, seed=seed, progress=False
     )  # fmt: skip

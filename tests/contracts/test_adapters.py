@@ -6,6 +6,7 @@ import copy
 import json
 import multiprocessing
 import pickle
+import shutil
 import warnings
 from collections.abc import Callable
 
@@ -355,6 +356,20 @@ def test_a_hub_that_cannot_be_reached_is_one_line_and_code_2(tmp_path, monkeypat
     assert said.startswith("error: cannot load the diffusers autoencoder 'somebody/some-vae': ")
     assert "a hub that can be reached" in said
     assert not list(tmp_path.iterdir())
+
+
+def test_a_hub_name_loads_what_the_hub_has(folder, tmp_path, monkeypatch, digits):
+    revision = "0123456789" * 4
+    repository = tmp_path / "models--somebody--some-vae"
+    shutil.copytree(
+        f"{folder}/vae", repository / "snapshots" / revision / "vae"
+    )  # as the hub's client keeps what it fetched
+    (repository / "refs").mkdir()
+    (repository / "refs/main").write_text(revision)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    there, here = (load_autoencoder(f"diffusers:{place}/vae") for place in ("somebody/some-vae", folder))
+    assert torch.equal(there(digits.images[:3]), here(digits.images[:3]))
 
 
 # --- what is no such model
