@@ -15,8 +15,8 @@ from augmentor import LatentSampler
 from augmentor.exceptions import InputError, PartnerError, RangeError, ShapeError
 
 # Every check of both libraries runs, and none is expected to fail. They feed matrices that are no images, so they hold
-# for autoencoder=None. scikit-learn skips its check_array_api_input by itself, as for every estimator that does not claim
-# the array API (and where SCIPY_ARRAY_API is not set); imbalanced-learn leaves out check_samplers_string and
+# for autoencoder=None. scikit-learn skips its check_array_api_input by itself, as for all that do not claim the array
+# API (and where SCIPY_ARRAY_API is not set); imbalanced-learn leaves out check_samplers_string and
 # check_samplers_nan, because we take numbers only, and none that are missing, as our tags say.
 
 
