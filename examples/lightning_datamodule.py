@@ -16,7 +16,7 @@ class Digits(L.LightningDataModule):
     def setup(self, stage):
         digits = load_source("digits")
         self.train, self.test = digits.subset(torch.arange(300)), digits.subset(torch.arange(300, len(digits)))
-        self.augment = LatentAugment("digits", "smote(k=5)", p=0.5).fit(self.train)
+        self.augment = LatentAugment("digits", "smote(k=5)", p=0.5, seed=0).fit(self.train)
 
     def train_dataloader(self):
         return DataLoader(self.train, batch_size=32, shuffle=True)

@@ -45,7 +45,7 @@ def test_an_example_runs_and_learns(path, tmp_path):
              "OMP_NUM_THREADS": "1", "HF_HOME": str(tmp_path / "hub"), "CUDA_VISIBLE_DEVICES": ""},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert float(re.findall(r"accuracy.* ([\d.]+)$", done.stdout.strip())[-1]) > 0.8, done.stdout
+    assert float(re.findall(r"accuracy.* ([\d.]+)$", done.stdout.strip())[-1]) > 0.7, done.stdout
 
 
 def test_the_readme_lists_them():
