@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .generate import generate_shards
     from .policies import list_policies
     from .pretrained import list_autoencoders, load_autoencoder
+    from .sampler import LatentSampler
     from .transform import LatentAugment
     from .tuning import tune
 
@@ -31,6 +32,7 @@ _HOMES = {
     "list_policies": "policies",
     "generate_shards": "generate",
     "tune": "tuning",
+    "LatentSampler": "sampler",
 }
 
 __all__ = [
@@ -46,12 +48,13 @@ __all__ = [
     "list_policies",
     "generate_shards",
     "tune",
+    "LatentSampler",
     "__version__",
 ]
 
 
 # `augmentor.policies.Gaussian` and the like, without importing them first.
-_MODULES = ("albumentations", "autoencoders", "data", "gan", "metrics", "policies", "training", "tuning")
+_MODULES = ("adapters", "albumentations", "autoencoders", "data", "gan", "metrics", "policies", "training", "tuning")
 
 
 def __getattr__(name: str) -> Any:

@@ -91,6 +91,11 @@ def _checksum(header: dict[str, Any], state: dict[str, torch.Tensor]) -> str:
     return hashlib.sha256(f"{words}\n{fingerprint(state)}".encode()).hexdigest()
 
 
+def fingerprint_of_text(text: str) -> torch.Tensor:
+    """SHA-256 of a text as uint8 (32,): a buffer by which weights that are equal can differ."""
+    return torch.tensor(list(hashlib.sha256(text.encode()).digest()), dtype=torch.uint8)
+
+
 def fingerprint(state: dict[str, torch.Tensor]) -> str:
     """SHA-256 over names, types, shapes and bytes of tensors, in the order of their names."""
     digest = hashlib.sha256()

@@ -3,8 +3,10 @@
     {"format": 1, "autoencoder": "mnist", "autoencoder_sha256": "...", "policy": "gaussian(std=0.5)", "p": 0.5,
      "gate": {"keep": 0.95, "k": 3, "redraws": 3, "action": "redraw"}, "mixing": {"ratio": 1.0, "balance": 0.5}}
 
-autoencoder is a pretrained name, or the path of a weights file, relative to the folder of the JSON. Only it and policy
-have to be there. Further entries, such as how the answer was found, are kept for people and ignored.
+autoencoder is a pretrained name, or the path of a weights file, relative to the folder of the JSON; null where it was
+an object, which then has to be given again. ``"statistics": {"mean": [...], "std": [...]}`` are latent statistics that
+were fitted, where the weights brought none. Only autoencoder and policy have to be there. Further entries, such as how
+the answer was found, are kept for people and ignored.
 """
 
 from __future__ import annotations
@@ -62,14 +64,15 @@ class Mixing:
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """The document. `gate` and `mixing` may be missing."""
+    """The document. `autoencoder` is None for an object that has no name; `statistics` are mean and std, if any."""
 
-    autoencoder: str
+    autoencoder: str | None
     policy: str
     p: float = 0.5
     autoencoder_sha256: str | None = None
     gate: QualityGate | None = None
     mixing: Mixing | None = None
+    statistics: dict[str, list[float]] | None = None
 
     @classmethod
     def read(cls, source: str | Path | dict[str, Any]) -> AugmentConfig:
@@ -82,18 +85,21 @@ class AugmentConfig:
             for name, value in fields.items():
                 if not isinstance(value, _TYPES[name]) or isinstance(value, bool):
                     raise InputError(f"{name} is {value!r}")
-            if missing := {"autoencoder", "policy"} - fields.keys():
-                raise InputError(f"it has no {' and no '.join(sorted(missing))}")
+            if "policy" not in fields:
+                raise InputError("it has no policy")
+            if "statistics" in fields:
+                _check_statistics(fields["statistics"])
             for name, kind in (("gate", QualityGate), ("mixing", Mixing)):
                 if name in fields:
                     fields[name] = _made(kind, name, fields[name])
         except InputError as error:
             where = "this dict" if isinstance(source, dict) else str(source)
             raise InputError(f"{where} is no augmentation config: {error}; make one with `augmentor tune`") from error
-        if not isinstance(source, dict):
-            beside = Path(source).parent / fields["autoencoder"]
-            fields["autoencoder"] = str(beside) if os.path.isfile(beside) else fields["autoencoder"]
-        return cls(**fields)
+        name = fields.pop("autoencoder", None)
+        if name is not None and not isinstance(source, dict):
+            beside = Path(source).parent / name
+            name = str(beside) if os.path.isfile(beside) else name
+        return cls(name, **fields)
 
     def document(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -105,11 +111,13 @@ class AugmentConfig:
             "p": self.p,
             "gate": None if self.gate is None else arguments_of(self.gate),
             "mixing": None if self.mixing is None else dataclasses.asdict(self.mixing),
+            "statistics": self.statistics,
         }
 
 
 _TYPES: dict[str, Any] = {
     "autoencoder": str, "policy": str, "p": (int, float), "autoencoder_sha256": str, "gate": dict, "mixing": dict,
+    "statistics": dict,
 }  # fmt: skip
 
 
@@ -132,6 +140,13 @@ def _made(kind: Any, name: str, arguments: dict[str, Any]) -> Any:
         return kind(**arguments)
     except TypeError as error:
         raise InputError(f"{name} is {arguments}: {error}") from error
+
+
+def _check_statistics(values: dict[str, Any]) -> None:
+    lists = [values.get(name) for name in ("mean", "std")]
+    fits = values.keys() == {"mean", "std"} and all(isinstance(v, list) and all(map(_is_number, v)) for v in lists)
+    if not fits or not all(number > 0 for number in values["std"]):
+        raise InputError(f"statistics is {str(values)[:80]}; expected lists of numbers mean and std, std above 0")
 
 
 def _is_number(value: Any) -> bool:

@@ -9,7 +9,7 @@ A policy acts on standard latents, so a strength means the same for every autoen
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -85,6 +85,19 @@ class LatentStats(nn.Module):
         std = variance.sqrt().clamp_min(1e-6)
         self.mean.copy_(mean.reshape(self.mean.shape))
         self.std.copy_(std.reshape(self.std.shape))
+        self.fitted.fill_(True)
+        return self
+
+    def values(self) -> dict[str, list[float]]:
+        """Mean and deviation as plain JSON values, exact to the last bit."""
+        return {"mean": self.mean.flatten().tolist(), "std": self.std.flatten().tolist()}
+
+    def restore(self, mean: Sequence[float], std: Sequence[float]) -> LatentStats:
+        """Take what `values` gave; `ShapeError` for those of other latents."""
+        if not len(mean) == len(std) == self.mean.numel():
+            raise ShapeError(f"expected statistics of {self.mean.numel()} dimensions, got {len(mean)} and {len(std)}")
+        for buffer, numbers in ((self.mean, mean), (self.std, std)):
+            buffer.copy_(torch.tensor(numbers, dtype=torch.float64).reshape(buffer.shape))
         self.fitted.fill_(True)
         return self
 

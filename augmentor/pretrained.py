@@ -10,9 +10,12 @@ from typing import Any
 
 from ._files import sha256_file
 from ._registry import did_you_mean
-from ._weights import load_network
+from ._weights import load_network, read_header
+from .adapters import DiffusersAutoencoder, adapters
 from .autoencoders import Autoencoder, autoencoders
 from .exceptions import UnknownNameError, WeightsError
+
+_DIFFUSERS = "diffusers:"
 
 
 def list_autoencoders() -> list[str]:
@@ -27,8 +30,10 @@ def list_autoencoders() -> list[str]:
 def load_autoencoder(name_or_path: str | Path) -> Autoencoder:
     """A trained autoencoder by its name on the shelf, or from a `.safetensors` file; on the CPU, in eval mode.
 
+    ``"diffusers:PLACE"`` takes an `AutoencoderKL` or `AutoencoderTiny` from a local folder or from a hub.
+
     Raises `UnknownNameError` for a name that is not there, `WeightsError` for a file that is truncated, foreign or
-    tampered with.
+    tampered with, and for a hub that cannot be reached.
 
     >>> load_autoencoder("digits").image_shape
     (1, 8, 8)
@@ -42,10 +47,13 @@ def load_autoencoder(name_or_path: str | Path) -> Autoencoder:
                 "install the package again"
             )
         return load_network(path, autoencoders)
+    if name.startswith(_DIFFUSERS):
+        return DiffusersAutoencoder.load(name.removeprefix(_DIFFUSERS)).eval()
     if isinstance(name_or_path, str) and not name.endswith(".safetensors"):
         hint = did_you_mean(name, list_autoencoders())
         raise UnknownNameError(f"unknown autoencoder {name!r}{hint}; or give the path of a .safetensors file")
-    return load_network(name_or_path, autoencoders)
+    adapted = read_header(name_or_path).get("family") == adapters.kind
+    return load_network(name_or_path, adapters if adapted else autoencoders)
 
 
 def card(name: str) -> dict[str, Any]:

@@ -119,39 +119,53 @@ class LatentAugment(v2.Transform):
         self._fresh: tuple[int, int, int] | None = None  # process, its random seed, samples drawn so far
         self._warn_if_idle()
         self._warn_unfitted = not bool(self.autoencoder.stats.fitted)
+        self._brought_statistics = self._named is not None and not self._warn_unfitted
 
     @classmethod
     def from_config(
         cls,
         config: str | Path | dict[str, Any],
         *,
+        autoencoder: str | Path | Autoencoder | None = None,
         labels_getter: str | LabelsGetter | None = "default",
         seed: int | None = None,
     ) -> LatentAugment:
         """The transform that a ``policy.json`` (of `augmentor tune`) or such a dict describes; see `augmentor.config`.
 
+        autoencoder: the one that the document means, where it stands elsewhere or has no name at all, as an adapted
+        model of yours. Statistics that the document has are restored to it.
+
         Fit it on your data where `needs_fit`. Raises `InputError` for what is no such document, `WeightsError` if the
-        autoencoder is not the one that it was tuned with.
+        autoencoder is not the one that it was made with.
         """
         known = AugmentConfig.read(config)
-        augment = cls(
-            known.autoencoder, known.policy, p=known.p, labels_getter=labels_getter, seed=seed, gate=known.gate
-        )
+        source = known.autoencoder if autoencoder is None else autoencoder
+        if source is None:
+            raise InputError("the config names no autoencoder, since it was made with an object; give autoencoder= it")
+        augment = cls(source, known.policy, p=known.p, labels_getter=labels_getter, seed=seed, gate=known.gate)
         augment.mixing = known.mixing
+        if known.statistics is not None:
+            augment._restore(known.statistics)
         found = fingerprint(augment.autoencoder.state_dict())
         if known.autoencoder_sha256 not in (None, found):
+            name = augment._named or augment.autoencoder.name
             raise WeightsError(
-                f"autoencoder {known.autoencoder!r} has the fingerprint {found:.12}..., and the policy was chosen for "
+                f"autoencoder {name!r} has the fingerprint {found:.12}..., and the policy was chosen for "
                 f"{known.autoencoder_sha256:.12}...; give that one, or tune again"
             )
         return augment
 
     def to_config(self) -> dict[str, Any]:
-        """What `from_config` takes, for `json.dump`; `InputError` if the autoencoder has neither a name nor a file."""
-        if self._named is None:
-            raise InputError("this LatentAugment was given an Autoencoder; save it, and pass its path or name instead")
+        """What `from_config` takes, for `json.dump`, with the latent statistics if `fit` took them.
+
+        An `Autoencoder` object has no name to write down: give the same one to `from_config` again.
+        """
+        stats = self.autoencoder.stats
+        statistics = stats.values() if bool(stats.fitted) and not self._brought_statistics else None
         sha256 = fingerprint(self.autoencoder.state_dict())
-        return AugmentConfig(self._named, str(self.policy), self.p, sha256, self.gate, self.mixing).document()
+        return AugmentConfig(
+            self._named, str(self.policy), self.p, sha256, self.gate, self.mixing, statistics
+        ).document()
 
     @property
     def needs_fit(self) -> bool:
@@ -442,6 +456,13 @@ class LatentAugment(v2.Transform):
         if self.pool is not None:
             self.pool = self.pool.to(self.device)
         return self.pool
+
+    def _restore(self, statistics: dict[str, list[float]]) -> None:
+        try:
+            self.autoencoder.stats.restore(**statistics)
+        except ShapeError as error:
+            raise WeightsError(f"{error}; the config was made with another autoencoder: give that one") from error
+        self._warn_unfitted = False
 
     def _refuse_cuda_in_worker(self) -> None:
         if self.device.type != "cpu" and get_worker_info() is not None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from augmentor import LatentAugment, QualityGate, load_autoencoder
 from augmentor._weights import save_network
+from augmentor.autoencoders import autoencoders
 from augmentor.config import AugmentConfig, Mixing
 from augmentor.exceptions import InputError, WeightsError
 
@@ -103,9 +104,36 @@ def test_an_autoencoder_that_has_changed_is_refused(tmp_path):
         LatentAugment.from_config({**document, "autoencoder": str(tmp_path / "changed.safetensors")})
 
 
-def test_an_autoencoder_object_has_no_name_to_write_down(vae):
-    with pytest.raises(InputError, match="save it, and pass its path or name"):
-        LatentAugment(vae).to_config()
+def test_an_autoencoder_object_has_no_name_and_is_given_again(vae, digits, tmp_path):
+    augment = LatentAugment(vae, "gaussian(std=0.4)", p=1.0, seed=5)
+    (tmp_path / "policy.json").write_text(json.dumps(augment.to_config()))
+    with pytest.raises(InputError, match="names no autoencoder"):
+        LatentAugment.from_config(tmp_path / "policy.json")
+    again = LatentAugment.from_config(tmp_path / "policy.json", autoencoder=vae, seed=5)
+    assert torch.equal(again(digits.images[:8]), augment(digits.images[:8]))
+
+
+def test_fitted_statistics_are_kept_where_the_weights_brought_none(digits, tmp_path):
+    model = autoencoders.get("vae").example()
+    model.save(tmp_path / "unfitted.safetensors")
+    augment = LatentAugment(str(tmp_path / "unfitted.safetensors"), p=1.0, seed=5).fit(digits.subset(torch.arange(50)))
+    (tmp_path / "policy.json").write_text(json.dumps(augment.to_config()))
+    again = LatentAugment.from_config(tmp_path / "policy.json", seed=5)
+    assert again.autoencoder.stats.fitted
+    assert torch.equal(again(digits.images[:8]), augment(digits.images[:8]))
+    assert again.to_config() == augment.to_config()
+    assert LatentAugment("digits").to_config()["statistics"] is None
+
+
+def test_statistics_of_another_autoencoder_are_refused(vae):
+    document = LatentAugment(vae).to_config()
+    document["statistics"]["mean"].pop()
+    with pytest.raises(WeightsError, match="made with another autoencoder"):
+        LatentAugment.from_config(document, autoencoder=vae)
+    document = LatentAugment(vae).to_config()
+    document["statistics"]["mean"][0] += 0.1
+    with pytest.raises(WeightsError, match="give that one, or tune again"):
+        LatentAugment.from_config(document, autoencoder=vae)
 
 
 # --- what is no such document
@@ -137,6 +165,10 @@ def test_an_autoencoder_object_has_no_name_to_write_down(vae):
         ({"mixing": {"balance": 1.5}}, "balance from 0 to 1"),
         ({"mixing": {"ratio": "all"}}, "ratio >= 0"),
         ({"mixing": {"ratoi": 1}}, "did you mean 'ratio'"),
+        ({"statistics": [1, 2]}, "statistics is"),
+        ({"statistics": {"mean": [0.0]}}, "lists of numbers mean and std"),
+        ({"statistics": {"mean": [0.0], "std": [0.0]}}, "std above 0"),
+        ({"statistics": {"mean": [float("nan")], "std": [1.0]}}, "lists of numbers"),
     ],
     ids=str,
 )

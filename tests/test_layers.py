@@ -22,12 +22,13 @@ ORDER = [
     ["gate"],
     ["config"],
     ["autoencoders", "policies", "shards", "metrics"],
+    ["adapters"],
     ["gan"],  # a generator may draw with a decoder
     ["pretrained"],
     ["transform"],
     ["data", "albumentations"],  # `data` uses the transform, so it stands one step above it
     ["training", "generate", "preview"],
-    ["tuning"],
+    ["tuning", "sampler"],
     ["cli"],
     ["__main__"],
 ]

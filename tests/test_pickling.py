@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import multiprocessing
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -26,6 +27,9 @@ def pixels(thing: object) -> torch.Tensor:
         return thing(images, labels)[0]
     if isinstance(thing, augmentor.Autoencoder):
         return thing(images)
+    if isinstance(thing, augmentor.LatentSampler):
+        X = np.random.RandomState(0).rand(20, 64)
+        return torch.from_numpy(thing.fit_resample(X, [0] * 14 + [1] * 6)[0])
     if isinstance(thing, augmentor.QualityGate):
         z = torch.linspace(-3, 3, 40).reshape(5, 8)
         return torch.stack(list(thing.score(Latents(z, None, labels)).each().values()))
@@ -68,6 +72,7 @@ def things(digits, vae, tmp_path) -> list[object]:
         augmentor.MixedDataset(few, augments[0]),
         augmentor.ShardDataset(folder),
         augmentor.LatentCache(few, vae, tmp_path / "cache.safetensors"),
+        augmentor.LatentSampler("digits", random_state=0),
     ]
 
 

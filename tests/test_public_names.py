@@ -24,6 +24,7 @@ NAMES = [
     "list_policies",
     "generate_shards",
     "tune",
+    "LatentSampler",
     "__version__",
 ]
 TRAINERS = ["AutoencoderTrainer", "GANTrainer", "System", "get_system", "get_augmentation"]

@@ -6,7 +6,8 @@ enough) and states a tiny instance of itself (`example`). It knows nothing of po
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +15,7 @@ from torch import nn
 
 from .._checks import check_images, to_unit_float
 from .._registry import Registry
+from .._weights import save_network
 from ..exceptions import InputError, ShapeError
 from ..latents import LatentStats
 from ._corruption import Corruption, corruptions
@@ -49,6 +51,7 @@ class Autoencoder(nn.Module):
 
     name: ClassVar[str]
     family: ClassVar[str] = autoencoders.kind
+    sides: ClassVar[tuple[int, int]] = (8, 128)  # of images, in pixels, for a family of one size
 
     def __init__(
         self,
@@ -59,10 +62,11 @@ class Autoencoder(nn.Module):
     ):
         super().__init__()
         channels, *size = image_shape
-        fits = len(size) == 2 and all(n is None or (isinstance(n, int) and 8 <= n <= 128) for n in size)
+        least, most = self.sides
+        fits = len(size) == 2 and all(n is None or (isinstance(n, int) and least <= n <= most) for n in size)
         if channels not in (1, 3) or not fits:
             raise ShapeError(
-                f"an autoencoder takes grey or RGB images (1 or 3, H, W) of 8 to 128 pixels a side, "
+                f"an autoencoder takes grey or RGB images (1 or 3, H, W) of {least} to {most} pixels a side, "
                 f"got {tuple(image_shape)}"
             )
         if likelihood not in ("bernoulli", "gaussian"):
@@ -112,6 +116,13 @@ class Autoencoder(nn.Module):
         """Reconstruct: images (B,C,H,W) => float images of the same shape."""
         return self.decode(self.encode(images).mean, (images.shape[-2], images.shape[-1]))
 
+    def save(self, path: str | Path, info: dict[str, Any] | None = None) -> None:
+        """Write weights, config and latent statistics to one `.safetensors` file, for `load_autoencoder`.
+
+        Whole or not at all. info: JSON values to keep in its header, for people.
+        """
+        save_network(self, path, info)
+
     def training_losses(
         self, images: torch.Tensor, generator: torch.Generator, progress: float = 1.0
     ) -> dict[str, torch.Tensor]:
@@ -160,6 +171,13 @@ class Autoencoder(nn.Module):
                 f"the {self.name} autoencoder decodes raw latents (B, "
                 f"{', '.join('any' if n is None else str(n) for n in expected)}), got {tuple(latents.shape)}"
             )
+
+
+def padded(images: torch.Tensor, stride: int) -> torch.Tensor:
+    """Images (B,C,H,W) with the last row and column repeated until the stride divides both sides."""
+    height, width = images.shape[-2:]
+    padding = (0, -width % stride, 0, -height % stride)
+    return F.pad(images, padding, mode="replicate") if any(padding) else images
 
 
 def check_widths(family: str, **values: int) -> None:

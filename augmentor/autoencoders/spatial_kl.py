@@ -6,12 +6,11 @@ import itertools
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from .._blocks import Down, Residual, Up, norm, widths
 from ..exceptions import InputError
-from ._base import Autoencoder, autoencoders, check_widths, gaussian_parameters, warm_up
+from ._base import Autoencoder, autoencoders, check_widths, gaussian_parameters, padded, warm_up
 
 
 @autoencoders.register("spatial_kl")
@@ -75,11 +74,7 @@ class SpatialKLAutoencoder(Autoencoder):
         return self._variational_losses(images, generator, self.beta * warm_up(progress, self.kl_warmup))
 
     def _encode(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        height, width = images.shape[-2:]
-        padding = (0, -width % self.stride, 0, -height % self.stride)
-        if any(padding):
-            images = F.pad(images, padding, mode="replicate")
-        return gaussian_parameters(self.encoder(2 * images - 1))
+        return gaussian_parameters(self.encoder(2 * padded(images, self.stride) - 1))
 
     def _decode(self, latents: torch.Tensor) -> torch.Tensor:
         return self.decoder(latents)

@@ -53,7 +53,8 @@ def augment_options(command: F) -> F:
         "--autoencoder",
         default="auto",
         show_default=True,
-        help="A pretrained name, a .safetensors file, or auto: the pretrained one that fits the images.",
+        help="A pretrained name, a .safetensors file, diffusers:FOLDER_OR_HUB_NAME, or auto: the pretrained one that "
+        "fits the images.",
     )(command)
 
 
@@ -73,11 +74,19 @@ def resolve_device(name: str) -> str:
     return name
 
 
-def resolve_autoencoder(name: str, image_shape: tuple[int, ...]) -> Any:
-    """The autoencoder of this name or path; for ``auto`` the pretrained one that fits these images."""
-    from ..pretrained import load_autoencoder
+def resolve_autoencoder(name: str, dataset: Any, device: str = "cpu") -> Any:
+    """The autoencoder of this name or path on the device; for ``auto`` the pretrained one that fits these images.
 
-    return load_autoencoder(fitting_autoencoder(image_shape) if name == "auto" else name)
+    An adapted one brings no latent statistics and gets them from these images.
+    """
+    from ..adapters import AdaptedAutoencoder
+    from ..pretrained import load_autoencoder
+    from ..transform import LatentAugment
+
+    model = load_autoencoder(fitting_autoencoder(image_shape_of(dataset)) if name == "auto" else name).to(device)
+    if isinstance(model, AdaptedAutoencoder) and not model.stats.fitted:
+        LatentAugment(model).fit(dataset)
+    return model
 
 
 def fitting_autoencoder(image_shape: tuple[int, ...]) -> str:

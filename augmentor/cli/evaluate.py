@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ._options import common, data_options, image_shape_of, resolve_autoencoder, resolve_device, say, scores_text
+from ._options import common, data_options, resolve_autoencoder, resolve_device, say, scores_text
 
 
 @click.command()
@@ -40,9 +40,8 @@ def evaluate(
 
     device = resolve_device(device)
     reals = load_source(real, split=split, size=size if takes_size(real) else None, skip_bad=skip_bad)
-    shape = image_shape_of(reals)
     extractor: Any = (
-        InceptionFeatures() if features == "inception" else AutoencoderFeatures(resolve_autoencoder(features, shape))
+        InceptionFeatures() if features == "inception" else AutoencoderFeatures(resolve_autoencoder(features, reals))
     )
     fakes = _generated(generated, num_samples, seed, size, skip_bad)
     say(generated=f"{generated}: {min(len(fakes), num_samples)} images", features=features, seed=seed, device=device,

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from ._options import augment_options, common, data_options, image_shape_of, resolve_autoencoder, resolve_device, say
+from ._options import augment_options, common, data_options, resolve_autoencoder, resolve_device, say
 
 
 class _UnitRange(click.ParamType):
@@ -66,6 +66,7 @@ def generate(
     Killed at any moment it goes on when called again, and ends with the same bytes, whoever does the work.
     """
     from ..data import ShardDataset, load_source
+    from ..exceptions import InputError
     from ..gate import QualityGate
     from ..generate import generate_shards
     from ..shards import read_partial
@@ -77,9 +78,13 @@ def generate(
         device = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
     first = executor != "torchrun" or os.environ.get("RANK") == "0"  # only one rank talks
     dataset = load_source(data, split=split, size=size, skip_bad=skip_bad)
+    if store == "latents" and autoencoder.startswith("diffusers:"):
+        raise InputError(
+            "readers of latents would not find the statistics that are fitted here; leave --store latents out, or fit "
+            "and save the autoencoder first: LatentAugment('diffusers:...').fit(data).autoencoder.save(FILE)"
+        )
     judge = None if gate is None else QualityGate(gate)
-    augment = LatentAugment(resolve_autoencoder(autoencoder, image_shape_of(dataset)), policy, p=1.0, gate=judge)
-    augment.to(device)
+    augment = LatentAugment(resolve_autoencoder(autoencoder, dataset, device), policy, p=1.0, gate=judge)
     count = len(dataset) if num_samples is None else num_samples
     if first:
         say(data=f"{data}: {len(dataset)} images", autoencoder=augment.autoencoder.name, policy=augment.policy,

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import click
 
-from ._options import common, data_options, image_shape_of, resolve_autoencoder, resolve_device, say
+from ._options import common, data_options, resolve_autoencoder, resolve_device, say
 
 
 @click.command()
 @click.argument("data")
 @data_options
 @click.option(
-    "--autoencoder", default="auto", show_default=True, help="A pretrained name, a .safetensors file, or auto."
+    "--autoencoder",
+    default="auto",
+    show_default=True,
+    help="A pretrained name, a .safetensors file, diffusers:FOLDER_OR_HUB_NAME, or auto.",
 )
 @click.option(
     "--policy", "policies", multiple=True, help="Only these, each at its own strength; all of them otherwise."
@@ -29,7 +32,7 @@ def preview(
 
     device = resolve_device(device)
     dataset = load_source(data, split=split, size=size, skip_bad=skip_bad)
-    model = resolve_autoencoder(autoencoder, image_shape_of(dataset)).to(device)
+    model = resolve_autoencoder(autoencoder, dataset, device)
     say(data=f"{data}: {len(dataset)} images", autoencoder=model.name, policies=", ".join(policies) or "all",
         seed=seed, device=device, out=out)  # fmt: skip
     write_bytes(out, preview_png(dataset, model, policies=policies or None, count=count, seed=seed, progress=True))

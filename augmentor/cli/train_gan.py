@@ -80,7 +80,7 @@ def train_gan(
     dataset = load_source(data, split=split, size=size, skip_bad=skip_bad)
     shape = image_shape_of(dataset)
     try:
-        model = resolve_autoencoder(autoencoder, shape)
+        model = resolve_autoencoder(autoencoder, dataset)
     except InputError:
         if needed:
             raise

@@ -13,6 +13,7 @@ import torch
 from .._random import seeded
 from .._weights import fingerprint, load_network, save_network
 from ..autoencoders import Autoencoder, autoencoders
+from ..exceptions import InputError
 from ..items import fetch
 from ..pretrained import list_autoencoders, load_autoencoder
 from ..training import AutoencoderTrainer
@@ -104,18 +105,23 @@ class Autoencoders:
             return fingerprint(self._one.state_dict())
         return str(getattr(self.train, "__qualname__", placeless(self.train)))
 
-    def kept(self, dataset: Any) -> tuple[str, str]:
-        """What `policy.json` calls the autoencoder, and its fingerprint.
+    def kept(self, dataset: Any) -> dict[str, Any]:
+        """What `policy.json` says of the autoencoder: its name and fingerprint.
 
-        It is the one for all data, trained on `dataset` if need be. Weights without a name are kept beside the JSON.
+        It is the one for all data, trained on `dataset` if need be. Weights without a name are kept beside the JSON;
+        an adapted model that no file can hold has none, and leaves its latent statistics.
         """
         model = self.get("all", dataset)
-        sha256 = fingerprint(model.state_dict())
-        if self.named is not None:
-            return self.named, sha256
-        if self.folder is not None:
-            save_network(model, self.folder / "autoencoder.safetensors")
-        return "autoencoder.safetensors", sha256
+        name: str | None = self.named or "autoencoder.safetensors"
+        statistics = None
+        if self.named is None and self.folder is not None:
+            try:
+                model.save(self.folder / "autoencoder.safetensors")
+            except InputError:
+                name, statistics = None, model.stats.values()
+        return {
+            "autoencoder": name, "autoencoder_sha256": fingerprint(model.state_dict()), "statistics": statistics,
+        }  # fmt: skip
 
 
 def placeless(value: Any) -> str:

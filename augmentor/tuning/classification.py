@@ -137,10 +137,9 @@ class ClassificationTask(Task):
 
     def config(self, setting: Setting, won: bool) -> dict[str, Any]:
         ratio, balance = (setting["ratio"], setting["balance"]) if won else (0.0, 0.0)
-        autoencoder, sha256 = self.autoencoders.kept(self.dataset)
         known = AugmentConfig(
-            autoencoder, setting["policy"], round(ratio / (1 + ratio), 4), sha256,
-            QualityGate() if setting["gate"] else None, Mixing(ratio, balance),
+            policy=setting["policy"], p=round(ratio / (1 + ratio), 4), mixing=Mixing(ratio, balance),
+            gate=QualityGate() if setting["gate"] else None, **self.autoencoders.kept(self.dataset),
         )  # fmt: skip
         more = 0 if self.unlabelled is None else len(self.unlabelled)
         return {**known.document(), "base": setting["base"], "unlabelled": more}

@@ -102,9 +102,10 @@ class GenerationTask(Task):
         return str(setting["control"]) if "control" in setting else f"{setting['policy']}, {setting['mode']}"
 
     def config(self, setting: Setting, won: bool) -> dict[str, Any]:
-        name, sha256 = self.autoencoders.kept(self.dataset)
         mixing = Mixing(1.0, 0.0) if won else Mixing(0.0, 0.0)
-        known = AugmentConfig(name, setting["policy"], 0.5 if won else 0.0, sha256, None, mixing)
+        known = AugmentConfig(
+            policy=setting["policy"], p=0.5 if won else 0.0, mixing=mixing, **self.autoencoders.kept(self.dataset)
+        )
         return {**known.document(), "mode": setting["mode"]}
 
     def settings(self) -> dict[str, Any]:

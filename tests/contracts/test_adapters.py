@@ -1,0 +1,412 @@
+"""Autoencoders of others: tiny real ones with random weights do in every way in what ours do, and are told apart."""
+
+from __future__ import annotations
+
+import copy
+import json
+import multiprocessing
+import pickle
+import shutil
+import warnings
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+
+from augmentor import AugmentedLoader, LatentAugment, MixedDataset, ShardDataset, generate_shards, load_autoencoder
+from augmentor._weights import fingerprint
+from augmentor.adapters import CallableAutoencoder, DiffusersAutoencoder, PythaeAutoencoder
+from augmentor.autoencoders import Autoencoder
+from augmentor.cli import main
+from augmentor.data.arrays import ArrayDataset
+from augmentor.exceptions import InputError, OutputError, ShapeError, WeightsError
+from augmentor.tuning.autoencoders import Autoencoders
+
+diffusers = pytest.importorskip("diffusers", reason="the extra 'diffusers' is not installed")
+pythae = pytest.importorskip("pythae.models", reason="pythae is not installed")
+
+TWO_LEVELS = {
+    "block_out_channels": (8, 8), "down_block_types": ("DownEncoderBlock2D",) * 2,
+    "up_block_types": ("UpDecoderBlock2D",) * 2, "layers_per_block": 1, "norm_num_groups": 4,
+}  # fmt: skip
+
+
+class Pair(nn.Module):
+    """Two convolutions, between -1 and 1 like many GAN encoders."""
+
+    def __init__(self):
+        super().__init__()
+        self.down, self.up = nn.Conv2d(1, 3, 2, stride=2), nn.ConvTranspose2d(3, 1, 2, stride=2)
+
+    def encode(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        mean = self.down(images)
+        return mean, torch.full_like(mean, 0.3)
+
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        return self.up(latents).tanh()
+
+
+def halved(images: torch.Tensor) -> torch.Tensor:
+    return images.flatten(1) / 2
+
+
+def doubled(latents: torch.Tensor) -> torch.Tensor:
+    return 2 * latents.reshape(-1, 1, 8, 8)
+
+
+def kl(**changes: object) -> nn.Module:
+    return diffusers.AutoencoderKL(**TWO_LEVELS, **{"latent_channels": 2, "shift_factor": 0.1, **changes})
+
+
+def tiny() -> nn.Module:
+    return diffusers.AutoencoderTiny(
+        encoder_block_out_channels=(8, 8), decoder_block_out_channels=(8, 8), num_encoder_blocks=(1, 1),
+        num_decoder_blocks=(1, 1),
+    )  # fmt: skip
+
+
+def of_pair() -> Autoencoder:
+    pair = Pair()
+    return CallableAutoencoder(pair.encode, pair.decode, (1, None, None), stride=2, value_range=(-1, 1))
+
+
+MAKERS: dict[str, Callable[[], Autoencoder]] = {
+    "AutoencoderKL": lambda: DiffusersAutoencoder(kl()),
+    "AutoencoderKL, grey": lambda: DiffusersAutoencoder(kl(), grey=True),
+    "AutoencoderTiny": lambda: DiffusersAutoencoder(tiny()),
+    "pythae AE": lambda: PythaeAutoencoder(pythae.AE(pythae.AEConfig(input_dim=(1, 8, 8), latent_dim=4))),
+    "pythae VAE": lambda: PythaeAutoencoder(pythae.VAE(pythae.VAEConfig(input_dim=(1, 8, 8), latent_dim=4))),
+    "methods": of_pair,
+    "functions": lambda: CallableAutoencoder(halved, doubled, (1, 8, 8), version="halved"),
+}
+ANY_SIZE = ["AutoencoderKL", "AutoencoderKL, grey", "AutoencoderTiny", "methods"]
+WITH_SPREAD = {"AutoencoderKL", "AutoencoderKL, grey", "pythae VAE", "methods"}
+
+
+def make(name: str, seed: int = 0) -> Autoencoder:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return MAKERS[name]()
+
+
+@pytest.fixture(params=list(MAKERS))
+def name(request) -> str:
+    return request.param
+
+
+@pytest.fixture
+def model(name) -> Autoencoder:
+    return make(name)
+
+
+@pytest.fixture
+def data(digits, model) -> ArrayDataset:
+    few = digits.subset(torch.arange(24))
+    return ArrayDataset(few.images.expand(-1, model.image_shape[0], -1, -1), few.targets, few.classes)
+
+
+# --- the contract
+
+
+@torch.no_grad()
+def test_images_come_back_in_shape_type_and_range(name, model, data):
+    posterior = model.encode(data.images)
+    assert posterior.mean.dtype == torch.float32
+    assert (posterior.std is not None) == (name in WITH_SPREAD)
+    if posterior.std is not None:
+        assert posterior.std.shape == posterior.mean.shape
+        assert (posterior.std > 0).all()
+    made = model.decode(50 * posterior.mean)
+    assert made.shape == data.images.shape
+    assert 0 <= made.min() <= made.max() <= 1
+    torch.testing.assert_close(model(data.images[:1]), model(data.images)[:1], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("name", ANY_SIZE, indirect=True)
+@pytest.mark.parametrize("size", [(8, 8), (9, 11), (37, 50)], ids=str)
+def test_any_size_comes_back(model, size):
+    images = torch.rand(2, model.image_shape[0], *size)
+    assert model(images).shape == images.shape
+    assert LatentAugment(model, p=1.0)(images).shape == images.shape
+
+
+def test_other_channels_are_refused_with_advice(model):
+    with pytest.raises(ShapeError, match=r"convert with v2\."):
+        model.encode(torch.rand(2, 4 - model.image_shape[0], 8, 8))
+
+
+def test_functions_that_change_nothing_change_nothing(digits):
+    assert torch.equal(make("functions")(digits.images[:5]), digits.images[:5].float() / 255)
+
+
+@torch.no_grad()
+def test_raw_latents_of_diffusers_are_what_its_pipelines_see():
+    network = kl()
+    images = torch.rand(2, 3, 8, 8)
+    posterior = network.encode(2 * images - 1).latent_dist
+    ours = DiffusersAutoencoder(network)
+    torch.testing.assert_close(ours.encode(images).mean, (posterior.mean - 0.1) * 0.18215)
+    torch.testing.assert_close(ours.encode(images).std, posterior.std * 0.18215)
+    torch.testing.assert_close(ours(images), (network.decode(posterior.mean).sample / 2 + 0.5).clamp(0, 1))
+    small = tiny().eval()
+    torch.testing.assert_close(
+        DiffusersAutoencoder(small)(images),
+        (small.decode(small.encode(2 * images - 1).latents).sample / 2 + 0.5).clamp(0, 1),
+    )
+
+
+@torch.no_grad()
+def test_grey_images_go_through_as_rgb_and_come_back_as_their_mean():
+    network = kl()
+    grey, colour = DiffusersAutoencoder(network, grey=True), DiffusersAutoencoder(network)
+    images = torch.rand(2, 1, 8, 8)
+    latents = grey.encode(images).mean
+    assert torch.equal(latents, colour.encode(images.expand(-1, 3, -1, -1)).mean)
+    unclamped = network.decode(latents / 0.18215 + 0.1).sample.mean(1, keepdim=True) / 2 + 0.5
+    torch.testing.assert_close(grey.decode(latents), unclamped.clamp(0, 1))
+
+
+@torch.no_grad()
+def test_latents_of_pythae_are_its_own():
+    network = pythae.VAE(pythae.VAEConfig(input_dim=(1, 8, 8), latent_dim=4)).eval()
+    images = torch.rand(3, 1, 8, 8)
+    ours = PythaeAutoencoder(network)
+    embedding = network.encoder(images).embedding
+    assert torch.equal(ours.encode(images).mean, embedding)
+    torch.testing.assert_close(ours.encode(images).std, network.encoder(images).log_covariance.div(2).exp())
+    assert torch.equal(ours(images), network.decoder(embedding).reconstruction)
+
+
+# --- every way in
+
+
+def test_it_works_as_a_transform_a_data_set_and_a_loader(model, data):
+    augment = LatentAugment(model, "smote(k=2)", p=1.0, seed=1).fit(data)
+    images, labels = augment(data.images, data.targets)
+    assert images.shape == data.images.shape
+    assert images.dtype == torch.uint8
+    assert not torch.equal(images, data.images)
+    assert torch.equal(labels, data.targets)
+    assert torch.equal(augment(data.images, data.targets)[0], images)
+    mixed = MixedDataset(data, augment, ratio=0.5)
+    batch, _ = next(iter(DataLoader(mixed, batch_size=len(mixed))))
+    assert batch.shape == (36, *data.images.shape[1:])
+    for batch, _ in AugmentedLoader(DataLoader(data, batch_size=8), augment, ratio=0.5):
+        assert batch.shape == (12, *data.images.shape[1:])
+
+
+def test_it_makes_shards_and_others_weights_cannot_go_on_with_them(name, model, data, tmp_path):
+    generate_shards(data, LatentAugment(model).fit(data), tmp_path / "a", num_samples=6)
+    again = LatentAugment(make(name)).fit(data)
+    generate_shards(data, again, tmp_path / "b", num_samples=6, batch_size=2)
+    assert (tmp_path / "a/shard-00000.h5").read_bytes() == (tmp_path / "b/shard-00000.h5").read_bytes()
+    if name != "functions":  # those have no weights
+        with pytest.raises(OutputError):
+            generate_shards(data, LatentAugment(make(name, seed=1)).fit(data), tmp_path / "a", num_samples=6)
+
+
+def test_shards_of_latents_are_read_with_it(model, data, tmp_path):
+    augment = LatentAugment(model).fit(data)
+    generate_shards(data, augment, tmp_path / "images", num_samples=6)
+    generate_shards(data, augment, tmp_path / "latents", num_samples=6, store="latents")
+    shards = ShardDataset(tmp_path / "latents", autoencoder=model)
+    for (image, _), (expected, _) in zip(shards, ShardDataset(tmp_path / "images"), strict=True):
+        torch.testing.assert_close(image, expected, atol=1, rtol=0)
+
+
+class Made(Dataset):
+    """What each transform makes of grey in the middle."""
+
+    def __init__(self, augments: list[LatentAugment]):
+        self.augments = augments
+
+    def __len__(self) -> int:
+        return len(self.augments)
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        augment = self.augments[index]
+        with torch.no_grad():
+            return augment(torch.full((2, augment.autoencoder.image_shape[0], 8, 8), 0.5))
+
+
+def test_they_make_the_same_in_a_spawned_worker():
+    made = Made([LatentAugment(make(name), p=1.0, seed=1) for name in MAKERS])
+    context = multiprocessing.get_context("spawn")
+    there = list(DataLoader(made, batch_size=None, num_workers=1, multiprocessing_context=context))
+    for index, images in enumerate(there):
+        torch.testing.assert_close(images, made[index], atol=1e-5, rtol=0)
+
+
+def test_pickled_and_copied_it_is_the_same(model, data):
+    for other in (pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):
+        assert torch.equal(other(data.images), model(data.images))
+        assert fingerprint(other.state_dict()) == fingerprint(model.state_dict())
+
+
+def test_gradients_flow_to_the_images(model, data):
+    images = (0.2 + 0.6 * data.images.float() / 255).requires_grad_()
+    LatentAugment(model, "gaussian(std=0.01)").synthesize(images).sum().backward()
+    assert images.grad is not None
+    assert images.grad.isfinite().all()
+    assert images.grad.abs().sum() > 0
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_weights_in_bfloat16_leave_images_and_statistics_in_float32(name, data):
+    model, half = make(name), make(name)
+    half.network.to(torch.bfloat16)
+    images = data.images.float() / 255
+    torch.testing.assert_close(half(images), model(images), atol=0.05, rtol=0)
+    augment = LatentAugment(half, p=1.0).fit(data)
+    assert half.stats.mean.dtype == augment.synthesize(images).dtype == torch.float32
+    whole = LatentAugment(make(name), p=1.0).to(torch.bfloat16)
+    assert whole.synthesize(images).isfinite().all()
+
+
+def test_it_moves_with_the_transform(name, model):
+    if name == "functions":
+        pytest.skip("functions without weights compute wherever their input is")
+    moved = LatentAugment(model).to("meta")
+    assert moved.device.type == "meta"
+    assert all(tensor.device.type == "meta" for tensor in (*model.parameters(), *model.buffers()))
+
+
+# --- saved and loaded
+
+
+def test_fitted_statistics_are_saved_and_loaded_with_the_config(name, model, data, tmp_path):
+    augment = LatentAugment(model, "gaussian(std=0.4)", p=1.0, seed=5).fit(data)
+    (tmp_path / "policy.json").write_text(json.dumps(augment.to_config()))
+    again = LatentAugment.from_config(tmp_path / "policy.json", autoencoder=make(name), seed=5)
+    assert torch.equal(again.autoencoder.stats.std, model.stats.std)
+    assert torch.equal(again(data.images), augment(data.images))
+    if name != "functions":
+        with pytest.raises(WeightsError, match="give that one, or tune again"):
+            LatentAugment.from_config(tmp_path / "policy.json", autoencoder=make(name, seed=1))
+
+
+@pytest.mark.parametrize("name", [name for name in MAKERS if name.startswith("Autoencoder")], indirect=True)
+def test_a_diffusers_autoencoder_is_saved_whole(model, data, tmp_path):
+    LatentAugment(model).fit(data).autoencoder.save(tmp_path / "model.safetensors")
+    again = load_autoencoder(tmp_path / "model.safetensors")
+    assert fingerprint(again.state_dict()) == fingerprint(model.state_dict())
+    assert torch.equal(again(data.images), model(data.images))
+    named = LatentAugment(tmp_path / "model.safetensors", p=1.0, seed=3)
+    assert LatentAugment.from_config(named.to_config(), seed=3).autoencoder.stats.fitted
+
+
+@pytest.mark.parametrize("name", ["pythae VAE", "methods"], indirect=True)
+def test_code_of_others_is_not_written_to_weights(model, data, tmp_path):
+    with pytest.raises(InputError, match=r"from_config\(config, autoencoder=\.\.\.\)"):
+        model.save(tmp_path / "model.safetensors")
+    assert not list(tmp_path.iterdir())
+    kept = Autoencoders(LatentAugment(model).fit(data).autoencoder, tmp_path, "cpu").kept(data)
+    assert kept["autoencoder"] is None
+    assert kept["statistics"] == model.stats.values()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> str:
+    """What `save_pretrained` writes, of a model for grey images."""
+    place = tmp_path_factory.mktemp("diffusers")
+    kl(in_channels=1, out_channels=1).save_pretrained(place / "vae")
+    kl(in_channels=1, out_channels=1).save_pretrained(place / "pickled", safe_serialization=False)
+    (place / "empty").mkdir()
+    return str(place)
+
+
+def test_a_local_folder_is_a_name(folder, digits):
+    few = digits.subset(torch.arange(24))
+    augment = LatentAugment(f"diffusers:{folder}/vae", p=1.0, seed=2).fit(few)
+    again = LatentAugment.from_config(json.loads(json.dumps(augment.to_config())), seed=2)
+    assert torch.equal(again(few.images), augment(few.images))
+
+
+@pytest.mark.parametrize("inside", ["pickled", "empty"])
+def test_a_folder_of_pickles_or_of_nothing_is_refused(folder, inside):
+    with pytest.raises(WeightsError, match="expected a folder that save_pretrained wrote as safetensors"):
+        load_autoencoder(f"diffusers:{folder}/{inside}")
+
+
+def test_the_command_line_takes_a_folder(folder, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # `main` takes over how they are shown
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    name = f"diffusers:{folder}/vae"
+    main(["generate", "digits", "--autoencoder", name, "--num-samples", "8", "--out", "shards"])
+    assert len(ShardDataset("shards")) == 8
+    assert "no latent statistics" not in capfd.readouterr().err
+    with pytest.raises(SystemExit) as end:
+        main(["generate", "digits", "--autoencoder", name, "--store", "latents", "--out", "latents"])
+    assert end.value.code == 2
+    assert "autoencoder.save(FILE)" in capfd.readouterr().err
+
+
+def test_a_hub_that_cannot_be_reached_is_one_line_and_code_2(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(SystemExit) as end:
+        main(["preview", "digits", "--autoencoder", "diffusers:somebody/some-vae"])
+    said = capfd.readouterr().err
+    assert end.value.code == 2
+    assert said.count("\n") == 1
+    assert said.startswith("error: cannot load the diffusers autoencoder 'somebody/some-vae': ")
+    assert "a hub that can be reached" in said
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_hub_name_loads_what_the_hub_has(folder, tmp_path, monkeypatch, digits):
+    revision = "0123456789" * 4
+    repository = tmp_path / "models--somebody--some-vae"
+    shutil.copytree(
+        f"{folder}/vae", repository / "snapshots" / revision / "vae"
+    )  # as the hub's client keeps what it fetched
+    (repository / "refs").mkdir()
+    (repository / "refs/main").write_text(revision)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    there, here = (load_autoencoder(f"diffusers:{place}/vae") for place in ("somebody/some-vae", folder))
+    assert torch.equal(there(digits.images[:3]), here(digits.images[:3]))
+
+
+# --- what is no such model
+
+
+def test_other_models_are_refused_by_name():
+    with pytest.raises(InputError, match="AutoencoderKL or AutoencoderTiny, got Linear; see CallableAutoencoder"):
+        DiffusersAutoencoder(nn.Linear(1, 1))
+    with pytest.raises(InputError, match="got 'os'"):
+        DiffusersAutoencoder({"_class_name": "os"})
+    with pytest.raises(InputError, match=r"pythae AE or VAE.*got VQVAE"):
+        PythaeAutoencoder(pythae.VQVAE(pythae.VQVAEConfig(input_dim=(1, 8, 8), latent_dim=4)))
+    with pytest.raises(InputError, match="got Linear; see CallableAutoencoder"):
+        PythaeAutoencoder(nn.Linear(1, 1))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({}, "no weights that a fingerprint could tell apart"),
+        ({"encode": 3, "version": "1"}, "two callables"),
+        ({"value_range": (1, 0), "version": "1"}, "value_range"),
+        ({"encode": lambda images: [images], "version": "1"}, "got list"),
+        ({"encode": lambda images: images.mean(), "version": "1"}, "expected raw latents"),
+        ({"decode": lambda latents: latents, "version": "1"}, "expected its shape"),
+    ],
+    ids=str,
+)
+def test_callables_that_do_not_fit_are_refused(arguments, said):
+    with pytest.raises(InputError, match=said):
+        CallableAutoencoder(**{"encode": halved, "decode": doubled, "image_shape": (1, 8, 8), **arguments})
+
+
+def test_functions_and_settings_of_other_versions_have_other_fingerprints():
+    def found(**changes: object) -> str:
+        made = CallableAutoencoder(halved, doubled, (1, 8, 8), **{"version": "1", **changes})
+        return fingerprint(made.state_dict())
+
+    assert found() == found()
+    assert len({found(), found(version="2"), found(value_range=(-1, 1))}) == 3
