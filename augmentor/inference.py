@@ -7,11 +7,13 @@ the text stands in `repr` and in the manifests of shards.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import math
 import time
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,7 +53,8 @@ class InferencePlan:
         plan = cls(precision, "channels_last" in words, "compile" in words)
         if precision not in _DTYPES or str(plan) != text:
             raise InputError(
-                f"precision is 'fp32', 'bf16', 'auto', or a plan such as 'bf16+channels_last' (or +compile); got {text!r}"
+                "precision is 'fp32', 'bf16', 'auto', or the text of a plan such as 'bf16+channels_last+compile'; "
+                f"got {text!r}"
             )
         return plan
 
@@ -73,7 +76,8 @@ class Inference:
 
     def __init__(self, autoencoder: Autoencoder, precision: str = "fp32", compile: bool = False):
         self.autoencoder = autoencoder
-        self._asked = None if precision == "auto" else InferencePlan.parse(precision)
+        plan = InferencePlan() if precision == "auto" else InferencePlan.parse(precision)
+        self._asked = None if precision == "auto" else dataclasses.replace(plan, compile=compile or plan.compile)
         self._compile = compile
         self._found: dict[str, InferencePlan] = {}  # by type of device
         self._copy: _Copy | None = None
@@ -91,10 +95,15 @@ class Inference:
             self._found[device] = self._choose()
         return self._found[device]
 
-    def fix(self, plan: InferencePlan) -> None:
-        """Use this plan from now on, on every device; a measurement no longer counts."""
-        if self.measured or self._asked != plan:
-            self._asked, self._compile, self._found = plan, plan.compile, {self.autoencoder.device.type: plan}
+    @contextlib.contextmanager
+    def using(self, plan: InferencePlan) -> Iterator[None]:
+        """This plan, on any device, whatever was asked for before."""
+        before = self._asked, self._found
+        self._asked, self._found = plan, {self.autoencoder.device.type: plan}
+        try:
+            yield
+        finally:
+            self._asked, self._found = before
 
     def encode(self, images: torch.Tensor, *, exact: bool = False) -> RawPosterior:
         """Images (B,C,H,W) => raw latents, float32. exact: in float32 throughout, for latents that are compared."""
@@ -120,7 +129,7 @@ class Inference:
     def _choose(self) -> InferencePlan:
         if self._asked is None:
             return fastest_plan(self.autoencoder, compile=self._compile)
-        plan = dataclasses.replace(self._asked, compile=self._asked.compile or self._compile)
+        plan = self._asked
         if plan.precision == "bf16" and (found := psnr(self.autoencoder, plan)) < LEAST_PSNR:
             warnings.warn(
                 f"autoencoder {self.autoencoder.name!r} decodes in bfloat16 with a PSNR of {found:.1f} dB against "
@@ -144,7 +153,7 @@ class _Copy:
         self._versions = [tensor._version for tensor in self._tensors]
         network = copy.deepcopy(autoencoder).requires_grad_(False).eval().to(_DTYPES[plan.precision])
         if plan.channels_last:
-            network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            network = network.to(memory_format=torch.channels_last)
         if plan.compile:  # the networks alone: the checks around them look at values
             network._encode = torch.compile(network._encode)  # type: ignore[method-assign]
             network._decode = torch.compile(network._decode)  # type: ignore[method-assign]
@@ -163,12 +172,12 @@ def fastest_plan(autoencoder: Autoencoder, *, compile: bool = False) -> Inferenc
     """
     convolves = any(isinstance(module, nn.Conv2d) for module in autoencoder.modules())
     plans = [InferencePlan(p, last, compile) for p in _DTYPES for last in ((False, True) if convolves else (False,))]
-    runs = {plan: _run(autoencoder, plan) for plan in plans if psnr(autoencoder, plan) >= LEAST_PSNR}
+    runs = {plan: Inference(autoencoder) for plan in plans if psnr(autoencoder, plan) >= LEAST_PSNR}
     images, seconds = _typical(autoencoder), dict.fromkeys(runs, math.inf)
     for number in range(_PROBE_ROUNDS + 1):
         for plan, run in runs.items():
             began = time.perf_counter()
-            _reconstructed(run, images)
+            _reconstructed(run, images, plan)
             if number:  # the first round warms up
                 seconds[plan] = min(seconds[plan], time.perf_counter() - began)
     best = plans[0]
@@ -180,20 +189,14 @@ def fastest_plan(autoencoder: Autoencoder, *, compile: bool = False) -> Inferenc
 
 def psnr(autoencoder: Autoencoder, plan: InferencePlan) -> float:
     """Peak signal-to-noise ratio of reconstructions by a plan against those of the network as it is, in dB."""
-    images = _typical(autoencoder)
-    made, exact = (_reconstructed(_run(autoencoder, each), images) for each in (plan, InferencePlan()))
+    images, run = _typical(autoencoder), Inference(autoencoder)
+    made, exact = (_reconstructed(run, images, each) for each in (plan, InferencePlan()))
     error = float((made - exact).square().mean())
     return math.inf if error == 0 else -10 * math.log10(error) if math.isfinite(error) else -math.inf
 
 
-def _run(autoencoder: Autoencoder, plan: InferencePlan) -> Inference:
-    run = Inference(autoencoder)
-    run.fix(plan)
-    return run
-
-
-def _reconstructed(run: Inference, images: torch.Tensor) -> torch.Tensor:
-    with torch.no_grad():
+def _reconstructed(run: Inference, images: torch.Tensor, plan: InferencePlan) -> torch.Tensor:
+    with torch.no_grad(), run.using(plan):
         made = run.decode(run.encode(images).mean, (images.shape[-2], images.shape[-1]))
     if made.device.type != "cpu":
         torch.accelerator.synchronize(made.device)

@@ -24,12 +24,12 @@ from ._weights import fingerprint
 from .autoencoders import Autoencoder
 from .autoencoders import Posterior as RawPosterior
 from .config import AugmentConfig, Mixing
-from .exceptions import AugmentorWarning, DataError, DeviceError, InputError, ShapeError, WeightsError
+from .encoding import encode_all
+from .exceptions import AugmentorWarning, DeviceError, InputError, ShapeError, WeightsError
 from .gate import QualityGate
 from .inference import Inference, InferencePlan
 from .items import (
     LabelsGetter,
-    batches,
     image_to_tensor,
     labels_tensor,
     no_labels,
@@ -360,9 +360,9 @@ class LatentAugment(v2.Transform):
         are sure of them (`augmentor.label_spreading`), which then are partners as well. Latent statistics are taken
         from the data, unless the autoencoder brought its own.
         """
-        raw, labels = self._encoded(data, batch_size)
-        more = None if unlabelled is None else self._encoded(unlabelled, batch_size)[0]
-        return self.fit_latents(raw, labels, num_classes_of(data, labels), unlabelled=more)
+        raw, labels = encode_all(self.autoencoder, data, batch_size)
+        more = None if unlabelled is None else encode_all(self.autoencoder, unlabelled, batch_size)[0].mean
+        return self.fit_latents(raw.mean, labels, num_classes_of(data, labels), unlabelled=more)
 
     def fit_latents(
         self,
@@ -389,21 +389,6 @@ class LatentAugment(v2.Transform):
             self.gate.fit(pool)
         self.pool = pool
         return self
-
-    def _encoded(self, data: Any, batch_size: int) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Raw latents of a data set, and its labels if all of it has any."""
-        raw, found = [], []
-        with torch.no_grad():
-            for images, labels in batches(data, batch_size):
-                raw.append(self.autoencoder.encode(images.to(self.device)).mean)
-                found.append(labels)
-        if not raw:
-            raise DataError("fit got no images; expected a data set or an iterable of batches")
-        shapes = {tuple(latents.shape[1:]) for latents in raw}
-        if len(shapes) > 1:
-            raise DataError(f"fit got images of different sizes (latents {sorted(shapes)}); resize them to one")
-        labelled = [labels for labels in found if labels is not None]
-        return torch.cat(raw), torch.cat(labelled) if len(labelled) == len(found) else None
 
     def soften(self, labels: torch.Tensor | None) -> torch.Tensor | None:
         """Labels as float (B,K) if the policy mixes classes, so that all rows of a batch have labels of one kind."""

@@ -24,7 +24,7 @@ ORDER = [
     ["config"],
     ["autoencoders", "policies", "shards", "metrics"],
     ["gan"],  # a generator may draw with a decoder
-    ["pretrained", "inference"],
+    ["pretrained", "inference", "encoding"],
     ["transform"],
     ["data", "albumentations"],  # `data` uses the transform, so it stands one step above it
     ["training", "generate", "preview"],
