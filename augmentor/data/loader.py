@@ -39,9 +39,9 @@ class AugmentedLoader:
     seed: what a sample becomes depends on (seed, epoch, its place in the epoch, copy), not on the batch size. Under
         a distributed sampler the place counts over all ranks. A policy with partners needs a fitted pool for that.
 
-    Each `iter` starts the next epoch, unless `set_epoch` says which. Nothing here makes the host wait for the device
-    (a gate that re-draws does). On CUDA batches come through pinned memory, and the next one is made in a stream of
-    its own while the training step on the last one runs.
+    Each `iter` starts the next epoch, unless `set_epoch` says which. Nothing here makes the host wait for the device.
+    On CUDA batches come through pinned memory, and the next one is made in a stream of its own while the training step
+    on the last one runs.
 
     >>> images, labels = torch.rand(8, 1, 8, 8), torch.arange(8)
     >>> loader = AugmentedLoader([(images, labels)], LatentAugment("digits"), ratio=0.5)
@@ -67,8 +67,9 @@ class AugmentedLoader:
         self.loader, self.ratio, self.seed = loader, ratio, seed
         self.return_mask, self.return_weights = return_mask, return_weights
         self.device = torch.device(device) if device is not None else augment.device
-        self.augment = augment.to(self.device)
         self.cache = None if cache is None else cache.check(augment.autoencoder)
+        self.augment = augment.to(self.device)
+        _ = augment.plan  # measured here, if it has to be, and not in the loop
         self.epoch = -1
         self._next_epoch = 0
 
