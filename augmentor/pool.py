@@ -21,7 +21,7 @@ _BLOCK = 2048
 # Candidates looked at beyond those asked for, as matrix products round.
 _MARGIN = 8
 # In a large set of rows candidates are found by the group.
-_LARGE, _GROUP = 1 << 14, 32
+_LARGE, _GROUP = 1 << 14, 8
 # A sample of the pool is found by its place along a line, among so many rows to either side.
 _AROUND = 8
 

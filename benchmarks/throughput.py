@@ -240,7 +240,7 @@ def training(bench: Bench) -> tuple[dict[str, Any], dict[str, float]]:
     cache, more = LatentCache(data, model), BATCH + BATCH // 2
     indices = torch.arange(IMAGES).split(BATCH)
     floats = data.images.float() / 255
-    with_index = [(floats[rows], data.targets[rows], rows) for rows in indices]
+    with_index = [(floats[rows], data.targets[rows], {"index": rows}) for rows in indices]
     real = [(floats[:more], data.targets[:more]) for _ in indices]
     raw = cache.mean[: BATCH // 2].to(bench.device)
     classifier = nn.Sequential(

@@ -11,17 +11,15 @@ from torch.utils.data import Dataset
 from ..exceptions import InputError
 from ..items import dataset_fingerprint, fetch_items
 
-_HOW = "cache= has to know which samples a batch holds: wrap the data set, DataLoader(Indexed(dataset), ...)"
-
 
 class Indexed(Dataset[Any]):
-    """The same items with their number behind: ``(image, label, index)``, or the key ``"index"`` of a dict.
+    """The same items with their number behind: ``(image, label, {"index": 5})``, or under that key in a dict.
 
-    For `AugmentedLoader(cache=...)`, which takes the number off again.
+    A number by itself could be taken for a label. For `AugmentedLoader(cache=...)`, which takes the number off again.
 
     >>> from augmentor.data.sources import load_source
     >>> Indexed(load_source("digits"))[5][2]
-    5
+    {'index': 5}
     """
 
     def __init__(self, dataset: Any):
@@ -46,21 +44,20 @@ class Indexed(Dataset[Any]):
 
 def without_index(batch: Any) -> tuple[Any, torch.Tensor]:
     """A batch of such items => the batch as it would be without the numbers, and the numbers int64 (B,)."""
-    if isinstance(batch, dict) and "index" in batch:
-        return {name: value for name, value in batch.items() if name != "index"}, _checked(batch["index"])
-    if isinstance(batch, (tuple, list)) and len(batch) > 1:
-        *rest, indices = batch
-        return tuple(rest) if len(rest) > 1 else rest[0], _checked(indices)
-    raise InputError(f"got a batch without the samples' numbers; {_HOW}")
-
-
-def _checked(indices: Any) -> torch.Tensor:
-    if isinstance(indices, torch.Tensor) and indices.dtype == torch.int64 and indices.ndim == 1:
-        return indices
-    raise InputError(f"got {type(indices).__name__} where the samples' numbers, int64 (B,), should be; {_HOW}")
+    last = batch[-1] if isinstance(batch, (tuple, list)) and len(batch) > 1 else batch
+    indices = last.get("index") if isinstance(last, dict) else None
+    if not (isinstance(indices, torch.Tensor) and indices.dtype == torch.int64 and indices.ndim == 1):
+        raise InputError(
+            "got a batch without the samples' numbers, which cache= has to know; wrap the data set: "
+            "DataLoader(Indexed(dataset), ...)"
+        )
+    if last is batch:
+        return {name: value for name, value in batch.items() if name != "index"}, indices
+    rest = tuple(batch[:-1])
+    return rest if len(rest) > 1 else rest[0], indices
 
 
 def _with(item: Any, index: int) -> Any:
     if isinstance(item, dict):
         return {**item, "index": index}
-    return (*item, index) if isinstance(item, (tuple, list)) else (item, index)
+    return (*item, {"index": index}) if isinstance(item, (tuple, list)) else (item, {"index": index})
