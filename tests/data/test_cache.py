@@ -189,7 +189,7 @@ def test_a_transform_can_be_fitted_on_cached_latents(few, vae):
 def test_a_file_is_opened_again_where_the_cache_arrives(few, vae, tmp_path):
     cache = LatentCache(few, vae, tmp_path / "cache")
     packed = pickle.dumps(cache)
-    assert len(packed) < 2000 < cache.mean.numel() * 4
+    assert cache.mean.numpy().tobytes()[:64] not in packed
     assert torch.equal(pickle.loads(packed).mean, cache.mean)
 
 

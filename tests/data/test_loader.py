@@ -316,7 +316,7 @@ def test_with_a_cache_nothing_is_encoded_and_the_samples_are_the_same(policy, da
 
 def test_items_of_any_structure_are_indexed(digits):
     images, dicts = list(digits.images[:6]), [{"image": image, "label": 3} for image in digits.images[:6]]
-    for items, find in ((images, lambda item: item[1]), (dicts, lambda item: item["index"])):
+    for items, find in ((images, lambda item: item[1]["index"]), (dicts, lambda item: item["index"])):
         indexed = Indexed(items)
         assert [find(indexed[i]) for i in range(6)] == list(range(6))
         loader = AugmentedLoader(
