@@ -12,11 +12,14 @@ libraries differ in the last bit.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
+
+from ._transfer import sent
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MASK64 = (1 << 64) - 1
@@ -33,8 +36,17 @@ def mix(words: np.ndarray) -> np.ndarray:
 
 def sample_keys(seed: int, epoch: int, index: Integers, copy: Integers = 0) -> np.ndarray:
     """Hash (seed, epoch, index, copy) to one uint64 key a sample; `index` and `copy` broadcast."""
+    keys = _start(seed, epoch)
+    for part in (index, copy):
+        keys = mix(keys ^ mix(_as_uint64(part) + _GOLDEN))
+    return keys
+
+
+@functools.lru_cache(maxsize=64)
+def _start(seed: int, epoch: int) -> np.ndarray:
+    """What all keys of an epoch have in common; for a batch of one it is half of the work."""
     keys = np.zeros(1, np.uint64)
-    for part in (seed, epoch, index, copy):
+    for part in (seed, epoch):
         keys = mix(keys ^ mix(_as_uint64(part) + _GOLDEN))
     return keys
 
@@ -133,10 +145,7 @@ class SampleRandom:
         return mix(self._keys[:, None] + steps)
 
     def _tensor(self, values: np.ndarray, shape: tuple[int, ...]) -> torch.Tensor:
-        tensor = torch.from_numpy(np.ascontiguousarray(values).reshape(len(self), *shape))
-        if self._device.type == "cuda":  # a pinned source lets the copy run beside the device's work
-            return tensor.pin_memory().to(self._device, non_blocking=True)
-        return tensor.to(self._device)
+        return sent(torch.from_numpy(np.ascontiguousarray(values).reshape(len(self), *shape)), self._device)
 
 
 def _as_uint64(values: Integers) -> np.ndarray:

@@ -102,7 +102,7 @@ class QualityGate:
         if action not in ACTIONS:
             raise InputError(f"QualityGate takes action 'redraw' or 'weigh', got {action!r}")
         self.keep, self.k, self.redraws, self.action = keep, k, redraws, action
-        self.counts = GateCounts()
+        self._tally: dict[str, int | torch.Tensor] = {}  # added up on the device, looked at by `counts`
         self._pool: LatentPool | None = None
         self._real: dict[str, torch.Tensor] = {}  # ascending raw scores of held-out real samples
 
@@ -145,32 +145,40 @@ class QualityGate:
         sample's own sequence, so what becomes of it does not depend on the others. When samples are re-drawn, a
         weight is 1 or 0, and where it is 0 the latent is the source's own.
         """
-        self.counts.samples += len(source)
         made, origin = draw(source, random), self._origin(source)
-        weight = self._judged(made, origin)
+        weight = self._judged(made, origin, torch.ones(len(source), dtype=torch.bool, device=origin.device))
         if self.action == "redraw":
             weight = (weight == 1).to(weight.dtype)
             places = torch.arange(len(source), device=weight.device)
             for _ in range(self.redraws):
-                failed = (weight[places] == 0).nonzero().squeeze(1)
-                if len(failed) == 0:
-                    break
-                places, random = places[failed], random.take(failed.cpu().numpy())
-                again = draw(source.take(places), random)
-                made = made.put(places, again)
-                passed = self._judged(again, origin[places]) == 1
-                weight = weight.index_copy(0, places, passed.to(weight.dtype))
-            alone = self.left_alone(weight).nonzero().squeeze(1)
-            made = made.put(alone, source.take(alone))
-        self.counts.passed += int((weight == 1).sum())
+                if weight.device.type == "cpu":  # elsewhere nobody looks which failed, because the host would wait
+                    failed = (weight[places] == 0).nonzero().squeeze(1)
+                    if len(failed) == 0:
+                        break
+                    places, random = places[failed], random.take(failed.numpy())
+                again, open_ = draw(source.take(places), random), weight[places] == 0
+                passed = (self._judged(again, origin[places], open_) == 1).to(weight.dtype)
+                made = made.put(places, made.take(places).where(open_, again))
+                weight = weight.index_copy(0, places, torch.where(open_, passed, weight[places]))
+            made = made.where(self.left_alone(weight), source)
+        self._count(samples=len(source), passed=(weight == 1).sum())
         return made, weight
+
+    @property
+    def counts(self) -> GateCounts:
+        """What it has done so far in this process."""
+        return GateCounts(**{name: int(number) for name, number in self._tally.items()})
+
+    @counts.setter
+    def counts(self, counts: GateCounts) -> None:
+        self._tally = dict(dataclasses.asdict(counts))
 
     def __repr__(self) -> str:
         return describe(self)
 
     def _origin(self, source: Latents) -> torch.Tensor:
-        """For each real sample the row of the pool that is nearest, int64 (B,): most are in it."""
-        return self._pool_on(source.z.device).nearest(source.z, 1)[1].squeeze(1)
+        """For each real sample the row of the pool that it is, or else is nearest to, int64 (B,)."""
+        return self._pool_on(source.z.device).origin(source.z)
 
     def _score(self, latents: Latents, origin: torch.Tensor | None) -> GateScores:
         pool = self._pool_on(latents.z.device)
@@ -181,15 +189,18 @@ class QualityGate:
         shares["novelty"] = shares["novelty"].masked_fill(distance[:, 0] < SAME, 0)
         return GateScores(shares["fidelity"], shares["novelty"], shares.get("agreement"))
 
-    def _judged(self, made: Latents, origin: torch.Tensor) -> torch.Tensor:
-        """Weights, counted. origin: rows of the pool that they were made from."""
+    def _judged(self, made: Latents, origin: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
+        """Weights. origin: rows of the pool that they were made from. counted: bool (B,), which ones to count."""
         scores = self._score(made, origin)
         each = scores.each()
-        self.counts.drawn += len(made)
-        for name, share in each.items():
-            failed = int((share < (1 - self.keep) / len(each)).sum())
-            setattr(self.counts, name, getattr(self.counts, name) + failed)
+        limit = (1 - self.keep) / len(each)
+        failed = {name: ((share < limit) & counted).sum() for name, share in each.items()}
+        self._count(drawn=counted.sum(), **failed)
         return self.weigh(scores)
+
+    def _count(self, **more: torch.Tensor | int) -> None:
+        for name, number in more.items():
+            self._tally[name] = self._tally.get(name, 0) + number
 
     def _pool_on(self, device: torch.device) -> LatentPool:
         if self._pool is None:

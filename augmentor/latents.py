@@ -37,6 +37,13 @@ class Latents:
         spread, labels = (None if part is None else part[rows] for part in (self.spread, self.labels))
         return Latents(self.z[rows], spread, labels)
 
+    def where(self, mask: torch.Tensor, others: Latents) -> Latents:
+        """The other latents and labels where the mask, bool (B,), is true."""
+        labels = self.labels
+        if labels is not None and others.labels is not None:
+            labels = torch.where(per_sample(mask, labels), others.labels, labels)
+        return Latents(torch.where(per_sample(mask, self.z), others.z, self.z), self.spread, labels)
+
     def put(self, rows: torch.Tensor, others: Latents) -> Latents:
         """These samples with other latents and labels at some places, int64 (n,)."""
         labels = self.labels

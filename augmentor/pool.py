@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import cached_property
 
 import torch
+import torch.nn.functional as F
 
-from ._random import SampleRandom
+from ._random import SampleRandom, sample_keys
 from .exceptions import PartnerError
 from .latent_classifier import LatentClassifier
 from .latents import Latents, class_index
@@ -14,10 +15,15 @@ from .latents import Latents, class_index
 # Standard latents closer than this (root mean square over the dimensions) are the same image.
 SAME = 1e-3
 
-# A table of distances has at most this many entries at a time.
+# A table has at most this many entries at a time; on the CPU distances are looked at while they are in its cache.
 _TABLE = 1 << 24
+_BLOCK = 2048
 # Candidates looked at beyond those asked for, as matrix products round.
 _MARGIN = 8
+# In a large set of rows candidates are found by the group.
+_LARGE, _GROUP = 1 << 14, 8
+# A sample of the pool is found by its place along a line, among so many rows to either side.
+_AROUND = 8
 
 
 class LatentPool:
@@ -45,6 +51,7 @@ class LatentPool:
         self.labelled = labels is not None
         self.num_classes = num_classes
         self.fitted = fitted
+        self._tables: dict[tuple[int, bool], tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = {}
 
     @classmethod
     def of_batch(cls, latents: Latents) -> LatentPool:
@@ -103,7 +110,7 @@ class LatentPool:
         """One of the k nearest other samples of each sample, each with equal chance."""
         self._candidates(latents, same_class)  # raises for a class that the pool lacks
         classes = self._classes(latents) if same_class and self.labelled else None
-        nearest, rows = self.nearest(latents.z, k + 1, classes)
+        nearest, rows = self._remembered(latents.z, k + 1, classes)
         itself = (nearest[:, :1] < SAME).long().squeeze(1)
         usable = (nearest.isfinite().sum(1) - itself).clamp_max(k)
         pick = (random.uniform() * usable).long().minimum(usable - 1).clamp_min(0) + itself
@@ -117,29 +124,109 @@ class LatentPool:
         """The k nearest samples (at most all) of each latent (B, *L): distances (B,k), ascending, and rows (B,k).
 
         The distance is the root mean square over the dimensions. classes: int64 (B,), where only samples of that
-        class count; missing ones are at infinity. The search is exact, one matrix product and a few candidates more.
+        class count; missing ones are at infinity. The search is exact: matrix products, and a few candidates measured.
         """
         k = min(k, len(self))
-        step = max(1, _TABLE // max(len(self), (k + _MARGIN) * self.z[0].numel()))
+        if classes is None or z.device.type != "cpu":
+            return self._nearest(z, k, 0, len(self), classes)
+        # The rows of a class stand together, so only they are searched; the rows of others are at infinity.
+        distance, rows = z.new_full((len(z), k), torch.inf, dtype=torch.float32), torch.zeros(len(z), k).long()
+        for label in classes.unique():
+            places = (classes == label).nonzero().squeeze(1)
+            first, end = (int(torch.searchsorted(self.labels, label, right=right)) for right in (False, True))
+            count = min(k, end - first)
+            if count:
+                distance[places, :count], rows[places, :count] = self._nearest(z[places], count, first, end)
+            rows[places, count:] = (end + torch.arange(k - count)) % len(self)
+        return distance, rows
+
+    def origin(self, z: torch.Tensor) -> torch.Tensor:
+        """The row that each latent of a real sample is, or else is nearest to: int64 (B,)."""
+        rows = self._rows_of(z)
+        places = (rows < 0).nonzero().squeeze(1) if z.device.type == "cpu" else slice(None)
+        rows[places] = self.nearest(z[places], 1)[1].squeeze(1)
+        return rows
+
+    def _remembered(self, z: torch.Tensor, k: int, classes: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """What `nearest` says. For samples of a fitted pool on the CPU it is looked up once, and then known."""
+        k = min(k, len(self))
+        row = self._rows_of(z)
+        if classes is not None:
+            row = torch.where(self.labels[row] == classes, row, -1)
+        if z.device.type != "cpu" or bool((row < 0).all()):
+            return self.nearest(z, k, classes)
+        known, distances, rows = self._table(k, classes is not None)
+        new = row[(row >= 0) & ~known[row]].unique()
+        if len(new):
+            distances[new], rows[new] = self.nearest(self.z[new], k, None if classes is None else self.labels[new])
+            known[new] = True
+        distance, found = distances[row], rows[row]
+        others = (row < 0).nonzero().squeeze(1)
+        if len(others):
+            distance[others], found[others] = self.nearest(z[others], k, None if classes is None else classes[others])
+        return distance, found
+
+    def _table(self, k: int, by_class: bool) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Of which rows the neighbours are known, and these: distances and rows, (N,k)."""
+        if (k, by_class) not in self._tables:
+            known, rows = torch.zeros(len(self), dtype=torch.bool), torch.zeros(len(self), k).long()
+            self._tables[k, by_class] = known, torch.zeros(len(self), k), rows
+        return self._tables[k, by_class]
+
+    def _rows_of(self, z: torch.Tensor) -> torch.Tensor:
+        """Which row of the pool each latent is, int64 (B,); -1 for others, and where that is not worth a look."""
+        if not self.fitted or z.device.type != "cpu":
+            return torch.full((len(z),), -1, device=z.device)
+        flat = z.detach().flatten(1)
+        order, along, direction = self._line
+        place = torch.searchsorted(along, flat.to(direction.dtype) @ direction)
+        near = order[(place[:, None] + torch.arange(-_AROUND, _AROUND)).clamp(0, len(self) - 1)]
+        distance, at = (flat[:, None] - self.z.flatten(1)[near]).square().mean(2).sqrt().min(1)
+        return torch.where(distance < SAME, near.gather(1, at[:, None]).squeeze(1), -1)
+
+    @cached_property
+    def _line(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The rows in the order in which they stand along some direction, where they stand, and the direction."""
+        direction = SampleRandom(sample_keys(0, 0, 0)).normal(self.z[0].numel())[0].to(self.z)
+        along, order = (self.z.flatten(1) @ direction).sort(stable=True)
+        return order, along, direction
+
+    def _nearest(
+        self, z: torch.Tensor, k: int, first: int, end: int, classes: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The k nearest of the rows from `first` to `end`, some latents at a time."""
+        group = _GROUP if z.device.type == "cpu" and end - first > _LARGE else 1
+        width = (end - first) // group if z.device.type == "cpu" else end - first
+        step = max(1, _TABLE // max(width, (k + _MARGIN) * group * self.z[0].numel()))
         parts = [
-            self._nearest(part, k, None if classes is None else classes[at * step : (at + 1) * step])
-            for at, part in enumerate(z.split(step))
+            self._nearest_of(part, k, first, end, group, None if classes is None else classes[at * step :][:step])
+            for at, part in enumerate(z.detach().flatten(1).split(step))
         ]
         return torch.cat([distance for distance, _ in parts]), torch.cat([rows for _, rows in parts])
 
-    def _nearest(self, z: torch.Tensor, k: int, classes: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
-        flat, real = z.detach().flatten(1), self.z.flatten(1)
-        # Squared distances, but for a term of the row; around the centre, where products round least.
-        table = torch.addmm(self._squares, flat - self._centre, real.T, alpha=-2)
-        if classes is not None:
-            table = table.masked_fill(classes[:, None] != self.labels, torch.inf)
-        rough, rows = table.topk(min(k + _MARGIN, len(self)), largest=False)
+    def _nearest_of(
+        self, flat: torch.Tensor, k: int, first: int, end: int, group: int, classes: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        real, least = self.z.flatten(1), []
+        block = _BLOCK if flat.device.type == "cpu" else end - first
+        for at in range(first, end, block):
+            rows = slice(at, min(at + block, end))
+            # Squared distances, but for a term of the row; around the centre, where products round least.
+            table = torch.addmm(self._squares[rows], flat - self._centre, real[rows].T, alpha=-2)
+            if classes is not None:
+                table = table.masked_fill(classes[:, None] != self.labels[rows], torch.inf)
+            table = F.pad(table, (0, -table.shape[1] % group), value=torch.inf)
+            least.append(table if group == 1 else table.unflatten(1, (-1, group)).amin(2))
+        table = torch.cat(least, 1)
+        rough, groups = table.topk(min(k + _MARGIN, table.shape[1]), largest=False)
         # They round all the same: the few candidates are measured again, pair by pair; equal ones come in row order.
-        rows, order = rows.sort(1)
-        missing = rough.gather(1, order).isinf()
-        distance = (flat[:, None] - real[rows]).square().mean(2).sqrt().masked_fill(missing, torch.inf)
+        candidates = first + groups[:, :, None] * group + torch.arange(group, device=flat.device)
+        candidates, order = candidates.flatten(1).sort(1)
+        missing = rough.isinf().repeat_interleave(group, 1).gather(1, order) | (candidates >= end)
+        candidates = candidates.clamp_max(end - 1)
+        distance = (flat[:, None] - real[candidates]).square().mean(2).sqrt().masked_fill(missing, torch.inf)
         distance, order = distance.sort(dim=1, stable=True)
-        return distance[:, :k], rows.gather(1, order[:, :k])
+        return distance[:, :k], candidates.gather(1, order[:, :k])
 
     @cached_property
     def classifier(self) -> LatentClassifier | None:

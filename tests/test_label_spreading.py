@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from augmentor import LatentAugment, QualityGate
+from augmentor.encoding import encode_all
 from augmentor.exceptions import DataError
 from augmentor.label_spreading import SURE_SHARE, spread_labels
 
@@ -24,9 +25,9 @@ def test_the_labels_of_fifty_digits_reach_the_others(vae, few):
     augment = LatentAugment(vae, "smote").fit(labelled, unlabelled=[(rest.images, rest.targets * 0)])  # a lie, unread
     assert augment.pool is not None
     assert len(augment.pool) == len(labelled) + round(SURE_SHARE * len(rest))
-    raw = augment._encoded(rest, 256)[0]
+    raw = encode_all(vae, rest)[0].mean
     rows, labels = spread_labels(
-        vae.stats.standardise(augment._encoded(labelled, 256)[0]), labelled.targets, vae.stats.standardise(raw)
+        vae.stats.standardise(encode_all(vae, labelled)[0].mean), labelled.targets, vae.stats.standardise(raw)
     )
     assert (labels == rest.targets[rows]).double().mean() > 0.9
 

@@ -13,9 +13,10 @@ ROOT = Path(augmentor.__file__).parent
 
 # Top-level modules and folders of the package, from the bottom up. Those of one row are siblings.
 ORDER = [
-    ["exceptions"],
+    ["exceptions", "_transfer"],
     ["_registry", "_random", "_checks", "_files", "_epoch", "_blocks", "_optional", "_typing"],
     ["_weights", "items", "pictures", "report"],
+    ["samples"],
     ["latents"],
     ["latent_classifier", "label_spreading"],
     ["pool"],
@@ -24,7 +25,7 @@ ORDER = [
     ["autoencoders", "policies", "shards", "metrics"],
     ["adapters"],
     ["gan"],  # a generator may draw with a decoder
-    ["pretrained"],
+    ["pretrained", "inference", "encoding"],
     ["transform"],
     ["data", "albumentations"],  # `data` uses the transform, so it stands one step above it
     ["training", "generate", "preview"],

@@ -278,3 +278,32 @@ def test_the_classifier_is_fitted_once_and_only_where_there_are_classes():
     assert LatentPool(normal(20, 3), torch.zeros(20)).classifier is None
     moved = pool.to("meta")
     assert moved.classifier.folds.device.type == "meta"
+
+
+def test_nearest_in_a_large_pool_is_what_brute_force_finds(monkeypatch):
+    monkeypatch.setattr("augmentor.pool._LARGE", 100)
+    for count in (101, 2048, 5003):
+        pool, queries = LatentPool(normal(count, 6).repeat(2, 1)), normal(20, 6, seed=1)
+        distance, rows = pool.nearest(queries, 7)
+        torch.testing.assert_close(distance.double(), brute_force(pool, queries, None)[:, :7], atol=1e-5, rtol=1e-5)
+        assert all(len(row.unique()) == 7 for row in rows)
+
+
+def test_the_pool_s_own_samples_are_searched_once(monkeypatch):
+    z, labels = normal(300, 4), torch.arange(300) % 3
+    pool, fresh = LatentPool(z, labels), LatentPool(z, labels, fitted=False)
+    batch = Latents(torch.cat([z[:40] + 1e-6, normal(5, 4, seed=9)]), None, torch.arange(45) % 3)
+    expected = fresh.neighbours(batch, draws(45), 5)
+    assert torch.equal(pool.neighbours(batch, draws(45), 5)[0], expected[0])
+    searched, nearest = [], pool.nearest
+    monkeypatch.setattr(pool, "nearest", lambda z, *a: searched.append(len(z)) or nearest(z, *a))
+    assert torch.equal(pool.neighbours(batch, draws(45), 5)[0], expected[0])
+    assert searched == [5]  # those that are not of the pool
+    other = Latents(z[:6], None, (torch.arange(6) + 1) % 3)  # its samples under other labels are others
+    assert torch.equal(pool.neighbours(other, draws(6), 5)[0], fresh.neighbours(other, draws(6), 5)[0])
+
+
+def test_the_origin_of_a_sample_is_its_row_or_the_nearest():
+    pool = LatentPool(normal(500, 4))
+    queries = torch.cat([pool.z[::7] + 1e-6, normal(9, 4, seed=3)])
+    assert torch.equal(pool.origin(queries), pool.nearest(queries, 1)[1].squeeze(1))

@@ -250,3 +250,11 @@ def test_seeding_for_a_moment_leaves_accelerators_alone(monkeypatch):
         assert torch.equal(torch.rand(2), first)
     assert called == []
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_noise_of_a_batch_is_that_of_every_split_of_it():
+    keys = sample_keys(3, 1, range(256))
+    whole = SampleRandom(keys).normal(128)
+    for sizes in ([1, 255], [16] * 16, [100, 100, 56]):
+        parts = np.split(keys, np.cumsum(sizes)[:-1])
+        assert torch.equal(torch.cat([SampleRandom(part).normal(128) for part in parts]), whole)

@@ -45,6 +45,11 @@ class _UnitRange(click.ParamType):
     help="Of the files; webdataset writes tar files of PNG.",
 )  # fmt: skip
 @click.option("--compression", type=click.Choice(["none", "gzip"]), default="none", show_default=True)
+@click.option(
+    "--precision", default="fp32", show_default=True,
+    help="fp32, bf16, auto (the fastest here that keeps the images), or a plan such as bf16+channels_last.",
+)  # fmt: skip
+@click.option("--cache", type=click.Path(), help="File to keep the latents of DATA in: they are encoded once.")
 @click.option("--batch-size", type=int, default=256, show_default=True, help="Real images read at once.")
 @click.option("--num-workers", type=int, default=0, show_default=True, help="Processes that read the real images.")
 @click.option(
@@ -57,15 +62,15 @@ class _UnitRange(click.ParamType):
 @common("runs/shards", "Folder for the shards and their manifest.")
 def generate(
     data: str, split: str, size: int | None, skip_bad: bool, autoencoder: str, policy: str, gate: float | None,
-    num_samples: int | None, shard_size: int, store: str, format: str, compression: str, batch_size: int,
-    num_workers: int, executor: str, gpus_per_worker: float | None, unit_range: tuple[int, int] | None,
-    resume: bool, seed: int, device: str, out: str,
+    num_samples: int | None, shard_size: int, store: str, format: str, compression: str, precision: str,
+    cache: str | None, batch_size: int, num_workers: int, executor: str, gpus_per_worker: float | None,
+    unit_range: tuple[int, int] | None, resume: bool, seed: int, device: str, out: str,
 ) -> None:  # fmt: skip
     """Write synthetic images made from DATA to HDF5 shards, which `ShardDataset` and any h5py reader open.
 
     Killed at any moment it goes on when called again, and ends with the same bytes, whoever does the work.
     """
-    from ..data import ShardDataset, load_source
+    from ..data import LatentCache, ShardDataset, load_source
     from ..exceptions import InputError
     from ..gate import QualityGate
     from ..generate import generate_shards
@@ -84,17 +89,19 @@ def generate(
             "and save the autoencoder first: LatentAugment('diffusers:...').fit(data).autoencoder.save(FILE)"
         )
     judge = None if gate is None else QualityGate(gate)
-    augment = LatentAugment(resolve_autoencoder(autoencoder, dataset, device), policy, p=1.0, gate=judge)
+    model = resolve_autoencoder(autoencoder, dataset, device)
+    augment = LatentAugment(model, policy, p=1.0, gate=judge, precision=precision)
+    latents = None if cache is None else LatentCache(dataset, model, cache)
     count = len(dataset) if num_samples is None else num_samples
     if first:
         say(data=f"{data}: {len(dataset)} images", autoencoder=augment.autoencoder.name, policy=augment.policy,
             gate=gate, seed=seed, num_samples=count, shard_size=shard_size, store=store, format=format,
-            compression=compression, executor=executor, device=device, out=out)  # fmt: skip
+            compression=compression, precision=augment.plan, executor=executor, device=device, out=out)  # fmt: skip
     with _interrupted_by(signal.SIGTERM):
         folder = generate_shards(
             dataset, augment, out, num_samples=count, shard_size=shard_size, seed=seed, executor=executor,
             resume=resume, store=store, format=format, compression=compression, batch_size=batch_size,
-            num_workers=num_workers, unit_range=unit_range, gpus_per_worker=gpus_per_worker,
+            num_workers=num_workers, cache=latents, unit_range=unit_range, gpus_per_worker=gpus_per_worker,
             class_names=dataset.classes, progress=first,
         )  # fmt: skip
     if not first:

@@ -4,6 +4,7 @@ from .arrays import ArrayDataset
 from .block_sampler import BlockSampler
 from .cache import LatentCache
 from .hdf5_dataset import HDF5Dataset
+from .indexed import Indexed
 from .loader import AugmentedLoader
 from .mixed import MixedDataset
 from .shard_dataset import ShardDataset
@@ -14,6 +15,7 @@ __all__ = [
     "AugmentedLoader",
     "BlockSampler",
     "HDF5Dataset",
+    "Indexed",
     "LatentCache",
     "MixedDataset",
     "ShardDataset",

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as dump_tensors
@@ -15,8 +16,10 @@ from .._files import write_bytes
 from .._weights import fingerprint
 from ..autoencoders import Autoencoder
 from ..autoencoders import Posterior as RawPosterior
+from ..encoding import encode_all
 from ..exceptions import CacheError
-from ..items import batches, dataset_fingerprint, num_classes_of
+from ..items import dataset_fingerprint, num_classes_of
+from ..transform import LatentAugment
 
 _KEY = "augmentor"
 
@@ -27,7 +30,11 @@ class LatentCache:
     The key is the autoencoder's and the data set's fingerprint. A file with another key is refused with a
     `CacheError`; `rebuild=True` replaces it.
 
-    path: a `.safetensors` file to keep the latents in, memory-mapped when read; None keeps them in memory.
+    `MixedDataset`, `AugmentedLoader` and `generate_shards` take it as ``cache=``, and then only decode. Latents are
+    those of the network as it is, in float32.
+
+    path: a `.safetensors` file to keep the latents in, memory-mapped (worker processes share it); None keeps them in
+        memory.
 
     >>> from augmentor.data.sources import load_source
     >>> from augmentor.pretrained import load_autoencoder
@@ -47,28 +54,59 @@ class LatentCache:
     ):
         self.key = {
             "format": 1,
-            "autoencoder": fingerprint(autoencoder.state_dict()),
+            "autoencoder": _encoder_fingerprint(autoencoder),
             "dataset": dataset_fingerprint(dataset),
         }
-        if path is not None and Path(path).exists() and not rebuild:
-            tensors = self._load(Path(path), len(dataset))
+        self._path, self._count = None if path is None else Path(path).absolute(), len(dataset)
+        if self._path is None:
+            self._keep(_encoded(dataset, autoencoder, batch_size))
         else:
-            tensors = _encode_all(dataset, autoencoder, batch_size)
-            if path is not None:
-                write_bytes(path, dump_tensors(tensors, {_KEY: json.dumps(self.key, sort_keys=True)}))
-        self.mean = tensors["mean"]
-        self.std = tensors.get("std")
-        self.labels = tensors.get("labels")
+            if rebuild or not self._path.exists():
+                tensors = _encoded(dataset, autoencoder, batch_size)
+                write_bytes(self._path, dump_tensors(tensors, {_KEY: json.dumps(self.key, sort_keys=True)}))
+            self._keep(self._load(self._path))
         self.num_classes = num_classes_of(dataset, self.labels)
 
     def __len__(self) -> int:
-        return len(self.mean)
+        return self._count
 
-    def __getitem__(self, indices: Sequence[int] | torch.Tensor) -> RawPosterior:
-        rows = torch.as_tensor(indices)
+    def __getitem__(self, indices: Sequence[int] | np.ndarray | torch.Tensor) -> RawPosterior:
+        rows = torch.as_tensor(indices).to(self.mean.device)
         return RawPosterior(self.mean[rows], None if self.std is None else self.std[rows])
 
-    def _load(self, path: Path, count: int) -> dict[str, torch.Tensor]:
+    def check(self, autoencoder: Autoencoder, dataset: Any = None) -> LatentCache:
+        """Itself, if it holds the latents of this autoencoder and (where given) data set; `CacheError` otherwise."""
+        found = {"autoencoder": _encoder_fingerprint(autoencoder)}
+        if dataset is not None:
+            found["dataset"] = dataset_fingerprint(dataset)
+        if changed := [name for name, value in found.items() if self.key[name] != value]:
+            raise CacheError(
+                f"the cache holds latents of another {' and '.join(changed)}; make it anew: "
+                "LatentCache(dataset, augment.autoencoder)"
+            )
+        return self
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Latents, and labels where there are any."""
+        named = {"mean": self.mean, "std": self.std, "labels": self.labels}
+        return {name: tensor for name, tensor in named.items() if tensor is not None}
+
+    def _keep(self, tensors: dict[str, torch.Tensor]) -> None:
+        self.mean = tensors["mean"]
+        self.std = tensors.get("std")
+        self.labels = tensors.get("labels")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A file is opened again where the cache arrives, so that processes share it and nothing is copied."""
+        dropped = () if self._path is None else ("mean", "std", "labels")
+        return {name: value for name, value in self.__dict__.items() if name not in dropped}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if self._path is not None:
+            self._keep(self._load(self._path))
+
+    def _load(self, path: Path) -> dict[str, torch.Tensor]:
         try:
             with safe_open(path, "pt") as file:
                 key = json.loads((file.metadata() or {})[_KEY])
@@ -80,8 +118,8 @@ class LatentCache:
                     )
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
                 sizes = {name: len(tensor) for name, tensor in tensors.items()}
-                if "mean" not in sizes or set(sizes.values()) != {count}:
-                    raise ValueError(f"it has rows {sizes}; expected {count} of each, and 'mean' among them")
+                if "mean" not in sizes or set(sizes.values()) != {self._count}:
+                    raise ValueError(f"it has rows {sizes}; expected {self._count} of each, and 'mean' among them")
                 return tensors
         except (SafetensorError, KeyError, ValueError, AttributeError, OSError) as error:
             if isinstance(error, CacheError):
@@ -89,17 +127,21 @@ class LatentCache:
             raise CacheError(f"{path} is not a latent cache ({error}); name another file") from error
 
 
-def _encode_all(dataset: Any, autoencoder: Autoencoder, batch_size: int) -> dict[str, torch.Tensor]:
-    means, stds, found = [], [], []
-    with torch.no_grad():
-        for images, labels in batches(dataset, batch_size):
-            posterior = autoencoder.encode(images.to(autoencoder.device))
-            means.append(posterior.mean.cpu())
-            stds += [] if posterior.std is None else [posterior.std.cpu()]
-            found += [] if labels is None else [labels]
-    tensors = {"mean": torch.cat(means)}
-    if stds:
-        tensors["std"] = torch.cat(stds)
-    if found:
-        tensors["labels"] = torch.cat(found)
-    return tensors
+def fit_on(augment: LatentAugment, dataset: Any, cache: LatentCache | None) -> None:
+    """Fit a transform to a data set, whose latents may be known already."""
+    if cache is None:
+        augment.fit(dataset)
+    else:
+        augment.fit_latents(cache.mean, cache.labels, cache.num_classes)
+
+
+def _encoded(dataset: Any, autoencoder: Autoencoder, batch_size: int) -> dict[str, torch.Tensor]:
+    raw, labels = encode_all(autoencoder, dataset, batch_size, device="cpu")
+    named = {"mean": raw.mean, "std": raw.std, "labels": labels}
+    return {name: tensor for name, tensor in named.items() if tensor is not None}
+
+
+def _encoder_fingerprint(autoencoder: Autoencoder) -> str:
+    """Of all but the latent statistics, which raw latents do not depend on."""
+    weights = {name: value for name, value in autoencoder.state_dict().items() if not name.startswith("stats.")}
+    return fingerprint(weights)

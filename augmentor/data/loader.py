@@ -11,9 +11,14 @@ import torch
 
 from .._checks import check_range, check_ratio
 from .._random import SampleRandom, fold, sample_keys
+from .._transfer import sent
+from ..autoencoders import Posterior as RawPosterior
 from ..exceptions import AugmentorWarning
 from ..items import image_to_tensor, labels_tensor, split_item, tensor_to_image
 from ..transform import LatentAugment
+from ._ahead import ahead
+from .cache import LatentCache
+from .indexed import without_index
 
 
 class AugmentedLoader:
@@ -28,10 +33,15 @@ class AugmentedLoader:
     return_mask: yield also a bool tensor that is true for the synthetic rows (an image that the gate left as it is
         counts as real). return_weights: yield also float weights in [0, 1] for the loss: 1 for real rows, the gate's
         for the others.
+    cache: latents of the data set, so that samples are only decoded. Batches then have to say which samples they hold:
+        wrap the data set in `Indexed`, ``DataLoader(Indexed(dataset), ...)``; the numbers do not come out again. Images
+        have to be those that were encoded, so no random transform may stand before.
     seed: what a sample becomes depends on (seed, epoch, its place in the epoch, copy), not on the batch size. Under
         a distributed sampler the place counts over all ranks. A policy with partners needs a fitted pool for that.
 
     Each `iter` starts the next epoch, unless `set_epoch` says which. Nothing here makes the host wait for the device.
+    On CUDA batches come through pinned memory, and the next one is made in a stream of its own while the training step
+    on the last one runs.
 
     >>> images, labels = torch.rand(8, 1, 8, 8), torch.arange(8)
     >>> loader = AugmentedLoader([(images, labels)], LatentAugment("digits"), ratio=0.5)
@@ -49,6 +59,7 @@ class AugmentedLoader:
         return_mask: bool = False,
         return_weights: bool = False,
         seed: int = 0,
+        cache: LatentCache | None = None,
     ):
         check_ratio(ratio)
         if ratio == 0:
@@ -56,7 +67,9 @@ class AugmentedLoader:
         self.loader, self.ratio, self.seed = loader, ratio, seed
         self.return_mask, self.return_weights = return_mask, return_weights
         self.device = torch.device(device) if device is not None else augment.device
+        self.cache = None if cache is None else cache.check(augment.autoencoder)
         self.augment = augment.to(self.device)
+        _ = augment.plan  # measured here, if it has to be, and not in the loop
         self.epoch = -1
         self._next_epoch = 0
 
@@ -71,27 +84,44 @@ class AugmentedLoader:
                 part.set_epoch(epoch)
 
     def __iter__(self) -> Iterator[Any]:
+        return ahead(self._batches(), self.device)
+
+    def _batches(self) -> Iterator[Any]:
         self.epoch, self._next_epoch = self._next_epoch, self._next_epoch + 1
         rank, ranks = _rank_of(self.loader)
         seen = 0
         for batch in self.loader:
+            batch, raw = (batch, None) if self.cache is None else self._looked_up(batch, self.cache)
             images, labels = split_item(batch)
             images = image_to_tensor(images)
             check_range(images, "AugmentedLoader")
             rows, copies = self._chosen(seen + np.arange(len(images)))
             keys = sample_keys(self.seed, self.epoch, (seen + rows) * ranks + rank, copies)
             seen += len(images)
-            yield self._mixed(images, None if labels is None else labels_tensor(labels), rows, keys)
+            yield self._mixed(images, None if labels is None else labels_tensor(labels), rows, keys, raw)
 
-    def _mixed(self, images: torch.Tensor, labels: torch.Tensor | None, rows: np.ndarray, keys: np.ndarray) -> Any:
+    def _looked_up(self, batch: Any, cache: LatentCache) -> tuple[Any, RawPosterior]:
+        """The batch without its samples' numbers, and their latents on the device."""
+        batch, indices = without_index(batch)
+        raw = cache[indices]
+        return batch, RawPosterior(*(None if part is None else sent(part, self.device) for part in raw))  # type: ignore[arg-type]
+
+    def _mixed(
+        self,
+        images: torch.Tensor,
+        labels: torch.Tensor | None,
+        rows: np.ndarray,
+        keys: np.ndarray,
+        raw: RawPosterior | None,
+    ) -> Any:
         """Real rows, then one synthetic row for each of `rows`."""
-        images = images.to(self.device, non_blocking=True)
-        labels = None if labels is None else self.augment.soften(labels.to(self.device, non_blocking=True))
+        images = sent(images, self.device)
+        labels = None if labels is None else self.augment.soften(sent(labels, self.device))
         weights = torch.ones(len(images), device=self.device)
         synthetic = torch.zeros(len(images), dtype=torch.bool, device=self.device)
         if len(rows):
-            picked = torch.from_numpy(rows).to(self.device, non_blocking=True)
-            made, made_labels, by_gate = self.augment.perturb(images, labels, SampleRandom(keys, self.device), picked)
+            random, picked = SampleRandom(keys, self.device), sent(torch.from_numpy(rows), self.device)
+            made, made_labels, by_gate = self.augment.perturb(images, labels, random, picked, raw)
             images = torch.cat([images, tensor_to_image(made, like=images)])
             if labels is not None and made_labels is not None:
                 labels = torch.cat([labels, made_labels])

@@ -18,6 +18,7 @@ from ..items import collate, dataset_labels, fetch_items, label_key, split_item,
 from ..latents import class_index, soft_labels
 from ..transform import LatentAugment
 from .balance import SamplingStrategy, added_counts
+from .cache import LatentCache, fit_on
 
 # The copy number of a real sample that comes once more as it is.
 REPEATED = -1
@@ -34,6 +35,8 @@ class MixedDataset(Dataset[Any]):
         `Mixing`, or "tuned" for the one that `augmentor tune` found (``LatentAugment.from_config``); see
         `augmentor.data.balance.added_counts`. The first fill up with synthetic samples alone, and a classifier may
         then learn that what looks decoded is of a small class; a `Mixing` keeps their share the same in all classes.
+    cache: the data set's latents; then synthetic samples are only decoded. `CacheError` if it is of another data set
+        or autoencoder.
     seed: with the epoch (`set_epoch`), the index of the source and the copy number it decides what a sample becomes.
 
     Where the policy needs partners, or there is a gate, and `augment` has not been fitted, it is fitted on this data
@@ -53,6 +56,7 @@ class MixedDataset(Dataset[Any]):
         ratio: float = 1.0,
         sampling_strategy: SamplingStrategy | None = None,
         seed: int = 0,
+        cache: LatentCache | None = None,
     ):
         if len(dataset) == 0:
             raise DataError("MixedDataset got an empty data set; expected at least one sample")
@@ -69,8 +73,9 @@ class MixedDataset(Dataset[Any]):
         if len(self.sources) == 0:
             what = f"ratio={ratio}" if sampling_strategy is None else f"sampling_strategy={sampling_strategy!r}"
             warnings.warn(f"MixedDataset with {what} adds no synthetic samples", AugmentorWarning, stacklevel=2)
-        elif has_synthetic and augment.needs_fit:
-            augment.fit(dataset)
+        self.cache = None if cache is None else cache.check(augment.autoencoder, dataset)
+        if has_synthetic and augment.needs_fit:
+            fit_on(augment, dataset, self.cache)
         _, labels = collate(fetch_items(dataset, [0]))
         softened = augment.soften(labels) if has_synthetic else None
         mixes_classes = softened is not None and softened.is_floating_point()
@@ -138,13 +143,15 @@ class MixedDataset(Dataset[Any]):
 
     def _synthesise(self, items: list[Any], numbers: np.ndarray) -> list[Any]:
         images, labels = collate(items)
+        sources = self.sources[numbers]
         made = self.augment.synthesize(
             images,
             labels,
-            indices=self.sources[numbers],
+            indices=sources,
             copy=self.copies[numbers],
             seed=self.seed,
             epoch=self._epoch.get(),
+            raw=None if self.cache is None else self.cache[sources],
         )
         new_images, new_labels = made if isinstance(made, tuple) else (made, None)
         results = []

@@ -25,13 +25,15 @@ from .. import __version__
 from .._checks import check_images
 from .._registry import did_you_mean
 from .._weights import fingerprint
+from ..data.cache import LatentCache, fit_on
 from ..exceptions import DataError, InputError, OutputError, UnknownNameError
+from ..inference import InferencePlan
 from ..items import dataset_fingerprint, dataset_labels, fetch, num_classes_of
 from ..policies import LatentPolicy, get_policy
 from ..shards._manifest import MAX_SHARDS, Manifest, ShardEntry, is_unicode
 from ..transform import LatentAugment
 from . import _local, _ray
-from ._folder import Filling, claim
+from ._folder import Filling, begun_as, claim
 from ._precision import full_precision
 from ._work import Record, Work
 
@@ -60,6 +62,7 @@ def generate_shards(
     micro_batch: int = 64,
     batch_size: int = 256,
     num_workers: int = 0,
+    cache: LatentCache | None = None,
     unit_range: tuple[int, int] | None = None,
     gpus_per_worker: float | None = None,
     class_names: Sequence[str] | None = None,
@@ -77,6 +80,8 @@ def generate_shards(
     format: "hdf5", or "webdataset" for tar files that `webdataset` reads.
     compression: of HDF5, "none" (readers map the files) or "gzip". class_names: the data set's `classes` by default.
     micro_batch: samples decoded at once.
+    cache: the latents of `dataset`, which then is not encoded. Bytes made with and without one may differ in a level,
+        so a folder is made with it or without it.
 
     Who makes it; the bytes are the same:
     executor: "local" runs here; "torchrun" makes a part of the shards in each rank, and rank 0 returns when all are
@@ -88,9 +93,12 @@ def generate_shards(
     resume: go on with a folder that was cut short, keeping every shard that fits its checksum; a complete folder is
         checked and returned. False refuses a folder that has anything in it.
 
+    Where `augment` has precision="auto", a folder that was begun keeps to the plan it was begun with; several processes
+    at once (parts, ranks) have to be told one.
+
     Raises `OutputError` for a folder that holds other things, was made with other settings, or cannot be written;
-    `InputError`, `DataError` or `PartnerError` for arguments and data that do not fit. Whatever stops it, finished
-    shards stay, and the same call goes on from there.
+    `InputError`, `DataError`, `CacheError` or `PartnerError` for arguments and data that do not fit. Whatever stops it,
+    finished shards stay, and the same call goes on from there.
 
     >>> import tempfile
     >>> from augmentor.data.sources import load_source
@@ -110,10 +118,13 @@ def generate_shards(
     own = units[rank::ranks]
     if not resume and (ranks > 1 or unit_range is not None):
         raise InputError("resume=False is for a folder that one process makes; leave it out where several do")
+    if cache is not None:
+        cache.check(augment.autoencoder, dataset)
     folder = claim(Path(out), resume)
+    plan = _plan(augment, folder, in_parts=executor == "torchrun" or unit_range is not None)
     if augment.needs_fit:
         with full_precision(augment.device.type):
-            augment.fit(dataset)  # a batch as its own pool would make the bytes depend on the micro-batch
+            fit_on(augment, dataset, cache)  # a batch as its own pool would make the bytes depend on the micro-batch
     images, labels = fetch(dataset, [0])
     check_images(images, augment.autoencoder.image_shape, f"the {augment.autoencoder.name} autoencoder")
     channels, height, width = images.shape[1:]
@@ -127,11 +138,11 @@ def generate_shards(
         autoencoder=augment.autoencoder.name,
         autoencoder_sha256=fingerprint(augment.autoencoder.state_dict()),
         dataset_fingerprint=dataset_fingerprint(dataset),
-        fitted_sha256=_fitted_sha256(augment),
+        fitted_sha256=_fitted_sha256(augment, cache),
         gate=None if augment.gate is None else str(augment.gate),
         micro_batch=micro_batch,
         device=augment.device.type,
-        precision="fp32",
+        precision=str(plan),
         image_shape=(channels, height, width),
         labels="int64" if soft is None or soft.ndim == 1 else "soft",
         class_names=_class_names(class_names, dataset, labels, soft),
@@ -146,7 +157,7 @@ def generate_shards(
         execute = functools.partial(_ray.run, gpus_per_worker=gpus_per_worker)
     filling = Filling(folder, asked, own, progress)
     with contextlib.closing(filling):
-        _fill(filling, Work(dataset, augment, folder, asked, batch_size, num_workers), execute, progress)
+        _fill(filling, Work(dataset, augment, folder, asked, batch_size, num_workers, cache), execute, progress)
         if rank == 0 and ranks > 1:
             filling.wait_for(units)
         filling.finish()
@@ -275,8 +286,22 @@ def _class_names(
     return tuple(names)
 
 
-def _fitted_sha256(augment: LatentAugment) -> str | None:
-    """The pool that a policy with partners, or a gate, was fitted to is a setting like any other."""
-    if augment.pool is None or not (augment.policy.needs_partners or augment.gate is not None):
-        return None
-    return fingerprint({"z": augment.pool.z, "labels": augment.pool.labels})
+def _plan(augment: LatentAugment, folder: Path, *, in_parts: bool) -> InferencePlan:
+    """One for the whole folder: measured again, now or elsewhere, it could come out otherwise."""
+    if not augment.inference.measured:
+        return augment.plan
+    if in_parts:
+        raise InputError(
+            "precision='auto' is measured by each process, and all parts of a folder have to be made alike; "
+            f"say which, such as precision={str(augment.plan)!r}, which is what it finds here"
+        )
+    begun = begun_as(folder)
+    return augment.plan if begun is None else InferencePlan.parse(begun.precision)
+
+
+def _fitted_sha256(augment: LatentAugment, cache: LatentCache | None) -> str | None:
+    """What was encoded beforehand is a setting like any other: the pool that is looked at, and a cache."""
+    tensors = {} if cache is None else {f"cache.{name}": tensor for name, tensor in cache.tensors().items()}
+    if augment.pool is not None and (augment.policy.needs_partners or augment.gate is not None):
+        tensors |= {"z": augment.pool.z, "labels": augment.pool.labels}
+    return fingerprint(tensors) if tensors else None

@@ -33,6 +33,14 @@ def claim(path: Path, resume: bool) -> Path:
         return claim_folder(path, MANIFEST, PARTIALS)
 
 
+def begun_as(folder: Path) -> Manifest | None:
+    """The settings that a folder's manifest, or else a journal, was begun with; None where there is neither."""
+    with _output_errors(folder):
+        manifest = _unless_gone(read_manifest, folder / MANIFEST)
+        read = (_unless_gone(read_journal, path) for path in journals(folder))
+        return manifest or next((journal[0] for journal in read if journal is not None), None)
+
+
 class Filling:
     """One writer's view of the folder.
 

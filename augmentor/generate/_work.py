@@ -19,7 +19,10 @@ import torch
 from .._checks import to_uint8
 from .._files import write_bytes
 from .._random import SampleRandom, sample_keys
+from ..autoencoders import Posterior as RawPosterior
+from ..data.cache import LatentCache
 from ..exceptions import DataError
+from ..inference import InferencePlan
 from ..shards._manifest import Manifest, ShardEntry
 from ..shards.hdf5 import LEFT_ALONE, encode_shard
 from ..shards.webdataset import encode_tar
@@ -36,6 +39,7 @@ class Work:
     """Makes shards. It pickles, so an executor may send it to other processes.
 
     batch_size: real images read at once. num_workers: processes that read them; 0 reads here.
+    cache: their latents, which then are not encoded.
     """
 
     dataset: Any
@@ -44,6 +48,7 @@ class Work:
     settings: Manifest
     batch_size: int = 256
     num_workers: int = 0
+    cache: LatentCache | None = None
 
     def __call__(self, unit: int) -> ShardEntry:
         """Make one shard and put it in place. Doing so twice does no harm."""
@@ -89,7 +94,8 @@ class Work:
         pixels, latents = (settings.image_shape, np.uint8), (settings.latent_shape or (), np.float32)
         shape, dtype = pixels if settings.store == "images" else latents
         content = np.empty((len(sources), *shape), dtype)
-        with torch.no_grad(), full_precision(self.augment.device.type):
+        plan = InferencePlan.parse(settings.precision)
+        with torch.no_grad(), full_precision(self.augment.device.type), self.augment.inference.using(plan):
             for start, batch in zip(range(0, len(sources), step), batches, strict=True):
                 part = slice(start, start + step)
                 content[part], some_labels, alone[part] = self._micro_batch(*batch, sources[part], copies[part])
@@ -118,7 +124,8 @@ class Work:
         else:
             images = images.clone(memory_format=torch.contiguous_format)  # not a view: alignment can show in float sums
         keys = sample_keys(settings.seed, settings.epoch, sources, copies)
-        content, new_labels, weights = self._synthetic(images, labels, SampleRandom(keys, self.augment.device))
+        raw = None if self.cache is None else self.cache[sources]
+        content, new_labels, weights = self._synthetic(images, labels, SampleRandom(keys, self.augment.device), raw)
         made = content[:count].cpu().numpy()
         alone = np.zeros(count, bool) if weights is None else (weights[:count] == 0).cpu().numpy()
         if new_labels is None:
@@ -126,13 +133,17 @@ class Work:
         return made, self._checked_labels(new_labels[:count].cpu().numpy()), alone
 
     def _synthetic(
-        self, images: torch.Tensor, labels: torch.Tensor | None, random: SampleRandom
+        self,
+        images: torch.Tensor,
+        labels: torch.Tensor | None,
+        random: SampleRandom,
+        raw: RawPosterior | None,
     ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
         """Real images of one micro-batch => uint8 images or float32 raw latents, labels, and the gate's weights."""
         if self.settings.store == "latents":
-            raw, labels, weights, _ = self.augment.perturb_latents(images, labels, random)
-            return raw.float(), labels, weights
-        made, labels, weights = self.augment.perturb(images, labels, random)
+            latents, labels, weights, _ = self.augment.perturb_latents(images, labels, random, raw=raw)
+            return latents.float(), labels, weights
+        made, labels, weights = self.augment.perturb(images, labels, random, raw=raw)
         return to_uint8(made), labels, weights
 
     def _checked_labels(self, labels: np.ndarray) -> np.ndarray:

@@ -104,8 +104,7 @@ def _agreement(latents: Latents, pool: LatentPool) -> Score:
     classifier, labels = pool.classifier, latents.labels
     if classifier is None or labels is None:
         return lambda z: z.new_zeros(len(z))
-    _, rows = pool.nearest(latents.z, 1)
-    folds = classifier.folds[rows.squeeze(1)]
+    folds = classifier.folds[pool.origin(latents.z)]
     return lambda z: classifier.agreement(z, labels, folds)
 
 

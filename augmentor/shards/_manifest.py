@@ -31,6 +31,7 @@ _MAX_PARTS = 1_000_000  # those entries have 500,000 commas and braces
 _MAX_TEXT = 4096
 _SUFFIXES = {"hdf5": ".h5", "webdataset": ".tar"}
 _FILE = re.compile(r"shard-\d{5}\.(h5|tar)", re.ASCII)
+_PRECISION = re.compile(r"(fp32|bf16)(\+channels_last)?(\+compile)?", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -67,9 +68,11 @@ class Manifest:
     labels: "int64" for class numbers (n,), "soft" for float32 (n,K), K being the number of `class_names`.
     store: "images", or "latents" for raw latents float32 (n,*L) that a reader decodes to images of `image_shape`.
     latent_shape: L, where latents are stored; None for images. files: "hdf5" or "webdataset".
-    fitted_sha256: of the pool that a policy with partners, or the gate, was fitted to; None for others.
+    fitted_sha256: of latents that were encoded beforehand: the pool that a policy with partners, or the gate, was
+        fitted to, and a cache; None without.
     gate: the quality gate's settings as a text; None without one.
     device: the type of device that decoded ("cpu", "cuda"); networks differ in the last bit between devices.
+    precision: how the network was run, the text of an `InferencePlan`.
     shards: the finished files, in order; the manifest is `complete` when none is missing.
 
     Raises `ShardError` for a value of the wrong type or out of range.
@@ -112,7 +115,8 @@ class Manifest:
             _check_sha256("fitted_sha256", self.fitted_sha256)
         if self.gate is not None:
             _check_text("gate", self.gate)
-        _check_choice("precision", self.precision, ("fp32",))
+        if not (isinstance(self.precision, str) and _PRECISION.fullmatch(self.precision)):
+            raise _misfit("precision", self.precision, "'fp32' or 'bf16', with '+channels_last' and '+compile' if so")
         _check_choice("labels", self.labels, ("int64", "soft"))
         _check_choice("compression", self.compression, ("none", "gzip"))
         _check_choice("files", self.files, tuple(_SUFFIXES))

@@ -13,6 +13,7 @@ import torch
 
 from .._checks import to_unit_float
 from .._random import fold, sample_keys, torch_generator
+from .._transfer import sent
 from ..exceptions import InputError
 from ..items import batches, fetch
 from ._batches import BatchStream
@@ -61,8 +62,8 @@ class Feed:
         """Batch `number` of the shuffled epochs laid end to end."""
         indices = self._stream.indices(number)[self.places]
         images, labels = fetch(self.dataset, indices.tolist())
-        images = to_unit_float(images.to(self.device, non_blocking=True))
-        labels = labels.to(self.device, non_blocking=True) if labels is not None and self.labelled else None
+        images = to_unit_float(sent(images, self.device))
+        labels = sent(labels, self.device) if labels is not None and self.labelled else None
         keys = sample_keys(fold(self.seed, "real"), number, indices)
         return Batch(images, labels, keys, self.places, indices)
 

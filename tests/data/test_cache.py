@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from safetensors.torch import save as dump_tensors
 from augmentor.autoencoders.conv import ConvAutoencoder
 from augmentor.data.arrays import ArrayDataset
 from augmentor.data.cache import LatentCache
+from augmentor.data.mixed import MixedDataset
 from augmentor.exceptions import CacheError
 from augmentor.transform import LatentAugment
 
@@ -182,3 +184,23 @@ def test_a_transform_can_be_fitted_on_cached_latents(few, vae):
     from_cache = augment(few.images, few.targets)[0]
     from_images = augment.fit(few)(few.images, few.targets)[0]
     assert (from_cache.int() - from_images.int()).abs().max() <= 1
+
+
+def test_a_file_is_opened_again_where_the_cache_arrives(few, vae, tmp_path):
+    cache = LatentCache(few, vae, tmp_path / "cache")
+    packed = pickle.dumps(cache)
+    assert cache.mean.numpy().tobytes()[:64] not in packed
+    assert torch.equal(pickle.loads(packed).mean, cache.mean)
+
+
+def test_statistics_fitted_later_leave_a_cache_valid(few, tmp_path):
+    model = ConvAutoencoder.example()
+    cache = LatentCache(few, model, tmp_path / "cache")
+    LatentAugment(model).fit(few)
+    assert cache.check(model, few) is cache
+    assert torch.equal(LatentCache(few, model, tmp_path / "cache").mean, cache.mean)
+
+
+def test_a_cache_of_other_data_is_refused(few, digits, vae):
+    with pytest.raises(CacheError, match="another dataset; make it anew"):
+        MixedDataset(digits, LatentAugment(vae), cache=LatentCache(few, vae))

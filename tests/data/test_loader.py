@@ -10,9 +10,12 @@ import torch
 from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, TensorDataset
 
 from augmentor._random import SampleRandom, sample_keys
+from augmentor.data.cache import LatentCache
+from augmentor.data.indexed import Indexed
 from augmentor.data.loader import AugmentedLoader
-from augmentor.exceptions import AugmentorWarning, InputError, PartnerError, RangeError, ShapeError
+from augmentor.exceptions import AugmentorWarning, CacheError, InputError, PartnerError, RangeError, ShapeError
 from augmentor.gate import QualityGate
+from augmentor.pretrained import load_autoencoder as load
 from augmentor.transform import LatentAugment
 
 COUNT = 48
@@ -289,3 +292,45 @@ def test_an_unfitted_gate_asks_for_fit(data, vae):
     loader = AugmentedLoader(DataLoader(data, 16), LatentAugment(vae, gate=QualityGate()), ratio=1.0)
     with pytest.raises(PartnerError, match=r"call augment\.fit\(dataset\)"):
         next(iter(loader))
+
+
+# ---------------------------------------------------------------------------- with a cache
+
+
+@pytest.mark.parametrize("policy", ["gaussian(std=0.5)", "smote(k=3)", "interpolate(same_class=False)"])
+def test_with_a_cache_nothing_is_encoded_and_the_samples_are_the_same(policy, data, digits, vae):
+    def batches(dataset, **settings):
+        order = torch.randperm(COUNT, generator=torch.Generator().manual_seed(1)).tolist()
+        augment = LatentAugment(vae, policy).fit(digits)
+        return list(AugmentedLoader(DataLoader(dataset, 16, sampler=order), augment, ratio=1.5, **settings))
+
+    expected, cache = batches(data), LatentCache(data, vae)
+    calls = []
+    vae.encoder.register_forward_hook(lambda *a: calls.append(1))
+    for number, (got, want) in enumerate(zip(batches(Indexed(data), cache=cache), expected, strict=True)):
+        assert len(got) == 2, number
+        assert (got[0].int() - want[0].int()).abs().max() <= 1
+        torch.testing.assert_close(got[1], want[1])
+    assert len(calls) == -(-len(digits) // 256)  # the fit
+
+
+def test_items_of_any_structure_are_indexed(digits):
+    images, dicts = list(digits.images[:6]), [{"image": image, "label": 3} for image in digits.images[:6]]
+    for items, find in ((images, lambda item: item[1]["index"]), (dicts, lambda item: item["index"])):
+        indexed = Indexed(items)
+        assert [find(indexed[i]) for i in range(6)] == list(range(6))
+        loader = AugmentedLoader(
+            DataLoader(indexed, 3), LatentAugment("digits"), cache=LatentCache(items, load("digits"))
+        )
+        assert sum(len(b[0] if isinstance(b, tuple) else b) for b in loader) == 9
+
+
+def test_a_cache_without_numbers_or_of_another_network_is_refused(data, augment, vae):
+    cache = LatentCache(data, vae)
+    for batches in (DataLoader(data, 16), [data.tensors[0][:16].float() / 255]):
+        with pytest.raises(InputError, match=r"DataLoader\(Indexed\(dataset\)"):
+            next(iter(AugmentedLoader(batches, augment, cache=cache)))
+    with torch.no_grad():
+        next(vae.parameters()).mul_(2)
+    with pytest.raises(CacheError, match="another autoencoder; make it anew"):
+        AugmentedLoader(DataLoader(Indexed(data), 16), augment, cache=cache)

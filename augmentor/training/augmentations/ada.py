@@ -7,6 +7,7 @@ import math
 import torch
 
 from ..._random import SampleRandom
+from ..._transfer import sent
 from ...exceptions import InputError
 from ._base import augmentations
 from ._pixels import OfPixels, kornia_transform
@@ -47,7 +48,7 @@ class ADA(OfPixels):
         """Pixel positions (x, y, 1) => where they go, (B,3,3)."""
         p, (height, width) = self.p.value, images.shape[-2:]
         one, zero = torch.ones_like(chance[:, 0]), torch.zeros_like(chance[:, 0])
-        size = torch.tensor([width, height], device=images.device)
+        size = sent(torch.tensor([width, height]), images.device)
         flip = torch.where(chance[:, 0] < p, (2 * values[:, 0]).floor() * 2 - 1, one)
         quarter = torch.where(chance[:, 1] < p, (4 * values[:, 1]).floor() * (math.pi / 2), zero)
         whole = torch.where(chance[:, 2:3] < p, ((2 * values[:, 2:4] - 1) * 0.125 * size).round(), 0.0)
@@ -71,7 +72,7 @@ class ADA(OfPixels):
         p = self.p.value
         one, zero = torch.ones_like(chance[:, 0]), torch.zeros_like(chance[:, 0])
         eye = torch.eye(4, device=chance.device).expand(len(chance), 4, 4)
-        grey = torch.tensor([1.0, 1.0, 1.0, 0.0], device=chance.device) / math.sqrt(3)
+        grey = sent(torch.tensor([1.0, 1.0, 1.0, 0.0]), chance.device) / math.sqrt(3)
         luma = torch.outer(grey, grey)
         shift = torch.where(chance[:, 8] < p, normal[:, 4] * 0.2, zero)
         contrast = torch.where(chance[:, 9] < p, (normal[:, 5] * 0.5 * math.log(2)).exp(), one)
@@ -121,7 +122,7 @@ def _hue(angle: torch.Tensor) -> torch.Tensor:
     """Rotation of colours (B,4,4) around the grey axis (Rodrigues' formula)."""
     third, root = 1 / 3, math.sqrt(1 / 3)
     axis = torch.full((3, 3), third, device=angle.device)
-    cross = root * torch.tensor([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]], device=angle.device)
+    cross = root * sent(torch.tensor([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]]), angle.device)
     cosine, sine = angle.cos()[:, None, None], angle.sin()[:, None, None]
     matrix = torch.eye(4, device=angle.device).repeat(len(angle), 1, 1)
     matrix[:, :3, :3] = cosine * torch.eye(3, device=angle.device) + sine * cross + (1 - cosine) * axis

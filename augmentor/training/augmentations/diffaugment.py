@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from ..._random import SampleRandom
+from ..._transfer import sent
 from ...exceptions import InputError
 from ...latents import per_sample
 from ._base import augmentations
@@ -35,7 +36,7 @@ class DiffAugment(OfPixels):
             images = grey + per_sample(2 * draws[:, 1], images) * (images - grey)
             mean = images.mean((1, 2, 3), keepdim=True)
             images = mean + per_sample(draws[:, 2] + 0.5, images) * (images - mean)
-        size = torch.tensor([images.shape[3], images.shape[2]], device=images.device)
+        size = sent(torch.tensor([images.shape[3], images.shape[2]]), images.device)
         if self.translation:
             most = (size * self.translation + 0.5).floor()
             shift = (draws[:, 3:5] * (2 * most + 1)).floor() - most

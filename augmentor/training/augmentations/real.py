@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from ..._random import SampleRandom, sample_keys
+from ..._transfer import sent
 from ...exceptions import InputError
 from ...transform import LatentAugment
 from .._feed import Batch
@@ -41,7 +42,7 @@ class AugmentReal(InLatents):
         # A second copy of the same sample within a batch gets noise of its own.
         copies = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
         keys = sample_keys(0, 0, batch.keys[rows].view(np.int64), copies)
-        source = torch.from_numpy(rows).to(batch.images.device)
+        source = sent(torch.from_numpy(rows), batch.images.device)
         labels = None if batch.labels is None else batch.labels[source]
         if len(rows) == 0:
             return batch.images, batch.labels

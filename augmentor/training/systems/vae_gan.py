@@ -10,6 +10,7 @@ from torch import nn
 
 from ..._random import SampleRandom, mix, seeded
 from ..._registry import describe
+from ..._transfer import sent
 from ..._weights import fingerprint
 from ...autoencoders import Autoencoder, autoencoders
 from ...exceptions import InputError
@@ -104,7 +105,7 @@ class VAEGAN(AdversarialSystem):
         samples = super().fakes(purpose, number, batch)
         with torch.no_grad():
             codes = self._posterior(batch)[0]
-        odd = torch.from_numpy(batch.places % 2 == 1).to(samples.device)[:, None, None, None]
+        odd = sent(torch.from_numpy(batch.places % 2 == 1), samples.device)[:, None, None, None]
         return torch.where(odd, self._decoded(codes), samples)
 
     def generator_losses(self, made: torch.Tensor, logits: torch.Tensor, batch: Batch) -> dict[str, torch.Tensor]:

@@ -1,0 +1,593 @@
+"""Throughput: what latent augmentation costs beside its bare network, beside other packages, and as the work grows.
+
+    python benchmarks/throughput.py                    one thread of the CPU, about five minutes
+    python benchmarks/throughput.py --device cuda      where there is a GPU; with the bare network compiled as well
+
+The network is this package's `vae` at 32x32 in RGB, with initial weights, which are as fast as trained ones; "bare" is
+``decode(encode(images))`` of it in float32. Images are squares of two photographs that come with scikit-learn.
+Everything of a section is measured in turn, round after round, in this process; a figure is the median of the rounds,
+with the lowest and the highest beside it, and a ratio is the median of the rounds' ratios.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from common import HERE, draw_table, record
+from sklearn.datasets import load_sample_images
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+from torch.utils.flop_counter import FlopCounterMode
+from torchvision.transforms import v2
+
+from augmentor import AugmentedLoader, LatentAugment, LatentCache, MixedDataset, generate_shards, list_policies
+from augmentor._random import SampleRandom, sample_keys
+from augmentor.autoencoders import Autoencoder
+from augmentor.autoencoders.vae import ConvVAE
+from augmentor.data import ArrayDataset
+from augmentor.exceptions import AugmentorWarning
+from augmentor.gate import QualityGate
+from augmentor.inference import InferencePlan, psnr
+from augmentor.latents import Latents
+from augmentor.pool import LatentPool
+
+SHAPE, LATENT, WIDTH, BATCH, SEED = (3, 32, 32), 64, 12, 256, 0
+IMAGES = 1024  # of the data set
+Seconds = dict[str, list[float]]
+
+
+class Bench:
+    """Where it runs, and a clock that waits for the device."""
+
+    def __init__(self, device: str, rounds: int):
+        self.device, self.rounds = torch.device(device), rounds
+
+    def clock(self) -> float:
+        if self.device.type != "cpu":
+            torch.accelerator.synchronize(self.device)
+        return time.perf_counter()
+
+    def in_turn(self, contenders: dict[str, Callable[[], Any]], rounds: int | None = None, calls: int = 1) -> Seconds:
+        """Seconds a call of each contender in each round, after a round to warm up."""
+        seconds: Seconds = {name: [] for name in contenders}
+        for number in range((self.rounds if rounds is None else rounds) + 1):
+            for name, contender in contenders.items():
+                begin = self.clock()
+                for _ in range(calls):
+                    contender()
+                if number:
+                    seconds[name].append((self.clock() - begin) / calls)
+        return seconds
+
+
+def network(shape: tuple[int, int, int] = SHAPE, latent: int = LATENT) -> Autoencoder:
+    """The autoencoder, with latent statistics as if it had been trained."""
+    torch.manual_seed(SEED)
+    model = ConvVAE(shape, latent_dim=latent, width=WIDTH).eval().requires_grad_(False)
+    model.stats.fit([torch.randn(1000, latent)])
+    return model
+
+
+def photographs(count: int = IMAGES) -> ArrayDataset:
+    """Squares of 32 pixels; class 0 is a temple, class 1 a flower."""
+    squares, labels = [], []
+    for label, photograph in enumerate(load_sample_images().images):
+        cut = torch.from_numpy(photograph.copy()).unfold(0, 32, 16).unfold(1, 32, 16).flatten(0, 1)
+        squares.append(cut)
+        labels.append(torch.full((len(cut),), label))
+    order = torch.from_numpy(np.random.Generator(np.random.Philox(SEED)).permutation(sum(map(len, squares))))[:count]
+    return ArrayDataset(torch.cat(squares)[order], torch.cat(labels)[order], ["temple", "flower"])
+
+
+def ratio(above: list[float], below: list[float]) -> float:
+    """The median of the rounds' ratios."""
+    return statistics.median(a / b for a, b in zip(above, below, strict=True))
+
+
+def rates(seconds: Seconds, images: int | dict[str, int]) -> dict[str, dict[str, float]]:
+    """Images a second: median, lowest, highest."""
+    found = {}
+    for name, times in seconds.items():
+        count = images[name] if isinstance(images, dict) else images
+        found[name] = {
+            "images a second": count / statistics.median(times),
+            "lowest": count / max(times),
+            "highest": count / min(times),
+        }
+    return found
+
+
+# ---------------------------------------------------------------------------- the transform
+
+
+def transform(bench: Bench, compiled: bool) -> tuple[dict[str, Any], dict[str, float]]:
+    """The transform on batches beside the bare network."""
+    data, model = photographs(), network().to(bench.device)
+    images = data.images[:BATCH].to(bench.device).float() / 255
+    cache = LatentCache(data, model)
+    raw = type(cache[[0]])(*(part.to(bench.device) for part in cache[range(BATCH)]))
+    augment, half = LatentAugment(model, p=1.0), LatentAugment(model, p=0.5)
+    best = LatentAugment(model, p=1.0, precision="auto")
+
+    def bare(batch: torch.Tensor) -> Callable[[], Any]:
+        return lambda: model.decode(model.encode(batch).mean)
+
+    contenders = {
+        "bare network": bare(images),
+        "bare decoder": lambda: model.decode(raw.mean),
+        "LatentAugment, p=1": lambda: augment(images),
+        "LatentAugment, p=0.5": lambda: half(images),
+        "LatentAugment, p=1, precision='auto'": lambda: best(images),
+        "synthesize from a cache": lambda: augment.synthesize(images, raw=raw),
+        "synthesize from a cache, precision='auto'": lambda: best.synthesize(images, raw=raw),
+    }
+    if compiled:
+        fast = torch.compile(network().to(bench.device).to(torch.bfloat16).to(memory_format=torch.channels_last))
+        ready = images.to(torch.bfloat16).contiguous(memory_format=torch.channels_last)
+        with_compile = LatentAugment(model, p=1.0, precision="auto", compile=True)
+        contenders["bare network, bfloat16, compiled"] = lambda: fast(ready)
+        contenders["LatentAugment, p=1, precision='auto', compile=True"] = lambda: with_compile(images)
+    with torch.no_grad():
+        seconds = bench.in_turn(contenders)
+        few = images[:16]
+        seconds |= bench.in_turn(
+            {"bare network, 16": bare(few), "LatentAugment, p=1, 16": lambda: augment(few)}, calls=5
+        )
+        one = v2.Compose([augment])
+        pair = {"bare network, 1": bare(images[:1]), "LatentAugment, p=1, 1": lambda: one(images[0])}
+        singles = bench.in_turn(pair, rounds=15, calls=20)
+        noise = bench.in_turn(
+            {"noise": lambda: SampleRandom(sample_keys(0, 0, range(BATCH))).normal(128)}, 15, calls=20
+        )
+    counts = {name: 16 if name.endswith(" 16") else BATCH for name in seconds}
+    plain = seconds["bare network"]
+    ratios = {
+        "p=1 / bare, images a second": ratio(plain, seconds["LatentAugment, p=1"]),
+        "p=0.5 / bare, time": ratio(seconds["LatentAugment, p=0.5"], plain),
+        "best plan with cache / bare, images a second": ratio(
+            plain, seconds["synthesize from a cache, precision='auto'"]
+        ),
+        "batch of 1, ms over bare": 1e3
+        * statistics.median(
+            a - b for a, b in zip(singles["LatentAugment, p=1, 1"], singles["bare network, 1"], strict=True)
+        ),
+        "noise of 128, microseconds a sample": 1e6 * statistics.median(noise["noise"]) / BATCH,
+    }
+    if compiled:
+        ratios["auto, compiled / bare compiled in bfloat16"] = ratio(
+            seconds["bare network, bfloat16, compiled"], seconds["LatentAugment, p=1, precision='auto', compile=True"]
+        )
+    rows = rates(seconds, counts) | rates(singles, 1)
+    rows["plan"] = {"auto": str(best.plan), "psnr of bf16": psnr(model, InferencePlan("bf16"))}
+    return rows, ratios
+
+
+def by_policy(bench: Bench) -> dict[str, Any]:
+    """Every policy on a batch, from known latents, so that the policy shows."""
+    data, model = photographs(), network().to(bench.device)
+    images, labels = data.images[:BATCH].to(bench.device), data.targets[:BATCH].to(bench.device)
+    cache = LatentCache(data, model)
+    raw = type(cache[[0]])(*(part.to(bench.device) for part in cache[range(BATCH)]))
+    contenders: dict[str, Callable[[], Any]] = {}
+    for name in list_policies():
+        augment = LatentAugment(model, example(name), p=1.0)
+        augment.fit_latents(cache.mean, cache.labels, 2)
+        contenders[name] = lambda augment=augment: augment.synthesize(images, labels, raw=raw)
+    gated = LatentAugment(model, p=1.0, gate=QualityGate()).fit_latents(cache.mean, cache.labels, 2)
+    contenders["gaussian, with a gate"] = lambda: gated.synthesize(images, labels, raw=raw)
+    return rates(bench.in_turn(contenders), BATCH)
+
+
+def example(name: str) -> str:
+    """A text for the policy of this name."""
+    inner = "(gaussian(std=0.3), interpolate(strength=0.5))"
+    return name + inner if name in ("compose", "one_of") else name
+
+
+# ---------------------------------------------------------------------------- loaders and training
+
+
+class InPipeline(Dataset[Any]):
+    """A data set with the transform in its pipeline, an image at a time."""
+
+    def __init__(self, data: ArrayDataset, pipeline: Callable[[Any], Any]):
+        self.data, self.pipeline = data, pipeline
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, index: int) -> Any:
+        image, label = self.data[index]
+        return self.pipeline(image), label
+
+
+def loaders(bench: Bench) -> dict[str, Any]:
+    """Images a second out of loaders, an epoch of the data set; on the CPU, where loader workers are."""
+    data, model = photographs(512), network()
+    cache, augment = LatentCache(data, model), LatentAugment(model, p=0.5)
+    everything = LatentAugment(model, p=1.0)
+    best = LatentAugment(model, p=1.0, precision="auto")
+    made = {
+        "transform in the data set, p=0.5, {} workers": InPipeline(data, augment),
+        "MixedDataset, {} workers": MixedDataset(data, everything),
+        "MixedDataset with a cache, {} workers": MixedDataset(data, everything, cache=cache),
+        "MixedDataset with a cache, precision='auto', {} workers": MixedDataset(data, best, cache=cache),
+    }
+    contenders, counts = {}, {}
+    for workers in (0, 2):
+        for text, dataset in made.items():
+            name = text.format(workers)
+            loader = DataLoader(dataset, BATCH, num_workers=workers, persistent_workers=workers > 0)
+            contenders[name] = lambda loader=loader: sum(len(images) for images, _ in loader)
+            counts[name] = len(dataset)
+    return rates(bench.in_turn(contenders, rounds=2), counts)
+
+
+def training(bench: Bench) -> tuple[dict[str, Any], dict[str, float]]:
+    """A training step on 256 real and 128 synthetic images beside one on 384 real ones."""
+    data, model = photographs(), network().to(bench.device)
+    cache, more = LatentCache(data, model), BATCH + BATCH // 2
+    indices = torch.arange(IMAGES).split(BATCH)
+    floats = data.images.float() / 255
+    with_index = [(floats[rows], data.targets[rows], {"index": rows}) for rows in indices]
+    real = [(floats[:more], data.targets[:more]) for _ in indices]
+    raw = cache.mean[: BATCH // 2].to(bench.device)
+    classifier = nn.Sequential(
+        nn.Conv2d(3, 32, 3, 2, 1), nn.ReLU(), nn.Conv2d(32, 64, 3, 2, 1), nn.ReLU(), nn.Flatten(), nn.Linear(4096, 2)
+    ).to(bench.device)
+    optimizer = torch.optim.SGD(classifier.parameters(), 1e-3)
+
+    def train(loader: Any) -> None:
+        for images, labels in loader:
+            images, labels = (part.to(bench.device, non_blocking=True) for part in (images, labels))
+            optimizer.zero_grad()
+            F.cross_entropy(classifier(images), labels).backward()
+            optimizer.step()
+
+    def decode() -> None:
+        with torch.no_grad():
+            for _ in indices:
+                model.decode(raw)
+
+    plain, best = LatentAugment(model), LatentAugment(model, precision="auto")
+    seconds = bench.in_turn({
+        "steps on 384 real images": lambda: train(real),
+        "bare decoder, 128 images a step": decode,
+        "steps on 256 + 128, AugmentedLoader": lambda: train(AugmentedLoader([b[:2] for b in with_index], plain)),
+        "steps on 256 + 128, with a cache": lambda: train(AugmentedLoader(with_index, plain, cache=cache)),
+        "steps on 256 + 128, with a cache, precision='auto'": lambda: train(
+            AugmentedLoader(with_index, best, cache=cache)
+        ),
+    })  # fmt: skip
+    above = [
+        (a - b) / c
+        for a, b, c in zip(
+            seconds["steps on 256 + 128, with a cache"],
+            seconds["steps on 384 real images"],
+            seconds["bare decoder, 128 images a step"],
+            strict=True,
+        )
+    ]
+    counts = {name: len(indices) * (BATCH // 2 if "decoder" in name else more) for name in seconds}
+    return rates(seconds, counts), {"step over real images / bare decode, with a cache": statistics.median(above)}
+
+
+# ---------------------------------------------------------------------------- other packages
+
+
+def peers(bench: Bench) -> tuple[dict[str, Any], dict[str, float]]:
+    """Other packages on the same images; pythae with the very networks."""
+    data, model = photographs(), network().to(bench.device)
+    images = data.images[:BATCH].to(bench.device).float() / 255
+    cache, best = LatentCache(data, model), LatentAugment(model, p=1.0, precision="auto")
+    rows = [np.arange(start, start + BATCH) for start in range(0, IMAGES, BATCH)]
+    uint8 = data.images
+
+    def ours() -> None:
+        with torch.no_grad():
+            for part in rows:
+                best.synthesize(uint8[part], raw=cache[part])
+
+    def shards() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            generate_shards(
+                data, best, Path(folder) / "shards", num_samples=IMAGES, shard_size=512, micro_batch=BATCH, cache=cache
+            )
+
+    contenders, counts = {"ours, from a cache, precision='auto'": ours, "ours, to shards": shards}, {}
+    if (sampler := _pythae(model, bench.device)) is not None:
+        contenders["pythae's sampler, in memory"] = lambda: sampler.sample(IMAGES, BATCH)
+        contenders["pythae's sampler, to PNG files"] = lambda: _to_folder(sampler)
+        contenders["pythae, reconstruct"] = lambda: sampler.model.reconstruct(images)
+        counts["pythae, reconstruct"] = BATCH
+    contenders |= _pixel_pipelines(data, images, counts)
+    seconds = bench.in_turn(contenders, rounds=3)
+    ratios = {}
+    if sampler is not None:
+        ratios["best plan / pythae in memory"] = ratio(
+            seconds["pythae's sampler, in memory"], seconds["ours, from a cache, precision='auto'"]
+        )
+        ratios["shards / pythae to PNG"] = ratio(seconds["pythae's sampler, to PNG files"], seconds["ours, to shards"])
+    return rates(seconds, {name: counts.get(name, IMAGES) for name in seconds}), ratios
+
+
+def _pythae(model: Any, device: torch.device) -> Any:
+    """pythae's sampler around the same encoder and decoder; None where pythae is not installed."""
+    try:
+        from pythae.models import VAE, VAEConfig
+        from pythae.models.base.base_utils import ModelOutput
+        from pythae.models.nn import BaseDecoder, BaseEncoder
+        from pythae.samplers import NormalSampler
+    except ImportError:
+        print("pythae is not installed: its rows are left out")
+        return None
+
+    class Encoder(BaseEncoder):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = model.encoder
+
+        def forward(self, x: torch.Tensor) -> Any:
+            mean, log_variance = self.layers(2 * x - 1).chunk(2, dim=1)
+            return ModelOutput(embedding=mean, log_covariance=log_variance)
+
+    class Decoder(BaseDecoder):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = model.decoder
+
+        def forward(self, z: torch.Tensor) -> Any:
+            return ModelOutput(reconstruction=self.layers(z).sigmoid())
+
+    vae = VAE(VAEConfig(input_dim=SHAPE, latent_dim=LATENT), Encoder(), Decoder()).to(device).eval()
+    return NormalSampler(vae)
+
+
+def _to_folder(sampler: Any) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        sampler.sample(IMAGES, BATCH, output_dir=folder, return_gen=False)
+
+
+def _pixel_pipelines(data: ArrayDataset, images: torch.Tensor, counts: dict[str, int]) -> dict[str, Callable[[], Any]]:
+    """The usual geometry and colour of three packages, and SMOTE on pixels."""
+    import albumentations as A
+    from imblearn.over_sampling import SMOTE
+
+    arrays = [image.permute(1, 2, 0).numpy() for image in data.images[:BATCH]]
+    usual = v2.Compose([
+        v2.RandomAffine(10, translate=(0.1, 0.1), scale=(0.9, 1.1)), v2.RandomHorizontalFlip(),
+        v2.ColorJitter(0.2, 0.2, 0.2), v2.RandomErasing(),
+    ])  # fmt: skip
+    album = A.Compose([
+        A.Affine(rotate=(-10, 10), translate_percent=0.1, scale=(0.9, 1.1), p=1), A.HorizontalFlip(),
+        A.ColorJitter(0.2, 0.2, 0.2, 0), A.Erasing(),
+    ])  # fmt: skip
+    pixels, labels = data.images.flatten(1).numpy(), data.targets.numpy()
+    largest = int(np.bincount(labels).max())
+    wanted = {0: largest + BATCH // 2, 1: largest + BATCH // 2}
+    found: dict[str, Callable[[], Any]] = {
+        "torchvision, an image at a time": lambda: [usual(image) for image in data.images[:BATCH]],
+        "albumentations, an image at a time": lambda: [album(image=array)["image"] for array in arrays],
+        "imbalanced-learn, SMOTE on pixels": lambda: SMOTE(sampling_strategy=wanted).fit_resample(pixels, labels),
+    }
+    counts |= dict.fromkeys(found, BATCH)
+    counts["imbalanced-learn, SMOTE on pixels"] = sum(wanted.values()) - len(labels)
+    try:
+        import kornia.augmentation as K
+    except ImportError:
+        print("kornia is not installed: its row is left out")
+        return found
+    batch = K.AugmentationSequential(
+        K.RandomAffine(10, translate=(0.1, 0.1), scale=(0.9, 1.1), p=1.0), K.RandomHorizontalFlip(),
+        K.ColorJitter(0.2, 0.2, 0.2, p=1.0), K.RandomErasing(),
+    )  # fmt: skip
+    counts["kornia, a batch at a time"] = BATCH
+    return {**found, "kornia, a batch at a time": lambda: batch(images)}
+
+
+# ---------------------------------------------------------------------------- neighbours, and growth
+
+
+def pool_of(size: int, classes: int, device: torch.device, latent: int = LATENT) -> LatentPool:
+    random = SampleRandom(sample_keys(SEED, 0, range(size)))
+    return LatentPool(random.normal(latent), torch.arange(size) % classes, classes).to(device)
+
+
+def neighbours(bench: Bench, size: int = 100_000, classes: int = 10) -> tuple[dict[str, Any], dict[str, float]]:
+    """`smote` and the gate on a large pool, beside the decoding of the batch they serve."""
+    model, pool = network().to(bench.device), pool_of(size, classes, bench.device)
+    rows = torch.arange(0, size, size // BATCH, device=bench.device)[:BATCH]
+    batch = Latents(pool.z[rows], None, pool.labels[rows])
+    pool.__dict__["classifier"] = None  # its cost does not grow with the pool
+    gate = QualityGate().fit(pool)
+    keys = sample_keys(0, 0, range(BATCH))
+    moved = Latents(batch.z + 0.5 * SampleRandom(keys, bench.device).normal(LATENT), None, batch.labels)
+
+    def forget() -> None:
+        pool._tables.clear()
+        pool.neighbours(batch, SampleRandom(keys, bench.device), 5)
+
+    with torch.no_grad():
+        seconds = bench.in_turn({
+            "bare decoder": lambda: model.decode(batch.z),
+            "smote, neighbours looked up before": lambda: pool.neighbours(batch, SampleRandom(keys, bench.device), 5),
+            "smote, seen for the first time": forget,
+            "gate, one judgement": lambda: gate.score(moved, batch),
+        }, rounds=5)  # fmt: skip
+    decode = seconds["bare decoder"]
+    ratios = {f"{name} / bare decode": ratio(seconds[name], decode) for name in list(seconds)[1:]}
+    return rates(seconds, BATCH), ratios
+
+
+def growth(bench: Bench) -> dict[str, dict[str, list[float]]]:
+    """Images a second as one number grows, the others being as above: curve => [[value, images a second], ...]."""
+    curves: dict[str, dict[str, Any]] = {}
+
+    def measure(curve: str, value: int, contenders: dict[str, Callable[[], Any]], images: int, calls: int = 1) -> None:
+        with torch.no_grad():
+            seconds = bench.in_turn(contenders, rounds=2, calls=calls)
+        for name, times in seconds.items():
+            curves.setdefault(curve, {}).setdefault(name, []).append([value, images / statistics.median(times)])
+
+    def pair(model: Autoencoder, images: torch.Tensor) -> dict[str, Callable[[], Any]]:
+        augment, best = LatentAugment(model, p=1.0), LatentAugment(model, p=1.0, precision="auto")
+        return {
+            "bare": lambda: model.decode(model.encode(images).mean),
+            "fp32": lambda: augment(images),
+            "auto": lambda: best(images),
+        }
+
+    model = network().to(bench.device)
+    for size in (1, 4, 16, 64, 256):
+        images = torch.rand(size, *SHAPE, device=bench.device)
+        measure("batch", size, pair(model, images), size, calls=max(1, 16 // size))
+    for side in (16, 32, 64):
+        shape = (3, side, side)
+        measure(
+            "side of the images",
+            side,
+            pair(network(shape).to(bench.device), torch.rand(32, *shape).to(bench.device)),
+            32,
+        )
+    for latent in (8, 64, 512):
+        images = torch.rand(64, *SHAPE, device=bench.device)
+        measure("latent dimensions", latent, pair(network(latent=latent).to(bench.device), images), 64)
+    for curve, settings in {
+        "samples in the pool": [(size, 10) for size in (1000, 10_000, 100_000)],
+        "classes": [(10_000, classes) for classes in (2, 10, 100, 1000)],
+    }.items():
+        for size, classes in settings:
+            measure(curve, classes if curve == "classes" else size, on_pool(model, size, classes, bench), BATCH)
+    return curves
+
+
+def on_pool(model: Autoencoder, size: int, classes: int, bench: Bench) -> dict[str, Callable[[], Any]]:
+    """Policies with partners, and the gate, on a pool, from latents to images."""
+    pool = pool_of(size, classes, bench.device)
+    pool.__dict__["classifier"] = None
+    raw = pool.z[torch.arange(BATCH, device=bench.device) * (size // BATCH)]
+    labels = pool.labels[torch.arange(BATCH, device=bench.device) * (size // BATCH)]
+    images, found = torch.zeros(BATCH, *SHAPE, device=bench.device), {}
+    posterior = type(model.encode(images[:1]))
+    for name, gate in (("interpolate", None), ("smote", None), ("gaussian, with a gate", QualityGate())):
+        augment = LatentAugment(model, name.split(",")[0], p=1.0, gate=gate)
+        augment.pool = pool
+        if gate is not None:
+            gate.fit(pool)
+        found[name] = lambda augment=augment: augment.synthesize(
+            images, labels, raw=posterior(model.stats.unstandardise(raw))
+        )
+    return found
+
+
+def draw_curves(curves: dict[str, Any], path: Path) -> None:
+    """One panel a curve."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    import matplotlib.pyplot as plt
+
+    figure, panels = plt.subplots(1, len(curves), figsize=(3.2 * len(curves), 3), layout="constrained")
+    for panel, (curve, lines) in zip(panels, curves.items(), strict=True):
+        for name, points in lines.items():
+            panel.plot(*zip(*points, strict=True), marker="o", markersize=3, label=name)
+        panel.set(xscale="log", yscale="log", xlabel=curve)
+        panel.grid(alpha=0.3, which="both", linewidth=0.4)
+        panel.legend(fontsize=7)
+    panels[0].set_ylabel("images a second")
+    figure.savefig(path, dpi=110)
+
+
+# ---------------------------------------------------------------------------- the page
+
+ASKED = {
+    "p=1 / bare, images a second": "≥ 0.95",
+    "p=0.5 / bare, time": "≤ 0.6",
+    "best plan with cache / bare, images a second": "≥ 2.3",
+    "batch of 1, ms over bare": "≤ 0.4",
+    "noise of 128, microseconds a sample": "< 2",
+    "step over real images / bare decode, with a cache": "≤ 1.1",
+    "best plan / pythae in memory": "≥ 1.6",
+    "shards / pythae to PNG": "≥ 5",
+    "smote, neighbours looked up before / bare decode": "< 0.05",
+    "gate, one judgement / bare decode": "< 0.05",
+    "auto, compiled / bare compiled in bfloat16": "≥ 0.9",
+}
+
+
+def table(rows: dict[str, dict[str, Any]], ratios: dict[str, float]) -> list[str]:
+    """Ratios first, then a line a row."""
+    lines = ["| | found | asked for |", "|---|---|---|"]
+    lines += [f"| {name} | {value:.3g} | {ASKED.get(name, '')} |" for name, value in ratios.items()]
+    lines += ["", "| | images a second | lowest to highest |", "|---|---|---|"]
+    for section, found in rows.items():
+        lines.append(f"| **{section}** | | |")
+        lines += [
+            f"| {name} | {row['images a second']:,.0f} | {row['lowest']:,.0f} to {row['highest']:,.0f} |"
+            for name, row in found.items()
+            if "images a second" in row
+        ]
+    return lines
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--compile", action="store_true", help="also the compiled network; always on CUDA")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore", AugmentorWarning)
+    bench, began = Bench(arguments.device, arguments.rounds), time.monotonic()
+    rows: dict[str, Any] = {}
+    ratios: dict[str, float] = {}
+    sections = {
+        "transform, batches of 256": lambda: transform(bench, arguments.compile or bench.device.type == "cuda"),
+        "policies, from latents": lambda: by_policy(bench),
+        "loaders": lambda: loaders(bench),
+        "training steps": lambda: training(bench),
+        "other packages": lambda: peers(bench),
+        "100,000 latents in the pool": lambda: neighbours(bench),
+    }
+    for name, section in sections.items():
+        found = section()
+        rows[name], more = found if isinstance(found, tuple) else (found, {})
+        ratios |= more
+        print(f"{name}: after {time.monotonic() - began:.0f} s", flush=True)
+    curves = growth(bench)
+    with FlopCounterMode(display=False) as counter:
+        network()(torch.rand(1, *SHAPE))
+    settings = {
+        "device": arguments.device, "rounds": arguments.rounds, "batch": BATCH, "images": list(SHAPE), "latent": LATENT,
+        "network": f"vae(width={WIDTH})", "MFLOP an image": counter.get_total_flops() / 1e6, "seed": SEED,
+        "packages": {name: _version(name) for name in ("pythae", "kornia", "albumentations")},
+    }  # fmt: skip
+    name = "throughput" if arguments.device == "cpu" else f"throughput-{bench.device.type}"
+    record(name, settings, {**rows, "ratios": ratios, "curves": curves})
+    lines = table(rows, ratios)
+    print("\n".join(lines))
+    draw_table(name, lines)
+    draw_curves(curves, HERE / "results" / f"{name}.png")
+    print(f"{time.monotonic() - began:.0f} s")
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except ImportError:
+        return "absent"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,188 @@
+"""Plans: what they change, what they leave alone, and who may choose one."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import pickle
+
+import pytest
+import torch
+
+from augmentor.autoencoders import autoencoders
+from augmentor.data import LatentCache, MixedDataset
+from augmentor.data.shard_dataset import ShardDataset
+from augmentor.exceptions import AugmentorWarning, InputError, OutputError
+from augmentor.generate import generate_shards
+from augmentor.inference import LEAST_PSNR, Inference, InferencePlan, fastest_plan, psnr
+from augmentor.shards._manifest import read_manifest
+from augmentor.transform import LatentAugment
+
+PLANS = ["fp32", "fp32+channels_last", "bf16", "bf16+channels_last"]
+
+
+def made_by(vae, images, plan, **settings):
+    return LatentAugment(vae, p=1.0, seed=0, precision=plan, **settings)(images)
+
+
+@pytest.mark.parametrize("plan", [*PLANS, "fp32+compile", "bf16+channels_last+compile"])
+def test_a_plan_is_a_text(plan, vae):
+    assert str(InferencePlan.parse(plan)) == plan
+    asked = Inference(vae, plan.removesuffix("+compile"), compile=plan.endswith("+compile"))
+    assert plan.startswith("bf16") or asked.plan == InferencePlan.parse(plan)
+
+
+@pytest.mark.parametrize("text", ["", "fp16", "float32", "bf16+", "bf16+fast", "fp32+compile+channels_last", None, 3])
+def test_other_texts_are_refused(text, vae):
+    with pytest.raises(InputError, match="precision is 'fp32', 'bf16', 'auto'"):
+        LatentAugment(vae, precision=text)
+
+
+@pytest.mark.parametrize("plan", PLANS[1:])
+def test_a_plan_keeps_the_images_within_its_bound(plan, vae, digits):
+    images = digits.images[:32].float() / 255
+    exact, made = made_by(vae, images, "fp32"), made_by(vae, images, plan)
+    error = -10 * (exact - made).square().mean().log10()
+    assert error > (LEAST_PSNR if plan.startswith("bf16") else 100)
+    assert (made.dtype, made.is_contiguous()) == (torch.float32, True)
+    assert psnr(vae, InferencePlan.parse(plan)) >= LEAST_PSNR
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_gradients_reach_the_images(plan, vae, digits):
+    images = (digits.images[:4].float() / 255).requires_grad_()
+    made_by(vae, images, plan).square().sum().backward()
+    assert images.grad is not None
+    assert (images.grad.flatten(1).abs().sum(1) > 0).all()
+    assert all(parameter.grad is None for parameter in vae.parameters())
+
+
+@pytest.mark.parametrize("name", autoencoders.names())
+def test_auto_takes_a_plan_that_every_process_then_has(name):
+    augment = LatentAugment(autoencoders.get(name).example(), p=1.0, seed=0, precision="auto")
+    assert str(augment.plan) in PLANS
+    assert f"precision={augment.plan}" in repr(augment)
+    for twin in (copy.deepcopy(augment), pickle.loads(pickle.dumps(augment))):
+        twin.inference._choose = lambda: pytest.fail("measured again")
+        assert twin.plan == augment.plan
+
+
+def test_auto_takes_the_fastest(vae, monkeypatch):
+    def seconds(cost):
+        clock = iter(range(10**6))
+        now, ran = [0.0], []
+
+        def run(inference, images, plan):
+            ran.append(plan)
+            now[0] += cost(plan)
+            return torch.zeros(1)
+
+        monkeypatch.setattr("augmentor.inference._reconstructed", run)
+        monkeypatch.setattr("augmentor.inference.time.perf_counter", lambda: now[0] + 0 * next(clock))
+        return str(fastest_plan(vae))
+
+    assert seconds(lambda plan: 1.0 if plan.precision == "bf16" else 2.0) == "bf16"
+    assert seconds(lambda plan: 0.95 if plan.precision == "bf16" else 1.0) == "fp32"  # not worth being less exact
+    assert seconds(lambda plan: 1.0 if plan.channels_last else 3.0) == "fp32+channels_last"
+
+
+def test_bfloat16_that_shows_gives_way_to_float32(vae, monkeypatch):
+    monkeypatch.setattr("augmentor.inference.LEAST_PSNR", 200.0)
+    with pytest.warns(AugmentorWarning, match="below 200; using float32"):
+        assert str(LatentAugment(vae, precision="bf16+channels_last").plan) == "fp32+channels_last"
+    assert fastest_plan(vae).precision == "fp32"
+
+
+def test_a_plan_follows_the_weights(vae, digits):
+    images = digits.images[:4].float() / 255
+    augment = LatentAugment(vae, p=1.0, seed=0, precision="bf16")
+    before = augment(images)
+    with torch.no_grad():
+        for parameter in vae.parameters():
+            parameter.mul_(1.1)
+    assert not torch.equal(augment(images), before)
+    torch.testing.assert_close(augment(images), made_by(vae, images, "bf16"))
+    assert augment.state_dict().keys() == LatentAugment(vae).state_dict().keys()
+
+
+def test_latents_that_are_compared_stay_exact(vae, digits):
+    """In bfloat16 a sample would not find itself in the pool, and be its own neighbour."""
+    augment = LatentAugment(vae, "smote(k=1)", p=1.0, seed=0, precision="bf16").fit(digits)
+    exact = LatentAugment(vae, "smote(k=1)", p=1.0, seed=0).fit(digits)
+    images, labels = digits.images[:64].float() / 255, digits.targets[:64]
+    assert (augment(images, labels)[0] - exact(images, labels)[0]).abs().max() < 0.05
+
+
+def test_a_compiled_plan_makes_the_same(vae, digits, monkeypatch):
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
+    images = digits.images[:4].float() / 255
+    compiled = LatentAugment(vae, p=1.0, seed=0, compile=True)
+    torch.testing.assert_close(compiled(images), made_by(vae, images, "fp32"))
+    assert str(compiled.plan) == "fp32+compile"
+    pickle.dumps(compiled)
+
+
+# ---------------------------------------------------------------------------- shards
+
+
+def test_the_manifest_says_how_it_was_made(vae, digits, tmp_path):
+    for plan in ("bf16", "fp32+channels_last"):
+        folder = generate_shards(digits, LatentAugment(vae, precision=plan), tmp_path / plan, num_samples=20)
+        assert ShardDataset(folder).manifest.precision == plan
+
+
+def test_another_precision_does_not_go_on_with_a_folder(vae, digits, tmp_path):
+    generate_shards(digits, LatentAugment(vae, precision="bf16"), tmp_path, num_samples=20)
+    with pytest.raises(OutputError, match="precision: 'bf16' there, 'fp32' asked"):
+        generate_shards(digits, LatentAugment(vae), tmp_path, num_samples=20)
+
+
+def test_auto_goes_on_with_a_folder_as_it_was_begun(vae, digits, tmp_path, monkeypatch):
+    found = iter([InferencePlan("bf16"), InferencePlan("fp32", channels_last=True)])
+    monkeypatch.setattr("augmentor.inference.fastest_plan", lambda *a, **k: next(found))
+    first, second = (LatentAugment(vae, precision="auto") for _ in range(2))
+    settings = {"num_samples": 40, "shard_size": 20}
+    generate_shards(digits, first, tmp_path / "whole", **settings)
+    whole = {path.name: path.read_bytes() for path in (tmp_path / "whole").iterdir()}
+    generate_shards(digits, LatentAugment(vae, precision="bf16"), tmp_path / "begun", unit_range=(0, 1), **settings)
+    generate_shards(digits, second, tmp_path / "begun", **settings)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "begun").iterdir()} == whole
+    assert str(second.plan) == "fp32+channels_last"
+
+
+def test_parts_of_a_folder_are_told_the_precision(vae, digits, tmp_path):
+    with pytest.raises(InputError, match=r"measured by each process.*say which, such as precision="):
+        generate_shards(digits, LatentAugment(vae, precision="auto"), tmp_path, num_samples=20, unit_range=(0, 1))
+
+
+# ---------------------------------------------------------------------------- with a cache
+
+
+@pytest.mark.parametrize("policy", ["gaussian", "posterior(factor=2)", "smote(k=3)", "interpolate(same_class=False)"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_shards_from_a_cache_are_those_without_encoding(policy, precision, vae, digits, tmp_path):
+    few = digits.subset(torch.arange(60))
+    cache = LatentCache(few, vae)
+    plain = generate_shards(few, LatentAugment(vae, policy, precision=precision), tmp_path / "plain", num_samples=90)
+    augment = LatentAugment(vae, policy, precision=precision)
+    calls = []
+    vae.encoder.register_forward_hook(lambda *a: calls.append(1))
+    folder = generate_shards(few, augment, tmp_path / "cached", num_samples=90, cache=cache)
+    assert calls == []
+    one, other = (ShardDataset(path)[:] for path in (plain, folder))
+    assert (one[0].int() - other[0].int()).abs().max() <= (1 if precision == "fp32" else 12)
+    torch.testing.assert_close(one[1], other[1])
+    assert read_manifest(folder / "manifest.json").fitted_sha256 is not None
+    with pytest.raises(OutputError, match="fitted_sha256"):
+        generate_shards(few, LatentAugment(vae, policy, precision=precision), folder, num_samples=90)
+
+
+def test_mixed_samples_from_a_cache_are_those_without(vae, digits, tmp_path):
+    few = digits.subset(torch.arange(40))
+    mixed = MixedDataset(few, LatentAugment(vae, "smote(k=3)"), ratio=2.0)
+    expected = mixed.__getitems__(range(len(mixed)))
+    cached = MixedDataset(few, LatentAugment(vae, "smote(k=3)"), ratio=2.0, cache=LatentCache(few, vae, tmp_path / "c"))
+    vae.encoder.register_forward_hook(lambda *a: pytest.fail("encoded"))
+    for (image, label), (other, other_label) in zip(cached.__getitems__(range(len(cached))), expected, strict=True):
+        assert (image.int() - other.int()).abs().max() <= 1
+        assert label == other_label
