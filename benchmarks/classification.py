@@ -24,6 +24,9 @@ from jobs import Store, fill, in_processes
 from rows import CONTROLS, QUICK, ROWS, Settings, Trial, Tuning, prepare, rows_of, seconds
 from sets import SETS, SMOKE, BenchmarkSet
 
+# A spread over fewer says nothing.
+FEWEST_SEEDS = 3
+
 
 @dataclasses.dataclass(frozen=True)
 class Job:
@@ -93,7 +96,7 @@ def publish(jobs: list[Job], quick: bool) -> None:
     complete = [row for row in rows_of(known(name)) if all(row in seed for seed in found)]
     rows = {row: together([seed[row] for seed in found]) for row in complete}
     print("\n".join([name, *table(rows)]), flush=True)
-    if quick or name in SMOKE or len(jobs) < known(name).seeds:
+    if quick or name in SMOKE or len(jobs) < FEWEST_SEEDS:
         return
     settings = {
         "set": name,
@@ -121,7 +124,8 @@ def together(seeds: list[dict[str, Any]]) -> dict[str, Any]:
 
 def table(rows: dict[str, Any]) -> list[str]:
     """Markdown lines of one set."""
-    lines = ["| augmentation | % | above none | s a run |", "|---|---|---|---|"]
+    count = len(next(iter(rows.values()))["values"])
+    lines = [f"| augmentation | %, {count} seeds | above none | s a run |", "|---|---|---|---|"]
     for name, row in rows.items():
         gain = f"{row['mean'] - rows['none']['mean']:+.1f}" if name != "none" and "none" in rows else ""
         shown = name + (f" ({answers(row)})" if "answers" in row else "")
