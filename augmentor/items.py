@@ -177,6 +177,17 @@ def dataset_labels(dataset: Any) -> torch.Tensor:
     return torch.cat([labels for labels in found if labels is not None])
 
 
+def spread_over_classes(labels: torch.Tensor | None, total: int, count: int) -> torch.Tensor:
+    """`count` of `total` rows, int64, taken from the classes in turn; the first ones where labels are none or soft."""
+    if labels is None or labels.ndim != 1:
+        return torch.arange(min(count, total))
+    rank = torch.zeros_like(labels)
+    for label in labels.unique():
+        mine = labels == label
+        rank[mine] = torch.arange(int(mine.sum()))
+    return torch.argsort(rank * (int(labels.max()) + 1) + labels)[:count]
+
+
 def num_classes_of(dataset: Any, labels: torch.Tensor | None) -> int | None:
     """How many classes there are: from the data set's `classes`, from soft labels, or the highest number."""
     if getattr(dataset, "classes", None):

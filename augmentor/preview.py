@@ -14,7 +14,7 @@ from ._random import fold
 from ._registry import describe
 from .autoencoders import Autoencoder
 from .exceptions import InputError, PartnerError
-from .items import fetch
+from .items import fetch, spread_over_classes
 from .pictures import grid
 from .policies import LatentPolicy, get_policy, list_policies, policies
 from .transform import LatentAugment
@@ -46,7 +46,7 @@ def preview_png(
     order = np.random.Generator(np.random.Philox(fold(seed, "preview"))).permutation(len(dataset))
     pool_images, pool_labels = fetch(dataset, order[:_POOL].tolist())
     pool = [(pool_images, pool_labels)]
-    rows = _spread(pool_labels, len(pool_images), count)
+    rows = spread_over_classes(pool_labels, len(pool_images), count)
     images, labels = pool_images[rows], None if pool_labels is None else pool_labels[rows]
     with torch.no_grad():
         rebuilt = autoencoder(images.to(autoencoder.device))
@@ -88,17 +88,6 @@ def _made(
         if not excuse:
             raise
         return str(error).split(";")[0]
-
-
-def _spread(labels: torch.Tensor | None, total: int, count: int) -> torch.Tensor:
-    """Rows of `count` images, taken from the classes in turn."""
-    if labels is None or labels.ndim != 1:
-        return torch.arange(min(count, total))
-    rank = torch.zeros_like(labels)
-    for label in labels.unique():
-        mine = labels == label
-        rank[mine] = torch.arange(int(mine.sum()))
-    return torch.argsort(rank * (int(labels.max()) + 1) + labels)[:count]
 
 
 def _drawn(strips: list[list[tuple[str, torch.Tensor | str]]]) -> bytes:

@@ -1,0 +1,95 @@
+"""What a view shows, in forms to take away: Python code that makes it, a command, a policy.json."""
+
+from __future__ import annotations
+
+import json
+import shlex
+
+from .view import NEIGHBOURS, REACH, STEPS, View
+
+_CODE = '''\
+import numpy as np
+import torch
+{more}
+from augmentor import LatentAugment, QualityGate
+from augmentor.data import load_source
+from augmentor.items import fetch
+from augmentor.latents import class_index
+
+data = load_source({source})
+looked = {looked}
+gate = QualityGate(keep={keep}, action="{action}")
+augment = LatentAugment({autoencoder!r}, {policy!r}, gate=gate).fit({fitted})
+
+# The originals, their reconstructions, and {copies} samples of each; weight 1: passed the gate
+rows = {rows}
+images, labels = fetch(data, rows)
+with torch.no_grad():
+    rebuilt = augment.autoencoder(images)
+samples, sample_labels, weights = augment.synthesize(
+    torch.cat([images] * {copies}), torch.cat([labels] * {copies}),
+    indices=rows * {copies}, copy=np.repeat(np.arange({copies}), {count}), seed={seed}, return_weights=True,
+)
+print(gate.counts)
+
+# The real images nearest to one sample
+autoencoder, stats = augment.autoencoder, augment.autoencoder.stats
+with torch.no_grad():
+    z = stats.standardise(autoencoder.encode(samples[{sample}][None]).mean).float()
+distances, places = augment.pool.nearest(z, {neighbours})
+by_class = class_index(data.targets[looked]).argsort(stable=True)  # as a pool is sorted
+near_rows = looked[by_class[places[0]].numpy()].tolist()
+
+# One latent dimension (or channel) at a time, around one original
+shifts = torch.linspace(-{reach}, {reach}, {steps})
+traversal = []
+with torch.no_grad():
+    z = stats.standardise(autoencoder.encode(images[{original}][None]).mean).float()
+    for dimension in {dimensions}:
+        moved = z.repeat({steps}, *[1] * (z.ndim - 1))
+        moved[:, dimension] += shifts.reshape(-1, *[1] * (z.ndim - 2))
+        traversal.append(autoencoder.decode(stats.unstandardise(moved), tuple(images.shape[-2:])))
+'''
+
+
+def code(view: View) -> str:
+    """Python that makes all images of the view, their labels, weights and neighbours; it runs as it stands."""
+    settings, whole = view.settings, view.looked == view.total
+    chosen = f"np.sort(np.random.default_rng(0).choice(len(data), {view.looked}, replace=False))"
+    return _CODE.format(
+        more="" if whole else "from torch.utils.data import Subset\n",
+        source=_source(view),
+        looked="np.arange(len(data))" if whole else chosen,
+        fitted="data" if whole else "Subset(data, looked.tolist())",
+        keep=settings.keep, action="redraw" if settings.redraw else "weigh",
+        autoencoder=view.config["autoencoder"], policy=settings.policy,
+        rows=view.rows, count=len(view.rows), copies=settings.copies, seed=settings.seed,
+        sample=settings.copy * len(view.rows) + settings.original, original=settings.original,
+        neighbours=NEIGHBOURS, reach=REACH, steps=STEPS, dimensions=view.dimensions,
+    )  # fmt: skip
+
+
+def command(view: View) -> str:
+    """The command that makes shards of such samples, from all of the data."""
+    settings = view.settings
+    words = ["augmentor", "generate", settings.data]
+    words += [] if settings.split == "train" else ["--split", settings.split]
+    words += [] if settings.size is None else ["--size", str(settings.size)]
+    words += ["--skip-bad"] if settings.skip_bad else []
+    words += ["--autoencoder", view.config["autoencoder"], "--policy", settings.policy]
+    words += ["--gate", str(settings.keep)] if settings.redraw else []
+    return shlex.join([*words, "--seed", str(settings.seed), "--out", "runs/shards"])
+
+
+def policy_json(view: View) -> str:
+    """What `LatentAugment.from_config` takes."""
+    return json.dumps(view.config, indent=2)
+
+
+def _source(view: View) -> str:
+    settings = view.settings
+    arguments = [repr(settings.data)]
+    arguments += [] if settings.split == "train" else [f"split={settings.split!r}"]
+    arguments += [] if settings.size is None else [f"size={settings.size}"]
+    arguments += ["skip_bad=True"] if settings.skip_bad else []
+    return ", ".join(arguments)
