@@ -28,7 +28,7 @@ ORDER = [
     ["pretrained", "inference", "encoding"],
     ["transform"],
     ["data", "albumentations"],  # `data` uses the transform, so it stands one step above it
-    ["training", "generate", "preview"],
+    ["training", "generate", "preview", "explore"],
     ["tuning", "sampler"],
     ["cli"],
     ["__main__"],

@@ -19,6 +19,7 @@ _COMMANDS = {
     "demo": ("demo", "The whole product on scikit-learn's digits, with a report to look at."),
     "train-autoencoder": ("train_autoencoder", "Train an autoencoder on your images."),
     "preview": ("preview", "Draw what each policy makes of some images."),
+    "explore": ("explore", "A local page: images, what a policy makes of them, what the gate says."),
     "generate": ("generate", "Write augmented images to HDF5 shards."),
     "train-gan": ("train_gan", "Train a GAN, with or without latent augmentation."),
     "evaluate": ("evaluate", "FID, KID, precision and recall of generated images."),

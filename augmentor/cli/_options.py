@@ -18,15 +18,16 @@ def common(out: str | None, out_help: str) -> Callable[[F], F]:
         command = click.option("--out", type=click.Path(), default=out, show_default=out is not None, help=out_help)(
             command
         )
-        command = click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, or auto.")(
-            command
-        )
-        seeds = click.IntRange(0, 2**63 - 1)
-        return click.option("--seed", type=seeds, default=0, show_default=True, help="Decides everything random.")(
-            command
-        )
+        return seed_and_device(command)
 
     return decorate
+
+
+def seed_and_device(command: F) -> F:
+    """``--seed`` and ``--device``, for commands that write nothing."""
+    command = click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, or auto.")(command)
+    seeds = click.IntRange(0, 2**63 - 1)
+    return click.option("--seed", type=seeds, default=0, show_default=True, help="Decides everything random.")(command)
 
 
 def data_options(command: F) -> F:
