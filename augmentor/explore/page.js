@@ -24,6 +24,7 @@ function picture(address, alt) {
 
 // The first question that was failed gives the colour.
 const kind = (verdict) => (verdict === "left alone" ? "alone" : verdict.split(",")[0]);
+const brief = (verdict) => verdict.replace(/, .*/, (rest) => ` +${rest.split(",").length - 1}`);
 const percent = (share) => `${(100 * share).toFixed(share < 0.1 ? 1 : 0)} %`;
 
 // --- asking -----------------------------------------------------------------------------------------------------
@@ -162,7 +163,7 @@ function drawSummary() {
   $("#summary").textContent = `The gate passes ${passed} of ${samples} samples` +
     (drawn > samples ? `, ${drawn} drawn` : "") +
     (failed.length ? `; failed: ${failed.map((name) => `${view.counts[name]} ${name}`).join(", ")}.` : ".");
-  $("#bar").replaceChildren(...VERDICTS.map(kind).map((name) => {
+  $("#bar").replaceChildren(...VERDICTS.map(kind).filter((name) => said.includes(name)).map((name) => {
     const part = element("i", { className: name });
     part.style.flexGrow = said.filter((one) => one === name).length;
     return part;
@@ -171,7 +172,7 @@ function drawSummary() {
 
 function drawGrid() {
   const grid = $("#grid"), name = (text) => element("div", { className: "name" }, text);
-  grid.style.gridTemplateColumns = `max-content repeat(${view.originals.length}, minmax(34px, 96px))`;
+  grid.style.gridTemplateColumns = `max-content repeat(${view.originals.length}, minmax(34px, 110px))`;
   const row = (title, key) => [name(title), ...view.originals.map((one) =>
     element("figure", {}, picture(one[key], `${title} ${one.row}`)))];
   grid.replaceChildren(
@@ -193,7 +194,7 @@ function cell(sample, original, copy) {
     onclick: () => { Object.assign(settings, { original, copy }); refresh(); },
   }, element("figure", {},
     picture(sample.image, `sample ${copy + 1} of ${view.originals[original].row}: ${sample.verdict}`),
-    element("figcaption", {}, sample.label === own ? sample.verdict : `${sample.verdict} · ${sample.label}`)));
+    element("figcaption", {}, sample.label === own ? brief(sample.verdict) : `${brief(sample.verdict)} · ${sample.label}`)));
   button.setAttribute("aria-pressed", original === view.settings.original && copy === view.settings.copy);
   return button;
 }
@@ -209,14 +210,14 @@ function drawClosely() {
       element("div", { className: "tag" }, { passed: "The gate passes it", "left alone": "Left alone: the original itself" }[sample.verdict] ?? `Fails: ${sample.verdict}`),
       ...Object.entries(sample.scores).map(([question, score]) => {
         const full = element("i");
-        full.style.width = percent(score);
+        full.style.width = `${100 * score}%`;
         return element("div", { className: `score ${score < view.limit ? question : "passed"}` },
           element("span", {}, question), element("div", { className: "track" }, full), element("span", {}, percent(score)));
       }),
       element("p", { className: "hint" }, `Share of held-out real images that do no better; below ${percent(view.limit)} it fails.`)),
   );
   $("#near").replaceChildren(...view.near.map((one) => {
-    const figure = captioned(one.image, `real image ${one.row}`, `${one.label} · #${one.row}`, one.row === own.row ? "its original" : one.distance.toFixed(2));
+    const figure = captioned(one.image, `real image ${one.row}`, one.label, `#${one.row}`, one.row === own.row ? "its original" : one.distance.toFixed(2));
     figure.className = one.row === own.row ? "own" : "";
     return figure;
   }));

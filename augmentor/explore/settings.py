@@ -10,6 +10,8 @@ from typing import Any
 from .._registry import did_you_mean
 from ..exceptions import InputError
 
+# What a page can hold: its numbers are floating.
+_LARGEST_SEED = 2**53 - 1
 PICKS = ("classes", "random")
 
 
@@ -46,7 +48,7 @@ class Settings:
                 object.__setattr__(self, name, float(value))
             elif type(value) not in (typing.get_args(kind) or (kind,)):
                 raise InputError(f"{name} is {value!r}; expected {getattr(kind, '__name__', kind)}")
-        for name, low, high in (("images", 1, 16), ("copies", 1, 8), ("keep", 0, 1), ("seed", 0, 2**63 - 1)):
+        for name, low, high in (("images", 1, 16), ("copies", 1, 8), ("keep", 0, 1), ("seed", 0, _LARGEST_SEED)):
             if not low <= getattr(self, name) <= high:
                 raise InputError(f"{name} goes from {low} to {high}, got {getattr(self, name)}")
         if self.pick not in PICKS:

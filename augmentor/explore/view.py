@@ -114,7 +114,8 @@ class Explorer:
         order = class_index(data.labels).argsort(stable=True)  # a pool is sorted by class
         near_rows = data.looked[order[places[0].cpu()].numpy()].tolist()
         near_images, near_labels = fetch(data.dataset, near_rows)
-        dimensions, traversal = _traversal(model, images[original][None])
+        about_image = (self._kept["model"][0], rows[original])  # dragging a slider leaves the traversal as it is
+        dimensions, traversal = self._keep("traversal", about_image, lambda: _traversal(model, images[original][None]))
         return View(
             settings=Settings.read(
                 {**settings.document(), "policy": describe(augment.policy, brief=True), "original": original, "copy": copy}

@@ -1,0 +1,161 @@
+"""A real browser without a window, for the tests of the page and for the picture in the documentation.
+
+    python tests/explore/browser.py docs/explore.png --data mnist:ROOT
+
+draws the picture: it starts `augmentor explore`, clicks, and takes a screenshot.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from augmentor.explore import Explorer, Settings
+from augmentor.explore.server import serve
+
+# Debian's names first.
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+_FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+          "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage")  # fmt: skip
+
+
+def missing() -> str | None:
+    """What a browser test lacks here, or None."""
+    if not any(map(shutil.which, BROWSERS)):
+        return "no chromium on this machine"
+    return None if shutil.which("chromedriver") else "no chromedriver on this machine"
+
+
+@contextlib.contextmanager
+def serving(settings: Settings) -> Iterator[str]:
+    """The page at a free port of the loopback address; its address."""
+    server = serve(Explorer(), settings, "127.0.0.1", 0)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.port}/"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+class Page:
+    """The page in a browser, by what a user does with it."""
+
+    def __init__(self, driver: Any, address: str):
+        self.driver, self.address = driver, address
+        driver.get(address)
+        self._until_answered(0)
+
+    def script(self, code: str, *arguments: Any) -> Any:
+        """What JavaScript returns."""
+        return self.driver.execute_script(code, *arguments)
+
+    def text(self, selector: str) -> str:
+        """What stands in an element."""
+        return self._find(selector).text
+
+    def value(self, selector: str) -> str:
+        """What stands in an input."""
+        return self._find(selector).get_property("value")
+
+    def images(self, selector: str) -> list[str]:
+        """The addresses of the images below an element."""
+        return self.script("return [...document.querySelectorAll(arguments[0] + ' img')].map((i) => i.src)", selector)
+
+    def click(self, selector: str, *, answers: bool = True) -> None:
+        """Click, and wait for the answer."""
+        with self._answer() if answers else contextlib.nullcontext():
+            self._find(selector).click()
+
+    def fill(self, selector: str, text: str) -> None:
+        """Type into an emptied field, press Enter, and wait for the answer."""
+        from selenium.webdriver.common.keys import Keys
+
+        with self._answer():
+            self._find(selector).send_keys(Keys.CONTROL, "a")
+            self._find(selector).send_keys(text, Keys.ENTER)
+
+    def slide(self, selector: str, keys: str) -> None:
+        """Move a slider by keys of the keyboard, and wait for the answer."""
+        with self._answer():
+            self._find(selector).send_keys(keys)
+
+    def choose(self, selector: str, option: str) -> None:
+        """Choose from a list, and wait for the answer."""
+        from selenium.webdriver.support.ui import Select
+
+        with self._answer():
+            Select(self._find(selector)).select_by_visible_text(option)
+
+    def _find(self, selector: str) -> Any:
+        return self.driver.find_element("css selector", selector)
+
+    @contextlib.contextmanager
+    def _answer(self) -> Iterator[None]:
+        before = self._answers()
+        yield
+        self._until_answered(before)
+
+    def _answers(self) -> int:
+        return int(self.script("return document.body.dataset.answers ?? 0"))
+
+    def _until_answered(self, before: int) -> None:
+        from selenium.webdriver.support.ui import WebDriverWait
+
+        done = "return !asking && document.body.dataset.state !== 'busy'"
+        WebDriverWait(self.driver, 120, poll_frequency=0.05).until(
+            lambda _: self._answers() > before and self.script(done)
+        )
+
+
+@contextlib.contextmanager
+def browsing(width: int = 1500, height: int = 1000) -> Iterator[Any]:
+    """A selenium driver of a fresh chromium, with its log of the console and of the network."""
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        options = webdriver.ChromeOptions()
+        options.binary_location = next(path for path in map(shutil.which, BROWSERS) if path)
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        for flag in (*_FLAGS, f"--user-data-dir={profile}", f"--window-size={width},{height}"):
+            options.add_argument(flag)
+        driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver"), log_output=os.devnull))
+        try:
+            yield driver
+        finally:
+            driver.quit()
+
+
+def screenshot(out: str | Path, data: str) -> None:
+    """The picture of the documentation."""
+    from selenium.webdriver.common.keys import Keys
+
+    with serving(Settings(data=data, policy="gaussian(std=0.5)")) as address, browsing() as driver:
+        page = Page(driver, address)
+        page.slide("#controls input", Keys.ARROW_RIGHT * 6)
+        page.click("#grid .sample:nth-last-child(3)")
+        page.click("[data-take=command]", answers=False)
+        page.script("document.activeElement.blur()")
+        bottom = page.script("return document.querySelector('#take').getBoundingClientRect().bottom")
+        clip = {"x": 0, "y": 0, "width": 1500, "height": bottom + 18, "scale": 1}
+        taken = driver.execute_cdp_cmd("Page.captureScreenshot", {"clip": clip, "captureBeyondViewport": True})
+        Path(out).write_bytes(base64.b64decode(taken["data"]))
+
+
+if __name__ == "__main__":
+    import argparse
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out")
+    parser.add_argument("--data", default="digits")
+    screenshot(**vars(parser.parse_args()))

@@ -1,0 +1,84 @@
+"""Sliders: from the signature of any policy, those made of others included, and back to a policy."""
+
+from __future__ import annotations
+
+import pytest
+
+from augmentor._registry import describe
+from augmentor.exceptions import InputError
+from augmentor.explore.controls import adjusted, controls
+from augmentor.policies import LatentPolicy, get_policy, list_policies, policies
+
+
+@pytest.mark.parametrize("name", list_policies())
+def test_every_policy_has_sliders_that_change_it_and_nothing_else(name):
+    policy = policies.get(name).example()
+    assert controls(policy), "no number to move"
+    for control in controls(policy):
+        assert control.low <= control.value <= control.high
+        if control.kind == "bool":
+            continue
+        other = control.low + 1 if control.kind == "int" else control.low + 0.25
+        changed = adjusted(policy, {control.path: other})
+        after = {c.path: c.value for c in controls(changed)}
+        before = {c.path: c.value for c in controls(policy)}
+        assert after == {**before, control.path: other}
+        assert str(get_policy(str(changed))) == str(changed)
+    assert str(adjusted(policy, {})) == str(policy)
+
+
+def test_the_usual_strengths_are_within_reach():
+    for name in list_policies():
+        for strength in policies.get(name).strengths():
+            usual = {c.path: c for c in controls(policies.get(name).example())}
+            for control in controls(strength):
+                if control.path in usual and control.kind != "bool":
+                    assert usual[control.path].low <= control.value <= usual[control.path].high
+
+
+def test_a_new_policy_has_sliders_by_itself(monkeypatch):
+    class Twist(LatentPolicy):
+        name = "twist"
+
+        def __init__(self, angle: float = 0.5, turns: int = 3, mirrored: bool = False, axis: str = "x"):
+            self.angle, self.turns, self.mirrored, self.axis = angle, turns, mirrored, axis
+
+        @classmethod
+        def strengths(cls):
+            return cls(0.25), cls(0.5), cls(1.5)
+
+    monkeypatch.setitem(policies._members, "twist", Twist)
+    found = controls(get_policy("twist(axis='y')"))
+    assert [(c.name, c.kind, c.value, c.low, c.high) for c in found] == [
+        ("angle", "float", 0.5, 0.0, 3.0), ("turns", "int", 3, 1, 6), ("mirrored", "bool", False, False, False),
+    ]  # fmt: skip
+    changed = adjusted(get_policy("twist(axis='y')"), {"angle": 2, "mirrored": True})
+    assert describe(changed) == "twist(angle=2.0, turns=3, mirrored=True, axis='y')"
+
+
+def test_policies_inside_policies_keep_what_is_not_a_slider():
+    policy = get_policy("one_of(compose(gaussian, smote(k=3)), posterior, weights=[3, 1])")
+    assert [c.path for c in controls(policy)] == [
+        "policies.0.policies.0.std", "policies.0.policies.1.k", "policies.0.policies.1.strength", "policies.1.factor",
+    ]  # fmt: skip
+    changed = adjusted(policy, {"policies.0.policies.1.k": 7, "policies.1.factor": 3.0})
+    assert describe(changed, brief=True) == (
+        "one_of(compose(gaussian(std=0.5), smote(k=7, strength=1.0)), posterior(factor=3.0), weights=[3, 1])"
+    )
+
+
+def test_a_value_beyond_the_usual_ones_widens_its_slider():
+    assert controls(get_policy("gaussian(std=9)"))[0].high == 9.0
+
+
+@pytest.mark.parametrize(
+    "values", [{"strength": 1.0}, {"std": "much"}, {"std": True}, {"std": None}, {"policies.0.std": 1.0}]
+)
+def test_what_is_no_value_of_a_slider_is_refused(values):
+    with pytest.raises(InputError, match=r"gaussian\(std=0.5\) takes no .*; it has std"):
+        adjusted(get_policy("gaussian(std=0.5)"), values)
+
+
+def test_what_the_policy_refuses_is_refused():
+    with pytest.raises(InputError, match="strength up to 1"):
+        adjusted(get_policy("interpolate(same_class=False)"), {"strength": 1.5})
