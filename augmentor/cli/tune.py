@@ -79,8 +79,8 @@ def tune(
     Stopped, it goes on when called again; all runs together take the budget.
     """
     from ..data import load_source
-    from ..training import mild_geometry
     from ..pretrained import fitting_autoencoder
+    from ..training import mild_geometry
     from ..tuning import tune as race
     from ..tuning.datasets import few_of_each
 

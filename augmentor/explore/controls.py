@@ -1,4 +1,4 @@
-"""Sliders for the arguments of a policy: from its signature and its own strengths, so that a new policy has them too."""
+"""Sliders for the arguments of a policy, from its signature and its strengths: a new policy has them by itself."""
 
 from __future__ import annotations
 
@@ -39,7 +39,9 @@ def controls(policy: LatentPolicy, path: str = "") -> list[Control]:
         if isinstance(value, LatentPolicy):
             found += controls(value, f"{path}{name}.")
         elif (kind := type(value if default is None else default)) in (float, int, bool):
-            strengths = [getattr(strength, name, 0) for strength in type(policy).strengths()] if kind is not bool else []
+            strengths = (
+                [getattr(strength, name, 0) for strength in type(policy).strengths()] if kind is not bool else []
+            )
             usual = [s for s in strengths if isinstance(s, (int, float))]
             low, high = kind(kind is int), kind(max([value, *(_BEYOND * s for s in usual)]))
             found.append(Control(path + name, policy.name, name, kind.__name__, kind(value), low, high))

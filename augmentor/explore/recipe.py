@@ -7,7 +7,7 @@ import shlex
 
 from .view import NEIGHBOURS, REACH, STEPS, View
 
-_CODE = '''\
+_CODE = """\
 import numpy as np
 import torch
 {more}
@@ -49,7 +49,7 @@ with torch.no_grad():
         moved = z.repeat({steps}, *[1] * (z.ndim - 1))
         moved[:, dimension] += shifts.reshape(-1, *[1] * (z.ndim - 2))
         traversal.append(autoencoder.decode(stats.unstandardise(moved), tuple(images.shape[-2:])))
-'''
+"""
 
 
 def code(view: View) -> str:

@@ -26,7 +26,11 @@ from .view import Explorer, View
 
 # Larger images are shown at this many pixels a side.
 _SHOWN = 256
-_FILES = {"/": ("page.html", "text/html"), "/page.css": ("page.css", "text/css"), "/page.js": ("page.js", "text/javascript")}
+_FILES = {
+    "/": ("page.html", "text/html"),
+    "/page.css": ("page.css", "text/css"),
+    "/page.js": ("page.js", "text/javascript"),
+}
 _LOOPBACK = ["127.0.0.1", "localhost", "[::1]"]
 # The browser itself is told to ask nobody else, and to let no other page hold this one in a frame.
 _POLICY = "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
@@ -145,7 +149,9 @@ def _label(label: torch.Tensor, classes: list[str]) -> str:
         return classes[int(label)]
     shares, numbers = label.topk(min(2, len(label)))
     return " ".join(
-        f"{classes[number]} {share:.0%}" for share, number in zip(shares.tolist(), numbers.tolist(), strict=True) if share
+        f"{classes[number]} {share:.0%}"
+        for share, number in zip(shares.tolist(), numbers.tolist(), strict=True)
+        if share
     )
 
 
@@ -155,10 +161,6 @@ def _address(image: torch.Tensor) -> str:
     if scale < 1:
         image = VF.resize(image, [max(1, round(side * scale)) for side in image.shape[1:]], antialias=True)
     return f"data:image/png;base64,{base64.b64encode(png(image)).decode()}"
-
-
-
-
 
 
 def _flask() -> Any:

@@ -31,7 +31,10 @@ def test_load_change_fail_recover_and_copy(page, few):
     assert len(page.images("#traversal")) == 4 * 7
     assert page.script("return [...document.images].every((i) => i.complete && i.naturalWidth > 0)")
     assert "The gate passes" in page.text("#summary")
-    assert page.script("return [...document.querySelectorAll('#known-policies option')].map((o) => o.text)") == list_policies()
+    assert (
+        page.script("return [...document.querySelectorAll('#known-policies option')].map((o) => o.text)")
+        == list_policies()
+    )
 
     # Change: a slider moves the samples and the text of the policy, and leaves the originals.
     before = page.images("#grid")
