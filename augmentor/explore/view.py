@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -117,9 +117,7 @@ class Explorer:
         about_image = (self._kept["model"][0], rows[original])  # dragging a slider leaves the traversal as it is
         dimensions, traversal = self._keep("traversal", about_image, lambda: _traversal(model, images[original][None]))
         return View(
-            settings=Settings.read(
-                {**settings.document(), "policy": describe(augment.policy, brief=True), "original": original, "copy": copy}
-            ),
+            settings=replace(settings, policy=describe(augment.policy, brief=True), original=original, copy=copy),
             total=len(data.dataset), looked=len(data.looked), classes=list(data.dataset.classes),
             rows=rows, images=to_uint8(images), labels=cast(torch.Tensor, labels),
             rebuilt=to_uint8(model(images.to(model.device))).cpu(),

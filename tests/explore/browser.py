@@ -34,9 +34,9 @@ def missing() -> str | None:
 
 
 @contextlib.contextmanager
-def serving(settings: Settings) -> Iterator[str]:
+def serving(settings: Settings, explorer: Explorer) -> Iterator[str]:
     """The page at a free port of the loopback address; its address."""
-    server = serve(Explorer(), settings, "127.0.0.1", 0)
+    server = serve(explorer, settings, "127.0.0.1", 0)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
@@ -140,7 +140,7 @@ def screenshot(out: str | Path, data: str) -> None:
     """The picture of the documentation."""
     from selenium.webdriver.common.keys import Keys
 
-    with serving(Settings(data=data, policy="gaussian(std=0.5)")) as address, browsing() as driver:
+    with serving(Settings(data=data), Explorer()) as address, browsing() as driver:
         page = Page(driver, address)
         page.slide("#controls input", Keys.ARROW_RIGHT * 6)
         page.click("#grid .sample:nth-last-child(3)")

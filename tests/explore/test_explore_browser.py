@@ -7,22 +7,22 @@ import os
 import pytest
 from browser import Page, browsing, missing, serving
 
-from augmentor.explore import Explorer, Settings, recipe
+from augmentor.explore import Settings, recipe
 from augmentor.policies import list_policies
 
 
 @pytest.fixture(scope="module")
-def page(few):
+def page(few, explorer):
     pytest.importorskip("selenium", reason="the extra `test` is not installed")
     if reason := missing():
         if os.environ.get("AUGMENTOR_CI"):
             pytest.fail(f"{reason}; .ci/run installs it")
         pytest.skip(reason)
-    with serving(Settings(data=few, images=4, copies=2)) as address, browsing() as driver:
+    with serving(Settings(data=few, images=4, copies=2), explorer) as address, browsing() as driver:
         yield Page(driver, address)
 
 
-def test_load_change_fail_recover_and_copy(page, few):
+def test_load_change_fail_recover_and_copy(page, few, explorer):
     from selenium.webdriver.common.keys import Keys
 
     # Load: originals, reconstructions and two samples of each, and what belongs to one of them.
@@ -31,10 +31,8 @@ def test_load_change_fail_recover_and_copy(page, few):
     assert len(page.images("#traversal")) == 4 * 7
     assert page.script("return [...document.images].every((i) => i.complete && i.naturalWidth > 0)")
     assert "The gate passes" in page.text("#summary")
-    assert (
-        page.script("return [...document.querySelectorAll('#known-policies option')].map((o) => o.text)")
-        == list_policies()
-    )
+    names = page.script("return [...document.querySelectorAll('#known-policies option')].map((o) => o.text)")
+    assert names == list_policies()
 
     # Change: a slider moves the samples and the text of the policy, and leaves the originals.
     before = page.images("#grid")
@@ -70,7 +68,7 @@ def test_load_change_fail_recover_and_copy(page, few):
     page.fill("#data", few)
     assert not page.text("#error")
     assert page.images("main") == kept
-    view = Explorer().view(Settings.read(page.script("return settings")))
+    view = explorer.view(Settings.read(page.script("return settings")))
     assert view.settings.redraw
     page.driver.execute_cdp_cmd(
         "Browser.grantPermissions", {"permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]}

@@ -16,7 +16,6 @@ import urllib.request
 import warnings
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -153,7 +152,7 @@ def test_bad_input_ends_the_command_with_one_line(failing, few):
 
 def test_the_command_serves_until_it_is_interrupted(few):
     process = subprocess.Popen(
-        [sys.executable, "-m", "augmentor", "explore", few, "--policy", "smote(k=2)", "--no-browser", "--device", "cpu"],
+        [sys.executable, "-m", "augmentor", "explore", few, "--policy", "smote(k=2)", "--no-browser"],
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
@@ -172,4 +171,4 @@ def test_the_command_serves_until_it_is_interrupted(few):
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (0, "")
-    assert np.any(["autoencoder  digits" in line for line in lines])
+    assert any("autoencoder  digits" in line for line in lines)

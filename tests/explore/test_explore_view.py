@@ -181,8 +181,8 @@ def test_bad_input_is_a_typed_error_and_the_next_view_works(explorer, settings, 
 
 @pytest.mark.parametrize(
     "document",
-    [{"images": 0}, {"images": 2.5}, {"copies": "3"}, {"keep": 2}, {"keep": float("nan")}, {"seed": -1}, {"pick": "best"},
-     {"size": "32"}, {"redraw": 1}, {"data": None}, {"datum": "digits"}, ["digits"]],
+    [{"images": 0}, {"images": 2.5}, {"copies": "3"}, {"keep": 2}, {"keep": float("nan")}, {"seed": -1},
+     {"pick": "best"}, {"size": "32"}, {"redraw": 1}, {"data": None}, {"datum": "digits"}, ["digits"]],
     ids=str,
 )  # fmt: skip
 def test_settings_that_are_none_are_refused(document):
