@@ -15,9 +15,7 @@ from torch.utils.data import Subset
 from .._checks import to_uint8
 from .._random import SampleRandom, sample_keys, torch_generator
 from .._registry import describe
-from .._weights import fingerprint
 from ..autoencoders import Autoencoder
-from ..config import AugmentConfig
 from ..data import load_source
 from ..gate import GateCounts, QualityGate
 from ..items import fetch, spread_over_classes
@@ -97,7 +95,7 @@ class Explorer:
     @torch.no_grad()
     def view(self, settings: Settings) -> View:
         """What these settings show. Raises the errors of whatever reads them."""
-        data, model, sha256, augment = self._augment(settings)
+        data, model, brought, augment = self._augment(settings)
         gate = cast(QualityGate, augment.gate)
         gate.counts = GateCounts()
         rows = _originals(data, settings)
@@ -129,15 +127,15 @@ class Explorer:
             near_rows=near_rows, near_distances=distances[0].tolist(), near_images=to_uint8(near_images),
             near_labels=cast(torch.Tensor, near_labels),
             dimensions=dimensions, traversal=traversal,
-            config=_config(settings, augment, sha256, data),
+            config=_config(settings, augment, brought, data),
         )  # fmt: skip
 
-    def _augment(self, settings: Settings) -> tuple[_Data, Autoencoder, str, LatentAugment]:
+    def _augment(self, settings: Settings) -> tuple[_Data, Autoencoder, bool, LatentAugment]:
         """The transform, fitted. Each step is made anew only if what it depends on has changed."""
         about_data = (settings.data, settings.split, settings.size, settings.skip_bad)
         data = self._keep("data", about_data, lambda: _read(*about_data))
         about_model = (*about_data, autoencoder_of(settings, data.dataset))
-        model, sha256, pool = self._keep("model", about_model, lambda: self._load(about_model[-1], data))
+        model, brought, pool = self._keep("model", about_model, lambda: self._load(about_model[-1], data))
         action = "redraw" if settings.redraw else "weigh"
         gate = self._keep(
             "gate", (about_model, settings.keep, action), lambda: QualityGate(settings.keep, action=action).fit(pool)
@@ -151,13 +149,13 @@ class Explorer:
         policy = self._keep("policy", (about_model, settings.policy), fitted)
         augment = LatentAugment(model, policy, gate=gate)
         augment.pool = pool  # with what was fitted above this is `fit`, but for encoding all images once more
-        return data, model, sha256, augment
+        return data, model, brought, augment
 
-    def _load(self, name: str, data: _Data) -> tuple[Autoencoder, str, LatentPool]:
+    def _load(self, name: str, data: _Data) -> tuple[Autoencoder, bool, LatentPool]:
         model = load_autoencoder(name)
-        sha256 = fingerprint(model.state_dict())  # before statistics of this data are put into a model without any
+        brought = bool(model.stats.fitted)  # before statistics of this data are put into a model without any
         augment = LatentAugment(model.to(self.device)).fit(data.source)
-        return model, sha256, cast(LatentPool, augment.pool)
+        return model, brought, cast(LatentPool, augment.pool)
 
     def _keep(self, name: str, key: Any, make: Callable[[], T]) -> T:
         """The last one made under this name, if for the same key."""
@@ -235,9 +233,12 @@ def _traversal(model: Autoencoder, image: torch.Tensor) -> tuple[list[int], torc
     return dimensions, to_uint8(torch.stack([moved(dimension) for dimension in dimensions])).cpu()
 
 
-def _config(settings: Settings, augment: LatentAugment, sha256: str, data: _Data) -> dict[str, Any]:
-    """The policy.json. A gate that only says what it thinks is none."""
+def _config(settings: Settings, augment: LatentAugment, brought: bool, data: _Data) -> dict[str, Any]:
+    """The policy.json. A gate that only says what it thinks is none, and statistics that weights bring stay there."""
     name = autoencoder_of(settings, data.dataset)
-    path = str(Path(name).resolve()) if os.path.isfile(name) else name
-    gate = augment.gate if settings.redraw else None
-    return AugmentConfig(path, str(augment.policy), augment.p, sha256, gate).document()
+    document = {**augment.to_config(), "autoencoder": str(Path(name).resolve()) if os.path.isfile(name) else name}
+    return {
+        **document,
+        "gate": document["gate"] if settings.redraw else None,
+        "statistics": None if brought else document["statistics"],
+    }

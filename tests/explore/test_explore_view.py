@@ -109,8 +109,9 @@ def test_an_autoencoder_of_ones_own_without_statistics(settings, tmp_path, monke
     save_network(model, "own.safetensors")
     view = Explorer().view(dataclasses.replace(settings, autoencoder="own.safetensors"))
     assert alike(runs(recipe.code(view))["samples"].reshape(view.samples.shape), view.samples)
-    monkeypatch.chdir(tmp_path.parent)  # policy.json may be put anywhere
-    LatentAugment.from_config(json.loads(recipe.policy_json(view)))
+    monkeypatch.chdir(tmp_path.parent)  # policy.json may be put anywhere, and takes the statistics along
+    augment = LatentAugment.from_config(json.loads(recipe.policy_json(view)))
+    assert alike(augment.synthesize(view.images, indices=view.rows, seed=0), view.samples[0])
 
 
 def test_neighbours_are_the_nearest_and_the_traversal_goes_through_the_reconstruction(explorer, settings, few):
