@@ -47,7 +47,7 @@ def data_options(command: F) -> F:
 def augment_options(command: F) -> F:
     """Which autoencoder and which policy."""
     command = click.option(
-        "--policy", default="gaussian(std=0.5)", show_default=True, help="Such as 'smote(k=3)'; see augmentor info."
+        "--policy", default="auto", show_default=True, help="Such as 'smote(k=3)' (augmentor info), or what suits."
     )(command)
     return click.option(
         "--autoencoder",
@@ -80,27 +80,13 @@ def resolve_autoencoder(name: str, dataset: Any, device: str = "cpu") -> Any:
     An adapted one brings no latent statistics and gets them from these images.
     """
     from ..adapters import AdaptedAutoencoder
-    from ..pretrained import load_autoencoder
+    from ..pretrained import fitting_autoencoder, load_autoencoder
     from ..transform import LatentAugment
 
     model = load_autoencoder(fitting_autoencoder(image_shape_of(dataset)) if name == "auto" else name).to(device)
     if isinstance(model, AdaptedAutoencoder) and not model.stats.fitted:
         LatentAugment(model).fit(dataset)
     return model
-
-
-def fitting_autoencoder(image_shape: tuple[int, ...]) -> str:
-    """The name of the pretrained autoencoder that fits these images."""
-    from ..exceptions import InputError
-    from ..pretrained import card, list_autoencoders
-
-    for known in list_autoencoders():
-        if tuple(card(known)["image_shape"]) == tuple(image_shape):
-            return known
-    raise InputError(
-        f"no pretrained autoencoder fits images {tuple(image_shape)}; train one with "
-        "'augmentor train-autoencoder DATA --out FOLDER' and give --autoencoder FOLDER/model.safetensors"
-    )
 
 
 def image_shape_of(dataset: Any) -> tuple[int, int, int]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from ._options import common, data_options, fitting_autoencoder, image_shape_of, resolve_device, say
+from ._options import common, data_options, image_shape_of, resolve_device, say
 
 
 class _Seconds(click.ParamType):
@@ -79,6 +79,7 @@ def tune(
     Stopped, it goes on when called again; all runs together take the budget.
     """
     from ..data import load_source
+    from ..pretrained import fitting_autoencoder
     from ..training import mild_geometry
     from ..tuning import tune as race
     from ..tuning.datasets import few_of_each
