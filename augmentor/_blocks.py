@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -17,10 +18,18 @@ def norm(channels: int) -> nn.GroupNorm:
     return nn.GroupNorm(math.gcd(8, channels), channels)
 
 
+def no_norm(channels: int) -> nn.Identity:
+    """None at all: what becomes of a pixel does not depend on far ones, nor on the size of the image."""
+    return nn.Identity()
+
+
+Norm = Callable[[int], nn.Module]
+
+
 class Residual(nn.Module):
     """``x + f(x)``, two 3x3 convolutions, channels and size unchanged."""
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int, norm: Norm = norm):
         super().__init__()
         self.body = nn.Sequential(
             norm(channels), nn.SiLU(), nn.Conv2d(channels, channels, 3, padding=1),
@@ -34,14 +43,14 @@ class Residual(nn.Module):
 class Down(nn.Sequential):
     """Half the size, rounded up."""
 
-    def __init__(self, channels_in: int, channels_out: int):
+    def __init__(self, channels_in: int, channels_out: int, norm: Norm = norm):
         super().__init__(nn.Conv2d(channels_in, channels_out, 3, stride=2, padding=1), norm(channels_out), nn.SiLU())
 
 
 class Up(nn.Module):
     """Twice the size, or exactly `size`: nearest neighbours, then a convolution (no checkerboard)."""
 
-    def __init__(self, channels_in: int, channels_out: int, size: tuple[int, int] | None = None):
+    def __init__(self, channels_in: int, channels_out: int, size: tuple[int, int] | None = None, norm: Norm = norm):
         super().__init__()
         self.size = size
         self.body = nn.Sequential(nn.Conv2d(channels_in, channels_out, 3, padding=1), norm(channels_out), nn.SiLU())

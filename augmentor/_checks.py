@@ -12,15 +12,20 @@ from .exceptions import InputError, RangeError, ShapeError
 Size = Sequence[int | None]
 
 
+def takes_shape(expected: Size, shape: Size) -> bool:
+    """Whether images (C,H,W) fit where `expected` is asked for: `None` is any size, and grey passes for RGB."""
+    return shape[0] in (expected[0], 1) and all(n in (None, m) for n, m in zip(expected[1:], shape[1:], strict=True))
+
+
 def check_images(images: torch.Tensor, expected: Size, owner: str) -> None:
-    """`images` are (B, *expected), uint8 or floating in [0, 1]; `None` in `expected` stands for any size."""
+    """`images` are (B, *expected), uint8 or floating in [0, 1]; see `takes_shape`."""
     if not isinstance(images, torch.Tensor):
         raise InputError(f"{owner} takes a tensor of images (B,C,H,W), got {type(images).__name__}")
     wanted = f"(B, {', '.join('any' if n is None else str(n) for n in expected)})"
     if images.ndim != 4:
         raise ShapeError(f"{owner} takes images {wanted}, got {tuple(images.shape)}; add or drop dimensions")
     channels, *size = images.shape[1:]
-    if channels != expected[0]:
+    if channels not in (expected[0], 1):
         to = "v2.Grayscale()" if expected[0] == 1 else f"v2.Grayscale({expected[0]}) or v2.RGB()"
         raise ShapeError(
             f"{owner} takes {expected[0]}-channel images {wanted}, got {channels} channels {tuple(images.shape)}; "

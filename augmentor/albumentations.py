@@ -28,8 +28,8 @@ class LatentAugment(A.ImageOnlyTransform):
     Images are (H,W) or (H,W,C), uint8 or float32 in [0, 1]; the shape and dtype stay. It can stand in `A.Compose`, be
     serialised (`A.to_dict`) and replayed (`A.ReplayCompose`).
 
-    autoencoder: a name from `augmentor.list_autoencoders()` or the path of a `.safetensors` file.
-    policy: a text such as ``"gaussian(std=0.5)"``; policies that change labels are refused.
+    autoencoder: a name from `augmentor.list_autoencoders()`, the path of a `.safetensors` file, or ``"auto"``.
+    policy: a text such as ``"gaussian(std=0.5)"``, or ``"auto"``; policies that change labels are refused.
 
     Its noise comes from the pipeline's own random numbers (``A.Compose(..., seed=)``), together with the loader
     worker's seed and the image, so that workers and epochs differ.
@@ -50,8 +50,8 @@ class LatentAugment(A.ImageOnlyTransform):
 
     def __init__(
         self,
-        autoencoder: str = "digits",
-        policy: str = "gaussian(std=0.5)",
+        autoencoder: str = "auto",
+        policy: str = "auto",
         p: float = 0.5,
     ):
         super().__init__(p=p)

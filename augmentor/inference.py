@@ -13,7 +13,7 @@ import dataclasses
 import math
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,7 +113,7 @@ class Inference:
         mean, std = network.encode(images)
         return RawPosterior(mean.float(), None if std is None else std.float())
 
-    def decode(self, raw: torch.Tensor, size: tuple[int, int] | None = None) -> torch.Tensor:
+    def decode(self, raw: torch.Tensor, size: Sequence[int] | None = None) -> torch.Tensor:
         """Raw latents (B, *L) => images (B,C,H,W) in [0, 1], float32 and contiguous."""
         return self._network().decode(raw, size).to(torch.float32, memory_format=torch.contiguous_format)
 

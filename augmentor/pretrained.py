@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from .adapters import DiffusersAutoencoder, adapters
 from .autoencoders import Autoencoder, autoencoders
 from .exceptions import InputError, UnknownNameError, WeightsError
 
+# The one for any photograph.
+GENERAL = "natural"
 _DIFFUSERS = "diffusers:"
 
 
@@ -54,6 +57,18 @@ def load_autoencoder(name_or_path: str | Path) -> Autoencoder:
         raise UnknownNameError(f"unknown autoencoder {name!r}{hint}; or give the path of a .safetensors file")
     adapted = read_header(name_or_path).get("family") == adapters.kind
     return load_network(name_or_path, adapters if adapted else autoencoders)
+
+
+def fitting_autoencoder(image_shape: Sequence[int]) -> str:
+    """The name of the pretrained autoencoder to take for images (C,H,W) of which nothing else is known.
+
+    That is one whose data alone have this shape, or else `GENERAL`.
+
+    >>> fitting_autoencoder((1, 28, 28)), fitting_autoencoder((3, 375, 500))
+    ('mnist', 'natural')
+    """
+    shape = list(image_shape)
+    return next((name for name, entry in _index().items() if entry.get("chosen_for") == shape), GENERAL)
 
 
 def card(name: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ images => raw latents => standard latents => (policy) => standard latents' => ra
 
 from __future__ import annotations
 
+import itertools
 import os
 import secrets
 import warnings
@@ -30,6 +31,7 @@ from .gate import QualityGate
 from .inference import Inference, InferencePlan
 from .items import (
     LabelsGetter,
+    batches,
     image_to_tensor,
     labels_tensor,
     no_labels,
@@ -39,9 +41,9 @@ from .items import (
 )
 from .label_spreading import spread_labels
 from .latents import Latents, class_index, per_sample, soft_labels
-from .policies import LatentPolicy, get_policy
+from .policies import LatentPolicy, default_policy, get_policy
 from .pool import LatentPool
-from .pretrained import load_autoencoder
+from .pretrained import GENERAL, fitting_autoencoder, load_autoencoder
 from .samples import Sample
 
 
@@ -71,8 +73,10 @@ class LatentAugment(v2.Transform):
     `v2.MixUp` and change only where the policy mixes classes: then they become float (B,K).
 
     autoencoder: a name from `list_autoencoders()`, the path of a `.safetensors` file, or an `Autoencoder`, which is
-        frozen and kept in eval mode, whatever `.train()` its owner calls.
-    policy: a text such as ``"gaussian(std=0.5)"`` (see `list_policies()`) or a `LatentPolicy`.
+        frozen and kept in eval mode, whatever `.train()` its owner calls. ``"auto"`` waits for the first images:
+        ``"digits"`` and ``"mnist"`` for theirs by shape, and ``"natural"`` for all others, with a warning.
+    policy: a text such as ``"gaussian(std=0.5)"`` (see `list_policies()`) or a `LatentPolicy`; ``"auto"`` is
+        `default_policy` of the latents.
     p: the chance of each image to be replaced, 0 to 1. Only the chosen ones are encoded and decoded.
     labels_getter: ``"default"`` (torchvision's convention), a callable on the sample, or None.
     seed: None draws anew at every call. A number makes the result a function of (seed, epoch, image): the same image
@@ -102,8 +106,8 @@ class LatentAugment(v2.Transform):
 
     def __init__(
         self,
-        autoencoder: str | Path | Autoencoder = "digits",
-        policy: str | LatentPolicy = "gaussian(std=0.5)",
+        autoencoder: str | Path | Autoencoder = "auto",
+        policy: str | LatentPolicy = "auto",
         *,
         p: float = 0.5,
         labels_getter: str | LabelsGetter | None = "default",
@@ -115,17 +119,18 @@ class LatentAugment(v2.Transform):
         super().__init__()
         if not 0 <= p <= 1:
             raise InputError(f"p is a probability between 0 and 1, got {p}")
-        self.autoencoder = autoencoder if isinstance(autoencoder, Autoencoder) else load_autoencoder(autoencoder)
-        self.autoencoder.requires_grad_(False).eval()
-        self.inference = Inference(self.autoencoder, precision, compile)
-        self.policy = get_policy(policy)
+        self._named = None if isinstance(autoencoder, Autoencoder) else str(autoencoder)
+        self._own_policy = None if policy == "auto" else get_policy(policy)
+        if not isinstance(autoencoder, Autoencoder):
+            autoencoder = load_autoencoder(GENERAL if self._named == "auto" else autoencoder)
+        self._run = precision, compile
+        self._take(autoencoder)
         if gate is not None and not isinstance(gate, QualityGate):
             raise InputError(f"gate is a QualityGate or None, got {gate!r}")
         self.gate = gate
         self.p, self.labels_getter, self.seed = p, resolve_labels_getter(labels_getter), seed
         self.pool: LatentPool | None = None
         self.mixing: Mixing | None = None
-        self._named = None if isinstance(autoencoder, Autoencoder) else str(autoencoder)
         self._epoch = SharedEpoch()
         self._fresh: tuple[int, int, int] | None = None  # process, its random seed, samples drawn so far
         self._warn_if_idle()
@@ -174,14 +179,14 @@ class LatentAugment(v2.Transform):
     def to_config(self) -> dict[str, Any]:
         """What `from_config` takes, for `json.dump`, with the latent statistics if `fit` took them.
 
-        An `Autoencoder` object has no name to write down: give the same one to `from_config` again.
+        An `Autoencoder` object has no name to write down: give the same one to `from_config` again. What is still to
+        be chosen by the first images is written down as "auto".
         """
-        stats = self.autoencoder.stats
+        stats, still_open = self.autoencoder.stats, self._named == "auto"
         statistics = stats.values() if bool(stats.fitted) and not self._brought_statistics else None
-        sha256 = fingerprint(self.autoencoder.state_dict())
-        return AugmentConfig(
-            self._named, str(self.policy), self.p, sha256, self.gate, self.mixing, statistics
-        ).document()
+        sha256 = None if still_open else fingerprint(self.autoencoder.state_dict())
+        policy = "auto" if still_open and self._own_policy is None else str(self.policy)
+        return AugmentConfig(self._named, policy, self.p, sha256, self.gate, self.mixing, statistics).document()
 
     @property
     def needs_fit(self) -> bool:
@@ -197,6 +202,34 @@ class LatentAugment(v2.Transform):
     def device(self) -> torch.device:
         """Where the autoencoder is and the work is done."""
         return self.autoencoder.device
+
+    def choose_for(self, images: torch.Tensor) -> None:
+        """Where no autoencoder was named, take the pretrained one for images of this shape (..., C,H,W), once.
+
+        `fit` and the first images do this; until then it is the general one, which takes any.
+        """
+        if self._named != "auto":
+            return
+        self._named = fitting_autoencoder(images.shape[-3:])
+        if self._named != GENERAL:
+            self._take(load_autoencoder(self._named).to(self.device, self.autoencoder.dtype))
+        else:
+            warnings.warn(
+                f"no pretrained autoencoder knows images {tuple(images.shape[-3:])}, so LatentAugment takes "
+                f"{GENERAL!r}, which has seen photographs; name it to say so, or train one on your images",
+                AugmentorWarning,
+                stacklevel=3,
+            )
+
+    def _keep_chosen(self) -> None:
+        """Latents that are known already are those of the autoencoder that it has."""
+        self._named = GENERAL if self._named == "auto" else self._named
+
+    def _take(self, autoencoder: Autoencoder) -> None:
+        """Own this autoencoder, frozen, and the policy for its kind of latents if none was asked for."""
+        self.autoencoder = autoencoder.requires_grad_(False).eval()
+        self.inference = Inference(autoencoder, *self._run)
+        self.policy = self._own_policy or default_policy(autoencoder.latent_shape)
 
     def forward(self, *inputs: Any) -> Any:
         """A sample or a batch, in any structure that torchvision transforms take; the same structure comes back."""
@@ -296,7 +329,7 @@ class LatentAugment(v2.Transform):
         """
         raw_made, made_labels, weights, sources = self.perturb_latents(images, labels, random, rows, raw)
         with torch.set_grad_enabled(torch.is_grad_enabled() and images.requires_grad):
-            made = self.inference.decode(raw_made, (images.shape[-2], images.shape[-1]))
+            made = self.inference.decode(raw_made, images.shape[1:])
             if self.gate is not None and weights is not None:
                 alone = per_sample(self.gate.left_alone(weights), made)
                 made = torch.where(alone, to_unit_float(sources), made)
@@ -312,6 +345,10 @@ class LatentAugment(v2.Transform):
     ) -> PerturbedLatents:
         """The same up to the decoder: encode, standardise, policy and gate, back to raw latents."""
         self._refuse_cuda_in_worker()
+        if raw is None:
+            self.choose_for(images)
+        else:
+            self._keep_chosen()
         if self._warn_unfitted:
             self._say_unfitted()
         among_batch = rows is not None and len(images) > 1 and self.policy.needs_partners and self.pool is None
@@ -376,7 +413,11 @@ class LatentAugment(v2.Transform):
         are sure of them (`augmentor.label_spreading`), which then are partners as well. Latent statistics are taken
         from the data, unless the autoencoder brought its own.
         """
-        raw, labels = encode_all(self.autoencoder, data, batch_size)
+        found = batches(data, batch_size)
+        first = list(itertools.islice(found, 1))
+        for images, _ in first:
+            self.choose_for(images)
+        raw, labels = encode_all(self.autoencoder, itertools.chain(first, found), batch_size)
         more = None if unlabelled is None else encode_all(self.autoencoder, unlabelled, batch_size)[0].mean
         return self.fit_latents(raw.mean, labels, num_classes_of(data, labels), unlabelled=more)
 
@@ -389,6 +430,7 @@ class LatentAugment(v2.Transform):
         unlabelled: torch.Tensor | None = None,
     ) -> LatentAugment:
         """The same from raw latents (N, *L) and (M, *L) that are known already, as of a `LatentCache`."""
+        self._keep_chosen()
         raw, stats = raw.to(self.device), self.autoencoder.stats
         more = raw[:0] if unlabelled is None else unlabelled.to(self.device)
         if not stats.fitted:
@@ -438,6 +480,7 @@ class LatentAugment(v2.Transform):
         if images.ndim == 3:
             images, label = images[None], None if label is None else [label]
         labels = _labels_for(images, label)
+        self.choose_for(images)
         check_images(images, self.autoencoder.image_shape, f"LatentAugment with autoencoder {self.autoencoder.name!r}")
         return images, labels
 

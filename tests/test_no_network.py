@@ -38,6 +38,7 @@ import numpy as np
 pipeline = augmentor.albumentations.A.Compose([augmentor.albumentations.LatentAugment("digits", p=1.0)])
 pipeline(image=np.zeros((8, 8, 1), np.uint8))
 augmentor.LatentAugment("mnist", p=1.0)(torch.rand(2, 1, 28, 28))
+augmentor.LatentAugment(p=1.0)(torch.rand(2, 3, 37, 28))
 """
 _COMMANDS = """
 from augmentor.cli import main

@@ -21,7 +21,8 @@ NAMES = list_autoencoders()
 
 
 def test_the_shelf_holds_what_was_promised():
-    assert {"digits", "mnist"} <= set(NAMES)
+    assert {"digits", "mnist", "natural", "cifar10"} <= set(NAMES)
+    assert sum(file.stat().st_size for file in SHELF.glob("*/*")) < 16 << 20
     assert sorted(path.parent.name for path in SHELF.glob("*/model.safetensors")) == NAMES
 
 
@@ -42,6 +43,10 @@ def test_the_card_says_where_it_comes_from(name):
     for field in ("sha256", "command", "licence", "data", "autoencoder"):
         assert entry[field] in text, field
     assert f"{entry['psnr_db']} dB" in text
+    if "fid" in entry:
+        assert f"| {entry['fid']} on the latents of `{entry['features']}`, {entry['fid_images']} images" in text
+        assert entry["features"] in NAMES
+        assert entry["features"] != name
     assert entry["command"].startswith("augmentor train-autoencoder ")
     assert (SHELF / name / "reconstructions.png").read_bytes()[:4] == b"\x89PNG"
 
@@ -52,7 +57,7 @@ def test_it_loads_ready_for_use(name):
     assert not model.training
     assert model.stats.fitted
     assert model.device.type == "cpu"
-    images = torch.rand(2, *model.image_shape)
+    images = torch.rand(2, *(16 if n is None else n for n in model.image_shape))
     assert model(images).shape == images.shape
     assert LatentAugment(name, p=1.0)(images).shape == images.shape
 

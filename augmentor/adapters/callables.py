@@ -23,7 +23,7 @@ class CallableAutoencoder(AdaptedAutoencoder):
         encoder's own deviation, of the same shape.
     decode: raw latents => images in `value_range`.
     image_shape: (C,H,W); H and W are None for a model that takes any size.
-    stride: pad sizes to a multiple of it (by repeating the edge), and crop the reconstruction back.
+    stride: pad sizes to a multiple of it (by its mirror image), and crop the reconstruction back.
     value_range: of the pixels inside, such as (-1, 1).
     modules: those whose weights the callables use, where they are not modules or methods of modules themselves. They
         move with ``.to(device)`` and are part of the fingerprint.
@@ -84,7 +84,7 @@ class CallableAutoencoder(AdaptedAutoencoder):
             raise ShapeError(f"decode gave {got} for the latent of an image {tuple(grey.shape)}; expected its shape")
 
     def _encoded(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        mean, std = _pair(self._functions[0](self._low + self._range * padded(images, self.stride)))
+        mean, std = _pair(self._functions[0](self._low + self._range * images))
         return mean, None if std is None else 2 * std.log()
 
     def _decoded(self, latents: torch.Tensor) -> torch.Tensor:

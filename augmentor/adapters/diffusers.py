@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..autoencoders._base import padded
 from ..exceptions import InputError, WeightsError
 from ._base import AdaptedAutoencoder, adapters
 
@@ -24,8 +23,8 @@ class DiffusersAutoencoder(AdaptedAutoencoder):
     """A diffusers autoencoder (Rombach et al. 2022; AutoencoderTiny distils it) for images of any size.
 
     The latent is (C, H / stride, W / stride), raw latents being what diffusers' pipelines see: shifted and scaled by
-    the config's `shift_factor` and `scaling_factor`. A size that the stride does not divide is padded by repeating the
-    edge, and the reconstruction cropped back. Images are [0, 1] here and [-1, 1] inside.
+    the config's `shift_factor` and `scaling_factor`. A size that the stride does not divide is padded by its
+    mirror image, and the reconstruction cropped back. Images are [0, 1] here and [-1, 1] inside.
 
     model: a live `AutoencoderKL` or `AutoencoderTiny`, or its config as a dict (with `_class_name`), which gives one
         with fresh weights.
@@ -86,7 +85,7 @@ class DiffusersAutoencoder(AdaptedAutoencoder):
         return cls(model, grey)
 
     def _encoded(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        images = padded(images, self.stride).expand(-1, self.network.config.in_channels, -1, -1)
+        images = images.expand(-1, self.network.config.in_channels, -1, -1)
         output = self.network.encode(2 * images - 1)
         if not hasattr(output, "latent_dist"):
             return (output.latents - self.shift) * self.scale, None

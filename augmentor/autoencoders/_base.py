@@ -6,11 +6,11 @@ enough) and states a tiny instance of itself (`example`). It knows nothing of po
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from .._checks import check_images, to_unit_float
@@ -19,11 +19,9 @@ from .._weights import save_network
 from ..exceptions import InputError, ShapeError
 from ..latents import LatentStats
 from ._corruption import Corruption, corruptions
+from ._likelihood import Likelihood, likelihoods
 
 autoencoders: Registry[Autoencoder] = Registry("autoencoder")
-
-# Deviation of a pixel around its reconstruction under the Gaussian likelihood: about 25 levels of 255.
-GAUSSIAN_STD = 0.1
 
 
 class Posterior(NamedTuple):
@@ -36,9 +34,11 @@ class Posterior(NamedTuple):
 class Autoencoder(nn.Module):
     """Base of all autoencoders.
 
-    image_shape: (C, H, W); H and W are None for a family that takes any size.
+    image_shape: (C, H, W); H and W are None for a family that takes any size. An RGB network takes grey images too:
+    they are repeated in its three channels, and the mean of these comes back.
     latent_shape: (D,) for a vector, (C, h, w) for a feature map, with None where the image size decides.
-    likelihood: "bernoulli" (cross-entropy on logits; grey images near black and white) or "gaussian" (squared error).
+    likelihood: "bernoulli" (cross-entropy on logits; grey images near black and white), "gaussian" (squared error) or
+    "edges(weight=1.0)" (absolute error of pixels and of the steps between neighbours; sharper edges).
     corruption: "none", "gaussian(std=0.3)" or "masking(rate=0.25)"; anything but "none" makes it a denoising
     autoencoder (Vincent et al. 2008): it reconstructs the clean image from a corrupted one.
 
@@ -52,6 +52,9 @@ class Autoencoder(nn.Module):
     name: ClassVar[str]
     family: ClassVar[str] = autoencoders.kind
     sides: ClassVar[tuple[int, int]] = (8, 128)  # of images, in pixels, for a family of one size
+
+    # What the sides of an image have to be a multiple of; others are mirrored at the right and below, and cropped back.
+    stride: int = 1
 
     def __init__(
         self,
@@ -69,13 +72,13 @@ class Autoencoder(nn.Module):
                 f"an autoencoder takes grey or RGB images (1 or 3, H, W) of {least} to {most} pixels a side, "
                 f"got {tuple(image_shape)}"
             )
-        if likelihood not in ("bernoulli", "gaussian"):
-            raise InputError(f"likelihood is 'bernoulli' or 'gaussian', got {likelihood!r}")
         self.image_shape = tuple(image_shape)
+        self.depth: int = channels
         self.latent_shape = tuple(latent_shape)
         self.likelihood = likelihood
         self.corruption = corruption
         self._corrupt: Corruption = corruptions.build(corruption)
+        self._likelihood: Likelihood = likelihoods.build(likelihood)
         self.stats = LatentStats(self.latent_shape)
 
     @classmethod
@@ -96,25 +99,27 @@ class Autoencoder(nn.Module):
     def encode(self, images: torch.Tensor) -> Posterior:
         """Images (B,C,H,W), uint8 or floating in [0, 1] => raw latents. Raises `ShapeError` or `RangeError`."""
         check_images(images, self.image_shape, f"the {self.name} autoencoder")
-        mean, log_variance = self._encode(to_unit_float(images).to(self.dtype))
+        mean, log_variance = self._encode(self._adapted(to_unit_float(images).to(self.dtype)))
         return Posterior(mean, None if log_variance is None else (0.5 * log_variance).exp())
 
-    def decode(self, latents: torch.Tensor, size: tuple[int, int] | None = None) -> torch.Tensor:
+    def decode(self, latents: torch.Tensor, size: Sequence[int] | None = None) -> torch.Tensor:
         """Raw latents (B, *L) => float images (B,C,H,W) in [0, 1].
 
-        size: height and width to crop to, for families that pad; others check it against their own.
+        size: (H, W) or (C, H, W) of the images they come from: what was padded is cropped, and C=1 is the mean of RGB.
         """
         self._check_latents(latents)
-        output = self._decode(latents.to(self.dtype))
-        if size is not None:
-            if size[0] > output.shape[-2] or size[1] > output.shape[-1]:
-                raise ShapeError(f"these latents decode to {tuple(output.shape[-2:])}, smaller than size={size}")
-            output = output[..., : size[0], : size[1]]
-        return output.sigmoid() if self.likelihood == "bernoulli" else output.clamp(0, 1)
+        images = self._likelihood.pixels(self._decode(latents.to(self.dtype)))
+        if size is None:
+            return images
+        channels, height, width = (images.shape[1], *size)[-3:]
+        if height > images.shape[-2] or width > images.shape[-1]:
+            raise ShapeError(f"these latents decode to {tuple(images.shape[-2:])}, smaller than size={tuple(size)}")
+        images = images[..., :height, :width]
+        return images if channels == images.shape[1] else images.mean(1, keepdim=True)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Reconstruct: images (B,C,H,W) => float images of the same shape."""
-        return self.decode(self.encode(images).mean, (images.shape[-2], images.shape[-1]))
+        return self.decode(self.encode(images).mean, images.shape[1:])
 
     def save(self, path: str | Path, info: dict[str, Any] | None = None) -> None:
         """Write weights, config and latent statistics to one `.safetensors` file, for `load_autoencoder`.
@@ -130,35 +135,37 @@ class Autoencoder(nn.Module):
 
         generator: on the device of the images; the only source of chance. progress: 0 to 1, how far training is.
         """
-        mean, _ = self._encode(self._corrupt(images, generator))
+        mean, _ = self._encode(self._adapted(self._corrupt(images, generator)))
         return {"reconstruction": self._reconstruction_loss(self._decode(mean), images)}
+
+    def _adapted(self, images: torch.Tensor) -> torch.Tensor:
+        """Float images of any depth and size that the family takes => as many channels and pixels as the network's."""
+        return padded(images, self.stride).expand(-1, self.depth, -1, -1)
 
     def _encode(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Float images => mean and log-variance (or None) of the raw latents."""
         raise NotImplementedError
 
     def _decode(self, latents: torch.Tensor) -> torch.Tensor:
-        """Raw latents => logits ("bernoulli") or pixels ("gaussian"), not yet in range."""
+        """Raw latents => logits ("bernoulli") or pixels (others), not yet in range."""
         raise NotImplementedError
 
     def _reconstruction_loss(self, output: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
-        output = output[..., : images.shape[-2], : images.shape[-1]]
-        if self.likelihood == "bernoulli":
-            return F.binary_cross_entropy_with_logits(output, images)
-        return F.mse_loss(output, images) / (2 * GAUSSIAN_STD**2)
+        output = output[..., : images.shape[-2], : images.shape[-1]].float()
+        return self._likelihood.loss(output, images.expand_as(output))
 
     def _variational_losses(
         self, images: torch.Tensor, generator: torch.Generator, beta: float
     ) -> dict[str, torch.Tensor]:
         """The negative evidence bound (Kingma and Welling 2014, eq. 10), its KL term weighted by `beta`."""
-        mean, log_variance = self._encode(self._corrupt(images, generator))
+        mean, log_variance = self._encode(self._adapted(self._corrupt(images, generator)))
         assert log_variance is not None
         noise = torch.randn(mean.shape, generator=generator, device=mean.device)
         output = self._decode(mean + (0.5 * log_variance).exp() * noise)
         kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).flatten(1).sum(1).mean()
         return {
             "reconstruction": self._reconstruction_loss(output, images),
-            "kl": beta * kl / images[0].numel(),
+            "kl": beta * kl / (self.depth * images[0, 0].numel()),
         }
 
     def _check_latents(self, latents: torch.Tensor) -> None:
@@ -174,10 +181,13 @@ class Autoencoder(nn.Module):
 
 
 def padded(images: torch.Tensor, stride: int) -> torch.Tensor:
-    """Images (B,C,H,W) with the last row and column repeated until the stride divides both sides."""
-    height, width = images.shape[-2:]
-    padding = (0, -width % stride, 0, -height % stride)
-    return F.pad(images, padding, mode="replicate") if any(padding) else images
+    """Images (B,C,H,W) with their mirror image at the right and below, until the stride divides both sides."""
+    for axis in (-2, -1):
+        side = images.shape[axis]
+        if side % stride:
+            places = torch.arange(side + -side % stride, device=images.device) % max(1, 2 * side - 2)
+            images = images.index_select(axis, torch.minimum(places, (2 * side - 2 - places).abs()))
+    return images
 
 
 def check_widths(family: str, **values: int) -> None:

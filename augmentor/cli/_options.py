@@ -48,7 +48,7 @@ def data_options(command: F) -> F:
 def augment_options(command: F) -> F:
     """Which autoencoder and which policy."""
     command = click.option(
-        "--policy", default="gaussian(std=0.5)", show_default=True, help="Such as 'smote(k=3)'; see augmentor info."
+        "--policy", default="auto", show_default=True, help="Such as 'smote(k=3)' (augmentor info), or what suits."
     )(command)
     return click.option(
         "--autoencoder",

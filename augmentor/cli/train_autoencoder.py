@@ -25,6 +25,10 @@ from ._options import common, data_options, image_shape_of, resolve_device, say
 @click.option(
     "--patience", type=int, default=10, show_default=True, help="Rounds without a better loss before stopping."
 )
+@click.option(
+    "--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True,
+    help="auto is bf16 on a GPU; it also pays on a processor with AMX.",
+)  # fmt: skip
 @click.option("--geometric", is_flag=True, help="Rotate, shift and scale the training images mildly; few need it.")
 @common("runs/autoencoder", "Folder for weights, history and a picture of reconstructions.")
 def train_autoencoder(

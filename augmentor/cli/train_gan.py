@@ -65,29 +65,26 @@ def train_gan(
     measured on. Without one that fits, nothing is measured.
     """
     from ..data import load_source
-    from ..exceptions import InputError
     from ..metrics import AutoencoderFeatures
     from ..policies import get_policy
+    from ..pretrained import GENERAL, fitting_autoencoder
     from ..training import GANTrainer, get_augmentation, get_system
     from ..training.augmentations import needs_autoencoder
     from ..training.systems import cannot_do_without
     from ..transform import LatentAugment
 
     device = resolve_device(device)
-    get_policy(policy)  # a wrong one is an error even where --augment none leaves it unused
+    if policy != "auto":
+        get_policy(policy)  # a wrong one is an error even where --augment none leaves it unused
     in_latents = needs_autoencoder(augment)
     needed = in_latents or autoencoder != "auto" or cannot_do_without(system, "autoencoder")
     dataset = load_source(data, split=split, size=size, skip_bad=skip_bad)
     shape = image_shape_of(dataset)
-    try:
-        model = resolve_autoencoder(autoencoder, dataset)
-    except InputError:
-        if needed:
-            raise
-        model = None
+    known = needed or fitting_autoencoder(shape) != GENERAL
+    model = resolve_autoencoder(autoencoder, dataset) if known else None
     if epochs is not None:
         settings["steps"] = max(1, round(epochs * len(dataset) / settings["batch_size"]))
-    latent_augment = LatentAugment(model, policy) if in_latents else None
+    latent_augment = LatentAugment(model, policy) if in_latents and model is not None else None
     made = get_augmentation(augment, latent_augment, p=p, ratio=ratio)
     parts = {name: settings.pop(name) for name in _OF_SYSTEM}
     trainer = GANTrainer(
@@ -106,7 +103,9 @@ def train_gan(
         seed=seed,
         **settings,
     )
-    how = ({} if made.p is None else {"p": made.p}) | ({"policy": policy} if in_latents else {})
+    how = ({} if made.p is None else {"p": made.p}) | (
+        {} if latent_augment is None else {"policy": latent_augment.policy}
+    )
     say(data=f"{data}: {len(dataset)} images {shape}", system=system, conditional=conditional, augment=augment, **how,
         autoencoder="none, so nothing is measured" if model is None else model.name, device=device, out=out,
         seed=seed, **parts, **settings)  # fmt: skip

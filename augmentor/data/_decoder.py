@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.utils.data import get_worker_info
 
-from .._checks import to_uint8
+from .._checks import takes_shape, to_uint8
 from .._weights import fingerprint
 from ..autoencoders import Autoencoder
 from ..exceptions import DeviceError, InputError, ShardError
@@ -35,8 +35,7 @@ class LatentDecoder:
                 f"the latents were made with another {manifest.autoencoder!r} autoencoder (weights "
                 f"{manifest.autoencoder_sha256[:12]}, got {found[:12]}); give autoencoder= the one that made them"
             )
-        channels, height, width = manifest.image_shape
-        self._size, self._channels = (height, width), channels
+        self._shape = manifest.image_shape
         self._model = model.eval() if device is None else model.eval().to(device)
 
     def __call__(self, latents: np.ndarray) -> torch.Tensor:
@@ -50,12 +49,12 @@ class LatentDecoder:
         if not np.isfinite(latents).all():
             raise ShardError("got latents that are not finite; the shards are damaged: run `augmentor verify` on them")
         with torch.no_grad():
-            return to_uint8(self._model.decode(torch.from_numpy(latents).to(device), self._size))
+            return to_uint8(self._model.decode(torch.from_numpy(latents).to(device), self._shape))
 
 
 def _on_the_shelf(manifest: Manifest) -> Autoencoder:
     for name in list_autoencoders():
-        if tuple(card(name)["image_shape"]) == manifest.image_shape:
+        if takes_shape(card(name)["image_shape"], manifest.image_shape):
             model = load_autoencoder(name)
             if fingerprint(model.state_dict()) == manifest.autoencoder_sha256:
                 return model

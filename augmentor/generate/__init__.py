@@ -118,6 +118,8 @@ def generate_shards(
     own = units[rank::ranks]
     if not resume and (ranks > 1 or unit_range is not None):
         raise InputError("resume=False is for a folder that one process makes; leave it out where several do")
+    images, labels = fetch(dataset, [0])
+    augment.choose_for(images)
     if cache is not None:
         cache.check(augment.autoencoder, dataset)
     folder = claim(Path(out), resume)
@@ -125,7 +127,6 @@ def generate_shards(
     if augment.needs_fit:
         with full_precision(augment.device.type):
             fit_on(augment, dataset, cache)  # a batch as its own pool would make the bytes depend on the micro-batch
-    images, labels = fetch(dataset, [0])
     check_images(images, augment.autoencoder.image_shape, f"the {augment.autoencoder.name} autoencoder")
     channels, height, width = images.shape[1:]
     soft = augment.soften(labels)

@@ -1,6 +1,6 @@
 """Perturbation policies. A new one is a new file here and one import line below."""
 
-from ._base import LatentPolicy, get_policy, list_policies, policies
+from ._base import LatentPolicy, default_policy, get_policy, list_policies, policies
 from .adversarial import Adversarial
 from .class_gaussian import ClassGaussian
 from .compose import Compose, OneOf
@@ -10,6 +10,7 @@ from .guided import Guided
 from .interpolate import Interpolate
 from .posterior import Posterior
 from .slerp import Slerp
+from .smooth import Smooth
 from .smote import Smote
 
 __all__ = [
@@ -24,7 +25,9 @@ __all__ = [
     "OneOf",
     "Posterior",
     "Slerp",
+    "Smooth",
     "Smote",
+    "default_policy",
     "get_policy",
     "list_policies",
     "policies",

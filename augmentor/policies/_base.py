@@ -7,6 +7,7 @@ function. Applying to a batch equals applying to each row with that row's parame
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, ClassVar, TypeAlias
 
 import torch
@@ -92,6 +93,17 @@ def get_policy(spec: str | LatentPolicy) -> LatentPolicy:
     if not isinstance(spec, str):
         raise InputError(f"expected a policy or a text such as 'gaussian(std=0.5)', got {spec!r}")
     return policies.build(spec)
+
+
+def default_policy(latent_shape: Sequence[int | None]) -> LatentPolicy:
+    """What is done where no policy is named, for latents that are vectors (D,) or feature maps (C,h,w).
+
+    `benchmarks/defaults.py` measures why.
+
+    >>> default_policy((16,)), default_policy((8, None, None))
+    (gaussian(std=0.5), smooth(std=0.25, cells=2))
+    """
+    return get_policy("gaussian(std=0.5)" if len(latent_shape) == 1 else "smooth(std=0.25)")
 
 
 def list_policies() -> list[str]:

@@ -22,6 +22,7 @@ from ..exceptions import DataError, InputError, TrainingError
 from ..items import dataset_fingerprint, fetch
 from ..pictures import grid, png
 from ._batches import BatchStream
+from ._engine import PRECISIONS
 from ._run import Run
 from .geometry import move_each
 
@@ -41,7 +42,8 @@ class AutoencoderTrainer:
     patience: rounds without a better validation loss before stopping; a round is an epoch, or 100 steps if longer.
     transform: applied to each training image (uint8 or float tensor (C,H,W)), as torchvision transforms are. It runs
         with the global torch generator set aside and restored, so that a resumed run draws the same.
-    seed: decides split, order, noise and transform. device: where to train; CUDA trains in bfloat16 autocast.
+    seed: decides split, order, noise and transform. device: where to train.
+    precision: "fp32" or "bf16" (autocast); "auto" is the latter on CUDA. One with AMX is 3 times as fast with it.
 
     >>> from augmentor.autoencoders import get_autoencoder
     >>> from augmentor.data.sources import load_source
@@ -65,6 +67,7 @@ class AutoencoderTrainer:
         transform: Callable[[Any], Any] | None = None,
         seed: int = 0,
         device: torch.device | str = "cpu",
+        precision: str = "auto",
         progress: bool = True,
     ):
         if epochs < 1 or batch_size < 1 or not lr > 0 or patience < 1:
@@ -74,12 +77,15 @@ class AutoencoderTrainer:
             )
         if not 0 <= val_fraction < 1 or not 0 <= warmup <= 1:
             raise InputError(f"val_fraction and warmup are shares below 1, got {val_fraction} and {warmup}")
+        if precision not in ("auto", *PRECISIONS):
+            raise InputError(f"precision is auto, {' or '.join(PRECISIONS)}, got {precision!r}")
         self.autoencoder = autoencoder.requires_grad_(True)
         self.out, self.epochs, self.batch_size = out, epochs, batch_size
         self.lr, self.weight_decay, self.warmup = lr, weight_decay, warmup
         self.val_fraction, self.patience = val_fraction, patience
         self.transform, self.seed, self.progress = transform, seed, progress
         self.device = torch.device(device)
+        self.precision = precision
         self.history: list[dict[str, Any]] = []
 
     def fit(self, dataset: Any) -> Autoencoder:
@@ -156,7 +162,8 @@ class AutoencoderTrainer:
         for group in optimizer.param_groups:
             group["lr"] = self.lr * _schedule(step, total, self.warmup)
         generator = torch_generator(self.device, self.seed, "noise", step)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+        bf16 = self.device.type == "cuda" if self.precision == "auto" else self.precision == "bf16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
             losses = model.training_losses(images, generator, progress=step / total)
             loss = torch.stack(list(losses.values())).sum()
         if not torch.isfinite(loss):
@@ -230,6 +237,7 @@ class AutoencoderTrainer:
             # Without the place in memory that the usual `repr` ends with: it differs in the process that resumes.
             "transform": None if self.transform is None else re.sub(r" at 0x[0-9a-fA-F]+", "", repr(self.transform)),
             **{name: getattr(self, name) for name in names},
+            **({} if self.precision == "auto" else {"precision": self.precision}),
         }
 
 

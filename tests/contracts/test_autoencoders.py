@@ -9,10 +9,11 @@ from augmentor._registry import arguments_of, describe
 from augmentor._weights import load_network, save_network
 from augmentor.autoencoders import Autoencoder, autoencoders
 from augmentor.autoencoders._corruption import corruptions
+from augmentor.autoencoders._likelihood import likelihoods
 from augmentor.exceptions import InputError, RangeError, ShapeError, UnknownNameError
 
 NAMES = autoencoders.names()
-LIKELIHOODS = ["bernoulli", "gaussian"]
+LIKELIHOODS = likelihoods.names()
 CORRUPTIONS = ["none", "gaussian(std=0.3)", "masking(rate=0.25)"]
 SIZES = [(8, 8), (28, 28), (32, 32), (37, 50)]
 OF_ONE_SIZE = [name for name in NAMES if autoencoders.get(name).example().image_shape[1] is not None]
@@ -290,7 +291,9 @@ def test_latents_of_another_shape_are_refused(name):
 @pytest.mark.parametrize(
     ("changes", "error"),
     [
-        ({"likelihood": "poisson"}, InputError),
+        ({"likelihood": "poisson"}, UnknownNameError),
+        ({"likelihood": "edges(weight=-1)"}, InputError),
+        ({"likelihood": "edges(scales=9)"}, InputError),
         ({"corruption": "blur"}, UnknownNameError),
         ({"corruption": "gaussian(std=0)"}, InputError),
         ({"corruption": "masking(rate=1)"}, InputError),
@@ -332,8 +335,55 @@ def test_image_shapes_out_of_scope_are_refused(name, shape):
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in OF_ONE_SIZE])
-@pytest.mark.parametrize("size", [(8, 8), (9, 11), (28, 28), (37, 50), (128, 96)], ids=str)
+@pytest.mark.parametrize("size", [(1, 1), (3, 5), (8, 8), (9, 11), (28, 28), (37, 50), (128, 96), (375, 500)], ids=str)
 def test_one_network_of_any_size_takes_many(name, size):
     model = build(name)
     images = torch.rand(2, 1, *size)
     assert model(images).shape == images.shape
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in OF_ONE_SIZE])
+def test_what_the_stride_does_not_divide_is_mirrored(name):
+    model = build(name)
+    height, width = 3 * model.stride - 1, 4 * model.stride - 2
+    images = torch.rand(2, 1, height, width)
+    mirrored = torch.nn.functional.pad(images, (0, 2, 0, 1), mode="reflect")
+    assert torch.equal(model.encode(images).mean, model.encode(mirrored).mean)
+    assert torch.equal(model(images), model(mirrored)[..., :height, :width])
+
+
+@pytest.mark.parametrize(("norm", "alike"), [("none", True), ("group", False)])
+def test_without_a_norm_a_piece_has_the_codes_that_it_has_in_the_whole(norm, alike):
+    model = build("spatial_kl", norm=norm)
+    image = torch.rand(1, 1, 96, 96)
+    inner = model.encode(image[..., 16:80, 16:80]).mean[..., 5:-5, 5:-5]
+    assert torch.allclose(inner, model.encode(image).mean[..., 9:-9, 9:-9], atol=1e-5) is alike
+    with pytest.raises(InputError, match="norm 'group' or 'none', got 'batch'"):
+        build("spatial_kl", norm="batch")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_rgb_network_takes_grey_images_and_gives_grey_ones(name):
+    model = sized(name, 8, 8, channels=3)
+    grey = torch.rand(2, 1, 8, 8, requires_grad=True)
+    as_rgb = grey.expand(-1, 3, -1, -1)
+    assert torch.equal(model.encode(grey).mean, model.encode(as_rgb).mean)
+    torch.testing.assert_close(model(grey), model(as_rgb).mean(1, keepdim=True))
+    model(grey).sum().backward()
+    assert grey.grad.abs().sum() > 0
+    assert model.decode(model.encode(grey).mean).shape[1] == 3  # nothing says that it was grey
+    on_grey, on_rgb = losses(model, grey.detach(), 0), losses(model, as_rgb.detach(), 0)
+    torch.testing.assert_close(on_grey, on_rgb)
+    with pytest.raises(ShapeError, match="takes 3-channel images"):
+        model.encode(torch.rand(2, 2, 8, 8))
+
+
+def test_edges_are_worth_more_than_levels_to_the_loss_for_edges():
+    """Two reconstructions with equal squared error: stripes all gone, and stripes a little too bright."""
+    stripes = torch.tensor([0.4, 0.6]).repeat(8).expand(1, 1, 16, 16)
+    gone, bright = torch.full_like(stripes, 0.5), stripes + 0.1
+    squares, edges = likelihoods.build("gaussian"), likelihoods.build("edges")
+    torch.testing.assert_close(squares.loss(gone, stripes), squares.loss(bright, stripes))
+    assert edges.loss(bright, stripes) < 0.6 * edges.loss(gone, stripes)
+    flat = likelihoods.build("edges(weight=0)")
+    torch.testing.assert_close(flat.loss(gone, stripes), flat.loss(bright, stripes))

@@ -323,6 +323,37 @@ def test_what_is_no_policy_is_refused(value):
         get_policy(value)
 
 
+@pytest.mark.parametrize("cells", [1, 2, 5])
+@pytest.mark.parametrize("shape", [(3, 1, 1), (2, 8, 13)], ids=str)
+def test_smooth_noise_has_deviation_one_at_every_place(cells, shape):
+    latents = Latents(torch.zeros(4000, *shape))
+    z = get_policy(f"smooth(std=2, cells={cells})")(latents, draws(4000)).z
+    torch.testing.assert_close(z.std(0), torch.full(shape, 2.0), atol=0.15, rtol=0)
+    torch.testing.assert_close(z.mean(0), torch.zeros(shape), atol=0.15, rtol=0)
+
+
+def test_smooth_noise_moves_neighbours_alike_and_corners_apart():
+    latents = Latents(torch.zeros(2000, 1, 16, 16))
+    z = get_policy("smooth(std=1, cells=2)")(latents, draws(2000)).z[:, 0]
+    steps, across = (z[:, :, 1:] - z[:, :, :-1]).std(), (z[:, 0, 0] - z[:, -1, -1]).std()
+    assert steps < 0.15
+    assert 1.3 < across < 1.5  # two independent normals
+    even = get_policy("smooth(std=1, cells=1)")(latents, draws(2000)).z
+    assert torch.equal(even, even[..., :1, :1].expand_as(even))
+
+
+def test_smooth_noise_on_a_vector_is_gaussian_noise():
+    latents = some_latents((5,))
+    smooth, plain = (get_policy(name)(latents, draws()).z for name in ("smooth(std=0.5)", "gaussian(std=0.5)"))
+    assert torch.equal(smooth, plain)
+
+
+@pytest.mark.parametrize("cells", [0, -1, 1.5])
+def test_smooth_takes_whole_cells(cells):
+    with pytest.raises(InputError, match="cells >= 1"):
+        get_policy(f"smooth(cells={cells})")
+
+
 def test_posterior_refuses_an_encoder_without_a_spread():
     with pytest.raises(InputError, match="vae, spatial_kl"):
         get_policy("posterior")(Latents(torch.zeros(2, 3)), draws(2))

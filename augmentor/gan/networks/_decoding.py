@@ -47,8 +47,7 @@ class DecodingGenerator(Generator):
 
     def draw(self, codes: torch.Tensor) -> torch.Tensor:
         """Standard latents (B, *L) => float images (B,C,H,W) in [0, 1]."""
-        _, height, width = self.image_shape
-        return self.model.decode(self.model.stats.unstandardise(codes), (height, width))
+        return self.model.decode(self.model.stats.unstandardise(codes), self.image_shape)
 
     def _codes(self, noise: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
         """Noise => standard latents."""

@@ -45,5 +45,5 @@ class EncoderDiscriminator(Discriminator):
 
     def _features(self, images: torch.Tensor) -> torch.Tensor:
         """Images in [0, 1] => features (B,F): what the family makes mean and log-variance of, side by side."""
-        parts = self.model._encode(images)
+        parts = self.model._encode(self.model._adapted(images))
         return torch.cat([part.flatten(1) for part in parts if part is not None], dim=1)

@@ -139,8 +139,7 @@ class VAEGAN(AdversarialSystem):
         return mean + std * noise, kl
 
     def _decoded(self, raw: torch.Tensor) -> torch.Tensor:
-        _, height, width = self.generator.image_shape
-        return self.generator.model.decode(raw, (height, width)).float()
+        return self.generator.model.decode(raw, self.generator.image_shape).float()
 
     def _features(self, images: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
         """What the discriminator's last layer sees, (B,F)."""

@@ -1,0 +1,51 @@
+"""Why noise is smooth where latents are feature maps and no policy is named: ``python benchmarks/defaults.py ROOT``.
+
+ROOT/cifar10/test is a folder of class folders. Each policy is judged with `natural`: how far samples are from their
+originals (PSNR), and from real images (FID on the latents of `cifar10`). At the same distance from the originals the
+better policy is the one whose samples are nearer to real images.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from typing import Any
+
+import torch
+from common import draw_table, record
+
+from augmentor import LatentAugment, load_autoencoder
+from augmentor._checks import to_unit_float
+from augmentor.data import load_source
+from augmentor.metrics import AutoencoderFeatures, evaluate
+
+COUNT = 1000
+POLICIES = (
+    "gaussian(std=0)", "gaussian(std=0.25)", "smooth(std=0.25)", "gaussian(std=0.5)", "smooth(std=0.5)",
+)  # fmt: skip
+
+
+def likeness(policy: str, images: torch.Tensor) -> dict[str, float]:
+    """PSNR to the originals and FID, of one sample an image."""
+    augment, rows = LatentAugment("natural", policy), torch.arange(len(images)).split(200)
+    made = torch.cat([augment.synthesize(images[part], seed=0, indices=part.numpy()) for part in rows])
+    error = (to_unit_float(made) - to_unit_float(images)).square().flatten(1).mean(1).clamp_min(1e-10)
+    found: Any = evaluate(made, images, AutoencoderFeatures(load_autoencoder("cifar10")))
+    return {"psnr": float((-10 * error.log10()).mean()), "fid": found["fid"], "fid_of_real": found["floor"]["fid"]}
+
+
+def main(root: str) -> None:
+    torch.set_num_threads(1)
+    warnings.filterwarnings("ignore", message="LatentAugment with policy gaussian")  # std=0: the reconstructions
+    images = load_source(f"{root}/cifar10/test").images
+    images = images[:: len(images) // COUNT][:COUNT]
+    rows = {policy: likeness(policy, images) for policy in POLICIES}
+    lines = ["| policy | PSNR to the original | FID |", "|---|---|---|"]
+    lines += [f"| `{policy}` | {row['psnr']:.1f} dB | {row['fid']:.1f} |" for policy, row in rows.items()]
+    print("\n".join(lines))
+    record("defaults", {"autoencoder": "natural", "features": "cifar10", "images": COUNT}, rows)
+    draw_table("defaults", lines)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
