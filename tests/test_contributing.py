@@ -27,15 +27,13 @@ def test_a_new_policy_is_a_file_and_an_import_line(tmp_path):
     with open(tmp_path / family, "a") as file:
         file.write(line)
 
-    name = Path(place).stem
-    for command in (
-        ["-m", "pytest", "tests/contracts/test_policies.py", "-k", name, "-p", "no:cacheprovider"],
-        ["-m", "augmentor", "preview", "digits", "--policy", name, "--out", "preview.png"],
-    ):
-        environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-        done = subprocess.run(
-            [sys.executable, *command], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert "pytest" not in command or re.search(r"\d\d passed", done.stdout), done.stdout
-    assert (tmp_path / "preview.png").stat().st_size > 1000
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "tests/contracts/test_policies.py", "-k", Path(place).stem],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"\d\d passed", done.stdout), done.stdout

@@ -26,8 +26,9 @@ COLOURS = ("#4051b5", "#e07b39")
 
 
 def names() -> list[str]:
-    """Of all policies, simple ones first."""
-    return sorted(list_policies(), key=lambda name: (name in ("compose", "one_of"), name))
+    """Of all policies: those of a sample alone, those with partners, and those made of others."""
+    return sorted(list_policies(), key=lambda name: (hasattr(policies.get(name).example(), "policies"),
+                                                     policies.get(name).needs_partners, name))  # fmt: skip
 
 
 def sections() -> str:
