@@ -14,7 +14,6 @@ import venv
 import zipfile
 from pathlib import Path
 
-import pytest
 import yaml
 
 import augmentor
@@ -32,21 +31,18 @@ def run(*command: object, cwd: Path) -> str:
     return done.stdout
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory) -> Path:
-    """A folder with the sdist, and the wheel that was built from it."""
-    out = tmp_path_factory.mktemp("dist")
-    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", out, ROOT, cwd=out)
-    return out
+def test_the_sdist_makes_a_wheel_that_works_outside_the_checkout(tmp_path):
+    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", tmp_path, ROOT, cwd=tmp_path)
+    sdist, wheel = next(tmp_path.glob("*.tar.gz")), next(tmp_path.glob("*.whl"))
+    the_sdist_holds_what_the_tests_need(sdist)
+    the_wheel_holds_the_package_and_its_weights_and_nothing_else(wheel)
 
-
-def test_the_wheel_works_in_an_environment_of_its_own(built, tmp_path):
     venv.create(tmp_path / "venv", with_pip=False, symlinks=True)
     python = tmp_path / "venv" / "bin" / "python"
     packages = next((tmp_path / "venv" / "lib").glob("python*/site-packages"))
     (packages / "others.pth").write_text("\n".join(site.getsitepackages()))  # dependencies; after the environment's own
-    run(sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", "--no-index", "--quiet",
-        next(built.glob("*.whl")), cwd=tmp_path)  # fmt: skip
+    run(sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", "--no-index", "--quiet", wheel,
+        cwd=tmp_path)  # fmt: skip
 
     home = run(python, "-c", "import augmentor; print(augmentor.__file__)", cwd=tmp_path).strip()
     assert Path(home).is_relative_to(packages)
@@ -58,22 +54,25 @@ def test_the_wheel_works_in_an_environment_of_its_own(built, tmp_path):
     assert "64" in run(program, "verify", "shards", cwd=tmp_path)
 
 
-def test_the_wheel_holds_the_package_and_its_weights_and_nothing_else(built):
-    names = zipfile.ZipFile(next(built.glob("*.whl"))).namelist()
-    assert {name.split("/")[0] for name in names} == {"augmentor", f"latent_augmentor-{augmentor.__version__}.dist-info"}
-    assert "augmentor/py.typed" in names
-    for name in list_autoencoders():
-        assert f"augmentor/_pretrained/{name}/model.safetensors" in names
-    assert any(name.endswith("licenses/LICENSE") for name in names)
-
-
-def test_the_sdist_holds_what_the_tests_need(built):
-    with tarfile.open(next(built.glob("*.tar.gz"))) as archive:
+def the_sdist_holds_what_the_tests_need(path: Path) -> None:
+    with tarfile.open(path) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     for needed in ("README.md", "CONTRIBUTING.md", "CITATION.cff", "CHANGELOG.md", "LICENSE", "mkdocs.yml",
                    "website/hooks.py", "docs/gallery.md", "tests/public_api.txt", "benchmarks/README.md"):  # fmt: skip
         assert needed in names
     assert not [name for name in names if "__pycache__" in name or name.startswith(("build/", "runs/"))]
+
+
+def the_wheel_holds_the_package_and_its_weights_and_nothing_else(path: Path) -> None:
+    names = zipfile.ZipFile(path).namelist()
+    assert {name.split("/")[0] for name in names} == {
+        "augmentor",
+        f"latent_augmentor-{augmentor.__version__}.dist-info",
+    }
+    assert "augmentor/py.typed" in names
+    for name in list_autoencoders():
+        assert f"augmentor/_pretrained/{name}/model.safetensors" in names
+    assert any(name.endswith("licenses/LICENSE") for name in names)
 
 
 def test_the_citation_agrees_with_the_package():

@@ -9,8 +9,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 import augmentor
 from augmentor.policies import list_policies
 from augmentor.pretrained import list_autoencoders
@@ -19,28 +17,32 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "website"))
 
 # Elements whose address a browser fetches by itself; a link is not among them.
-FETCHED = re.compile(r"""<(?:script|img|iframe|source|link rel="(?:stylesheet|icon|preconnect)")[^>]*(?:src|href)="([^"]+)""")
+FETCHED = re.compile(
+    r"""<(?:script|img|iframe|source|link rel="(?:stylesheet|icon|preconnect)")[^>]*(?:src|href)="([^"]+)"""
+)
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("site")
+def test_the_site(tmp_path):
+    """One test, because building takes a while and the workers of a parallel run would each do it."""
     done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", folder],
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", tmp_path],
         cwd=ROOT,
         env={**os.environ, "NO_MKDOCS_2_WARNING": "1", "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    return folder
+    every_policy_has_its_picture(tmp_path)
+    the_api_shows_every_public_name_and_its_example(tmp_path)
+    pages_from_elsewhere_in_the_repository_are_linked_among_each_other(tmp_path)
+    no_page_fetches_anything_from_elsewhere(tmp_path)
 
 
 def page(site: Path, name: str) -> str:
     return (site / name).read_text(encoding="utf-8")
 
 
-def test_every_policy_has_its_picture(site):
+def every_policy_has_its_picture(site: Path) -> None:
     gallery = page(site, "gallery.html")
     for name in list_policies():
         assert f'<h2 id="{name}">' in gallery
@@ -48,7 +50,7 @@ def test_every_policy_has_its_picture(site):
         assert (site / "gallery" / f"{name}.png").read_bytes()[1:4] == b"PNG"
 
 
-def test_the_api_shows_every_public_name_and_its_example(site):
+def the_api_shows_every_public_name_and_its_example(site: Path) -> None:
     for module in ("augmentor", "augmentor.policies", "augmentor.training", "augmentor.metrics", "augmentor.tuning"):
         name = "index" if module == "augmentor" else module.removeprefix("augmentor.")
         text = page(site, f"api/{name}.html")
@@ -62,7 +64,7 @@ def test_the_api_shows_every_public_name_and_its_example(site):
     assert "<blockquote>" not in first  # what an example becomes if it is read as Markdown
 
 
-def test_pages_from_elsewhere_in_the_repository_are_linked_among_each_other(site):
+def pages_from_elsewhere_in_the_repository_are_linked_among_each_other(site: Path) -> None:
     start = page(site, "index.html")
     assert 'href="benchmarks.html"' in start
     assert 'href="gan.html"' in start
@@ -72,7 +74,7 @@ def test_pages_from_elsewhere_in_the_repository_are_linked_among_each_other(site
         assert f'src="pretrained/{name}/reconstructions.png"' in page(site, "pretrained.html")
 
 
-def test_no_page_fetches_anything_from_elsewhere(site):
+def no_page_fetches_anything_from_elsewhere(site: Path) -> None:
     found = {address for path in site.rglob("*.html") for address in FETCHED.findall(path.read_text(encoding="utf-8"))}
     assert len(found) > 5
     assert [address for address in found if re.match(r"(?:\w+:)?//", address)] == []
