@@ -114,7 +114,7 @@ def table(name: str) -> str:
 
 def cards() -> str:
     """The cards of all pretrained autoencoders as one page."""
-    text = "# Pretrained autoencoders\n\n`LatentAugment(NAME)`, `load_autoencoder(NAME)` and `--autoencoder NAME` take them.\n"
+    text = "# Pretrained autoencoders\n\n`LatentAugment(NAME)` and `--autoencoder NAME` take them.\n"
     for card in sorted((ROOT / "pretrained").glob("*/card.md")):
         text += "\n#" + linked(card.read_text("utf-8"), card.relative_to(ROOT).as_posix(), "pretrained.md")
     return text
