@@ -85,9 +85,7 @@ def no_page_fetches_anything_from_elsewhere(site: Path) -> None:
 def test_links_to_what_is_no_page_become_text_and_those_to_pages_are_turned():
     import hooks
 
-    text = (
-        "[the licence](LICENSE) [b](benchmarks/README.md#gans) [s](docs/gan.md) [w](//a) ![p](docs/preview.png)"
-    )
+    text = "[the licence](LICENSE) [b](benchmarks/README.md#gans) [s](docs/gan.md) [w](//a) ![p](docs/preview.png)"
     assert hooks.linked(text, "README.md", "index.md") == (
         "the licence [b](benchmarks.md#gans) [s](gan.md) [w](//a) ![p](preview.png)"
     )
