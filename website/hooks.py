@@ -37,7 +37,7 @@ API = {
     **{
         f"augmentor.{name}": f"api/{name}.md"
         for name in ("policies", "autoencoders", "data", "training", "training.systems", "training.augmentations",
-                     "gan", "metrics", "tuning", "shards", "config", "exceptions", "albumentations")
+                     "adapters", "gan", "metrics", "tuning", "shards", "config", "exceptions", "albumentations")
     },
 }  # fmt: skip
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#\s]+)(#[^)\s]*)?\)")
