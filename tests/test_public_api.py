@@ -14,7 +14,8 @@ from typing import Any
 MODULES = ["augmentor"] + [
     f"augmentor.{name}"
     for name in ("policies", "autoencoders", "adapters", "data", "training", "training.systems",
-                 "training.augmentations", "gan", "metrics", "tuning", "shards", "config", "exceptions", "albumentations")
+                 "training.augmentations", "gan", "metrics", "tuning", "shards", "config", "exceptions",
+                 "albumentations")
 ]  # fmt: skip
 LISTING = Path(__file__).with_name("public_api.txt")
 
