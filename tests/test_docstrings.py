@@ -37,10 +37,15 @@ def test_the_examples_of_a_module_run(name, tmp_path, monkeypatch, global_rng_un
         assert result.failed == 0, "".join(output)
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["augmentor.transform", "augmentor.data.mixed", "augmentor.data.loader", "augmentor.data.cache",
-     "augmentor.training.autoencoder", "augmentor.policies.gaussian", "augmentor._random", "augmentor._registry"],
-)  # fmt: skip
-def test_the_central_modules_have_examples(name):
-    assert examples(name)
+PUBLIC = [
+    (module, name)
+    for module in ("augmentor", "augmentor.policies", "augmentor.training", "augmentor.metrics", "augmentor.tuning")
+    for name in importlib.import_module(module).__all__
+    if callable(getattr(importlib.import_module(module), name))
+]
+
+
+@pytest.mark.parametrize(("module", "name"), PUBLIC)
+def test_every_public_class_and_function_has_an_example(module, name):
+    value = getattr(importlib.import_module(module), name)
+    assert any(test.examples for test in FINDER.find(value, name)), f"{module}.{name} shows no call"

@@ -8,7 +8,8 @@ import pytest
 from augmentor.training import systems
 
 ROOT = Path(__file__).resolve().parent.parent
-TEXTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+TEXTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+LINKING = [*TEXTS, ROOT / "CONTRIBUTING.md", ROOT / "benchmarks" / "README.md"]
 BLOCKS = [
     pytest.param(path.name, block, id=f"{path.name}:{block.splitlines()[-1][:30]}")
     for path in TEXTS
@@ -27,7 +28,7 @@ def test_a_block_runs(name, block, tmp_path, monkeypatch):
     exec(compile(block, name, "exec"), {})
 
 
-@pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", LINKING, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_every_link_leads_somewhere(path):
     links = re.findall(r"\]\((?!http)([^)#]+)", path.read_text(encoding="utf-8"))
     assert links or path.name != "README.md"

@@ -99,6 +99,11 @@ def copies_html(copies: Copies, generated: Images, real: Images, *, title: str, 
     """A page of the figures and of the images: the `count` most like copies, and as many at random.
 
     generated, real: the images that were compared.
+
+    >>> real = torch.rand(60, 1, 8, 8)
+    >>> found = find_copies(real[:20], real, torch.nn.Flatten())
+    >>> copies_html(found, real[:20], real, title="Copies")[:15]
+    '<!doctype html>'
     """
     order = copies.distance[:, 0].argsort(stable=True)
     chance = torch.randperm(len(order), generator=torch_generator("cpu", seed, "copies"))[:count]

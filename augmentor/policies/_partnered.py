@@ -15,7 +15,7 @@ class PartneredPolicy(LatentPolicy):
 
     needs_partners = True
 
-    def __init__(self, strength: float):
+    def __init__(self, strength: float = 1.0):
         check_strength(self.name, strength=strength)
         self.strength = strength
 

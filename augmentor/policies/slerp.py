@@ -17,9 +17,6 @@ class Slerp(PartneredPolicy):
     0.5
     """
 
-    def __init__(self, strength: float = 1.0):
-        super().__init__(strength)
-
     @classmethod
     def strengths(cls) -> tuple[Slerp, Slerp, Slerp]:
         return cls(0.25), cls(0.5), cls(1.0)

@@ -35,6 +35,14 @@ class Task:
     folds: so many cells, counted from 0, test each sample once; the final takes them together.
     weights: of the samples in the verdict, if they do not count the same.
     clock: seconds, of any origin.
+
+    >>> class Parabola(Task):
+    ...     space = {"x": [0.0, 1.0, 2.0]}
+    ...
+    ...     def evaluate(self, setting, cell, deadline):
+    ...         return -((setting.get("x", 0.0) - 1.0) ** 2)
+    >>> Parabola().evaluate({"x": 1.0}, 0, 60.0)
+    -0.0
     """
 
     name: str = "task"

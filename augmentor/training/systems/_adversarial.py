@@ -32,6 +32,10 @@ class AdversarialSystem(System):
     generator minimises besides), `networks` and `prepare`.
 
     discriminator: samples and class numbers (or None) => logits (B,).
+
+    >>> generator, discriminator = network_pair("dcgan(width=8)", (1, 8, 8), num_classes=0, seed=0)
+    >>> AdversarialSystem(generator, discriminator, loss="hinge").loss.name
+    'hinge'
     """
 
     def __init__(

@@ -108,6 +108,9 @@ def get_system(spec: str | System, **settings: Any) -> System:
 
     settings: see `System`; those that are None, or that the member does not take, are left out. Raises `InputError`
     for an augmentation that the member has no use for.
+
+    >>> get_system("gan", network="dcgan(width=8)", image_shape=(1, 8, 8), loss="hinge").name
+    'gan'
     """
     if isinstance(spec, System):
         return spec

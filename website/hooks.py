@@ -1,0 +1,146 @@
+"""What mkdocs needs to be told: pages from elsewhere in the repository, pages that are made, and links that lead there.
+
+Links in README.md, docs/ and benchmarks/README.md are written for the repository, where they work as they are; here
+they are turned to the pages of the site. A link to a file that is no page becomes plain text.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import posixpath
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
+
+import gallery  # noqa: E402
+
+# Text of the repository => page of the site; what lies in docs/ is a page already.
+PAGES = {
+    "README.md": "index.md",
+    "benchmarks/README.md": "benchmarks.md",
+    "CHANGELOG.md": "changelog.md",
+    "CONTRIBUTING.md": "contributing.md",
+}
+# Module => page. What a page has shown already is not shown again.
+API = {
+    "augmentor": "api/index.md",
+    **{
+        f"augmentor.{name}": f"api/{name}.md"
+        for name in ("policies", "autoencoders", "data", "training", "training.systems", "training.augmentations",
+                     "adapters", "gan", "metrics", "tuning", "shards", "config", "exceptions", "albumentations")
+    },
+}  # fmt: skip
+LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#\s]+)(#[^)\s]*)?\)")
+TABLE = re.compile(r"<!-- table: (\S+) -->")
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """The navigation: pages of docs/ that it does not name come last among the guides; pages of the API."""
+    sections = {title: content for entry in config.nav or [] for title, content in entry.items()}
+    there = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")}
+    named = {uri for content in sections.values() if isinstance(content, list) for e in content for uri in e.values()}
+    guides = [e for e in sections["Guides"] if set(e.values()) <= there]
+    sections["Guides"] = guides + sorted(there - named)
+    sections["API"] = [{module: uri} for module, uri in API.items()]
+    config.nav = [{title: content} for title, content in sections.items()]
+    config.watch += [str(ROOT / path) for path in ("augmentor", "website", *PAGES)]
+    return config
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Pages and pictures that do not lie in docs/."""
+    made: dict[str, str | bytes] = {uri: (ROOT / path).read_text("utf-8") for path, uri in PAGES.items()}
+    made |= {uri: api_page(module) for module, uri in API.items()}
+    made["pretrained.md"] = cards()
+    made |= {f"gallery/{name}.png": gallery.picture(name) for name in gallery.names()}
+    for picture in (ROOT / "pretrained").glob("*/*.png"):
+        made[picture.relative_to(ROOT).as_posix()] = picture.read_bytes()
+    for uri, content in made.items():
+        files.append(File.generated(config, uri, content=content))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
+    """Links that lead to pages, tables of the benchmarks, and the gallery."""
+    uri = page.file.src_uri
+    origin = next((path for path, target in PAGES.items() if target == uri), f"docs/{uri}")
+    markdown = TABLE.sub(lambda found: table(found[1]), markdown)
+    markdown = markdown.replace("<!-- gallery -->", gallery.sections())
+    return linked(markdown, origin, uri)
+
+
+def linked(markdown: str, origin: str, uri: str) -> str:
+    """The text of the file `origin` for the page `uri`, with links that lead to pages; others become plain text."""
+
+    def turned(found: re.Match[str]) -> str:
+        mark, text, target, anchor = found[1], found[2], found[3], found[4] or ""
+        path = posixpath.normpath(posixpath.join(posixpath.dirname(origin), target))
+        if "://" in target or not (ROOT / path).exists():
+            return found[0]  # elsewhere; or a page that is made; or code, or an error, which mkdocs reports
+        if (home := place_of(path)) is None:
+            return text
+        return f"{mark}[{text}]({posixpath.relpath(home, posixpath.dirname(uri) or '.')}{anchor})"
+
+    return LINK.sub(turned, markdown)
+
+
+def place_of(path: str) -> str | None:
+    """Where the site has this file or folder of the repository, or None."""
+    if path in PAGES or f"{path}/README.md" in PAGES:
+        return PAGES.get(path) or PAGES[f"{path}/README.md"]
+    if path.split("/")[0] == "pretrained":
+        return path if path.endswith(".png") else "pretrained.md"
+    return path.removeprefix("docs/") if path.startswith("docs/") else None
+
+
+def table(name: str) -> str:
+    """A table of benchmarks/README.md, which the benchmarks draw from their results."""
+    text = (ROOT / "benchmarks/README.md").read_text("utf-8")
+    found = re.search(rf"<!-- {name} -->\n(.*?)<!-- end {name} -->", text, re.DOTALL)
+    if found is None:
+        raise KeyError(f"benchmarks/README.md has no table {name!r}")
+    return found[1] or "*(This table has not been measured yet.)*\n"
+
+
+def cards() -> str:
+    """The cards of all pretrained autoencoders as one page."""
+    text = "# Pretrained autoencoders\n\n`LatentAugment(NAME)` and `--autoencoder NAME` take them.\n"
+    for card in sorted((ROOT / "pretrained").glob("*/card.md")):
+        text += "\n#" + linked(card.read_text("utf-8"), card.relative_to(ROOT).as_posix(), "pretrained.md")
+    return text
+
+
+def api_page(module: str) -> str:
+    """The public classes and functions of a module; those of an earlier page by a link."""
+    shown = {}
+    for earlier, uri in API.items():
+        if earlier == module:
+            break
+        shown |= {value: f"{posixpath.relpath(uri, 'api')}#{earlier}.{name}" for name, value in public(earlier)}
+    summary = (importlib.import_module(module).__doc__ or "").split("\n\n")[0]
+    text, elsewhere = f"# {module}\n\n{summary}\n", []
+    for name, value in public(module):
+        if value in shown:
+            elsewhere.append(f"[`{name}`]({shown[value]})")
+        else:
+            text += f"\n::: {module}.{name}\n"
+    return text + (f"\nAlso here: {', '.join(elsewhere)}.\n" if elsewhere else "")
+
+
+def public(module: str) -> Iterator[tuple[str, Any]]:
+    """Name and value of the classes and functions that a module shows."""
+    home = importlib.import_module(module)
+    mine = [name for name, value in vars(home).items() if getattr(value, "__module__", "") == module and name[0] != "_"]
+    for name in getattr(home, "__all__", mine):
+        if inspect.isclass(value := getattr(home, name)) or inspect.isfunction(value):
+            yield name, value
