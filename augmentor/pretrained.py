@@ -14,7 +14,7 @@ from ._registry import did_you_mean
 from ._weights import load_network, read_header
 from .adapters import DiffusersAutoencoder, adapters
 from .autoencoders import Autoencoder, autoencoders
-from .exceptions import InputError, UnknownNameError, WeightsError
+from .exceptions import UnknownNameError, WeightsError
 
 # The one for any photograph.
 GENERAL = "natural"
@@ -76,21 +76,6 @@ def card(name: str) -> dict[str, Any]:
     if name not in _index():
         raise UnknownNameError(f"unknown autoencoder {name!r}{did_you_mean(name, list_autoencoders())}")
     return _index()[name]
-
-
-def fitting_autoencoder(image_shape: tuple[int, ...]) -> str:
-    """The first name on the shelf that fits images (C,H,W); `InputError` where none does.
-
-    >>> fitting_autoencoder((1, 28, 28))
-    'mnist'
-    """
-    for known in list_autoencoders():
-        if tuple(card(known)["image_shape"]) == tuple(image_shape):
-            return known
-    raise InputError(
-        f"no pretrained autoencoder fits images {tuple(image_shape)}; train one with "
-        "'augmentor train-autoencoder DATA --out FOLDER' and give --autoencoder FOLDER/model.safetensors"
-    )
 
 
 @functools.cache
