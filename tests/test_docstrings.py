@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import importlib
 import pkgutil
+import types
 
 import pytest
 
@@ -41,7 +42,7 @@ PUBLIC = [
     (module, name)
     for module in ("augmentor", "augmentor.policies", "augmentor.training", "augmentor.metrics", "augmentor.tuning")
     for name in importlib.import_module(module).__all__
-    if callable(getattr(importlib.import_module(module), name))
+    if isinstance(getattr(importlib.import_module(module), name), (type, types.FunctionType))
 ]
 
 
