@@ -396,7 +396,7 @@ def test_other_models_are_refused_by_name():
         ({"encode": lambda images: images.mean(), "version": "1"}, "expected raw latents"),
         ({"decode": lambda latents: latents, "version": "1"}, "expected its shape"),
     ],
-    ids=str,
+    ids=["no version", "no callable", "range", "list", "number", "shape"],
 )
 def test_callables_that_do_not_fit_are_refused(arguments, said):
     with pytest.raises(InputError, match=said):
