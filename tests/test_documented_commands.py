@@ -56,7 +56,8 @@ def parse(arguments: list[str]) -> None:
     for option, check in (("policy", get_policy), ("policies", get_policy), ("system", _check_system)):
         values = context.params.get(option) or ()
         for value in [values] if isinstance(values, str) else values:
-            check(value)
+            if value != "auto":
+                check(value)
 
 
 def _check_system(text: str) -> None:
