@@ -45,9 +45,10 @@ def test_the_sdist_makes_a_wheel_that_works_outside_the_checkout(tmp_path):
     venv.create(tmp_path / "venv", with_pip=False, symlinks=True)
     python = tmp_path / "venv" / "bin" / "python"
     packages = next((tmp_path / "venv" / "lib").glob("python*/site-packages"))
-    (packages / "others.pth").write_text("\n".join(site.getsitepackages()))  # dependencies; after the environment's own
     run(sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", "--no-index", "--quiet", wheel,
         cwd=tmp_path)  # fmt: skip
+    # The dependencies, after the environment's own; only now, as pip would find an installed augmentor among them.
+    (packages / "others.pth").write_text("\n".join(site.getsitepackages()))
 
     home = run(python, "-c", "import augmentor; print(augmentor.__file__)", cwd=tmp_path).strip()
     assert Path(home).is_relative_to(packages)
