@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from common import RESULTS, draw_table, record, spread
-from jobs import Store, fill, in_processes
+from jobs import Job, Store, fill, in_processes
 from rows import CONTROLS, QUICK, ROWS, Settings, Trial, Tuning, prepare, rows_of, seconds
 from sets import SETS, SMOKE, BenchmarkSet
 
@@ -28,33 +28,23 @@ from sets import SETS, SMOKE, BenchmarkSet
 FEWEST_SEEDS = 3
 
 
-@dataclasses.dataclass(frozen=True)
-class Job:
-    """One seed of one set, as a process is told of it."""
+def store_of(job: Job) -> Store:
+    """Where its rows are; what `tune` is given stands beside each of its rows."""
+    settings = {name: value for name, value in dataclasses.asdict(job.settings).items() if name != "tune"}
+    return Store(job.work / "classification" / f"{job.name}-{job.seed}.json", settings)
 
-    name: str
-    seed: int
-    root: str
-    work: Path
-    settings: Settings
-    rows: tuple[str, ...]
 
-    @property
-    def store(self) -> Store:
-        settings = {name: value for name, value in dataclasses.asdict(self.settings).items() if name != "tune"}
-        return Store(self.work / "classification" / f"{self.name}-{self.seed}.json", settings)
-
-    def done(self) -> dict[str, Any]:
-        """Rows that were found before under the same settings; those of `tune` also under the same of its own."""
-        tune = dataclasses.asdict(self.settings.tune)
-        return {name: row for name, row in self.store.rows().items() if row.get("tune", tune) == tune}
+def done(job: Job) -> dict[str, Any]:
+    """Rows that were found before under the same settings; those of `tune` also under the same of its own."""
+    tune = dataclasses.asdict(job.settings.tune)
+    return {name: row for name, row in store_of(job).rows().items() if row.get("tune", tune) == tune}
 
 
 def run(job: Job) -> Job:
     """Find the rows that are not there yet, storing each."""
     trial = Trial(job.name, known(job.name), job.seed, job.root, job.work, job.settings)
     rows = {name: partial(ROWS[name], trial) for name in job.rows}
-    fill(job.store, job, job.done(), rows, lambda row: f"{row['score']:6.2f} {row.get('answer', '')}")
+    fill(store_of(job), job, done(job), rows, lambda row: f"{row['score']:6.2f} {row.get('answer', '')}")
     return job
 
 
@@ -92,7 +82,7 @@ def jobs_of(name: str, options: argparse.Namespace, settings: Settings) -> list[
 def publish(jobs: list[Job], quick: bool) -> None:
     """Print what all seeds of one set have found by now; record and draw it where no seed is missing."""
     name = jobs[0].name
-    found = [job.done() for job in jobs]
+    found = [done(job) for job in jobs]
     complete = [row for row in rows_of(known(name)) if all(row in seed for seed in found)]
     rows = {row: together([seed[row] for seed in found]) for row in complete}
     print("\n".join([name, *table(rows)]), flush=True)

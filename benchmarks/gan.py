@@ -20,7 +20,7 @@ from typing import Any
 from common import RESULTS, draw_table, record, spread
 from gan_rows import CONTROLS, OURS, QUICK, REFERENCES, ROWS, Settings, Trial, full, prepare
 from gan_sets import SETS, SMOKE, GANSet
-from jobs import Store, fill, in_processes
+from jobs import Job, Store, fill, in_processes
 
 from augmentor._files import write_bytes
 
@@ -28,32 +28,21 @@ SEEDS = 3
 SCORES = ("fid", "kid", "precision", "recall", "called_decoded", "high_frequencies")
 
 
-@dataclasses.dataclass(frozen=True)
-class Job:
-    """One seed of one set, as a process is told of it."""
+def extractors_of(job: Job) -> Path:
+    """Where the weights that measure are; they are published with the results."""
+    return job.work / "gan" if job.name in SMOKE else RESULTS
 
-    name: str
-    seed: int
-    root: str
-    work: Path
-    settings: Settings
-    rows: tuple[str, ...]
 
-    @property
-    def extractors(self) -> Path:
-        """Where the weights that measure are; they are published with the results."""
-        return self.work / "gan" if self.name in SMOKE else RESULTS
-
-    @property
-    def store(self) -> Store:
-        return Store(self.work / "gan" / f"{self.name}-{self.seed}.json", dataclasses.asdict(self.settings))
+def store_of(job: Job) -> Store:
+    """Where its rows are."""
+    return Store(job.work / "gan" / f"{job.name}-{job.seed}.json", dataclasses.asdict(job.settings))
 
 
 def run(job: Job) -> Job:
     """Find the rows that are not there yet, storing each."""
-    trial = Trial(job.name, known(job.name), job.seed, job.root, job.work, job.extractors, job.settings)
+    trial = Trial(job.name, known(job.name), job.seed, job.root, job.work, extractors_of(job), job.settings)
     rows = {name: lambda _, name=name: ROWS[name](trial) for name in job.rows}
-    fill(job.store, job, job.store.rows(), rows, lambda row: f"FID {row['last']['fid']:7.2f}")
+    fill(store_of(job), job, store_of(job).rows(), rows, lambda row: f"FID {row['last']['fid']:7.2f}")
     return job
 
 
@@ -69,7 +58,7 @@ def main() -> None:
     options = parser.parse_args()
     jobs = [job for name in options.sets for job in jobs_of(name, options)]
     for job in {job.name: job for job in jobs}.values():
-        prepare(known(job.name), job.settings, job.root, job.extractors)
+        prepare(known(job.name), job.settings, job.root, extractors_of(job))
     in_processes(run, jobs, options.jobs, publish)
 
 
@@ -98,7 +87,7 @@ def settings_of(name: str, scale: str) -> Settings:
 
 def publish(jobs: list[Job]) -> None:
     """Print what all seeds of one set have found by now; record and draw it where no seed is missing."""
-    job, found = jobs[0], [job.store.rows() for job in jobs]
+    job, found = jobs[0], [store_of(job).rows() for job in jobs]
     rows = {row: together([seed[row] for seed in found]) for row in rows_of(job.name) if all(row in f for f in found)}
     print("\n".join([job.name, *table(rows), "", *leaks(rows)]), flush=True)
     if job.name in SMOKE or len(jobs) < SEEDS:

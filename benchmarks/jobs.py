@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import torch
 
@@ -18,14 +18,16 @@ from augmentor.exceptions import AugmentorError
 Rows = dict[str, Any]
 
 
-class Job(Protocol):
-    """One seed of one set."""
+@dataclass(frozen=True)
+class Job:
+    """One seed of one set, as a process is told of it."""
 
     name: str
     seed: int
-
-
-AnyJob = TypeVar("AnyJob", bound=Job)
+    root: str
+    work: Path
+    settings: Any
+    rows: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ def fill(
 
 
 def in_processes(
-    run: Callable[[AnyJob], AnyJob], jobs: Iterable[AnyJob], processes: int, publish: Callable[[list[AnyJob]], None]
+    run: Callable[[Job], Job], jobs: Iterable[Job], processes: int, publish: Callable[[list[Job]], None]
 ) -> None:
     """Run all jobs, and publish each set when the last of its seeds is done."""
     jobs = list(jobs)

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch.utils.data import Dataset
 
 from ..exceptions import InputError
-from ..items import dataset_fingerprint, fetch_items
+from ..items import fetch_items
+from ._around import Around
 
 
-class Indexed(Dataset[Any]):
+class Indexed(Around):
     """The same items with their number behind: ``(image, label, {"index": 5})``, or under that key in a dict.
 
     A number by itself could be taken for a label. For `AugmentedLoader(cache=...)`, which takes the number off again.
@@ -23,20 +23,9 @@ class Indexed(Dataset[Any]):
     """
 
     def __init__(self, dataset: Any):
-        self.dataset = dataset
+        super().__init__(dataset)
         if hasattr(dataset, "classes"):
             self.classes = dataset.classes
-
-    @property
-    def fingerprint(self) -> str:
-        """That of the data set."""
-        return dataset_fingerprint(self.dataset)
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, index: int) -> Any:
-        return self.__getitems__([index])[0]
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
         return [_with(item, int(i)) for item, i in zip(fetch_items(self.dataset, indices), indices, strict=True)]

@@ -11,8 +11,9 @@ import torch
 from torch.utils.data import Dataset
 
 from .._random import fold
+from ..data._around import Around
 from ..exceptions import BudgetError
-from ..items import dataset_fingerprint, dataset_labels, fetch_items, image_to_tensor, split_item
+from ..items import dataset_labels, fetch_items, image_to_tensor, split_item
 from ..training.geometry import move_each
 
 
@@ -33,23 +34,13 @@ class Part(Dataset[Any]):
         return fetch_items(self.dataset, [int(self.rows[index]) for index in indices])
 
 
-class Transformed(Dataset[Any]):
+class Transformed(Around):
     """Items `(transform(image), label)`, drawn anew at every fetch, as torchvision's transforms are."""
 
     def __init__(self, dataset: Any, transform: Callable[[Any], Any]):
-        self.dataset, self.transform = dataset, transform
+        super().__init__(dataset)
+        self.transform = transform
         self.targets, self.classes = dataset_labels(dataset), getattr(dataset, "classes", None)
-
-    @property
-    def fingerprint(self) -> str:
-        """That of the images before they are transformed, as there is no other."""
-        return dataset_fingerprint(self.dataset)
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, index: int) -> Any:
-        return self.__getitems__([index])[0]
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
         pairs = [split_item(item) for item in fetch_items(self.dataset, indices)]
