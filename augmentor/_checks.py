@@ -21,22 +21,23 @@ def check_images(images: torch.Tensor, expected: Size, owner: str) -> None:
     """`images` are (B, *expected), uint8 or floating in [0, 1]; see `takes_shape`."""
     if not isinstance(images, torch.Tensor):
         raise InputError(f"{owner} takes a tensor of images (B,C,H,W), got {type(images).__name__}")
+    if images.ndim == 4 and takes_shape(expected, images.shape[1:]):
+        check_range(images, owner)
+        return
     wanted = f"(B, {', '.join('any' if n is None else str(n) for n in expected)})"
     if images.ndim != 4:
         raise ShapeError(f"{owner} takes images {wanted}, got {tuple(images.shape)}; add or drop dimensions")
-    channels, *size = images.shape[1:]
+    channels = images.shape[1]
     if channels not in (expected[0], 1):
         to = "v2.Grayscale()" if expected[0] == 1 else f"v2.Grayscale({expected[0]}) or v2.RGB()"
         raise ShapeError(
             f"{owner} takes {expected[0]}-channel images {wanted}, got {channels} channels {tuple(images.shape)}; "
             f"convert with {to}, or choose an autoencoder trained on such images"
         )
-    if any(n is not None and n != got for n, got in zip(expected[1:], size, strict=True)):
-        raise ShapeError(
-            f"{owner} takes images {wanted}, got {tuple(images.shape)}; "
-            f"resize with v2.Resize(({expected[1]}, {expected[2]})), or choose an autoencoder for this size"
-        )
-    check_range(images, owner)
+    raise ShapeError(
+        f"{owner} takes images {wanted}, got {tuple(images.shape)}; "
+        f"resize with v2.Resize(({expected[1]}, {expected[2]})), or choose an autoencoder for this size"
+    )
 
 
 def check_range(images: torch.Tensor, owner: str) -> None:
@@ -50,7 +51,7 @@ def check_range(images: torch.Tensor, owner: str) -> None:
         raise InputError(f"{owner} takes uint8 or floating images, got {images.dtype}; use v2.ToDtype")
     if images.device.type != "cpu" or images.numel() == 0:
         return
-    low, high = (float(v) for v in torch.aminmax(images.detach()))
+    low, high = (value.item() for value in torch.aminmax(images.detach()))
     if not (low >= -1e-4 and high <= 1 + 1e-4):  # false for NaN as well
         seen = "NaN" if low != low else f"values from {low:.4g} to {high:.4g}"
         raise RangeError(

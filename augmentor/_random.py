@@ -14,6 +14,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import math
+import os
+import secrets
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -29,26 +32,50 @@ Integers = int | Sequence[int] | np.ndarray
 
 def mix(words: np.ndarray) -> np.ndarray:
     """The output function of splitmix64, element by element: uint64 -> uint64."""
-    words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return words ^ (words >> np.uint64(31))
+    words = words ^ (words >> np.uint64(30))
+    words *= np.uint64(0xBF58476D1CE4E5B9)
+    words ^= words >> np.uint64(27)
+    words *= np.uint64(0x94D049BB133111EB)
+    words ^= words >> np.uint64(31)
+    return words
 
 
 def sample_keys(seed: int, epoch: int, index: Integers, copy: Integers = 0) -> np.ndarray:
     """Hash (seed, epoch, index, copy) to one uint64 key a sample; `index` and `copy` broadcast."""
     keys = _start(seed, epoch)
     for part in (index, copy):
-        keys = mix(keys ^ mix(_as_uint64(part) + _GOLDEN))
+        keys = mix(keys ^ (_hashed(part) if isinstance(part, int) else mix(_as_uint64(part) + _GOLDEN)))
     return keys
+
+
+# What all samples of a batch have in common is remembered: for a batch of one it is most of the work.
+@functools.lru_cache(maxsize=64)
+def _start(seed: int, epoch: int) -> np.ndarray:
+    return mix(mix(_hashed(seed)) ^ _hashed(epoch))
 
 
 @functools.lru_cache(maxsize=64)
-def _start(seed: int, epoch: int) -> np.ndarray:
-    """What all keys of an epoch have in common; for a batch of one it is half of the work."""
-    keys = np.zeros(1, np.uint64)
-    for part in (seed, epoch):
-        keys = mix(keys ^ mix(_as_uint64(part) + _GOLDEN))
-    return keys
+def _hashed(part: int) -> np.ndarray:
+    return mix(_as_uint64(part) + _GOLDEN)
+
+
+class FreshKeys:
+    """Keys that nobody can foresee, each given out once, for samples without a seed; made by the thousand.
+
+    process: where it was made; a fork of it would repeat its keys.
+    """
+
+    def __init__(self) -> None:
+        self.process = os.getpid()
+        self._seed, self._blocks, self._keys, self._given = secrets.randbits(63), 0, np.empty(0, np.uint64), 0
+
+    def take(self, count: int) -> np.ndarray:
+        """The next ones, uint64 (count,)."""
+        if self._given + count > len(self._keys):
+            self._keys, self._given = sample_keys(self._seed, self._blocks, np.arange(max(count, 4096))), 0
+            self._blocks += 1
+        self._given += count
+        return self._keys[self._given - count : self._given]
 
 
 def fold(seed: int, *parts: int | str) -> int:
@@ -121,22 +148,31 @@ class SampleRandom:
 
     def chance(self, p: float) -> np.ndarray:
         """Bool (n,) on the host: true with probability `p`."""
+        if p == 1:  # as many words are taken
+            self._drawn += 1
+            return np.ones(len(self), bool)
         return (self._words(1)[:, 0] >> np.uint64(11)).astype(np.float64) * 2.0**-53 < p
 
     def uniform(self, *shape: int) -> torch.Tensor:
         """Float32 (n, *shape), uniform on [0, 1)."""
-        words = self._words(int(np.prod(shape, dtype=np.int64)))
+        words = self._words(math.prod(shape))
         return self._tensor((words >> np.uint64(40)).astype(np.float32) * np.float32(2**-24), shape)
 
     def normal(self, *shape: int) -> torch.Tensor:
         """Float32 (n, *shape), standard normal, by the Box-Muller transform: one word makes two numbers."""
-        count = int(np.prod(shape, dtype=np.int64))
+        count = math.prod(shape)
         words = self._words((count + 1) // 2)
+        half = words.shape[1]
         # 32 bits a uniform. The first lies in (0, 1], so that its logarithm is finite.
-        radius = ((words >> np.uint64(32)).astype(np.float32) + np.float32(1)) * np.float32(2**-32)
-        angle = (words & np.uint64(0xFFFFFFFF)).astype(np.float32) * np.float32(2 * np.pi * 2**-32)
-        radius = np.sqrt(np.float32(-2) * np.log(radius))
-        pairs = np.concatenate([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
+        radius = (words >> np.uint64(32)).astype(np.float32)
+        radius += np.float32(1)
+        radius *= np.float32(2**-32)
+        np.sqrt(np.float32(-2) * np.log(radius), out=radius)
+        angle = words.astype(np.uint32).astype(np.float32)
+        angle *= np.float32(2 * np.pi * 2**-32)
+        pairs = np.empty((len(words), 2 * half), np.float32)
+        np.multiply(radius, np.cos(angle), out=pairs[:, :half])
+        np.multiply(radius, np.sin(angle), out=pairs[:, half:])
         return self._tensor(pairs[:, :count], shape)
 
     def _words(self, count: int) -> np.ndarray:

@@ -84,7 +84,8 @@ class QualityGate:
     Calibrating every score on real samples is conformal anomaly detection (Laxhammar and Falkman 2010). The
     classifier is cross-fitted (`LatentClassifier`). With few real samples held-out ones differ much from each other,
     and so the gate is lenient where it cannot know. Samples between a real one and a near neighbour of it, such as
-    those of `smote`, often fail for novelty. A label (B,K) is compared as a whole.
+    those of `smote`, often fail for novelty. A label (B,K) is compared as a whole. In a large pool distances are to the
+    nearest of some candidates (`LatentPool.nearby`), for real samples and synthetic ones alike.
 
     >>> pool = LatentPool(torch.randn(200, 4))
     >>> gate = QualityGate().fit(pool)
@@ -112,7 +113,7 @@ class QualityGate:
             raise PartnerError(f"QualityGate compares real samples with each other, and the pool has {len(pool)}")
         self._pool = pool
         rows = torch.arange(0, len(pool), -(-len(pool) // _REFERENCES), device=pool.z.device)
-        distance, _ = pool.nearest(pool.z[rows], self._neighbour(pool) + 1)
+        distance, _ = pool.nearby(pool.z[rows], self._neighbour(pool) + 1, rows)
         others = distance[:, 1:]  # the first is the sample itself
         raw = _raw(others, pool, pool.z[rows], pool.labels[rows] if pool.labelled else None, rows)
         self._real = {name: values.sort().values for name, values in raw.items()}
@@ -182,7 +183,7 @@ class QualityGate:
 
     def _score(self, latents: Latents, origin: torch.Tensor | None) -> GateScores:
         pool = self._pool_on(latents.z.device)
-        distance, near = pool.nearest(latents.z, self._neighbour(pool))
+        distance, near = pool.nearby(latents.z, self._neighbour(pool), origin)
         raw = _raw(distance, pool, latents.z, latents.labels, near[:, 0] if origin is None else origin)
         shares = {name: _share(self._real[name], values) for name, values in raw.items() if name in self._real}
         # A copy is none the newer where the real set holds copies too.

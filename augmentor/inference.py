@@ -63,6 +63,9 @@ class InferencePlan:
         return "+".join(words)
 
 
+_AS_IT_IS = InferencePlan()
+
+
 class Inference:
     """Runs an autoencoder by a plan; latents and images are float32 whatever the plan is.
 
@@ -76,7 +79,7 @@ class Inference:
 
     def __init__(self, autoencoder: Autoencoder, precision: str = "fp32", compile: bool = False):
         self.autoencoder = autoencoder
-        plan = InferencePlan() if precision == "auto" else InferencePlan.parse(precision)
+        plan = _AS_IT_IS if precision == "auto" else InferencePlan.parse(precision)
         self._asked = None if precision == "auto" else dataclasses.replace(plan, compile=compile or plan.compile)
         self._compile = compile
         self._found: dict[str, InferencePlan] = {}  # by type of device
@@ -107,20 +110,20 @@ class Inference:
 
     def encode(self, images: torch.Tensor, *, exact: bool = False) -> RawPosterior:
         """Images (B,C,H,W) => raw latents, float32. exact: in float32 throughout, for latents that are compared."""
-        network = self.autoencoder if exact and self.plan.precision != "fp32" else self._network()
-        if self.plan.channels_last and network is not self.autoencoder:
+        plan = self.plan
+        network = self.autoencoder if exact and plan.precision != "fp32" else self._network(plan)
+        if plan.channels_last and network is not self.autoencoder:
             images = images.contiguous(memory_format=torch.channels_last)
         mean, std = network.encode(images)
         return RawPosterior(mean.float(), None if std is None else std.float())
 
     def decode(self, raw: torch.Tensor, size: Sequence[int] | None = None) -> torch.Tensor:
         """Raw latents (B, *L) => images (B,C,H,W) in [0, 1], float32 and contiguous."""
-        return self._network().decode(raw, size).to(torch.float32, memory_format=torch.contiguous_format)
+        return self._network(self.plan).decode(raw, size).to(torch.float32, memory_format=torch.contiguous_format)
 
-    def _network(self) -> Autoencoder:
+    def _network(self, plan: InferencePlan) -> Autoencoder:
         """The autoencoder itself, or the copy that the plan asks for."""
-        plan = self.plan
-        if plan == InferencePlan():
+        if plan == _AS_IT_IS:
             return self.autoencoder
         if self._copy is None or not self._copy.holds(self.autoencoder, plan):
             self._copy = _Copy(self.autoencoder, plan)
@@ -173,7 +176,7 @@ def fastest_plan(autoencoder: Autoencoder, *, compile: bool = False) -> Inferenc
     convolves = any(isinstance(module, nn.Conv2d) for module in autoencoder.modules())
     plans = [InferencePlan(p, last, compile) for p in _DTYPES for last in ((False, True) if convolves else (False,))]
     images, runs = _typical(autoencoder), {plan: Inference(autoencoder) for plan in plans}
-    exact = _reconstructed(Inference(autoencoder), images, InferencePlan())
+    exact = _reconstructed(Inference(autoencoder), images, _AS_IT_IS)
     seconds = {p: math.inf for p in plans if _psnr(_reconstructed(runs[p], images, p), exact) >= LEAST_PSNR}
     for _ in range(_PROBE_ROUNDS):
         for plan in seconds:
@@ -190,7 +193,7 @@ def fastest_plan(autoencoder: Autoencoder, *, compile: bool = False) -> Inferenc
 def psnr(autoencoder: Autoencoder, plan: InferencePlan) -> float:
     """Peak signal-to-noise ratio of reconstructions by a plan against those of the network as it is, in dB."""
     images, run = _typical(autoencoder), Inference(autoencoder)
-    return _psnr(*(_reconstructed(run, images, each) for each in (plan, InferencePlan())))
+    return _psnr(*(_reconstructed(run, images, each) for each in (plan, _AS_IT_IS)))
 
 
 def _psnr(made: torch.Tensor, exact: torch.Tensor) -> float:

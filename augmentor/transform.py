@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import secrets
 import warnings
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, overload
@@ -19,7 +18,7 @@ from torchvision.transforms import v2
 
 from ._checks import check_images, to_unit_float
 from ._epoch import SharedEpoch
-from ._random import Integers, SampleRandom, pixel_fingerprints, sample_keys
+from ._random import FreshKeys, Integers, SampleRandom, pixel_fingerprints, sample_keys
 from ._transfer import sent
 from ._weights import fingerprint
 from .autoencoders import Autoencoder
@@ -132,7 +131,7 @@ class LatentAugment(v2.Transform):
         self.pool: LatentPool | None = None
         self.mixing: Mixing | None = None
         self._epoch = SharedEpoch()
-        self._fresh: tuple[int, int, int] | None = None  # process, its random seed, samples drawn so far
+        self._fresh: FreshKeys | None = None
         self._warn_if_idle()
         self._warn_unfitted = not bool(self.autoencoder.stats.fitted)
         self._brought_statistics = self._named is not None and not self._warn_unfitted
@@ -344,7 +343,6 @@ class LatentAugment(v2.Transform):
         raw: RawPosterior | None = None,
     ) -> PerturbedLatents:
         """The same up to the decoder: encode, standardise, policy and gate, back to raw latents."""
-        self._refuse_cuda_in_worker()
         if raw is None:
             self.choose_for(images)
         else:
@@ -354,11 +352,13 @@ class LatentAugment(v2.Transform):
         among_batch = rows is not None and len(images) > 1 and self.policy.needs_partners and self.pool is None
         if rows is not None and not among_batch:
             images, labels, raw = images[rows], _rows(labels, rows), _rows_of(raw, rows)
-        images, labels = sent(images, self.device), None if labels is None else sent(labels, self.device)
+        device = self.device
+        _refuse_cuda_in_worker(device)
+        images, labels = sent(images, device), None if labels is None else sent(labels, device)
         with torch.set_grad_enabled(torch.is_grad_enabled() and images.requires_grad):
             latents, pool = self._standard(images, self.soften(labels), raw), self._pool_here()
             if rows is not None and among_batch:
-                picked = sent(rows, self.device)
+                picked = sent(rows, device)
                 pool, latents, images = LatentPool.of_batch(latents), latents.take(picked), images[picked]
             latents, weights = self._drawn(latents, random, pool)
             raw_made = self.autoencoder.stats.unstandardise(latents.z)
@@ -370,8 +370,11 @@ class LatentAugment(v2.Transform):
         if raw is None:
             # Those that are compared with a pool have to be as exact as the pool is.
             raw = self.inference.encode(images, exact=self.policy.needs_partners or self.gate is not None)
-        mean, std = sent(raw.mean, self.device), None if raw.std is None else sent(raw.std, self.device)
-        return Latents(stats.standardise(mean).float(), None if std is None else (std / stats.std).float(), labels)
+        else:
+            device, (mean, std) = self.device, raw
+            raw = RawPosterior(sent(mean, device), None if std is None else sent(std, device))
+        spread = None if raw.std is None else (raw.std / stats.std).float()
+        return Latents(stats.standardise(raw.mean).float(), spread, labels)
 
     def _drawn(
         self, latents: Latents, random: SampleRandom, pool: LatentPool | None
@@ -395,15 +398,17 @@ class LatentAugment(v2.Transform):
                 "a gate that weighs gives weights, which a transform cannot hand on; use one that re-draws, "
                 "synthesize(return_weights=True), or AugmentedLoader(return_weights=True)"
             )
-        rows = np.flatnonzero(random.chance(self.p if p is None else p))
+        picked = random.chance(self.p if p is None else p)
         softened = self.soften(labels)
-        if len(rows) == 0:
+        count, rows = np.count_nonzero(picked), None
+        if count == 0:
             return images, softened
-        picked = sent(torch.from_numpy(rows), images.device)
-        made, made_labels, _ = self.perturb(images, softened, random.take(rows), picked)
-        images = images.index_copy(0, picked, tensor_to_image(made.to(images.device), like=images))
+        if count < len(images):
+            rows, random = sent(torch.from_numpy(np.flatnonzero(picked)), images.device), random.take(picked)
+        made, made_labels, _ = self.perturb(images, softened, random, rows)
+        images = _put(images, rows, tensor_to_image(made.to(images.device), like=images))
         if softened is not None and made_labels is not None and softened.is_floating_point():
-            softened = softened.index_copy(0, picked.to(softened.device), made_labels.to(softened))
+            softened = _put(softened, rows, made_labels.to(softened))
         return images, softened
 
     def fit(self, data: Any, batch_size: int = 256, *, unlabelled: Any = None) -> LatentAugment:
@@ -490,11 +495,9 @@ class LatentAugment(v2.Transform):
         seed = self.seed if seed is None else seed
         if seed is not None:
             return sample_keys(seed, self.epoch if epoch is None else epoch, pixel_fingerprints(images), copy)
-        process, fresh, drawn = self._fresh or (0, 0, 0)
-        if process != os.getpid():  # a forked worker must not repeat its parent
-            process, fresh, drawn = os.getpid(), secrets.randbits(63), 0
-        self._fresh = (process, fresh, drawn + len(images))
-        return sample_keys(fresh, 0, np.arange(drawn, drawn + len(images)), copy)
+        if self._fresh is None or self._fresh.process != os.getpid():  # a forked worker must not repeat its parent
+            self._fresh = FreshKeys()
+        return self._fresh.take(len(images))
 
     def _pool_here(self) -> LatentPool | None:
         if self.pool is not None:
@@ -507,13 +510,6 @@ class LatentAugment(v2.Transform):
         except ShapeError as error:
             raise WeightsError(f"{error}; the config was made with another autoencoder: give that one") from error
         self._warn_unfitted = False
-
-    def _refuse_cuda_in_worker(self) -> None:
-        if self.device.type != "cpu" and get_worker_info() is not None:
-            raise DeviceError(
-                f"LatentAugment is on {self.device} inside a DataLoader worker; augment batches after the loader "
-                "(AugmentedLoader, or augment(images, labels) in the loop), or keep the transform on the CPU"
-            )
 
     def _say_unfitted(self) -> None:
         self._warn_unfitted = False
@@ -530,6 +526,14 @@ class LatentAugment(v2.Transform):
             warnings.warn(f"LatentAugment with {reason} perturbs nothing", AugmentorWarning, stacklevel=3)
 
 
+def _refuse_cuda_in_worker(device: torch.device) -> None:
+    if device.type != "cpu" and get_worker_info() is not None:
+        raise DeviceError(
+            f"LatentAugment is on {device} inside a DataLoader worker; augment batches after the loader "
+            "(AugmentedLoader, or augment(images, labels) in the loop), or keep the transform on the CPU"
+        )
+
+
 def _labels_for(images: torch.Tensor, labels: Any) -> torch.Tensor | None:
     """Labels of any usual type as a tensor with one row an image."""
     labels = None if labels is None else labels_tensor(labels)
@@ -540,6 +544,11 @@ def _labels_for(images: torch.Tensor, labels: Any) -> torch.Tensor | None:
 
 def _rows(values: torch.Tensor | None, rows: torch.Tensor) -> torch.Tensor | None:
     return None if values is None else values[rows.to(values.device)]
+
+
+def _put(values: torch.Tensor, rows: torch.Tensor | None, others: torch.Tensor) -> torch.Tensor:
+    """Values with others in these rows, or in all of them."""
+    return others if rows is None else values.index_copy(0, rows.to(values.device), others)
 
 
 def _rows_of(raw: RawPosterior | None, rows: torch.Tensor) -> RawPosterior | None:

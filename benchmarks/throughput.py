@@ -409,7 +409,6 @@ def neighbours(bench: Bench, size: int = 100_000, classes: int = 10) -> tuple[di
     model, pool = network().to(bench.device), pool_of(size, classes, bench.device)
     rows = torch.arange(0, size, size // BATCH, device=bench.device)[:BATCH]
     batch = Latents(pool.z[rows], None, pool.labels[rows])
-    pool.__dict__["classifier"] = None  # its cost does not grow with the pool
     gate = QualityGate().fit(pool)
     keys = sample_keys(0, 0, range(BATCH))
     moved = Latents(batch.z + 0.5 * SampleRandom(keys, bench.device).normal(LATENT), None, batch.labels)

@@ -107,6 +107,28 @@ def test_about_keep_of_fresh_real_samples_pass(keep, two_classes):
     assert lenient.passes(fresh).all()
 
 
+def test_it_tells_them_apart_in_a_pool_too_large_to_search():
+    """Two classes on a curved sheet in 32 dimensions, which holds 20,000 samples."""
+    spread = normal(3, 32, seed=9)
+
+    def real(count: int, seed: int) -> Latents:
+        labels = torch.arange(count) % 2
+        place = normal(count, 3, seed=seed) + 5 * labels[:, None] * torch.tensor([1.0, 0, 0])
+        return Latents(torch.sin(place @ spread) + 0.1 * normal(count, 32, seed=seed + 1), None, labels)
+
+    known, good = real(20_000, 0), real(1000, 10)
+    gate = QualityGate().fit(LatentPool(known.z, known.labels, 2))
+    kinds = {
+        "off-class": Latents(good.z, None, 1 - good.labels),
+        "copies": Latents(known.z[:1000], None, known.labels[:1000]),
+        "nearly copies": Latents(known.z[:1000] + 0.01 * normal(1000, 32, seed=5), None, known.labels[:1000]),
+        "elsewhere": Latents(2 * good.z, None, good.labels),
+    }
+    assert gate.passes(good).float().mean() >= 0.9
+    passed = {kind: float(gate.passes(latents).float().mean()) for kind, latents in kinds.items()}
+    assert all(share <= 0.1 for share in passed.values()), passed
+
+
 # --- scores
 
 

@@ -307,3 +307,28 @@ def test_the_origin_of_a_sample_is_its_row_or_the_nearest():
     pool = LatentPool(normal(500, 4))
     queries = torch.cat([pool.z[::7] + 1e-6, normal(9, 4, seed=3)])
     assert torch.equal(pool.origin(queries), pool.nearest(queries, 1)[1].squeeze(1))
+
+
+def test_nearby_in_a_large_pool_finds_copies_and_is_a_bound_from_above():
+    pool = LatentPool(normal(17_000, 16))
+    queries = torch.cat([pool.z[:300] + 0.02 * normal(300, 16, seed=1), normal(300, 16, seed=2)])
+    distance, rows = pool.nearby(queries, 4)
+    exact, nearest = pool.nearest(queries, 4)
+    assert (rows[:300, 0] == nearest[:300, 0]).float().mean() >= 0.99
+    assert (distance >= exact - 1e-6).all()
+    measured = (queries[:, None] - pool.z[rows]).square().mean(2).sqrt()
+    torch.testing.assert_close(distance, measured)
+    assert all(len(row.unique()) == 4 for row in rows)
+
+
+def test_nearby_looks_at_the_origin_in_any_case():
+    pool = LatentPool(normal(17_000, 16))
+    moved = pool.z[:200] + 0.6 * normal(200, 16, seed=1)
+    distance, _ = pool.nearby(moved, 1, torch.arange(200))
+    assert (distance[:, 0] <= (moved - pool.z[:200]).square().mean(1).sqrt() + 1e-6).all()
+
+
+def test_nearby_in_a_small_pool_is_exact():
+    pool, queries = LatentPool(normal(500, 4)), normal(30, 4, seed=1)
+    for found, exact in zip(pool.nearby(queries, 3), pool.nearest(queries, 3), strict=True):
+        assert torch.equal(found, exact)

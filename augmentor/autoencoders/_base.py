@@ -114,7 +114,8 @@ class Autoencoder(nn.Module):
         channels, height, width = (images.shape[1], *size)[-3:]
         if height > images.shape[-2] or width > images.shape[-1]:
             raise ShapeError(f"these latents decode to {tuple(images.shape[-2:])}, smaller than size={tuple(size)}")
-        images = images[..., :height, :width]
+        if (height, width) != images.shape[-2:]:
+            images = images[..., :height, :width]
         return images if channels == images.shape[1] else images.mean(1, keepdim=True)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
