@@ -17,7 +17,7 @@ ORDER = [
     ["_registry", "_random", "_checks", "_files", "_epoch", "_blocks", "_optional", "_typing"],
     ["_weights", "items", "pictures", "report"],
     ["samples"],
-    ["latents"],
+    ["latents", "_forest"],
     ["latent_classifier", "label_spreading"],
     ["pool"],
     ["gate"],
