@@ -161,9 +161,12 @@ class LatentPool:
 
     def origin(self, z: torch.Tensor) -> torch.Tensor:
         """The row that each latent of a real sample is, or else is nearest to: int64 (B,)."""
+        if z.device.type != "cpu":
+            return self.nearest(z, 1)[1].squeeze(1)
         rows = self._rows_of(z)
-        places = (rows < 0).nonzero().squeeze(1) if z.device.type == "cpu" else slice(None)
-        rows[places] = self.nearest(z[places], 1)[1].squeeze(1)
+        others = (rows < 0).nonzero().squeeze(1)
+        if len(others):
+            rows[others] = self.nearest(z[others], 1)[1].squeeze(1)
         return rows
 
     def _remembered(self, z: torch.Tensor, k: int, classes: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:

@@ -28,7 +28,7 @@ from ..shards.hdf5 import LEFT_ALONE, encode_shard
 from ..shards.webdataset import encode_tar
 from ..transform import LatentAugment
 from ._precision import full_precision
-from ._sources import read, regrouped
+from ._sources import Batch, read, regrouped
 
 # Called once for each shard that is in place, before the next.
 Record = Callable[[ShardEntry], None]
@@ -39,7 +39,7 @@ class Work:
     """Makes shards. It pickles, so an executor may send it to other processes.
 
     batch_size: real images read at once. num_workers: processes that read them; 0 reads here.
-    cache: their latents, which then are not encoded.
+    cache: their latents and labels; then only a gate still has the images read.
     """
 
     dataset: Any
@@ -57,7 +57,10 @@ class Work:
     def decoded(self, units: Iterable[int]) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
         """The arrays of each unit, in order; the real images of the next one may be under way."""
         units = list(units)
-        reads = read(self.dataset, self._reads(units), self.num_workers)
+        if self.cache is not None and self.augment.gate is None:
+            reads = self._known(self.cache, self._reads(units))
+        else:
+            reads = read(self.dataset, self._reads(units), self.num_workers)
         for unit in units:
             yield unit, self._arrays(unit, reads)
 
@@ -86,7 +89,13 @@ class Work:
             for start in range(0, len(sources), self.batch_size):
                 yield sources[start : start + self.batch_size].tolist()
 
-    def _arrays(self, unit: int, reads: Iterator[tuple[torch.Tensor, torch.Tensor | None]]) -> dict[str, np.ndarray]:
+    def _known(self, cache: LatentCache, reads: Iterable[list[int]]) -> Iterator[Batch]:
+        """What `read` gives, where latents and labels are known and nobody looks at an image: blank ones."""
+        blank = torch.zeros(1, *self.settings.image_shape, dtype=torch.uint8)
+        for rows in reads:
+            yield blank.expand(len(rows), -1, -1, -1), None if cache.labels is None else cache.labels[rows]
+
+    def _arrays(self, unit: int, reads: Iterator[Batch]) -> dict[str, np.ndarray]:
         sources, copies = self._plan(unit)
         step = self.settings.micro_batch
         batches = regrouped(islice(reads, -(-len(sources) // self.batch_size)), step)

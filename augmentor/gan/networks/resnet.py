@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from ..._blocks import pyramid, widths
+from ..._blocks import EnlargingConv2d, pyramid, widths
 from ._base import Discriminator, Generator, discriminators, generators
 from ._conditioning import ConditionalNorm, ProjectionHead
 
@@ -31,13 +31,13 @@ class _UpBlock(nn.Module):
         self.norm1 = ConditionalNorm(channels_in, num_classes)
         self.conv1 = nn.Conv2d(channels_in, channels_out, 3, padding=1)
         self.norm2 = ConditionalNorm(channels_out, num_classes)
-        self.conv2 = nn.Conv2d(channels_out, channels_out, 3, padding=1)
+        self.conv2 = EnlargingConv2d(channels_out, channels_out, size)
         self.shortcut = nn.Conv2d(channels_in, channels_out, 1)
 
     def forward(self, x: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
         h = self.conv1(F.relu(self.norm1(x, labels)))
-        h = F.interpolate(F.relu(self.norm2(h, labels)), size=self.size, mode="nearest")
-        return self.conv2(h) + F.interpolate(self.shortcut(x), size=self.size, mode="nearest")
+        h = self.conv2(F.relu(self.norm2(h, labels)))
+        return h + F.interpolate(self.shortcut(x), size=self.size, mode="nearest")
 
 
 class _DownBlock(nn.Module):
