@@ -156,8 +156,9 @@ class LatentPool:
         missing = candidates == len(self)
         missing[:, 1:] |= candidates[:, 1:] == candidates[:, :-1]
         candidates = candidates.clamp_max(len(self) - 1)
-        distance, order = self._measured(flat, candidates).masked_fill(missing, torch.inf).sort(dim=1, stable=True)
-        return distance[:, :k], candidates.gather(1, order[:, :k])
+        distance = self._measured(flat, candidates).masked_fill_(missing, torch.inf)
+        distance, order = distance.topk(min(k, candidates.shape[1]), largest=False)
+        return distance, candidates.gather(1, order)
 
     def origin(self, z: torch.Tensor) -> torch.Tensor:
         """The row that each latent of a real sample is, or else is nearest to: int64 (B,)."""

@@ -120,7 +120,7 @@ def together(seeds: list[dict[str, Any]]) -> dict[str, Any]:
 def table(rows: dict[str, Any]) -> list[str]:
     """Markdown lines: how near samples come to held-out images."""
     lines = [
-        "| | FID | best FID | KID x 1000 | precision | recall | parameters | s a run |",
+        "| | FID | best FID | KID | precision | recall | parameters | CPU s a run |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for name, row in rows.items():
@@ -129,7 +129,7 @@ def table(rows: dict[str, Any]) -> list[str]:
         seconds = row["seconds"]["mean"] if "curve" in row else 0
         lines.append(
             f"| {name} | {shown(last['fid'])} | {shown(row['best']['fid']) if 'curve' in row else ''} "
-            f"| {shown(last['kid'], 1000)} | {shown(last['precision'], digits=2)} | {shown(last['recall'], digits=2)} "
+            f"| {shown(last['kid'])} | {shown(last['precision'], digits=2)} | {shown(last['recall'], digits=2)} "
             f"| {size} | {f'{seconds:.0f}' if seconds else ''} |"
         )
     return lines
@@ -147,9 +147,9 @@ def leaks(rows: dict[str, Any]) -> list[str]:
     return lines
 
 
-def shown(value: dict[str, Any], factor: float = 1, digits: int = 1) -> str:
+def shown(value: dict[str, Any], digits: int = 1) -> str:
     """Mean and standard deviation over the seeds."""
-    return f"{factor * value['mean']:.{digits}f} ± {factor * value['std']:.{digits}f}"
+    return f"{value['mean']:.{digits}f} ± {value['std']:.{digits}f}"
 
 
 def summary() -> list[str]:

@@ -43,14 +43,14 @@ class Settings:
     """What decides the work of a set, besides its seed."""
 
     side: int = 16
-    steps: int = 2000
-    batch_size: int = 32
-    round_steps: int = 250
+    steps: int = 1500
+    batch_size: int = 64
+    round_steps: int = 375
     network: str = "dcgan(width=16)"
     lr: float = 5e-4
     policy: str = "gaussian(std=0.5)"
     adaptive: str = "adaptive(images=20000)"
-    autoencoder_steps: int = 3000
+    autoencoder_steps: int = 2000
     extractor_steps: int = 2000
     probe_steps: int = 300
     samples: int = 5000
@@ -95,7 +95,7 @@ class Trial:
         """One that saw nothing but the images to train on; `autoencoder_seconds` is what it took."""
         data, settings, path = self.draw.train, self.settings, self.folder("autoencoder") / "model.safetensors"
         if not path.exists():
-            started = time.perf_counter()
+            started = time.process_time()
             with seeded(self.seed, "autoencoder"):
                 model = autoencoders.build(self.set.autoencoder, image_shape=data.image_shape)
             AutoencoderTrainer(
@@ -108,7 +108,7 @@ class Trial:
                 device=self.device,
                 progress=False,
             ).fit(data)
-            write_json(path.with_name("seconds.json"), time.perf_counter() - started)
+            write_json(path.with_name("seconds.json"), time.process_time() - started)
         return load_autoencoder(path)
 
     @cached_property

@@ -13,6 +13,7 @@ from augmentor.autoencoders import autoencoders
 from augmentor.data import LatentCache, MixedDataset
 from augmentor.data.shard_dataset import ShardDataset
 from augmentor.exceptions import AugmentorWarning, InputError, OutputError
+from augmentor.gate import QualityGate
 from augmentor.generate import generate_shards
 from augmentor.inference import LEAST_PSNR, Inference, InferencePlan, fastest_plan, psnr
 from augmentor.shards._manifest import read_manifest
@@ -175,6 +176,17 @@ def test_shards_from_a_cache_are_those_without_encoding(policy, precision, vae, 
     assert read_manifest(folder / "manifest.json").fitted_sha256 is not None
     with pytest.raises(OutputError, match="fitted_sha256"):
         generate_shards(few, LatentAugment(vae, policy, precision=precision), folder, num_samples=90)
+
+
+@pytest.mark.parametrize("gate", [None, QualityGate()], ids=["no gate", "gate"])
+def test_shards_from_a_cache_read_images_only_for_a_gate(gate, vae, digits, tmp_path, monkeypatch):
+    few, read = digits.subset(torch.arange(60)), []
+    cache, fetched = LatentCache(few, vae), type(few).__getitems__
+    monkeypatch.setattr(type(few), "__getitems__", lambda data, rows: read.extend(rows) or fetched(data, rows))
+    generate_shards(few, LatentAugment(vae, gate=gate), tmp_path / "a", num_samples=20, cache=cache)
+    once = len(read)
+    generate_shards(few, LatentAugment(vae, gate=gate), tmp_path / "b", num_samples=180, cache=cache)
+    assert len(read) - 2 * once == (0 if gate is None else 160)  # besides what is looked at before the work
 
 
 def test_mixed_samples_from_a_cache_are_those_without(vae, digits, tmp_path):
