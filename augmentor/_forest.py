@@ -8,14 +8,14 @@ import torch
 
 from ._random import SampleRandom, sample_keys
 
-_TREES, _LEAF = 3, 16
+_TREES, _LEAF = 4, 8
 
 
 class Forest:
     """Random projection trees over the rows of a large table (Dasgupta and Freund 2008), on the CPU.
 
-    A tree halves the rows at the median along a random direction, one a level, until at most 16 are together. Three
-    trees give at most 48 candidates. What is all but a copy of a row shares a leaf with it almost surely; further away
+    A tree halves the rows at the median along a random direction, one a level, until at most 8 are together. Four
+    trees give at most 32 candidates. What is all but a copy of a row shares a leaf with it almost surely; further away
     a neighbour may be missed. rows: float (N, D), without a NaN.
     """
 

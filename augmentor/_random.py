@@ -25,6 +25,10 @@ import torch
 from ._transfer import sent
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+_27, _30, _31, _32 = np.uint64(27), np.uint64(30), np.uint64(31), np.uint64(32)
+# Made once, for a batch of one: 2^-32 and 2 pi 2^-32.
+_UNIT, _TURN = np.float32(2**-32), np.float32(2 * np.pi * 2**-32)
 _MASK64 = (1 << 64) - 1
 
 Integers = int | Sequence[int] | np.ndarray
@@ -32,11 +36,11 @@ Integers = int | Sequence[int] | np.ndarray
 
 def mix(words: np.ndarray) -> np.ndarray:
     """The output function of splitmix64, element by element: uint64 -> uint64."""
-    words = words ^ (words >> np.uint64(30))
-    words *= np.uint64(0xBF58476D1CE4E5B9)
-    words ^= words >> np.uint64(27)
-    words *= np.uint64(0x94D049BB133111EB)
-    words ^= words >> np.uint64(31)
+    words = words ^ (words >> _30)
+    words *= _FIRST
+    words ^= words >> _27
+    words *= _SECOND
+    words ^= words >> _31
     return words
 
 
@@ -164,12 +168,12 @@ class SampleRandom:
         words = self._words((count + 1) // 2)
         half = words.shape[1]
         # 32 bits a uniform. The first lies in (0, 1], so that its logarithm is finite.
-        radius = (words >> np.uint64(32)).astype(np.float32)
-        radius += np.float32(1)
-        radius *= np.float32(2**-32)
-        np.sqrt(np.float32(-2) * np.log(radius), out=radius)
+        radius = (words >> _32).astype(np.float32)
+        radius += 1
+        radius *= _UNIT
+        radius = np.sqrt(-2 * np.log(radius))
         angle = words.astype(np.uint32).astype(np.float32)
-        angle *= np.float32(2 * np.pi * 2**-32)
+        angle *= _TURN
         pairs = np.empty((len(words), 2 * half), np.float32)
         np.multiply(radius, np.cos(angle), out=pairs[:, :half])
         np.multiply(radius, np.sin(angle), out=pairs[:, half:])

@@ -121,7 +121,7 @@ class Inference:
 
     def decode(self, raw: torch.Tensor, size: Sequence[int] | None = None) -> torch.Tensor:
         """Raw latents (B, *L) => images (B,C,H,W) in [0, 1], float32 and contiguous."""
-        return self._network(self.plan).decode(raw, size).to(torch.float32, memory_format=torch.contiguous_format)
+        return self._network(self.plan).decode(raw, size).float().contiguous()
 
     def _network(self, plan: InferencePlan) -> Autoencoder:
         """The autoencoder itself, or the copy that the plan asks for."""

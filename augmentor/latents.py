@@ -114,7 +114,7 @@ class LatentStats(nn.Module):
 
     def unstandardise(self, z: torch.Tensor) -> torch.Tensor:
         """Standard => raw."""
-        return z * self.std + self.mean
+        return torch.addcmul(self.mean, z, self.std)
 
 
 def per_sample(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:

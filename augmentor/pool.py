@@ -24,7 +24,7 @@ _MARGIN = 8
 # In a large set of rows candidates are found by the group.
 _LARGE, _GROUP = 1 << 14, 8
 # A sample of the pool is found by its place along a line, among so many rows to either side.
-_AROUND = 4
+_AROUND = 2
 
 
 class LatentPool:

@@ -47,7 +47,10 @@ from .samples import Sample
 
 
 class PerturbedLatents(NamedTuple):
-    """Raw latents (B, *L), their labels, their weights by the gate (B,) or None, and the images they were made from."""
+    """Raw latents (B, *L), their labels, their weights by the gate (B,) or None.
+
+    sources: the images they were made from; none of them where latents were known and no gate may leave one alone.
+    """
 
     raw: torch.Tensor
     labels: torch.Tensor | None
@@ -351,7 +354,8 @@ class LatentAugment(v2.Transform):
             self._say_unfitted()
         among_batch = rows is not None and len(images) > 1 and self.policy.needs_partners and self.pool is None
         if rows is not None and not among_batch:
-            images, labels, raw = images[rows], _rows(labels, rows), _rows_of(raw, rows)
+            labels, raw = _rows(labels, rows), _rows_of(raw, rows)
+            images = images[rows] if raw is None or self.gate is not None else images[:0]
         device = self.device
         _refuse_cuda_in_worker(device)
         images, labels = sent(images, device), None if labels is None else sent(labels, device)

@@ -46,14 +46,13 @@ def spec(augment: LatentAugment) -> str:
 @pytest.mark.parametrize("size", [(32, 32), (64, 64), (224, 224), (375, 500)], ids=str)
 @pytest.mark.parametrize("grey", [False, True], ids=["rgb", "grey"])
 def test_it_gives_photographs_back_that_it_has_not_seen(size, grey):
-    """At least 28 dB; the flower, 32 pixels small, is the hardest with 27.99 dB."""
+    """At least 28 dB; the flower, 32 pixels small, is the hardest with 29.1 dB."""
     augment, images = LatentAugment(p=1.0, seed=0), [photograph(name, size, grey) for name in UNSEEN]
     made = [augment(image) for image in images]
     assert [(image.shape, image.dtype) for image in made] == [(image.shape, image.dtype) for image in images]
     assert not any(torch.equal(*pair) for pair in zip(made, images, strict=True))
     reached = [reconstruction_psnr(augment.autoencoder, [image]) for image in images]
-    assert sum(reached) / len(reached) >= 28
-    assert min(reached) >= 27.9
+    assert min(reached) >= 28
 
 
 def test_a_grey_pil_photograph_stays_one():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+
 from .._random import SampleRandom
 from ..latents import Latents
 from ..pool import LatentPool
@@ -28,7 +30,7 @@ class Gaussian(LatentPolicy):
         return {"noise": random.normal(*latents.z.shape[1:])}
 
     def apply(self, latents: Latents, params: Params) -> Latents:
-        return Latents(latents.z + self.std * params["noise"], latents.spread, latents.labels)
+        return Latents(torch.add(latents.z, params["noise"], alpha=self.std), latents.spread, latents.labels)
 
     def is_identity(self) -> bool:
         return self.std == 0
