@@ -55,6 +55,11 @@ class Settings:
     probe_steps: int = 300
     samples: int = 5000
 
+    @property
+    def annealed(self) -> str:
+        """p falls from 0.5 to 0 in two thirds of the run."""
+        return f"annealed(start=0.5, images={2 * self.steps * self.batch_size // 3})"
+
 
 QUICK = Settings(8, 20, 8, 10, "dcgan(width=8)", autoencoder_steps=20, extractor_steps=20, probe_steps=10, samples=200)
 
@@ -231,13 +236,13 @@ def real(trial: Trial) -> dict[str, Any]:
     return {"last": scores, "best": scores, "probe_accuracy": trial.probe[1]}
 
 
-def gan(trial: Trial, system: str = "gan", augment: str = "none", adaptive: bool = False) -> dict[str, Any]:
+def gan(trial: Trial, system: str = "gan", augment: str = "none", p: str | None = None) -> dict[str, Any]:
     """A system, and what the discriminator sees."""
     settings, data = trial.settings, trial.draw.train
-    folder = trial.folder(f"{system}-{augment}{'-adaptive' * adaptive}")
+    folder = trial.folder(f"{system}-{augment}{'' if p is None else f'-{p}'}")
     builds_on_decoder, in_latents = system != "gan", needs_autoencoder(augment)
-    p = settings.adaptive if adaptive else None
-    augmentation = get_augmentation(augment, trial.augment() if in_latents else None, p=p)
+    chance = None if p is None else getattr(settings, p)
+    augmentation = get_augmentation(augment, trial.augment() if in_latents else None, p=chance)
     made = get_system(
         system,
         network=settings.network,
@@ -287,12 +292,13 @@ REFERENCES: dict[str, Row] = {
 CONTROLS: dict[str, Row] = {
     "none": gan,
     "diffaugment": partial(gan, augment="diffaugment"),
-    "ada": partial(gan, augment="ada", adaptive=True),
+    "ada": partial(gan, augment="ada", p="adaptive"),
 }
 OURS: dict[str, Row] = {
     "real + decoded": partial(gan, augment="real"),
     "both": partial(gan, augment="both"),
-    "both, adaptive": partial(gan, augment="both", adaptive=True),
+    "both, adaptive": partial(gan, augment="both", p="adaptive"),
+    "both, annealed": partial(gan, augment="both", p="annealed"),
     "both + diffaugment": partial(gan, augment="both+diffaugment"),
     **{name: partial(gan, system=name) for name in ("latent-gan", "guided-gan", "ae-init", "vae-gan")},
 }

@@ -1,6 +1,6 @@
 """The two trainers, the systems that a GAN's can train, the classifier that measures augmentation, and geometry."""
 
-from .augmentations import AdaptiveP, augmentations, get_augmentation
+from .augmentations import AdaptiveP, AnnealedP, augmentations, get_augmentation
 from .autoencoder import AutoencoderTrainer
 from .classifier import small_cnn, train_classifier
 from .gan import GANTrainer
@@ -10,6 +10,7 @@ from .systems import GAN, AdversarialSystem, System, get_system, systems
 __all__ = [
     "GAN",
     "AdaptiveP",
+    "AnnealedP",
     "AdversarialSystem",
     "AutoencoderTrainer",
     "GANTrainer",

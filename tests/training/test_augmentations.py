@@ -254,10 +254,30 @@ def test_adaptive_p_goes_on_from_what_was_saved():
     assert second.value == whole.value > 0
 
 
+def test_annealed_p_falls_to_nothing_and_goes_on_from_what_was_saved():
+    whole, again = (get_probability("annealed(start=0.5, images=100)") for _ in range(2))
+    seen = []
+    for _ in range(6):
+        whole.observe(torch.tensor(0.9), 20)
+        again.load_state_dict(whole.state_dict())
+        seen.append((whole.value, again.value))
+    assert [value for value, _ in seen] == pytest.approx([0.4, 0.3, 0.2, 0.1, 0, 0])
+    assert all(value == other for value, other in seen)
+
+
 def test_chances_as_texts():
     assert get_probability("0.25").value == 0.25
     assert get_probability("adaptive(images=100, start=0.5)").value == 0.5
     assert str(get_probability("adaptive")).startswith("adaptive(target=0.6, images=500000")
-    for wrong in (1.5, "2", "-0.1", "adaptive(target=2)", "adaptive(images=0)", "adaptive(start=-1)"):
+    for wrong in (
+        1.5,
+        "2",
+        "-0.1",
+        "adaptive(target=2)",
+        "adaptive(images=0)",
+        "adaptive(start=-1)",
+        "annealed(start=2)",
+        "annealed(images=0)",
+    ):
         with pytest.raises(InputError):
             get_probability(wrong)

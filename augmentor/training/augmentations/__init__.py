@@ -1,7 +1,7 @@
 """What becomes of a GAN's batches before the discriminator sees them. A new one is a file and an import line here."""
 
 from ._base import Augmentation, Chain, augmentations, get_augmentation, needs_autoencoder
-from ._probability import AdaptiveP, FixedP, get_probability, probabilities
+from ._probability import AdaptiveP, AnnealedP, FixedP, get_probability, probabilities
 from .ada import ADA
 from .both import AugmentBoth
 from .diffaugment import DiffAugment
@@ -10,6 +10,7 @@ from .real import AugmentReal
 __all__ = [
     "ADA",
     "AdaptiveP",
+    "AnnealedP",
     "AugmentBoth",
     "AugmentReal",
     "Augmentation",

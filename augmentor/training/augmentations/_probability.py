@@ -1,4 +1,4 @@
-"""How often an image is augmented: a fixed chance, or one that follows how much the discriminator overfits."""
+"""How often an image is augmented: a fixed chance, a falling one, or one that follows the discriminator."""
 
 from __future__ import annotations
 
@@ -85,6 +85,38 @@ class AdaptiveP(FixedP):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.value, self._seen = state["value"], state["seen"]
         self._signs = [torch.tensor(sign) for sign in state["signs"]]
+
+
+@probabilities.register("annealed")
+class AnnealedP(FixedP):
+    """Falls from `start` to 0 in so many real images, in a straight line, so that a run ends on images as they are.
+
+    >>> p = AnnealedP(start=0.5, images=100)
+    >>> p.observe(torch.tensor(0.0), images=50)
+    >>> p.value
+    0.25
+    """
+
+    watches = True
+
+    def __init__(self, start: float = 0.5, images: int = 500_000):
+        super().__init__(start)
+        if images < 1:
+            raise InputError(f"annealed p takes images of at least 1, got {images}")
+        self.start, self.images, self._seen = start, images, 0
+
+    def observe(self, real_sign: torch.Tensor, images: int) -> None:
+        self._seen += images
+        self.value = self.start * max(0.0, 1 - self._seen / self.images)
+
+    def __str__(self) -> str:
+        return describe(self)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"value": self.value, "seen": self._seen}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.value, self._seen = state["value"], state["seen"]
 
 
 def get_probability(p: float | str | FixedP) -> FixedP:
