@@ -153,24 +153,24 @@ def shown(value: dict[str, Any], digits: int = 1) -> str:
 
 
 def summary() -> list[str]:
-    """Every set that is recorded: the best of ours beside none and DiffAugment."""
+    """Every set that is recorded: the best of ours beside the controls, at the best snapshot and at the end."""
     lines = [
-        "| set | none | diffaugment | ada | best of ours | of diffaugment | of none |",
-        "|---|---|---|---|---|---|---|",
+        f"| set | FID | {' | '.join(CONTROLS)} | best of ours | of diffaugment | of none |",
+        f"|---|---|{'---|' * len(CONTROLS)}---|---|---|",
     ]
     for name in SETS:
         path = RESULTS / f"gan-{name}.json"
         rows = json.loads(path.read_text())["rows"] if path.exists() else {}
-        ours = [row for row in OURS if row in rows]
-        if not ours or not all(row in rows for row in CONTROLS):
-            continue
-        fid = {row: rows[row]["last"]["fid"] for row in (*CONTROLS, *ours)}
-        best = min(ours, key=lambda row: fid[row]["mean"])
-        lines.append(
-            f"| {name} | {shown(fid['none'])} | {shown(fid['diffaugment'])} | {shown(fid['ada'])} "
-            f"| {best} {shown(fid[best])} | {fid[best]['mean'] / fid['diffaugment']['mean']:.2f} "
-            f"| {fid[best]['mean'] / fid['none']['mean']:.2f} |"
-        )
+        for when, text in (("best", "best snapshot"), ("last", "end")):
+            fid = {row: found[when]["fid"] for row, found in rows.items()}
+            ours = [row for row in OURS if row in fid]
+            if not ours or "none" not in fid:
+                continue
+            best = min(ours, key=lambda row: fid[row]["mean"])
+            below = {row: f"{fid[best]['mean'] / fid[row]['mean']:.2f}" for row in CONTROLS if row in fid}
+            shares = f"{below.get('diffaugment', '')} | {below['none']}"
+            controls = " | ".join(shown(fid[row]) if row in fid else "" for row in CONTROLS)
+            lines.append(f"| {name} | {text} | {controls} | {best} {shown(fid[best])} | {shares} |")
     return lines
 
 

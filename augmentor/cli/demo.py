@@ -155,7 +155,7 @@ def _report(
     report.text(
         "Measured on the latents of the autoencoder above, so the figures compare only with each other; the floor is "
         "half of the real digits against the other half, which is a smaller sample and so a higher FID. A GAN that is "
-        "fed decoded samples learns their blur as well. To augment without that leak, use --augment both."
+        "fed decoded samples learns their blur as well. To augment real and generated images alike, use --augment both."
     )
     report.heading("Settings")
     report.table({name: {"value": value} for name, value in metrics["settings"].items()})

@@ -34,7 +34,7 @@ _OF_SYSTEM = ("network", "loss", "lr", "r1_gamma", "discriminator_steps")
     "--augment",
     default="none",
     show_default=True,
-    help="none, real (decoded samples join the real ones), both (real and generated images alike; does not leak), "
+    help="none, real (decoded samples join the real ones), both (real and generated images alike), "
     "diffaugment, ada, or several: both+diffaugment.",
 )
 @augment_options
