@@ -38,7 +38,7 @@ _OF_SYSTEM = ("network", "loss", "lr", "r1_gamma", "discriminator_steps")
     "diffaugment, ada, or several: both+diffaugment.",
 )
 @augment_options
-@click.option("--p", help="Chance of an image, or adaptive; by default 0.5 for both, adaptive for ada.")
+@click.option("--p", help="Chance of an image, adaptive or annealed; by default 0.5 for both, adaptive for ada.")
 @click.option("--ratio", type=float, default=1.0, show_default=True, help="Decoded for each real, with --augment real.")
 @click.option("--steps", type=int, default=5000, show_default=True, help="Steps of the generator.")
 @click.option("--epochs", type=click.IntRange(1), help="Instead of --steps: how often each image is seen.")
