@@ -8,7 +8,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from augmentor._random import SampleRandom, fold, mix, pixel_fingerprints, sample_keys, seeded, torch_generator
+from augmentor._random import (
+    FreshKeys,
+    SampleRandom,
+    fold,
+    mix,
+    pixel_fingerprints,
+    sample_keys,
+    seeded,
+    torch_generator,
+)
 
 INTEGERS = st.integers(-(2**63), 2**63 - 1)
 # The reference implementation of splitmix64, started from 1234567.
@@ -258,3 +267,17 @@ def test_noise_of_a_batch_is_that_of_every_split_of_it():
     for sizes in ([1, 255], [16] * 16, [100, 100, 56]):
         parts = np.split(keys, np.cumsum(sizes)[:-1])
         assert torch.equal(torch.cat([SampleRandom(part).normal(128) for part in parts]), whole)
+
+
+def test_a_chance_of_one_takes_as_much_of_the_sequence_as_any_other():
+    certain, likely = (SampleRandom(sample_keys(0, 0, range(5))) for _ in range(2))
+    assert certain.chance(1.0).all()
+    likely.chance(0.5)
+    assert torch.equal(certain.normal(3), likely.normal(3))
+
+
+def test_fresh_keys_are_given_out_once():
+    fresh = FreshKeys()
+    keys = np.concatenate([fresh.take(count) for count in (1, 4000, 500, 5000, 3)])
+    assert len(np.unique(keys)) == len(keys) == 9504
+    assert not np.isin(FreshKeys().take(100), keys).any()
