@@ -21,7 +21,7 @@ from typing import Any
 
 from common import RESULTS, draw_table, record, spread
 from jobs import Job, Store, fill, in_processes
-from rows import CONTROLS, QUICK, ROWS, Settings, Trial, Tuning, prepare, rows_of, seconds
+from rows import CONTROLS, QUICK, ROWS, Settings, Trial, Tuning, rows_of, seconds
 from sets import SETS, SMOKE, BenchmarkSet
 
 # A spread over fewer says nothing.
@@ -63,7 +63,6 @@ def main() -> None:
     jobs = [job for name in options.sets for job in jobs_of(name, options, settings)]
     total = sum(seconds(known(job.name), job.rows, settings) for job in jobs) / options.jobs
     print(f"{len(jobs)} seeds of {len(options.sets)} sets: about {total / 60:.0f} minutes without what is done")
-    prepare([known(name) for name in options.sets], options.data_root, options.work)
     in_processes(run, jobs, options.jobs, partial(publish, quick=options.quick))
 
 

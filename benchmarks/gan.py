@@ -82,7 +82,7 @@ def settings_of(name: str, scale: str) -> Settings:
     """What two cores can bear, or an accelerator."""
     if name in SMOKE:
         return QUICK
-    return full(known(name).full_side) if scale == "full" else Settings()
+    return full(known(name).full_side) if scale == "full" else Settings(steps=known(name).steps)
 
 
 def publish(jobs: list[Job]) -> None:
@@ -92,7 +92,7 @@ def publish(jobs: list[Job]) -> None:
     print("\n".join([job.name, *table(rows), "", *leaks(rows)]), flush=True)
     if job.name in SMOKE or len(jobs) < SEEDS:
         return
-    scale = "" if job.settings == Settings() else "-full"
+    scale = "" if job.settings == settings_of(job.name, "small") else "-full"
     name = f"gan-{job.name}{scale}"
     settings = {"set": job.name, "seeds": [job.seed for job in jobs], **dataclasses.asdict(job.settings)}
     settings |= {"autoencoder": known(job.name).autoencoder, "images": known(job.name).count}

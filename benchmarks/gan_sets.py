@@ -26,7 +26,7 @@ class GANSet:
 
     whole: of a data root and a side in pixels. kind: what to call all of it. autoencoder: its text form. count: how
     many of the images to train on a seed draws, alike for all classes; None for all. full_side: in pixels on an
-    accelerator; two cores get 16. rows: only these.
+    accelerator; two cores get 16. rows: only these. steps: of a run on two cores.
     """
 
     whole: Callable[[str, int], Draw]
@@ -35,6 +35,7 @@ class GANSet:
     count: int | None = None
     full_side: int = 32
     rows: tuple[str, ...] | None = None
+    steps: int = 1500
 
     def draw(self, root: str, side: int, seed: int) -> Draw:
         """The images of a seed."""
@@ -78,8 +79,8 @@ def resized(data: ArrayDataset, side: int) -> ArrayDataset:
     return ArrayDataset(torch.cat(parts).round().to(torch.uint8), data.targets, data.classes)
 
 
-def _mnist(count: int | None = None, rows: tuple[str, ...] | None = None) -> GANSet:
-    return GANSet(mnist, "mnist", "vae(latent_dim=16, width=16, beta=0.5)", count, 28, rows)
+def _mnist(count: int | None = None, rows: tuple[str, ...] | None = None, steps: int = 1500) -> GANSet:
+    return GANSet(mnist, "mnist", "vae(latent_dim=16, width=16, beta=0.5)", count, 28, rows, steps)
 
 
 _PHOTOGRAPHS = "vae(latent_dim=64, width=16, beta=0.3, likelihood='gaussian')"
@@ -89,6 +90,7 @@ SETS = {
     "mnist-300": _mnist(300),
     "mnist-1000": _mnist(1000),
     "mnist-all": _mnist(rows=("real", "none", "both", "both, adaptive")),
+    "mnist-300-long": _mnist(300, rows=("real", "none", "both", "both, annealed"), steps=4500),
     "clothing64": GANSet(clothing, "clothing64", _PHOTOGRAPHS, full_side=64),
     "cifar10-1500": GANSet(cifar10, "cifar10", _PHOTOGRAPHS, 1500),
 }

@@ -7,8 +7,6 @@ samples take the place of real ones.
 from __future__ import annotations
 
 import hashlib
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
@@ -122,7 +120,7 @@ class Trial:
         """One that saw only the labelled images ("own"), or one that saw all, without labels ("unlabelled")."""
         if who == "own":
             return self.trained(self.draw.labelled, self.settings.autoencoder_steps)
-        return load_autoencoder(vae_of(self.work) if self.set.unlabelled == "train" else self.set.unlabelled)
+        return load_autoencoder(self.set.unlabelled)
 
     def trained(self, data: Any, steps: int) -> Autoencoder:
         """One that saw only these images, moved by the usual geometry; kept in the work folder."""
@@ -277,23 +275,6 @@ def rows_of(known: BenchmarkSet) -> tuple[str, ...]:
     names = [name for name in ROWS if known.unlabelled is not None or not name.endswith(", unlabelled")]
     names = [name for name in names if known.metric == "macro_recall" or "oversampling" not in name]
     return tuple(name for name in names if known.plain_race or not name.startswith("ours tuned,"))
-
-
-# The autoencoder of the unlabelled photographs, as a user would make it.
-VAE = "vae(latent_dim=128, width=24, beta=0.3, likelihood='gaussian')"
-VAE_OPTIONS = ("--size", "32", "--autoencoder", VAE, "--epochs", "16", "--lr", "0.003")
-
-
-def vae_of(work: Path) -> Path:
-    """Where its weights are."""
-    return work / "cifar-vae" / "model.safetensors"
-
-
-def prepare(chosen: list[BenchmarkSet], root: str, work: Path) -> None:
-    """Train that autoencoder if a set wants it and it is not there; about ten minutes."""
-    if any(known.unlabelled == "train" for known in chosen) and not vae_of(work).exists():
-        command = [sys.executable, "-m", "augmentor", "train-autoencoder", f"{root}/cifar10/train", *VAE_OPTIONS]
-        subprocess.run([*command, "--out", str(vae_of(work).parent)], check=True)
 
 
 def pooled_cnn(channels: int, classes: int) -> nn.Module:

@@ -38,7 +38,7 @@ class BenchmarkSet:
     """One set.
 
     draw: of a data root and a seed. metric: "accuracy" or "macro_recall". own: the autoencoder to train on the
-    labelled images. unlabelled: a pretrained one by name, or "train", or None where all images are labelled.
+    labelled images. unlabelled: a pretrained one by name, or None where all images are labelled.
     flip: whether a mirrored image is of the same class. network: "small", or "pooled", which ends in a global average.
     plain_race: whether `tune` is also asked for the best without geometry. rows: only these.
     """
@@ -113,7 +113,7 @@ def _cifar10(counts: Sequence[int], metric: str = "accuracy") -> BenchmarkSet:
     return BenchmarkSet(
         counted("cifar10", counts),
         own="vae(latent_dim=64, width=16, beta=0.3, likelihood='gaussian')",
-        unlabelled="train",
+        unlabelled="cifar10",
         metric=metric,
         flip=True,
     )
