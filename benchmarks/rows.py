@@ -36,11 +36,12 @@ METRICS = {"accuracy": accuracy, "macro_recall": macro_recall}
 
 @dataclass(frozen=True)
 class Tuning:
-    """What decides the work of a `tune`: seconds, and steps and folds of each run."""
+    """What decides the work of a `tune`: seconds, steps and folds of each run, steps of a fold's own autoencoder."""
 
     budget: float = 300
     steps: int = 100
     folds: int = 3
+    autoencoder_steps: int = 300
 
 
 @dataclass(frozen=True)
@@ -51,11 +52,10 @@ class Settings:
     batch_size: int = 64
     autoencoder_steps: int = 1200
     autoencoder_batch: int = 50
-    fold_autoencoder_steps: int = 400
     tune: Tuning = Tuning()
 
 
-QUICK = Settings(steps=60, autoencoder_steps=60, fold_autoencoder_steps=30, tune=Tuning(20, 10))
+QUICK = Settings(steps=60, autoencoder_steps=60, tune=Tuning(20, 10, autoencoder_steps=30))
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class Trial:
             return self.trained(self.draw.labelled, self.settings.autoencoder_steps)
         return load_autoencoder(self.set.unlabelled)
 
-    def trained(self, data: Any, steps: int) -> Autoencoder:
+    def trained(self, data: Any, steps: int, precision: str = "auto") -> Autoencoder:
         """One that saw only these images, moved by the usual geometry; kept in the work folder."""
         batch = min(self.settings.autoencoder_batch, len(data))
         with seeded(self.seed, "autoencoder"):
@@ -136,6 +136,7 @@ class Trial:
             transform=self.geometry(),
             seed=self.seed,
             device=self.device,
+            precision=precision,
             progress=False,
         )
         return trainer.fit(data)
@@ -143,14 +144,15 @@ class Trial:
 
 @dataclass(frozen=True)
 class OfPart:
-    """What `tune` calls for the autoencoder of a fold: the same as the row's, with fewer steps."""
+    """What `tune` calls for an autoencoder: of all images the row's, of a fold's one with fewer steps, in bfloat16."""
 
     trial: Trial
 
     def __call__(self, data: Any) -> Autoencoder:
-        full = len(data) == len(self.trial.draw.labelled)
         settings = self.trial.settings
-        return self.trial.trained(data, settings.autoencoder_steps if full else settings.fold_autoencoder_steps)
+        if len(data) == len(self.trial.draw.labelled):
+            return self.trial.trained(data, settings.autoencoder_steps)
+        return self.trial.trained(data, settings.tune.autoencoder_steps, "bf16")
 
 
 def resnet18(channels: int, num_classes: int) -> nn.Module:

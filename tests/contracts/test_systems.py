@@ -232,6 +232,7 @@ def test_a_text_sets_what_the_settings_leave_open():
         get_system("gan")
     with pytest.raises(InputError, match="follows the signs of logits"):
         get_system("gan(loss='wgan_gp')", **shape, augmentation=get_augmentation("ada"))
+    get_system("gan(loss='wgan_gp')", **shape, augmentation=get_augmentation("ada", p="annealed"))
 
 
 def test_what_a_system_has_no_use_for(monkeypatch):

@@ -46,15 +46,24 @@ class Augmentation:
         """Generated images as the discriminator sees them, as many as came; differentiable."""
         return batch.images
 
+    def probabilities(self) -> list[FixedP]:
+        """What decides how often: none, one, or of a chain one for each member that has one."""
+        return [] if self.p is None else [self.p]
+
     def observe(self, real_sign: torch.Tensor, images: int) -> None:
         """Take note of the mean sign of the discriminator's logits on real images, and how many there were."""
-        if self.p is not None:
-            self.p.observe(real_sign, images)
+        for p in self.probabilities():
+            p.observe(real_sign, images)
 
     @property
     def watches(self) -> bool:
         """Whether it needs `observe`."""
-        return self.p is not None and self.p.watches
+        return any(p.watches for p in self.probabilities())
+
+    @property
+    def needs_signs(self) -> bool:
+        """Whether it needs the signs that `observe` is told, so that the loss has to give them a meaning."""
+        return any(p.needs_signs for p in self.probabilities())
 
     def status(self) -> dict[str, float]:
         """What changes while training, for the history."""
@@ -110,13 +119,8 @@ class Chain(Augmentation):
             batch = batch._replace(images=member.fake(self._own(batch, place)))
         return batch.images
 
-    def observe(self, real_sign: torch.Tensor, images: int) -> None:
-        for member in self.members:
-            member.observe(real_sign, images)
-
-    @property
-    def watches(self) -> bool:
-        return any(member.watches for member in self.members)
+    def probabilities(self) -> list[FixedP]:
+        return [p for member in self.members for p in member.probabilities()]
 
     def status(self) -> dict[str, float]:
         found = [(member, name, value) for member in self.members for name, value in member.status().items()]

@@ -19,6 +19,7 @@ class FixedP:
 
     name: ClassVar[str]
     watches: ClassVar[bool] = False  # whether `observe` does anything
+    needs_signs: ClassVar[bool] = False  # whether it looks at the signs that it is told
 
     def __init__(self, value: float = 1.0):
         if not 0 <= value <= 1:
@@ -55,6 +56,7 @@ class AdaptiveP(FixedP):
     """
 
     watches = True
+    needs_signs = True
 
     def __init__(self, target: float = 0.6, images: int = 500_000, every: int = 4, start: float = 0.0):
         if not (-1 < target < 1 and math.isfinite(target)) or images < 1 or every < 1 or not 0 <= start <= 1:

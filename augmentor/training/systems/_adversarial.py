@@ -57,9 +57,10 @@ class AdversarialSystem(System):
                 raise InputError(f"{name} is at least 1, got {value}")
         if not lr > 0 or not r1_gamma >= 0:
             raise InputError(f"lr is positive and r1_gamma is not negative; got {lr} and {r1_gamma}")
-        if self.augmentation.watches and not self.loss.signs_tell:
+        if self.augmentation.needs_signs and not self.loss.signs_tell:
             raise InputError(
-                f"adaptive p follows the signs of logits, which mean nothing with loss {self.loss}; give p a number"
+                f"adaptive p follows the signs of logits, which mean nothing with loss {self.loss}; "
+                "give p a number, or 'annealed'"
             )
         self.generator, self.discriminator = generator, discriminator
         self.lr, self.r1_gamma, self.r1_every = lr, r1_gamma, r1_every
