@@ -90,7 +90,9 @@ SETS = {
     "mnist-300": _mnist(300),
     "mnist-1000": _mnist(1000),
     "mnist-all": _mnist(rows=("real", "none", "both", "both, adaptive")),
-    "mnist-300-long": _mnist(300, rows=("real", "none", "both", "both, annealed"), steps=4500),
+    "mnist-300-long": _mnist(
+        300, rows=("real", "none", "diffaugment", "real + decoded", "both", "both, annealed", "ae-init"), steps=4500
+    ),
     "clothing64": GANSet(clothing, "clothing64", _PHOTOGRAPHS, full_side=64),
     "cifar10-1500": GANSet(cifar10, "cifar10", _PHOTOGRAPHS, 1500),
 }

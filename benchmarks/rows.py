@@ -214,8 +214,8 @@ def plain(trial: Trial, found: Found, who: str, policy: str, geometric: bool) ->
     return trial.score(trial.mixed(augment, who, trial.base(geometric), sampling_strategy=mixing))
 
 
-def tuned(trial: Trial, found: Found, who: str, geometric: bool) -> dict[str, Any]:
-    """What `tune` answers, from the labelled images alone; on top of the geometry, or with neither in the race.
+def tuned(trial: Trial, found: Found, who: str, bases: tuple[str, ...]) -> dict[str, Any]:
+    """What `tune` answers, from the labelled images alone; bases: what latents may be added to, see `tune`.
 
     Where the answer is "none" the row is the control that `tune` names, which is what a user would then take. What its
     best setting would have given is kept as `setting_score`.
@@ -227,14 +227,14 @@ def tuned(trial: Trial, found: Found, who: str, geometric: bool) -> dict[str, An
         source,
         task=trial.set.metric,
         budget=settings.tune.budget,
-        out=trial.folder("tune", trial.name, who, geometric, settings),
+        out=trial.folder("tune", trial.name, who, bases, settings),
         seed=trial.seed,
         folds=settings.tune.folds,
         network=trial.network,
         steps=settings.tune.steps,
         batch_size=settings.batch_size,
-        geometry=trial.geometry() if geometric else None,
-        space={"base": ["geometric" if geometric else "none"]},
+        geometry=trial.geometry() if "geometric" in bases else None,
+        space={"base": bases},
         unlabelled=trial.unlabelled(who),
         device=trial.device,
         progress=False,
@@ -243,7 +243,8 @@ def tuned(trial: Trial, found: Found, who: str, geometric: bool) -> dict[str, An
     gate = QualityGate() if best["gate"] else None
     augment = LatentAugment(trial.autoencoder(who), best["policy"], gate=gate)
     mixing = Mixing(best["ratio"], best["balance"])
-    score = trial.score(trial.mixed(augment, who, trial.base(geometric), sampling_strategy=mixing))["score"]
+    base = trial.base(best["base"] == "geometric")
+    score = trial.score(trial.mixed(augment, who, base, sampling_strategy=mixing))["score"]
     answered = score if result.answer == "latent" else (found.get(control) or ROWS[control](trial, found))["score"]
     return {"score": answered, "answer": result.answer, "control": control, "setting": best, "setting_score": score,
             "tune": asdict(settings.tune)}  # fmt: skip
@@ -262,8 +263,9 @@ OURS: dict[str, Callable[..., dict[str, Any]]] = {
     "gaussian(0.5)": partial(plain, policy="gaussian(std=0.5)", geometric=False),
     "gaussian(0.5) + geometric": partial(plain, policy="gaussian(std=0.5)", geometric=True),
     "class_gaussian + geometric": partial(plain, policy="class_gaussian", geometric=True),
-    "ours tuned": partial(tuned, geometric=False),
-    "ours tuned + geometric": partial(tuned, geometric=True),
+    "ours tuned": partial(tuned, bases=("none", "geometric")),
+    "ours tuned without geometry": partial(tuned, bases=("none",)),
+    "ours tuned + geometric": partial(tuned, bases=("geometric",)),
 }
 ROWS: dict[str, Row] = CONTROLS | {
     f"{name}, {who}": partial(row, who=who) for who in ("own", "unlabelled") for name, row in OURS.items()
@@ -276,7 +278,8 @@ def rows_of(known: BenchmarkSet) -> tuple[str, ...]:
         return known.rows
     names = [name for name in ROWS if known.unlabelled is not None or not name.endswith(", unlabelled")]
     names = [name for name in names if known.metric == "macro_recall" or "oversampling" not in name]
-    return tuple(name for name in names if known.plain_race or not name.startswith("ours tuned,"))
+    others = "ours tuned," if known.two_races else ("ours tuned without", "ours tuned +")
+    return tuple(name for name in names if not name.startswith(others))
 
 
 def pooled_cnn(channels: int, classes: int) -> nn.Module:
