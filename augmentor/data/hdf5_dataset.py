@@ -122,6 +122,7 @@ def _described(path: Path, images: str, labels: str | None) -> tuple[Stored, np.
             raise ShardError(f"{labels} have shape {marks.shape} for images {found.shape}; expected one an image")
         return found, np.asarray(rows_of(path, marks, BlockCache())[np.arange(marks.shape[0])])
     except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
+        advice = "; close it where h5py has it open" if "locking" in str(error) else ""
         raise ShardError(
-            f"cannot read {images!r}{'' if labels is None else f' and {labels!r}'} of {path}: {error}"
+            f"cannot read {images!r}{'' if labels is None else f' and {labels!r}'} of {path}: {error}{advice}"
         ) from error

@@ -147,7 +147,7 @@ def open_shard(path: str | Path, entry: ShardEntry, manifest: Manifest, cache: B
     except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
         raise ShardError(
             f"{path} is not the shard that its manifest describes: {error}; "
-            "copy it again, or make it again with `augmentor generate --resume`"
+            "close it where h5py has it open, or copy it again, or make it again with `augmentor generate --resume`"
         ) from error
     _check_labels(path, shard.labels, manifest)
     return shard

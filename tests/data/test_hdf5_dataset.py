@@ -195,3 +195,11 @@ def test_as_a_data_argument(tmp_path):
         load_source(f"h5:{path}", size=32)
     with pytest.raises(DataError, match="h5:FILE"):
         load_source("h5:")
+
+
+def test_a_file_that_is_open_already_is_to_be_closed(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["images"] = np.zeros((3, 4, 4), np.uint8)
+    with h5py.File(tmp_path / "a.h5"), pytest.raises(ShardError, match="close it where h5py has it open"):
+        HDF5Dataset(tmp_path / "a.h5", labels=None)
+    assert len(HDF5Dataset(tmp_path / "a.h5", labels=None)) == 3

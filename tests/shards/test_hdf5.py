@@ -97,6 +97,15 @@ def test_round_trip(tmp_path, compression, soft):
         assert file.attrs["names"] == '["\\u00e9", "\\u0000"]'
 
 
+@pytest.mark.parametrize("mode", ["r", "r+"])
+def test_a_shard_that_h5py_has_open_is_to_be_closed(tmp_path, mode):
+    data = encode_shard(content(), attributes={})
+    opened(tmp_path, data)
+    manifest, path = manifest_for(data), tmp_path / "shard-00000.h5"
+    with h5py.File(path, mode), pytest.raises(ShardError, match="close it where h5py has it open"):
+        open_shard(path, manifest.shards[0], manifest)
+
+
 def test_images_are_mapped_and_cannot_be_written(tmp_path):
     shard = opened(tmp_path, encode_shard(content(), attributes={}))
     assert isinstance(shard.content.base, mmap.mmap)
