@@ -21,7 +21,7 @@ from typing import Any
 
 from common import RESULTS, draw_table, record, spread
 from jobs import Job, Store, fill, in_processes
-from rows import CONTROLS, QUICK, ROWS, Settings, Trial, Tuning, rows_of, seconds
+from rows import CONTROLS, QUICK, ROWS, Settings, Trial, rows_of, seconds
 from sets import SETS, SMOKE, BenchmarkSet
 
 # A spread over fewer says nothing.
@@ -55,13 +55,11 @@ def main() -> None:
     parser.add_argument("--rows", nargs="*", default=list(ROWS), choices=list(ROWS), help="only these")
     parser.add_argument("--seeds", type=int, help="instead of 5 on MNIST and 3 elsewhere")
     parser.add_argument("--jobs", type=int, default=2, help="seeds run at the same time, a thread each")
-    parser.add_argument("--tune-budget", type=float, default=Tuning.budget, help="seconds for each `tune`")
     parser.add_argument("--work", type=Path, default=Path("runs/benchmark"), help="for all that a stopped run keeps")
     parser.add_argument("--quick", action="store_true", help="hardly any training: does it run?")
     options = parser.parse_args()
-    settings = QUICK if options.quick else Settings(tune=Tuning(options.tune_budget))
-    jobs = [job for name in options.sets for job in jobs_of(name, options, settings)]
-    total = sum(seconds(known(job.name), job.rows, settings) for job in jobs) / options.jobs
+    jobs = [job for name in options.sets for job in jobs_of(name, options)]
+    total = sum(seconds(known(job.name), job.rows, job.settings) for job in jobs) / options.jobs
     print(f"{len(jobs)} seeds of {len(options.sets)} sets: about {total / 60:.0f} minutes without what is done")
     in_processes(run, jobs, options.jobs, partial(publish, quick=options.quick))
 
@@ -71,8 +69,9 @@ def known(name: str) -> BenchmarkSet:
     return {**SETS, **SMOKE}[name]
 
 
-def jobs_of(name: str, options: argparse.Namespace, settings: Settings) -> list[Job]:
+def jobs_of(name: str, options: argparse.Namespace) -> list[Job]:
     """One for each seed."""
+    settings = QUICK if options.quick else Settings(tune=known(name).tune)
     rows = tuple(row for row in rows_of(known(name)) if row in options.rows)
     seeds = range(known(name).seeds if options.seeds is None else options.seeds)
     return [Job(name, seed, options.data_root, options.work, settings, rows) for seed in seeds]

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from sets import BenchmarkSet, Draw
+from sets import BenchmarkSet, Draw, Tuning
 from torch import nn
 from torchvision import models
 from torchvision.transforms import v2
@@ -35,16 +35,6 @@ METRICS = {"accuracy": accuracy, "macro_recall": macro_recall}
 
 
 @dataclass(frozen=True)
-class Tuning:
-    """What decides the work of a `tune`: seconds, steps and folds of each run, steps of a fold's own autoencoder."""
-
-    budget: float = 300
-    steps: int = 100
-    folds: int = 3
-    autoencoder_steps: int = 300
-
-
-@dataclass(frozen=True)
 class Settings:
     """What decides the work of a set, besides its seed."""
 
@@ -52,7 +42,7 @@ class Settings:
     batch_size: int = 64
     autoencoder_steps: int = 1200
     autoencoder_batch: int = 50
-    tune: Tuning = Tuning()
+    tune: Tuning = field(default_factory=Tuning)
 
 
 QUICK = Settings(steps=60, autoencoder_steps=60, tune=Tuning(20, 10, autoencoder_steps=30))

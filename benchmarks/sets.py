@@ -34,6 +34,16 @@ class Draw:
 
 
 @dataclass(frozen=True)
+class Tuning:
+    """What decides the work of a `tune`: seconds, steps and folds of each run, steps of a fold's own autoencoder."""
+
+    budget: float = 300
+    steps: int = 100
+    folds: int = 3
+    autoencoder_steps: int = 300
+
+
+@dataclass(frozen=True)
 class BenchmarkSet:
     """One set.
 
@@ -41,7 +51,7 @@ class BenchmarkSet:
     labelled images. unlabelled: a pretrained one by name, or None where all images are labelled.
     flip: whether a mirrored image is of the same class. network: "small", or "pooled", which ends in a global average.
     two_races: whether `tune` is asked for the best without geometry and on top of it, and not for the best of both.
-    rows: only these.
+    tune: what decides its work. rows: only these.
     """
 
     draw: Callable[[str, int], Draw]
@@ -52,6 +62,7 @@ class BenchmarkSet:
     flip: bool = False
     network: str = "small"
     two_races: bool = False
+    tune: Tuning = Tuning()
     rows: tuple[str, ...] | None = None
 
 
@@ -117,6 +128,7 @@ def _cifar10(counts: Sequence[int], metric: str = "accuracy") -> BenchmarkSet:
         unlabelled="cifar10",
         metric=metric,
         flip=True,
+        tune=Tuning(budget=600, steps=250),  # after 100 steps the geometry does harm, after 500 it helps
     )
 
 
