@@ -1,5 +1,6 @@
 """The benchmarks run, and a run that was stopped goes on with what it had found."""
 
+import importlib
 import json
 import subprocess
 import sys
@@ -42,3 +43,15 @@ def test_gans_are_measured_with_and_without_an_autoencoder(tmp_path):
     assert found["real"]["last"]["high_frequencies"] > 0.5
     assert "autoencoder_seconds" in found["vae-gan"]
     assert "autoencoder_seconds" not in found["none"]
+
+
+def test_tune_holds_one_race_or_two_against_controls_of_their_kind(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    benchmark = importlib.import_module("classification")
+    two = {"ours tuned without geometry", "ours tuned + geometric"}
+    for known in benchmark.SETS.values():
+        races = {row.rpartition(",")[0] for row in benchmark.rows_of(known) if "tuned" in row}
+        assert races == (set() if known.rows else two if known.two_races else {"ours tuned"})
+    for race in two | {"ours tuned"}:
+        assert benchmark.is_fair("mixup", race)
+        assert benchmark.is_fair("geometric oversampling", race) == ("without" not in race)
