@@ -17,10 +17,10 @@ NETWORK = "dcgan(latent_dim=32)"
 
 @click.command()
 @click.option("--epochs", type=click.IntRange(1), default=40, show_default=True, help="Of the autoencoder.")
-@click.option("--gan-steps", type=click.IntRange(1), default=3000, show_default=True, help="Of each of the two GANs.")
+@click.option("--gan-steps", type=click.IntRange(1), default=2000, show_default=True, help="Of each of the two GANs.")
 @common("augmentor-demo", "Folder for everything; open OUT/report.html in a browser.")
 def demo(epochs: int, gan_steps: int, seed: int, device: str, out: str) -> None:
-    """The whole product on the 1,797 digits that come with scikit-learn: no download, about two minutes.
+    """The whole product on the 1,797 digits that come with scikit-learn: no download, two or three minutes.
 
     Trains a VAE, draws what each policy does, writes shards, trains one GAN on the real images and one on real and
     synthetic images, measures both, and writes OUT/report.html and OUT/metrics.json. Stopped, it goes on when called
