@@ -113,19 +113,36 @@ def together(seeds: list[dict[str, Any]]) -> dict[str, Any]:
 def table(rows: dict[str, Any]) -> list[str]:
     """Markdown lines of one set."""
     count = len(next(iter(rows.values()))["values"])
-    lines = [f"| augmentation | %, {count} seeds | above none | s a run |", "|---|---|---|---|"]
+    lines = [
+        f"| augmentation | %, {count} seeds | above none | above the best control, seed by seed | s a run |",
+        "|---|---|---|---|---|",
+    ]
     for name, row in rows.items():
         gain = f"{row['mean'] - rows['none']['mean']:+.1f}" if name != "none" and "none" in rows else ""
+        paired = in_short(above_best_control(rows, name)[1], "+") if gain and name not in CONTROLS else ""
         shown = name + (f" ({answers(row)})" if "answers" in row else "")
-        lines.append(f"| {shown} | {row['mean']:.1f} ± {row['std']:.1f} | {gain} | {row['seconds_a_run']:.0f} |")
+        lines.append(f"| {shown} | {in_short(row)} | {gain} | {paired} | {row['seconds_a_run']:.0f} |")
     return lines
+
+
+def in_short(values: dict[str, Any], sign: str = "") -> str:
+    """Mean and standard deviation."""
+    return f"{values['mean']:{sign}.1f} ± {values['std']:.1f}"
+
+
+def above_best_control(rows: dict[str, Any], row: str) -> tuple[str, dict[str, Any]]:
+    """The control that came out best of those that are fair to a row, and by how much the row is above it."""
+    controls = [name for name in CONTROLS if name in rows and is_fair(name, row)]
+    best = max(controls, key=lambda name: rows[name]["mean"])
+    pairs = zip(rows[row]["values"], rows[best]["values"], strict=True)
+    return best, spread([ours - theirs for ours, theirs in pairs])
 
 
 def answers(row: dict[str, Any]) -> str:
     """How often `tune` chose a latent setting, and what its best one gave, taken or not."""
     latent = sum(answer == "latent" for answer in row["answers"])
     best = row["best_setting"]
-    return f"latent in {latent} of {len(row['answers'])}; its best setting {best['mean']:.1f} ± {best['std']:.1f}"
+    return f"latent in {latent} of {len(row['answers'])}; its best setting {in_short(best)}"
 
 
 def summary() -> list[str]:
@@ -138,16 +155,11 @@ def summary() -> list[str]:
         path = RESULTS / f"classification-{name}.json"
         rows = json.loads(path.read_text())["rows"] if path.exists() else {}
         for row in (row for row in rows if "answers" in rows[row]):
-            controls = [other for other in CONTROLS if other in rows and is_fair(other, row)]
-            best = max(controls, key=lambda other: rows[other]["mean"])
-            values = zip(rows[row]["values"], rows[best]["values"], strict=True)
-            difference = spread([ours - theirs for ours, theirs in values])
+            best, difference = above_best_control(rows, row)
             latent = sum(answer == "latent" for answer in rows[row]["answers"])
             lines.append(
-                f"| {name} | {best} {rows[best]['mean']:.1f} ± {rows[best]['std']:.1f} "
-                f"| {row.removeprefix('ours ')} {rows[row]['mean']:.1f} ± {rows[row]['std']:.1f} "
-                f"| {latent} of {len(rows[row]['answers'])} "
-                f"| {difference['mean']:+.1f} ± {difference['std']:.1f} |"
+                f"| {name} | {best} {in_short(rows[best])} | {row.removeprefix('ours ')} {in_short(rows[row])} "
+                f"| {latent} of {len(rows[row]['answers'])} | {in_short(difference, '+')} |"
             )
     return lines
 

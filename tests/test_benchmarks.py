@@ -55,3 +55,19 @@ def test_tune_holds_one_race_or_two_against_controls_of_their_kind(monkeypatch):
     for race in two | {"ours tuned"}:
         assert benchmark.is_fair("mixup", race)
         assert benchmark.is_fair("geometric oversampling", race) == ("without" not in race)
+
+
+def test_rows_are_held_against_the_best_fair_control_seed_by_seed(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    benchmark = importlib.import_module("classification")
+    scores = {
+        "none": [60.0, 70.0, 80.0],
+        "geometric": [70.0, 80.0, 90.0],
+        "ours tuned, own": [72.0, 82.0, 92.0],
+        "ours tuned without geometry, own": [61.0, 72.0, 83.0],
+    }
+    rows = {name: benchmark.spread(values) for name, values in scores.items()}
+    best, difference = benchmark.above_best_control(rows, "ours tuned, own")
+    assert (best, difference["mean"], difference["std"]) == ("geometric", 2.0, 0.0)
+    best, difference = benchmark.above_best_control(rows, "ours tuned without geometry, own")
+    assert (best, difference["mean"], difference["std"]) == ("none", 2.0, 1.0)

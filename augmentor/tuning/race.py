@@ -12,7 +12,6 @@ from __future__ import annotations
 import itertools
 import math
 import statistics
-from collections import defaultdict
 from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,16 +22,16 @@ from .._random import fold
 from ..exceptions import AugmentorError, BudgetError, InputError
 from .journal import Journal
 from .task import Score, Setting, Task
-from .verdict import paired_p_value
+from .verdict import crossed_p_value, paired_p_value
 
-# The search ends when the larger share of the budget is used, or earlier if the usual final would not fit. Down to the
-# smaller share, the fewest cells of a final will do. The rest is the final's.
-SEARCH_SHARE, LEAST_SEARCH_SHARE = 0.6, 0.4
+# The search ends when this share of the budget is used, or earlier if the smallest final would not fit. The rest is the
+# final's: most of what makes a small gain doubtful is the luck of single trainings, which repeats average out.
+SEARCH_SHARE = 0.4
 FINALISTS = 2
-# Cells of the final, rounded up to whole repeats. The fewest: for a verdict over cells, and in repeats for one over
-# samples, of which it aims at two, so that one unlucky training says less.
-FINAL_CELLS, FEWEST_CELLS = 10, 5
-FEWEST_REPEATS, USUAL_REPEATS = 1, 2
+# Cells of the final: at most, with more than one finalist, and at least; rounded up to whole repeats. Where the verdict
+# is over samples, so many whole repeats.
+FINAL_CELLS = (10, 5, 5)
+FINAL_REPEATS = (10, 5, 1)
 LEVEL = 0.05
 # A control so many standard errors behind the best one, on at least so many cells, is spared the final.
 HOPELESS, HOPELESS_CELLS = 3.0, 4
@@ -94,9 +93,8 @@ class Race:
         self.task, self.journal, self.budget, self.seed = task, journal, budget, seed
         self.controls = [Row({"control": name}) for name in task.controls]
         self.candidates: list[Row] = []
-        start = self._whole(task.search_cells)
-        self.search, self.final = range(task.search_cells), range(start, start + self._whole(FINAL_CELLS))
-        self._fewest = self._usual = self._whole(FEWEST_CELLS)  # cells of the final
+        self.search = range(task.search_cells)
+        self._hold_final(*map(self._whole, FINAL_CELLS))
         self._prepared: dict[int, float] = {}  # cell => seconds
         self._stopped: dict[str, Any] | None = None  # the last piece of work that ran out of time
         self._bar = tqdm(total=budget, unit="s", desc="search", delay=2, disable=not progress,
@@ -123,9 +121,14 @@ class Race:
         except _OutOfTime:
             raise self._too_small() from None
         if all(row.right for row in self.controls):
-            self._fewest, self._usual = FEWEST_REPEATS * self.task.folds, USUAL_REPEATS * self.task.folds
+            self._hold_final(*(repeats * self.task.folds for repeats in FINAL_REPEATS))
         if self._least() > self.budget:
             raise self._too_small()
+
+    def _hold_final(self, most: int, usual: int, fewest: int) -> None:
+        """On so many cells, after those of the search."""
+        start = self._whole(len(self.search))
+        self.final, self._usual, self._fewest = range(start, start + most), usual, fewest
 
     def _search(self) -> int:
         """Ask, score, prune or keep, until the search's share is spent; how many settings were never scored."""
@@ -253,12 +256,17 @@ class Race:
             return 1.0
         if not all(cell in row.right and cell in control.right for cell in cells):
             return paired_p_value(self._gains(row, control, cells))
-        gains: dict[int, int] = defaultdict(int)  # sums do as well as means, as each sample is in every repeat once
+        gains: list[int] = []
+        samples: list[int] = []
+        trainings: list[int] = []
         for cell in cells:
-            for sample, ours, theirs in zip(self.task.samples(cell), row.right[cell], control.right[cell], strict=True):
-                gains[sample] += int(ours) - int(theirs)
+            gains += [
+                int(ours) - int(theirs) for ours, theirs in zip(row.right[cell], control.right[cell], strict=True)
+            ]
+            samples.extend(self.task.samples(cell))
+            trainings += [cell] * len(row.right[cell])
         weights = self.task.weights
-        return paired_p_value(list(gains.values()), weights and [weights[sample] for sample in gains])
+        return crossed_p_value(gains, samples, trainings, weights and [weights[sample] for sample in samples])
 
     def _gains(self, row: Row, control: Row, cells: list[int]) -> list[float]:
         """By how much a row is better on each cell."""
@@ -337,9 +345,8 @@ class Race:
 
     def _search_limit(self) -> float:
         """When the search has to end, so that the final still fits."""
-        left = self.budget - self._closing()
-        usual, fewest = (left - self._final_seconds(cells) for cells in (self._usual, self._fewest))
-        return min(SEARCH_SHARE * self.budget, max(usual, min(LEAST_SEARCH_SHARE * self.budget, fewest)))
+        left = self.budget - self._closing() - self._final_seconds(self._fewest)
+        return min(SEARCH_SHARE * self.budget, left)
 
     def _final_seconds(self, cells: int) -> float:
         """A final of all controls and one setting as slow as any so far."""

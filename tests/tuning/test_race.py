@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter
 from pathlib import Path
@@ -14,7 +15,7 @@ from augmentor import tune
 from augmentor._random import fold
 from augmentor.exceptions import AugmentorError, BudgetError, InputError, OutputError
 from augmentor.tuning import Score, Task
-from augmentor.tuning.verdict import paired_p_value
+from augmentor.tuning.verdict import crossed_p_value, paired_p_value
 
 
 class Known(Task):
@@ -57,16 +58,16 @@ class Known(Task):
 class Images(Known):
     """Each of 50 images comes out right by its difficulty, its liking for a setting, and a training's luck."""
 
-    folds, count = 3, 50
+    folds, count, luck = 3, 50, 0.5
 
     def evaluate(self, setting, cell, deadline):
         level = super().evaluate(setting, cell, deadline)
         name = fold(0, setting.get("control") or setting["policy"])
         image = np.random.default_rng(self.seed).normal(size=self.count)
         image += 0.5 * np.random.default_rng([self.seed, name]).normal(size=self.count)
-        luck = np.random.default_rng([self.seed, cell, name]).normal(size=self.count)
+        luck = self.luck * np.random.default_rng([self.seed, cell, name]).normal(size=self.count)
         rows = self.samples(cell)
-        right = level + image[rows] + 0.5 * luck[rows] > 0
+        right = level + image[rows] + luck[rows] > 0
         return Score(right.mean(), right)
 
     def samples(self, cell):
@@ -129,6 +130,19 @@ def test_a_gain_of_fifteen_points_is_found_with_fifty_images():
     assert found >= 14
 
 
+def test_a_larger_budget_finds_a_smaller_gain_by_more_repeats():
+    found, gains = Counter(), []
+    for seed, budget in itertools.product(range(20), (12.0, 300.0)):
+        task = Images({"good": 0.9}, controls={"none": 0.0}, seed=seed)
+        task.luck = 3.0  # as with few labels, where most of what differs is the luck of single trainings
+        result = run(task, budget, seed=seed)
+        found[budget] += result.answer == "latent"
+        gains.append(np.mean(result.config["final"]) - np.mean(result.config["control_final"]))
+    assert 0.08 < np.mean(gains) < 0.14
+    assert found[12.0] <= 12
+    assert found[300.0] >= 18
+
+
 def test_a_control_that_looked_poor_in_the_search_has_to_be_beaten_too():
     task = Known({**many(3, 0.3), "good": 0.8}, controls={"none": 0.0, "geometric": 0.1})
     task.levels["geometric"] = task.levels["none"] = 0.0
@@ -154,20 +168,43 @@ def test_the_final_is_held_on_cells_that_decided_nothing_before():
     assert result.config["final"] == best["final"]
 
 
-def test_the_paired_test_is_students_and_weights_stand_for_shares():
+def test_the_paired_test_is_students():
     differences = [0.02, 0.03, -0.01, 0.02, 0.03, 0.01]
     assert paired_p_value(differences) == pytest.approx(ttest_1samp(differences, 0, alternative="greater").pvalue)
-    assert paired_p_value([-d for d in differences]) == pytest.approx(1 - paired_p_value(differences))
-    assert paired_p_value(differences, [7] * 6) == pytest.approx(paired_p_value(differences))
-    # One class of six that gains, one of two that loses as much: half and half, there is no gain.
-    by_class = [1, 1, 0, 1, 1, 0, -1, -1]
-    assert paired_p_value(by_class) < paired_p_value(by_class, [1 / 6] * 6 + [1 / 2] * 2)
-    assert paired_p_value(by_class, [1 / 6] * 6 + [1 / 2] * 2) > 0.5
     assert (paired_p_value([0.1, 0.1]), paired_p_value([0.0, 0.0]), paired_p_value([0.5])) == (0.0, 1.0, 1.0)
 
 
+def test_the_test_over_samples_is_students_where_trainings_have_no_luck():
+    # In each training as many gain as in any other: only the samples differ.
+    rng = np.random.default_rng(0)
+    by_sample = rng.permutation([1] * 12 + [0] * 24 + [-1] * 3)
+    samples, trainings = np.tile(np.arange(39), 2), np.repeat(np.arange(2), 39)
+    student = ttest_1samp(by_sample, 0, alternative="greater").pvalue
+    assert crossed_p_value([*by_sample] * 2, samples, trainings) == pytest.approx(student)
+    assert crossed_p_value([*-by_sample] * 2, samples, trainings) == pytest.approx(1 - student)
+    assert crossed_p_value([*by_sample] * 2, samples, trainings, [7] * 78) == pytest.approx(student)
+
+
+def test_luck_that_a_training_shares_among_its_samples_is_no_gain():
+    # The same 20 of 60 differences of 1 and 10 of -1, once spread over six trainings and once owed to two of them.
+    spread_out = [1, 1, 0, -1, 0, 0] * 10
+    lumped = [1] * 20 + [0] * 30 + [-1] * 10
+    samples, trainings = [*range(30)] * 2, np.repeat(np.arange(6), 10)
+    assert crossed_p_value(spread_out, samples, trainings) < 0.12
+    assert crossed_p_value(lumped, samples, trainings) > 0.2
+    assert crossed_p_value([1] * 10, range(10), [0] * 10) == 1.0  # one training tells nothing
+
+
+def test_weights_of_samples_stand_for_shares():
+    # One class of six that gains, one of two that loses as much: half and half, there is no gain.
+    by_class, weights = [1, 1, 0, 1, 1, 0, -1, -1], [1 / 6] * 6 + [1 / 2] * 2
+    samples, trainings = [*range(8)] * 2, [0, 1] * 8
+    assert crossed_p_value(by_class * 2, samples, trainings) < 0.4
+    assert crossed_p_value(by_class * 2, samples, trainings, weights * 2) > 0.5
+
+
 def test_the_final_takes_whole_repeats_of_the_cross_validation():
-    for budget, repeats in ((1000.0, 4), (70.0, 2), (20.0, 1)):
+    for budget, repeats in ((1000.0, 10), (100.0, 5), (20.0, 1)):
         task = Images(many(30), controls={"none": 0.0, "geometric": 0.0})
         result = run(task, budget)
         finals = {len(row["final"]) for row in result.table} - {0}

@@ -1,0 +1,111 @@
+"""What `tune` can see: ``python benchmarks/tune_power.py``.
+
+Races whose truth is known, between one setting and one control that is right on four images of five: in how many the
+setting wins, by the test that `tune` takes, by one over images alone, and by one over cells. Whether an image comes out
+right is a matter of its difficulty, of which row it likes better, of the luck of the training, and of its own luck in
+that training. The size of each is set so that the difference of two trainings on one image varies as in the
+races of the classification benchmark (MNIST with 5 and 10 labels a class): by 0.3 between repeats, and by 0.1 between
+images once repeats have averaged that out.
+"""
+
+from __future__ import annotations
+
+import statistics
+from itertools import product
+
+import numpy as np
+from common import draw_table, record
+from scipy.optimize import brentq
+from scipy.stats import t
+
+from augmentor.tuning.race import LEVEL
+from augmentor.tuning.verdict import crossed_p_value, paired_p_value
+
+RACES, FOLDS = 400, 3
+COUNTS, REPEATS, GAINS = (50, 100, 500), (1, 2, 10), (0.0, 0.03, 0.06, 0.12)
+LIKING, SHARED_LUCK, LUCK = 0.2, 0.1, 0.3  # standard deviations, where that of an image's difficulty is 1
+RIGHT = 0.8
+SEEDS = (0, 1, 2)
+
+
+def outcomes(rng: np.random.Generator, folds: np.ndarray, level: float, difficulty: np.ndarray) -> np.ndarray:
+    """Of one row, whether each image came out right in each repeat: bool (repeats, images), as `folds`."""
+    shared = np.take_along_axis(rng.normal(scale=SHARED_LUCK, size=(len(folds), FOLDS)), folds, axis=1)
+    liking = rng.normal(scale=LIKING, size=len(difficulty))
+    return level + difficulty + liking + shared + rng.normal(scale=LUCK, size=folds.shape) > 0
+
+
+def level_of(right: float) -> float:
+    """Where a row has to stand to come out right on such a share of all images."""
+    scale = np.sqrt(1 + LIKING**2 + SHARED_LUCK**2 + LUCK**2)
+    return float(brentq(lambda level: _normal(level / scale) - right, -10, 10))
+
+
+def race(seed: int, count: int, repeats: int, gain: float) -> tuple[np.ndarray, np.ndarray]:
+    """Setting less control, -1, 0 or 1, and the number of the fold: both (repeats, count)."""
+    rng = np.random.default_rng([seed, count, repeats, round(1000 * gain)])
+    folds = rng.permuted(np.tile(np.arange(count) % FOLDS, (repeats, 1)), axis=1)
+    difficulty = rng.normal(size=count)
+    ours, theirs = (outcomes(rng, folds, level_of(RIGHT + up), difficulty) for up in (gain, 0.0))
+    return ours.astype(float) - theirs, folds
+
+
+def by_tune(differences: np.ndarray, folds: np.ndarray) -> float:
+    """One-sided p as `tune` has it: beyond the luck of images and of trainings."""
+    repeats, count = differences.shape
+    trainings = FOLDS * np.arange(repeats)[:, None] + folds
+    return crossed_p_value(differences.ravel(), np.tile(np.arange(count), repeats), trainings.ravel())
+
+
+def by_image(differences: np.ndarray, folds: np.ndarray) -> float:
+    """One-sided p of Student's test over images alone, with one repeat about McNemar's."""
+    return paired_p_value(differences.mean(0))
+
+
+def by_cell(differences: np.ndarray, folds: np.ndarray) -> float:
+    """One-sided p of the corrected resampled t test over cells (Nadeau and Bengio 2003)."""
+    cells = [
+        row[fold == number].mean() for row, fold in zip(differences, folds, strict=True) for number in range(FOLDS)
+    ]
+    error = np.sqrt((1 / len(cells) + 1 / (FOLDS - 1)) * np.var(cells, ddof=1))
+    return float(t.sf(np.mean(cells) / error, len(cells) - 1)) if error else 1.0
+
+
+def variation(differences: np.ndarray) -> tuple[float, float]:
+    """Standard deviations of the difference on one image between repeats, and between images."""
+    within = differences.var(axis=0, ddof=1).mean()
+    return float(np.sqrt(within)), float(np.sqrt(differences.mean(0).var(ddof=1) - within / len(differences)))
+
+
+TESTS = {"tune": by_tune, "images": by_image, "cells": by_cell}
+
+
+def _normal(x: float) -> float:
+    return statistics.NormalDist().cdf(x)
+
+
+def main() -> None:
+    rows = {}
+    for count, repeats in product(COUNTS, REPEATS):
+        row = rows[f"{count} images, {repeats} repeat{'s' * (repeats > 1)}"] = {name: {} for name in TESTS}
+        for gain in GAINS:
+            races = [[race(RACES * seed + number, count, repeats, gain) for number in range(RACES)] for seed in SEEDS]
+            for name, p_value in TESTS.items():
+                row[name][f"{gain:g}"] = [statistics.fmean(p_value(*one) < LEVEL for one in seed) for seed in races]
+    within, between = variation(race(0, 20000, 40, 0.0)[0])
+    heads = [f"{100 * gain:g} points" if gain else "no gain" for gain in GAINS]
+    lines = [f"| | {' | '.join(heads)} |", "|---" * (1 + len(GAINS)) + "|"]
+    for name, row in rows.items():
+        cells = [
+            " / ".join(f"{100 * statistics.fmean(row[test][f'{gain:g}']):.0f}" for test in TESTS) for gain in GAINS
+        ]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    print("\n".join(lines))
+    print(f"a difference varies by {within:.2f} between repeats, {between:.2f} between images")
+    model = {"liking": LIKING, "shared_luck": SHARED_LUCK, "luck": LUCK, "right": RIGHT}
+    record("tune-power", {"races": RACES, "seeds": SEEDS, **model, "within": within, "between": between}, rows)
+    draw_table("tune-power", lines)
+
+
+if __name__ == "__main__":
+    main()
