@@ -256,15 +256,12 @@ class Race:
             return 1.0
         if not all(cell in row.right and cell in control.right for cell in cells):
             return paired_p_value(self._gains(row, control, cells))
-        gains: list[int] = []
-        samples: list[int] = []
-        trainings: list[int] = []
-        for cell in cells:
-            gains += [
-                int(ours) - int(theirs) for ours, theirs in zip(row.right[cell], control.right[cell], strict=True)
-            ]
-            samples.extend(self.task.samples(cell))
-            trainings += [cell] * len(row.right[cell])
+        found = [
+            (int(ours) - int(theirs), sample, cell)
+            for cell in cells
+            for ours, theirs, sample in zip(row.right[cell], control.right[cell], self.task.samples(cell), strict=True)
+        ]
+        gains, samples, trainings = zip(*found, strict=True)
         weights = self.task.weights
         return crossed_p_value(gains, samples, trainings, weights and [weights[sample] for sample in samples])
 
