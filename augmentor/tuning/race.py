@@ -24,14 +24,15 @@ from .journal import Journal
 from .task import Score, Setting, Task
 from .verdict import crossed_p_value, paired_p_value
 
-# The search ends when this share of the budget is used, or earlier if the smallest final would not fit. The rest is the
-# final's: most of what makes a small gain doubtful is the luck of single trainings, which repeats average out.
+# The search ends when this share of the budget is used, or earlier if the smallest final would not fit, or later if the
+# largest will. Most of what makes a small gain doubtful is the luck of single trainings, which repeats average out.
 SEARCH_SHARE = 0.4
 FINALISTS = 2
-# Cells of the final: at most, with more than one finalist, and at least; rounded up to whole repeats. Where the verdict
-# is over samples, so many whole repeats.
-FINAL_CELLS = (10, 5, 5)
-FINAL_REPEATS = (10, 5, 1)
+# Cells of the final, rounded up to whole repeats: at most, for more than one finalist, and at least. Where the verdict
+# is over samples, whole repeats, but at least two trainings, as one tells nothing.
+MOST_CELLS, SEVERAL_CELLS, FEWEST_CELLS = 10, 5, 5
+MOST_REPEATS, SEVERAL_REPEATS, FEWEST_REPEATS = 10, 5, 1
+FEWEST_TRAININGS = 2
 LEVEL = 0.05
 # A control so many standard errors behind the best one, on at least so many cells, is spared the final.
 HOPELESS, HOPELESS_CELLS = 3.0, 4
@@ -94,7 +95,7 @@ class Race:
         self.controls = [Row({"control": name}) for name in task.controls]
         self.candidates: list[Row] = []
         self.search = range(task.search_cells)
-        self._hold_final(*map(self._whole, FINAL_CELLS))
+        self._plan_final(*map(self._whole, (MOST_CELLS, SEVERAL_CELLS, FEWEST_CELLS)))
         self._prepared: dict[int, float] = {}  # cell => seconds
         self._stopped: dict[str, Any] | None = None  # the last piece of work that ran out of time
         self._bar = tqdm(total=budget, unit="s", desc="search", delay=2, disable=not progress,
@@ -121,14 +122,16 @@ class Race:
         except _OutOfTime:
             raise self._too_small() from None
         if all(row.right for row in self.controls):
-            self._hold_final(*(repeats * self.task.folds for repeats in FINAL_REPEATS))
+            folds = self.task.folds
+            fewest = max(FEWEST_TRAININGS, FEWEST_REPEATS * folds)
+            self._plan_final(MOST_REPEATS * folds, SEVERAL_REPEATS * folds, fewest)
         if self._least() > self.budget:
             raise self._too_small()
 
-    def _hold_final(self, most: int, usual: int, fewest: int) -> None:
-        """On so many cells, after those of the search."""
+    def _plan_final(self, most: int, several: int, fewest: int) -> None:
+        """It takes so many cells, after those of the search; with more than one finalist where `several` fit."""
         start = self._whole(len(self.search))
-        self.final, self._usual, self._fewest = range(start, start + most), usual, fewest
+        self.final, self._several, self._fewest = range(start, start + most), several, fewest
 
     def _search(self) -> int:
         """Ask, score, prune or keep, until the search's share is spent; how many settings were never scored."""
@@ -209,7 +212,7 @@ class Race:
             raise self._too_small()
         finalists = ranked[:FINALISTS]
         left = self.budget - self._closing() - self.journal.elapsed
-        while len(finalists) > 1 and self._usual * self._round_seconds([*rivals, *finalists]) > left:
+        while len(finalists) > 1 and self._several * self._round_seconds([*rivals, *finalists]) > left:
             finalists.pop()
         return finalists
 
@@ -251,8 +254,8 @@ class Race:
         return Outcome(self.controls, self.candidates, best, control, won, reason, untried, self.search, self.final)
 
     def _p_value(self, row: Row, control: Row, cells: list[int]) -> float:
-        """Over samples where each one's outcome is known, else over cells; 1 for a row that dropped out."""
-        if not all(cell in row.scores for cell in cells):
+        """Over samples where each one's outcome is known, else over cells; 1 without any, or if the row dropped out."""
+        if not cells or not all(cell in row.scores for cell in cells):
             return 1.0
         if not all(cell in row.right and cell in control.right for cell in cells):
             return paired_p_value(self._gains(row, control, cells))
@@ -342,15 +345,16 @@ class Race:
 
     def _search_limit(self) -> float:
         """When the search has to end, so that the final still fits."""
-        left = self.budget - self._closing() - self._final_seconds(self._fewest)
-        return min(SEARCH_SHARE * self.budget, left)
+        left = self.budget - self._closing()
+        largest = self._final_seconds(len(self.final), FINALISTS)
+        return min(max(SEARCH_SHARE * self.budget, left - largest), left - self._final_seconds(self._fewest))
 
-    def _final_seconds(self, cells: int) -> float:
-        """A final of all controls and one setting as slow as any so far."""
+    def _final_seconds(self, cells: int, finalists: int = 1) -> float:
+        """A final of all controls and of settings as slow as any so far."""
         controls = [statistics.fmean(row.seconds) for row in self.controls]
         settings = [statistics.fmean(row.seconds) for row in self.candidates if row.seconds]
         prepared = statistics.fmean(self._prepared.values()) if self._prepared else 0.0
-        return cells * (prepared + sum(controls) + max([*controls, *settings]))
+        return cells * (prepared + sum(controls) + finalists * max([*controls, *settings]))
 
     def _slowest(self) -> float:
         return max((s for row in self._rows() for s in row.seconds), default=0.0)

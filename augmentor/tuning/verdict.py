@@ -6,6 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+# A mean of differences of scores that is smaller is 0.
+_ROUNDING = 1e-12
+
 
 def paired_p_value(differences: Sequence[float]) -> float:
     """One-sided p of "the mean difference is not above 0", by Student's paired t test.
@@ -32,7 +35,7 @@ def crossed_p_value(
     Each difference belongs to a sample and to a training (of either row), whose luck moves all its differences
     together. The variance of the mean is that of the means of samples, and the part of that of the means of trainings
     that single differences do not explain: two-way clustering (Cameron, Gelbach and Miller 2011), kept from going below
-    one-way. Its degrees of freedom are Satterthwaite's (1946).
+    one-way over samples. Its degrees of freedom are Satterthwaite's (1946).
 
     weights: of the differences, scaled to the sum 1; the numbers of samples and of trainings are then effective ones
     (Kish 1965). Fewer than 2 of either tell nothing: p is 1.
@@ -52,8 +55,8 @@ def crossed_p_value(
     of_trainings, free_trainings = _clustered(each, w, trainings)
     shared = max(0.0, of_trainings - np.square(each).sum())
     variance = of_samples + shared
-    if variance > 0:
-        free = variance**2 / (of_samples**2 / free + shared**2 / free_trainings)
+    if shared > 0:  # as uncertain as what it is the rest of
+        free = variance**2 / (of_samples**2 / free + of_trainings**2 / free_trainings)
     return _upper_tail(mean, variance, free)
 
 
@@ -67,6 +70,7 @@ def _clustered(each: np.ndarray, weights: np.ndarray, clusters: Sequence[int]) -
 def _upper_tail(mean: float, variance: float, free: float) -> float:
     from scipy.stats import t  # 1 s to import, needed only here
 
-    if variance <= 0:
-        return 0.0 if mean > 0 else 1.0
-    return float(t.sf(mean / np.sqrt(variance), free))
+    error = np.sqrt(variance)
+    if error < _ROUNDING:
+        return 0.0 if mean > _ROUNDING else 1.0
+    return float(t.sf(mean / error, free))

@@ -49,7 +49,7 @@ def one_policy(monkeypatch):
     """A space that is searched at once."""
     monkeypatch.setattr("augmentor.tuning.classification.POLICIES", ("gaussian(std=0.5)",))
     monkeypatch.setattr("augmentor.tuning.classification.RATIOS", (1.0,))
-    monkeypatch.setattr("augmentor.tuning.race.FINAL_REPEATS", (2, 2, 1))
+    monkeypatch.setattr("augmentor.tuning.race.MOST_REPEATS", 2)
 
 
 def test_it_writes_all_files_and_says_the_answer(call, one_policy):

@@ -186,7 +186,7 @@ def test_the_test_over_samples_is_students_where_trainings_have_no_luck():
 
 
 def test_luck_that_a_training_shares_among_its_samples_is_no_gain():
-    # The same 20 of 60 differences of 1 and 10 of -1, once spread over six trainings and once owed to two of them.
+    # The same 20 of 60 differences of 1 and 10 of -1, once spread over six trainings and once owed to three of them.
     spread_out = [1, 1, 0, -1, 0, 0] * 10
     lumped = [1] * 20 + [0] * 30 + [-1] * 10
     samples, trainings = [*range(30)] * 2, np.repeat(np.arange(6), 10)
@@ -199,8 +199,14 @@ def test_weights_of_samples_stand_for_shares():
     # One class of six that gains, one of two that loses as much: half and half, there is no gain.
     by_class, weights = [1, 1, 0, 1, 1, 0, -1, -1], [1 / 6] * 6 + [1 / 2] * 2
     samples, trainings = [*range(8)] * 2, [0, 1] * 8
-    assert crossed_p_value(by_class * 2, samples, trainings) < 0.4
-    assert crossed_p_value(by_class * 2, samples, trainings, weights * 2) > 0.5
+    assert crossed_p_value(by_class * 2, samples, trainings) == pytest.approx(0.226, abs=0.001)
+    # By hand: mean -1/6, n = 1 / (6 / 12**2 + 2 / 4**2) = 6, variance 0.125 * 6 / 5, 5 degrees of freedom.
+    assert crossed_p_value(by_class * 2, samples, trainings, weights * 2) == pytest.approx(0.658, abs=0.001)
+
+
+def test_differences_that_cancel_within_samples_tell_nothing():
+    both_ways = [-1, -1, 1, 1, 1, 1, 1, -1, -1, -1]
+    assert crossed_p_value(both_ways, [0, 1, 2, 3, 4] * 2, [0, 1, 0, 1, 2, 5, 4, 3, 4, 3]) == 1.0
 
 
 def test_the_final_takes_whole_repeats_of_the_cross_validation():
@@ -287,6 +293,30 @@ def test_the_budget_is_used():
     run(task, 200)
     assert 100 + 120 < task.time <= 100 + 200
     assert max(cell for _, cell in task.calls) == 15  # the final was held in full
+
+
+def test_a_budget_that_is_larger_than_any_final_goes_to_the_search():
+    task = Images(many(300), controls={"none": 0.0, "geometric": 0.0})
+    result = run(task, 1000.0)
+    assert {len(row["final"]) for row in result.table} == {0, 30}
+    assert task.time - 100 > 900
+
+
+def test_a_final_that_no_longer_fits_is_no_win():
+    task = Images({"slow": 0.5}, controls={"none": 0.0}, seconds=lambda name: 13.0 if name == "slow" else 1.0)
+    result = run(task, 40.0)
+    assert result.answer == "none"
+    assert "the budget allowed 0 of at least 3 cells" in result.sentence
+
+
+def test_one_training_of_each_is_no_final():
+    for budget in (8.0, 9.0, 10.0, 11.0, 20.0):
+        task = Images({"good": 3.0}, controls={"none": 0.0}, noise=0.0)
+        task.folds = 1
+        result = run(task, budget)
+        finals = [len(row["final"]) for row in result.table if not row["control"]]
+        assert result.answer == ("latent" if finals[0] >= 2 else "none")
+        assert result.answer == "latent" or "the budget allowed" in result.sentence
 
 
 def test_a_budget_that_cannot_do_says_how_much_could():
