@@ -49,8 +49,8 @@ def tune(
 ) -> TuneResult:
     """Race latent settings against no augmentation, the usual geometric one and Mixup; "none" is an answer.
 
-    A setting wins only if it beats every control on fresh cells, by a paired test at p < 0.05: beyond the luck of images
-    and of trainings, or that of seeds for a GAN.
+    A setting wins only if it beats every control on fresh cells, by a paired test at p < 0.05: beyond the luck of
+    images and of trainings, or that of seeds for a GAN.
 
     dataset: map-style, items (image, label), images uint8 or float in [0, 1], not augmented.
     autoencoder: a pretrained name, the path of a weights file or an `Autoencoder`, which may have seen whatever it saw;
