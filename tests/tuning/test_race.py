@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.stats import ttest_1samp
+from scipy.stats import t, ttest_1samp
 
 from augmentor import tune
 from augmentor._random import fold
@@ -193,6 +193,18 @@ def test_luck_that_a_training_shares_among_its_samples_is_no_gain():
     assert crossed_p_value(spread_out, samples, trainings) < 0.12
     assert crossed_p_value(lumped, samples, trainings) > 0.2
     assert crossed_p_value([1] * 10, range(10), [0] * 10) == 1.0  # one training tells nothing
+
+
+def test_what_trainings_share_is_as_uncertain_as_few_trainings_are():
+    # 60 samples once each, in three trainings whose means are 0.8, 0.4 and 0: the trainings' variance stands for all.
+    gains = [1] * 16 + [0] * 4 + [1] * 8 + [0] * 12 + [0] * 20
+    p_value = crossed_p_value(gains, range(60), np.repeat(np.arange(3), 20))
+    of_samples = np.var(gains, ddof=1) / 60
+    of_trainings = np.var([0.8, 0.4, 0.0], ddof=1) / 3
+    variance = of_samples + of_trainings - np.var(gains) / 60
+    free = variance**2 / (of_samples**2 / 59 + of_trainings**2 / 2)
+    assert 2 <= free < 2.2
+    assert p_value == pytest.approx(t.sf(0.4 / np.sqrt(variance), free))
 
 
 def test_weights_of_samples_stand_for_shares():
