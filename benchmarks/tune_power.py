@@ -60,6 +60,11 @@ def by_tune(differences: np.ndarray, folds: np.ndarray) -> float:
     return crossed_p_value(differences.ravel(), np.tile(np.arange(count), repeats), trainings.ravel())
 
 
+def by_tune_of_two(differences: np.ndarray, folds: np.ndarray) -> float:
+    """As `tune` has it where there are two finalists."""
+    return FINALISTS * by_tune(differences, folds)
+
+
 def by_image(differences: np.ndarray, folds: np.ndarray) -> float:
     """One-sided p of Student's test over images alone, with one repeat about McNemar's."""
     return paired_p_value(differences.mean(0))
@@ -78,11 +83,6 @@ def variation(differences: np.ndarray) -> tuple[float, float]:
     """Standard deviations of the difference on one image between repeats, and between images."""
     within = differences.var(axis=0, ddof=1).mean()
     return float(np.sqrt(within)), float(np.sqrt(differences.mean(0).var(ddof=1) - within / len(differences)))
-
-
-def by_tune_of_two(differences: np.ndarray, folds: np.ndarray) -> float:
-    """As `tune` has it where there are two finalists."""
-    return FINALISTS * by_tune(differences, folds)
 
 
 TESTS = {"tune": by_tune, "tune, two finalists": by_tune_of_two, "images": by_image, "cells": by_cell}

@@ -171,6 +171,7 @@ def test_the_final_is_held_on_cells_that_decided_nothing_before():
 def test_the_paired_test_is_students():
     differences = [0.02, 0.03, -0.01, 0.02, 0.03, 0.01]
     assert paired_p_value(differences) == pytest.approx(ttest_1samp(differences, 0, alternative="greater").pvalue)
+    assert paired_p_value([-d for d in differences]) == pytest.approx(1 - paired_p_value(differences))
     assert (paired_p_value([0.1, 0.1]), paired_p_value([0.0, 0.0]), paired_p_value([0.5])) == (0.0, 1.0, 1.0)
 
 
@@ -322,10 +323,15 @@ def test_a_final_that_no_longer_fits_is_no_win():
 
 
 def test_one_training_of_each_is_no_final():
-    for budget in (8.0, 9.0, 10.0, 11.0, 20.0):
-        task = Images({"good": 3.0}, controls={"none": 0.0}, noise=0.0)
-        task.folds = 1
-        result = run(task, budget)
+    def task():
+        whole = Images({"good": 3.0}, controls={"none": 0.0}, noise=0.0)
+        whole.folds = 1
+        return whole
+
+    with pytest.raises(BudgetError, match="a budget of 5 s is too small"):  # two cells of the search, one of the final
+        run(task(), 5.0)
+    for budget in (6.0, 8.0, 9.0, 10.0, 11.0, 20.0):
+        result = run(task(), budget)
         finals = [len(row["final"]) for row in result.table if not row["control"]]
         assert result.answer == ("latent" if finals[0] >= 2 else "none")
         assert result.answer == "latent" or "the budget allowed" in result.sentence
