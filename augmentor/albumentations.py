@@ -30,6 +30,7 @@ class LatentAugment(A.ImageOnlyTransform):
 
     autoencoder: a name from `augmentor.list_autoencoders()`, the path of a `.safetensors` file, or ``"auto"``.
     policy: a text such as ``"gaussian(std=0.5)"``, or ``"auto"``; policies that change labels are refused.
+    residual: 0 to 1, how much of what the autoencoder cannot reproduce is put back.
 
     Its noise comes from the pipeline's own random numbers (``A.Compose(..., seed=)``), together with the loader
     worker's seed and the image, so that workers and epochs differ.
@@ -47,15 +48,17 @@ class LatentAugment(A.ImageOnlyTransform):
 
         autoencoder: str
         policy: str
+        residual: float
 
     def __init__(
         self,
         autoencoder: str = "auto",
         policy: str = "auto",
         p: float = 0.5,
+        residual: float = 0.0,
     ):
         super().__init__(p=p)
-        self.autoencoder, self.policy = autoencoder, policy
+        self.autoencoder, self.policy, self.residual = autoencoder, policy, residual
         mixes = self.augment.policy.soft_classes(torch.zeros(1, 2), None) is not None
         if mixes:
             raise InputError(
@@ -66,7 +69,7 @@ class LatentAugment(A.ImageOnlyTransform):
     @functools.cached_property
     def augment(self) -> TorchLatentAugment:
         """The torchvision transform that does the work."""
-        return TorchLatentAugment(self.autoencoder, self.policy, p=1.0)
+        return TorchLatentAugment(self.autoencoder, self.policy, p=1.0, residual=self.residual)
 
     def fit(self, data: Any) -> LatentAugment:
         """Fit the pool that policies with partners need; see `augmentor.LatentAugment.fit`."""

@@ -1,7 +1,8 @@
 """`policy.json`: a way to augment, written down; `augmentor tune` makes it and `LatentAugment.from_config` takes it.
 
     {"format": 1, "autoencoder": "mnist", "autoencoder_sha256": "...", "policy": "gaussian(std=0.5)", "p": 0.5,
-     "gate": {"keep": 0.95, "k": 3, "redraws": 3, "action": "redraw"}, "mixing": {"ratio": 1.0, "balance": 0.5}}
+     "residual": 0.0, "gate": {"keep": 0.95, "k": 3, "redraws": 3, "action": "redraw"},
+     "mixing": {"ratio": 1.0, "balance": 0.5}}
 
 autoencoder is a pretrained name, or the path of a weights file, relative to the folder of the JSON; null where it was
 an object, which then has to be given again. ``"statistics": {"mean": [...], "std": [...]}`` are latent statistics that
@@ -70,6 +71,7 @@ class AugmentConfig:
     policy: str
     p: float = 0.5
     autoencoder_sha256: str | None = None
+    residual: float = 0.0
     gate: QualityGate | None = None
     mixing: Mixing | None = None
     statistics: dict[str, list[float]] | None = None
@@ -109,6 +111,7 @@ class AugmentConfig:
             "autoencoder_sha256": self.autoencoder_sha256,
             "policy": self.policy,
             "p": self.p,
+            "residual": self.residual,
             "gate": None if self.gate is None else arguments_of(self.gate),
             "mixing": None if self.mixing is None else dataclasses.asdict(self.mixing),
             "statistics": self.statistics,
@@ -116,8 +119,8 @@ class AugmentConfig:
 
 
 _TYPES: dict[str, Any] = {
-    "autoencoder": str, "policy": str, "p": (int, float), "autoencoder_sha256": str, "gate": dict, "mixing": dict,
-    "statistics": dict,
+    "autoencoder": str, "policy": str, "p": (int, float), "autoencoder_sha256": str,
+    "residual": (int, float), "gate": dict, "mixing": dict, "statistics": dict,
 }  # fmt: skip
 
 

@@ -29,6 +29,7 @@ def preview_png(
     *,
     policies: Sequence[str] | None = None,
     count: int = 7,
+    residual: float = 0.0,
     seed: int = 0,
     progress: bool = False,
 ) -> bytes:
@@ -36,7 +37,7 @@ def preview_png(
 
     dataset: map-style, images or `(image, label)`. policies: texts, one strip each; None draws every registered policy
     at three strengths, and where one does not fit the reason. count: how many originals, spread over the classes.
-    seed: which, and the noise.
+    residual: of `LatentAugment`. seed: which, and the noise.
 
     >>> from augmentor.data.sources import load_source
     >>> from augmentor.pretrained import load_autoencoder
@@ -53,12 +54,9 @@ def preview_png(
     excuse = policies is None  # a policy that was asked for by name raises where it does not fit
     strips: list[list[tuple[str, torch.Tensor | str]]] = [[("originals", images), ("reconstructions", rebuilt)]]
     for line in tqdm(_lines(policies), desc="drawing", unit="policy", delay=2, leave=False, disable=not progress):
-        strips.append(
-            [
-                (describe(policy, brief=True), _made(policy, autoencoder, pool, images, labels, seed, excuse))
-                for policy in line
-            ]
-        )
+        augments = [LatentAugment(autoencoder, policy, residual=residual) for policy in line]
+        made = [_made(augment, pool, images, labels, seed, excuse) for augment in augments]
+        strips.append([(describe(policy, brief=True), strip) for policy, strip in zip(line, made, strict=True)])
     return _drawn(strips)
 
 
@@ -69,18 +67,11 @@ def _lines(texts: Sequence[str] | None) -> list[Sequence[LatentPolicy]]:
 
 
 def _made(
-    policy: LatentPolicy,
-    autoencoder: Autoencoder,
-    pool: Any,
-    images: torch.Tensor,
-    labels: Any,
-    seed: int,
-    excuse: bool,
+    augment: LatentAugment, pool: Any, images: torch.Tensor, labels: Any, seed: int, excuse: bool
 ) -> torch.Tensor | str:
     """Synthetic images, or the reason why this policy has none for this autoencoder and these images."""
     try:
-        augment = LatentAugment(autoencoder, policy)
-        if policy.needs_partners:
+        if augment.needs_fit:
             augment.fit(pool)
         made = augment.synthesize(images, labels, indices=np.arange(len(images)), seed=seed)
         return made[0] if isinstance(made, tuple) else made

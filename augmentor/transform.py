@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import os
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, overload
 
@@ -49,13 +50,15 @@ from .samples import Sample
 class PerturbedLatents(NamedTuple):
     """Raw latents (B, *L), their labels, their weights by the gate (B,) or None.
 
-    sources: the images they were made from; none of them where latents were known and no gate may leave one alone.
+    sources: the images they were made from; none of them where latents were known and nobody looks at an image.
+    raw_sources: the raw latents of those, (B, *L).
     """
 
     raw: torch.Tensor
     labels: torch.Tensor | None
     weights: torch.Tensor | None
     sources: torch.Tensor
+    raw_sources: torch.Tensor
 
 
 class Perturbed(NamedTuple):
@@ -84,6 +87,9 @@ class LatentAugment(v2.Transform):
     seed: None draws anew at every call. A number makes the result a function of (seed, epoch, image): the same image
         gets the same result in any batch, worker or process; call `set_epoch` to vary it between epochs. (A policy
         with partners needs a fitted pool for that: without one its partners are those of the batch.)
+    residual: 0 to 1, how much of what the autoencoder cannot reproduce is put back: with 1 the result is the image
+        plus what the perturbation changes in its decoding, so it keeps the image's own sharpness. For photographs and
+        policies that stay near the image; where they lead far away, as `class_gaussian`, it leaves a ghost of it.
     gate: a `QualityGate` that judges every perturbed latent before it is decoded; an image whose latents it turns away
         stays as it is. It has to see real images first: call `fit`.
     precision: how the autoencoder is run. "fp32" is the network as it is, and gives the same result in every process.
@@ -114,6 +120,7 @@ class LatentAugment(v2.Transform):
         p: float = 0.5,
         labels_getter: str | LabelsGetter | None = "default",
         seed: int | None = None,
+        residual: float = 0.0,
         gate: QualityGate | None = None,
         precision: str = "fp32",
         compile: bool = False,
@@ -121,6 +128,8 @@ class LatentAugment(v2.Transform):
         super().__init__()
         if not 0 <= p <= 1:
             raise InputError(f"p is a probability between 0 and 1, got {p}")
+        if not 0 <= residual <= 1:
+            raise InputError(f"residual is a share between 0 and 1, got {residual}")
         self._named = None if isinstance(autoencoder, Autoencoder) else str(autoencoder)
         self._own_policy = None if policy == "auto" else get_policy(policy)
         if not isinstance(autoencoder, Autoencoder):
@@ -129,7 +138,7 @@ class LatentAugment(v2.Transform):
         self._take(autoencoder)
         if gate is not None and not isinstance(gate, QualityGate):
             raise InputError(f"gate is a QualityGate or None, got {gate!r}")
-        self.gate = gate
+        self.gate, self.residual = gate, residual
         self.p, self.labels_getter, self.seed = p, resolve_labels_getter(labels_getter), seed
         self.pool: LatentPool | None = None
         self.mixing: Mixing | None = None
@@ -163,8 +172,8 @@ class LatentAugment(v2.Transform):
         if source is None:
             raise InputError("the config names no autoencoder, since it was made with an object; give autoencoder= it")
         augment = cls(
-            source, known.policy, p=known.p, labels_getter=labels_getter, seed=seed, gate=known.gate,
-            precision=precision,
+            source, known.policy, p=known.p, labels_getter=labels_getter, seed=seed, residual=known.residual,
+            gate=known.gate, precision=precision,
         )  # fmt: skip
         augment.mixing = known.mixing
         if known.statistics is not None:
@@ -188,12 +197,18 @@ class LatentAugment(v2.Transform):
         statistics = stats.values() if bool(stats.fitted) and not self._brought_statistics else None
         sha256 = None if still_open else fingerprint(self.autoencoder.state_dict())
         policy = "auto" if still_open and self._own_policy is None else str(self.policy)
-        return AugmentConfig(self._named, policy, self.p, sha256, self.gate, self.mixing, statistics).document()
+        known = AugmentConfig(self._named, policy, self.p, sha256, self.residual, self.gate, self.mixing, statistics)
+        return known.document()
 
     @property
     def needs_fit(self) -> bool:
         """Whether the policy or the gate looks at other real samples, and none have been fitted."""
         return self.pool is None and (self.policy.needs_partners or self.gate is not None)
+
+    @property
+    def needs_images(self) -> bool:
+        """Whether real images are looked at even where their latents are known."""
+        return self.residual > 0 or self.gate is not None
 
     @property
     def plan(self) -> InferencePlan:
@@ -329,13 +344,21 @@ class LatentAugment(v2.Transform):
         rows: which images to perturb, int64 (n,), all by default; the rest of the batch can still be partners.
         raw: the images' raw latents, where they are known; then nothing is encoded.
         """
-        raw_made, made_labels, weights, sources = self.perturb_latents(images, labels, random, rows, raw)
+        latents = self.perturb_latents(images, labels, random, rows, raw)
         with torch.set_grad_enabled(torch.is_grad_enabled() and images.requires_grad):
-            made = self.inference.decode(raw_made, images.shape[1:])
-            if self.gate is not None and weights is not None:
-                alone = per_sample(self.gate.left_alone(weights), made)
-                made = torch.where(alone, to_unit_float(sources), made)
-        return Perturbed(made, made_labels, weights)
+            made = self.decoded(latents, images.shape[1:])
+        return Perturbed(made, latents.labels, latents.weights)
+
+    def decoded(self, latents: PerturbedLatents, size: Sequence[int]) -> torch.Tensor:
+        """Float images (B,C,H,W) of perturbed latents; size: C, H, W, or H and W. What the gate left alone is real."""
+        made = self.inference.decode(latents.raw, size)
+        if self.residual:
+            lost = to_unit_float(latents.sources) - self.inference.decode(latents.raw_sources, size)
+            made = (made + self.residual * lost).clamp(0, 1)
+        if self.gate is None or latents.weights is None:
+            return made
+        alone = per_sample(self.gate.left_alone(latents.weights), made)
+        return torch.where(alone, to_unit_float(latents.sources), made)
 
     def perturb_latents(
         self,
@@ -355,7 +378,7 @@ class LatentAugment(v2.Transform):
         among_batch = rows is not None and len(images) > 1 and self.policy.needs_partners and self.pool is None
         if rows is not None and not among_batch:
             labels, raw = _rows(labels, rows), _rows_of(raw, rows)
-            images = images[rows] if raw is None or self.gate is not None else images[:0]
+            images = images[rows] if raw is None or self.needs_images else images[:0]
         device = self.device
         _refuse_cuda_in_worker(device)
         images, labels = sent(images, device), None if labels is None else sent(labels, device)
@@ -364,9 +387,9 @@ class LatentAugment(v2.Transform):
             if rows is not None and among_batch:
                 picked = sent(rows, device)
                 pool, latents, images = LatentPool.of_batch(latents), latents.take(picked), images[picked]
-            latents, weights = self._drawn(latents, random, pool)
-            raw_made = self.autoencoder.stats.unstandardise(latents.z)
-            return PerturbedLatents(raw_made, latents.labels, weights, images)
+            made, weights = self._drawn(latents, random, pool)
+            to_raw = self.autoencoder.stats.unstandardise
+            return PerturbedLatents(to_raw(made.z), made.labels, weights, images, to_raw(latents.z))
 
     def _standard(self, images: torch.Tensor, labels: torch.Tensor | None, raw: RawPosterior | None) -> Latents:
         """Standard latents of images, float32 as the noise and the pool; encoded unless the raw ones are known."""
@@ -478,8 +501,9 @@ class LatentAugment(v2.Transform):
         return super().train(False)
 
     def extra_repr(self) -> str:
-        gate = "" if self.gate is None else f", gate={self.gate}"
-        return f"policy={self.policy}, p={self.p}, seed={self.seed}, precision={self.plan}{gate}"
+        more = f", residual={self.residual}" if self.residual else ""
+        more += "" if self.gate is None else f", gate={self.gate}"
+        return f"policy={self.policy}, p={self.p}, seed={self.seed}, precision={self.plan}{more}"
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_fresh": None}

@@ -197,10 +197,10 @@ def latent_smote(trial: Trial, found: Found, who: str) -> dict[str, Any]:
     return trial.score(trial.mixed(augment, who, trial.base(geometric=False), **how_many))
 
 
-def plain(trial: Trial, found: Found, who: str, policy: str, geometric: bool) -> dict[str, Any]:
+def plain(trial: Trial, found: Found, who: str, policy: str, geometric: bool, residual: float = 0.0) -> dict[str, Any]:
     """A policy as it comes: a synthetic sample for each real one, after unequal classes are filled up with repeats."""
     mixing = Mixing(ratio=1.0, balance=1.0)
-    augment = LatentAugment(trial.autoencoder(who), policy)
+    augment = LatentAugment(trial.autoencoder(who), policy, residual=residual)
     return trial.score(trial.mixed(augment, who, trial.base(geometric), sampling_strategy=mixing))
 
 
@@ -231,7 +231,7 @@ def tuned(trial: Trial, found: Found, who: str, bases: tuple[str, ...]) -> dict[
     )
     best, control = result.config["setting"], result.config["best_control"]
     gate = QualityGate() if best["gate"] else None
-    augment = LatentAugment(trial.autoencoder(who), best["policy"], gate=gate)
+    augment = LatentAugment(trial.autoencoder(who), best["policy"], residual=best["residual"], gate=gate)
     mixing = Mixing(best["ratio"], best["balance"])
     base = trial.base(best["base"] == "geometric")
     score = trial.score(trial.mixed(augment, who, base, sampling_strategy=mixing))["score"]
@@ -253,6 +253,9 @@ OURS: dict[str, Callable[..., dict[str, Any]]] = {
     "gaussian(0.5)": partial(plain, policy="gaussian(std=0.5)", geometric=False),
     "gaussian(0.5) + geometric": partial(plain, policy="gaussian(std=0.5)", geometric=True),
     "class_gaussian + geometric": partial(plain, policy="class_gaussian", geometric=True),
+    "gaussian(0.5), residual": partial(plain, policy="gaussian(std=0.5)", geometric=False, residual=1.0),
+    "gaussian(0.5), residual + geometric": partial(plain, policy="gaussian(std=0.5)", geometric=True, residual=1.0),
+    "class_gaussian, residual + geometric": partial(plain, policy="class_gaussian", geometric=True, residual=1.0),
     "ours tuned": partial(tuned, bases=("none", "geometric")),
     "ours tuned without geometry": partial(tuned, bases=("none",)),
     "ours tuned + geometric": partial(tuned, bases=("geometric",)),

@@ -45,11 +45,19 @@ def data_options(command: F) -> F:
     )(command)
 
 
+def residual_option(command: F) -> F:
+    """How samples are put together."""
+    return click.option(
+        "--residual", type=click.FloatRange(0, 1), default=0.0, show_default=True,
+        help="How much of what the autoencoder cannot reproduce is put back: 1 keeps photographs sharp.",
+    )(command)  # fmt: skip
+
+
 def augment_options(command: F) -> F:
-    """Which autoencoder and which policy."""
+    """Which autoencoder, which policy, and how samples are put together."""
     command = click.option(
         "--policy", default="auto", show_default=True, help="Such as 'smote(k=3)' (augmentor info), or what suits."
-    )(command)
+    )(residual_option(command))
     return click.option(
         "--autoencoder",
         default="auto",

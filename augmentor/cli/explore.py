@@ -21,8 +21,8 @@ from ._options import augment_options, data_options, resolve_device, say, seed_a
 @click.option("--no-browser", is_flag=True, help="Only say where the page is.")
 @seed_and_device
 def explore(
-    data: str, split: str, size: int | None, skip_bad: bool, autoencoder: str, policy: str, port: int, host: str,
-    no_browser: bool, seed: int, device: str,
+    data: str, split: str, size: int | None, skip_bad: bool, autoencoder: str, policy: str, residual: float, port: int,
+    host: str, no_browser: bool, seed: int, device: str,
 ) -> None:  # fmt: skip
     """Look at DATA, its reconstructions and samples in a page on this machine, and move sliders.
 
@@ -32,7 +32,7 @@ def explore(
     from ..explore.server import serve
 
     explorer = Explorer(resolve_device(device))
-    settings = Settings(data, split, size, skip_bad, autoencoder, policy, seed=seed)
+    settings = Settings(data, split, size, skip_bad, autoencoder, policy, residual, seed=seed)
     server = serve(explorer, settings, host, port)
     view = explorer.view(settings)  # bad input ends the command here, and the page opens with all at hand
     say(data=f"{data}: {view.total} images, {view.looked} of them looked at", autoencoder=view.config["autoencoder"],

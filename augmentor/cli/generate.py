@@ -61,9 +61,9 @@ class _UnitRange(click.ParamType):
 @click.option("--resume/--no-resume", default=True, show_default=True, help="Go on with a folder that was begun.")
 @common("runs/shards", "Folder for the shards and their manifest.")
 def generate(
-    data: str, split: str, size: int | None, skip_bad: bool, autoencoder: str, policy: str, gate: float | None,
-    num_samples: int | None, shard_size: int, store: str, format: str, compression: str, precision: str,
-    cache: str | None, batch_size: int, num_workers: int, executor: str, gpus_per_worker: float | None,
+    data: str, split: str, size: int | None, skip_bad: bool, autoencoder: str, policy: str, residual: float,
+    gate: float | None, num_samples: int | None, shard_size: int, store: str, format: str, compression: str,
+    precision: str, cache: str | None, batch_size: int, num_workers: int, executor: str, gpus_per_worker: float | None,
     unit_range: tuple[int, int] | None, resume: bool, seed: int, device: str, out: str,
 ) -> None:  # fmt: skip
     """Write synthetic images made from DATA to HDF5 shards, which `ShardDataset` and any h5py reader open.
@@ -90,13 +90,14 @@ def generate(
         )
     judge = None if gate is None else QualityGate(gate)
     model = resolve_autoencoder(autoencoder, dataset, device)
-    augment = LatentAugment(model, policy, p=1.0, gate=judge, precision=precision)
+    augment = LatentAugment(model, policy, p=1.0, residual=residual, gate=judge, precision=precision)
     latents = None if cache is None else LatentCache(dataset, model, cache)
     count = len(dataset) if num_samples is None else num_samples
     if first:
         say(data=f"{data}: {len(dataset)} images", autoencoder=augment.autoencoder.name, policy=augment.policy,
-            gate=gate, seed=seed, num_samples=count, shard_size=shard_size, store=store, format=format,
-            compression=compression, precision=augment.plan, executor=executor, device=device, out=out)  # fmt: skip
+            residual=residual, gate=gate, seed=seed, num_samples=count, shard_size=shard_size, store=store,
+            format=format, compression=compression, precision=augment.plan, executor=executor, device=device,
+            out=out)  # fmt: skip
     with _interrupted_by(signal.SIGTERM):
         folder = generate_shards(
             dataset, augment, out, num_samples=count, shard_size=shard_size, seed=seed, executor=executor,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ._options import common, data_options, resolve_autoencoder, resolve_device, say
+from ._options import common, data_options, residual_option, resolve_autoencoder, resolve_device, say
 
 
 @click.command()
@@ -19,11 +19,12 @@ from ._options import common, data_options, resolve_autoencoder, resolve_device,
 @click.option(
     "--policy", "policies", multiple=True, help="Only these, each at its own strength; all of them otherwise."
 )
+@residual_option
 @click.option("--images", "count", type=click.IntRange(1, 32), default=7, show_default=True, help="Originals to draw.")
 @common("preview.png", "The picture.")
 def preview(
-    data: str, split: str, size: int | None, skip_bad: bool, autoencoder: str, policies: tuple[str, ...], count: int,
-    seed: int, device: str, out: str,
+    data: str, split: str, size: int | None, skip_bad: bool, autoencoder: str, policies: tuple[str, ...],
+    residual: float, count: int, seed: int, device: str, out: str,
 ) -> None:  # fmt: skip
     """Draw originals, reconstructions and what each policy makes of them, at three strengths."""
     from .._files import write_bytes
@@ -34,6 +35,9 @@ def preview(
     dataset = load_source(data, split=split, size=size, skip_bad=skip_bad)
     model = resolve_autoencoder(autoencoder, dataset, device)
     say(data=f"{data}: {len(dataset)} images", autoencoder=model.name, policies=", ".join(policies) or "all",
-        seed=seed, device=device, out=out)  # fmt: skip
-    write_bytes(out, preview_png(dataset, model, policies=policies or None, count=count, seed=seed, progress=True))
+        residual=residual, seed=seed, device=device, out=out)  # fmt: skip
+    picture = preview_png(
+        dataset, model, policies=policies or None, count=count, residual=residual, seed=seed, progress=True
+    )
+    write_bytes(out, picture)
     click.echo(f"wrote {out}")

@@ -56,8 +56,8 @@ _OF_SYSTEM = ("network", "loss", "lr", "r1_gamma", "discriminator_steps")
 @common("runs/gan", "Folder for the generator, sample grids, history and checkpoint.")
 def train_gan(
     data: str, split: str, size: int | None, skip_bad: bool, system: str, conditional: bool, autoencoder: str,
-    policy: str, p: str | None, ratio: float, epochs: int | None, augment: str, device: str, out: str, seed: int,
-    **settings: Any,
+    policy: str, residual: float, p: str | None, ratio: float, epochs: int | None, augment: str, device: str, out: str,
+    seed: int, **settings: Any,
 ) -> None:  # fmt: skip
     """Train a GAN on DATA; write OUT/generator.safetensors, OUT/best.safetensors and sample grids.
 
@@ -84,7 +84,7 @@ def train_gan(
     model = resolve_autoencoder(autoencoder, dataset) if known else None
     if epochs is not None:
         settings["steps"] = max(1, round(epochs * len(dataset) / settings["batch_size"]))
-    latent_augment = LatentAugment(model, policy) if in_latents and model is not None else None
+    latent_augment = LatentAugment(model, policy, residual=residual) if in_latents and model is not None else None
     made = get_augmentation(augment, latent_augment, p=p, ratio=ratio)
     parts = {name: settings.pop(name) for name in _OF_SYSTEM}
     trainer = GANTrainer(
@@ -104,7 +104,7 @@ def train_gan(
         **settings,
     )
     how = ({} if made.p is None else {"p": made.p}) | (
-        {} if latent_augment is None else {"policy": latent_augment.policy}
+        {} if latent_augment is None else {"policy": latent_augment.policy, "residual": residual}
     )
     say(data=f"{data}: {len(dataset)} images {shape}", system=system, conditional=conditional, augment=augment, **how,
         autoencoder="none, so nothing is measured" if model is None else model.name, device=device, out=out,

@@ -19,7 +19,7 @@ from augmentor.latents import class_index
 data = load_source({source})
 looked = {looked}
 gate = QualityGate(keep={keep}, action="{action}")
-augment = LatentAugment({autoencoder!r}, {policy!r}, gate=gate).fit({fitted})
+augment = LatentAugment({autoencoder!r}, {policy!r}, residual={residual}, gate=gate).fit({fitted})
 
 # The originals, their reconstructions, and {copies} samples of each; weight 1: passed the gate
 rows = {rows}
@@ -62,7 +62,7 @@ def code(view: View) -> str:
         looked="np.arange(len(data))" if whole else chosen,
         fitted="data" if whole else "Subset(data, looked.tolist())",
         keep=settings.keep, action="redraw" if settings.redraw else "weigh",
-        autoencoder=view.config["autoencoder"], policy=settings.policy,
+        autoencoder=view.config["autoencoder"], policy=settings.policy, residual=settings.residual,
         rows=view.rows, count=len(view.rows), copies=settings.copies, seed=settings.seed,
         sample=settings.copy * len(view.rows) + settings.original, original=settings.original,
         neighbours=NEIGHBOURS, reach=REACH, steps=STEPS, dimensions=view.dimensions,
@@ -77,6 +77,7 @@ def command(view: View) -> str:
     words += [] if settings.size is None else ["--size", str(settings.size)]
     words += ["--skip-bad"] if settings.skip_bad else []
     words += ["--autoencoder", view.config["autoencoder"], "--policy", settings.policy]
+    words += ["--residual", str(settings.residual)] if settings.residual else []
     words += ["--gate", str(settings.keep)] if settings.redraw else []
     return shlex.join([*words, "--seed", str(settings.seed), "--out", "runs/shards"])
 

@@ -147,7 +147,7 @@ class Explorer:
             return policy
 
         policy = self._keep("policy", (about_model, settings.policy), fitted)
-        augment = LatentAugment(model, policy, gate=gate)
+        augment = LatentAugment(model, policy, residual=settings.residual, gate=gate)
         augment.pool = pool  # with what was fitted above this is `fit`, but for encoding all images once more
         return data, model, brought, augment
 
@@ -192,16 +192,14 @@ def _drawn(
     augment: LatentAugment, images: torch.Tensor, labels: torch.Tensor, rows: list[int], settings: Settings
 ) -> tuple[torch.Tensor, Latents, torch.Tensor]:
     """All copies of all originals, copy by copy, as `LatentAugment.synthesize` makes them, with latents and weights."""
-    model, gate = augment.autoencoder, cast(QualityGate, augment.gate)
     copies = np.repeat(np.arange(settings.copies), len(rows))
     random = SampleRandom(sample_keys(settings.seed, 0, rows * settings.copies, copies), augment.device)
     images = images.repeat(settings.copies, 1, 1, 1)
     labels = labels.repeat(settings.copies, *[1] * (labels.ndim - 1))
-    raw, made_labels, weights, sources = augment.perturb_latents(images, labels, random)
-    weights = cast(torch.Tensor, weights)
-    made = to_uint8(model.decode(raw, (images.shape[-2], images.shape[-1])))
-    made = torch.where(per_sample(gate.left_alone(weights), made), to_uint8(sources), made)
-    return made.cpu(), Latents(model.stats.standardise(raw).float(), None, made_labels), weights.cpu()
+    latents = augment.perturb_latents(images, labels, random)
+    made = to_uint8(augment.decoded(latents, images.shape[1:])).cpu()
+    z = augment.autoencoder.stats.standardise(latents.raw).float()
+    return made, Latents(z, None, latents.labels), cast(torch.Tensor, latents.weights).cpu()
 
 
 def _encoded(model: Autoencoder, images: torch.Tensor) -> torch.Tensor:

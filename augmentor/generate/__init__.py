@@ -112,7 +112,7 @@ def generate_shards(
         batch_size=batch_size, num_workers=num_workers,
     )  # fmt: skip
     _check_choices(executor, store, format, compression, gpus_per_worker)
-    _check_work(dataset, augment, num_samples, shard_size)
+    _check_work(dataset, augment, num_samples, shard_size, store)
     rank, ranks = _rank() if executor == "torchrun" else (0, 1)
     units = _units(-(-num_samples // shard_size), unit_range)
     own = units[rank::ranks]
@@ -140,6 +140,7 @@ def generate_shards(
         autoencoder_sha256=fingerprint(augment.autoencoder.state_dict()),
         dataset_fingerprint=dataset_fingerprint(dataset),
         fitted_sha256=_fitted_sha256(augment, cache),
+        residual=float(augment.residual),
         gate=None if augment.gate is None else str(augment.gate),
         micro_batch=micro_batch,
         device=augment.device.type,
@@ -235,9 +236,14 @@ def _check_choices(executor: str, store: str, format: str, compression: str, gpu
         raise InputError(f"gpus_per_worker is a number above 0 for executor='ray', got {gpus_per_worker!r}")
 
 
-def _check_work(dataset: Any, augment: Any, num_samples: int, shard_size: int) -> None:
+def _check_work(dataset: Any, augment: Any, num_samples: int, shard_size: int, store: str) -> None:
     if not isinstance(augment, LatentAugment):
         raise InputError(f"generate_shards takes a LatentAugment, got {type(augment).__name__}")
+    if augment.residual and store == "latents":
+        raise InputError(
+            f"store='latents' keeps nothing of the images that residual={augment.residual} adds to what is decoded; "
+            "store images, or leave residual out"
+        )
     if augment.gate is not None and augment.gate.action == "weigh":
         raise InputError("shards have no place for weights; use a gate that re-draws")
     if not _has_text_form(augment.policy):

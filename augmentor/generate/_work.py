@@ -39,7 +39,7 @@ class Work:
     """Makes shards. It pickles, so an executor may send it to other processes.
 
     batch_size: real images read at once. num_workers: processes that read them; 0 reads here.
-    cache: their latents and labels; then only a gate still has the images read.
+    cache: their latents and labels; then the images are read only where the transform looks at them.
     """
 
     dataset: Any
@@ -57,7 +57,7 @@ class Work:
     def decoded(self, units: Iterable[int]) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
         """The arrays of each unit, in order; the real images of the next one may be under way."""
         units = list(units)
-        if self.cache is not None and self.augment.gate is None:
+        if self.cache is not None and not self.augment.needs_images:
             reads = self._known(self.cache, self._reads(units))
         else:
             reads = read(self.dataset, self._reads(units), self.num_workers)
@@ -150,7 +150,7 @@ class Work:
     ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
         """Real images of one micro-batch => uint8 images or float32 raw latents, labels, and the gate's weights."""
         if self.settings.store == "latents":
-            latents, labels, weights, _ = self.augment.perturb_latents(images, labels, random, raw=raw)
+            latents, labels, weights, *_ = self.augment.perturb_latents(images, labels, random, raw=raw)
             return latents.float(), labels, weights
         made, labels, weights = self.augment.perturb(images, labels, random, raw=raw)
         return to_uint8(made), labels, weights

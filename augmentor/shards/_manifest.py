@@ -70,6 +70,7 @@ class Manifest:
     latent_shape: L, where latents are stored; None for images. files: "hdf5" or "webdataset".
     fitted_sha256: of latents that were encoded beforehand: the pool that a policy with partners, or the gate, was
         fitted to, and a cache; None without.
+    residual: how much of what the autoencoder cannot reproduce was put back, 0 to 1; 0 for latents.
     gate: the quality gate's settings as a text; None without one.
     device: the type of device that decoded ("cpu", "cuda"); networks differ in the last bit between devices.
     precision: how the network was run, the text of an `InferencePlan`.
@@ -98,6 +99,7 @@ class Manifest:
     store: str = "images"
     latent_shape: tuple[int, ...] | None = None
     files: str = "hdf5"
+    residual: float = 0.0
     gate: str | None = None
     format: int = FORMAT
     shards: tuple[ShardEntry, ...] = ()
@@ -115,6 +117,8 @@ class Manifest:
             _check_sha256("fitted_sha256", self.fitted_sha256)
         if self.gate is not None:
             _check_text("gate", self.gate)
+        if type(self.residual) is not float or not 0 <= self.residual <= 1:
+            raise _misfit("residual", self.residual, "a number from 0.0 to 1.0")
         if not (isinstance(self.precision, str) and _PRECISION.fullmatch(self.precision)):
             raise _misfit("precision", self.precision, "'fp32' or 'bf16', with '+channels_last' and '+compile' if so")
         _check_choice("labels", self.labels, ("int64", "soft"))

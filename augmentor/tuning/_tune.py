@@ -66,7 +66,7 @@ def tune(
     unlabelled: further images of the same kind for a classifier, map-style; their labels, if any, are not looked at.
         They widen the pool of partners (`LatentAugment.fit`), and the result wants them there too.
     geometry: of the control and of settings on top of it; `mild_geometry()` by default, None for neither.
-    space: other values for "policy", "ratio", "balance", "gate" or "base" ("policy" or "mode" for a GAN).
+    space: other values for "policy", "residual", "ratio", "balance", "gate" or "base" ("policy" or "mode" for a GAN).
 
     Raises `BudgetError` where the budget does not suffice for any answer, `DataError` for too few images of a class,
     `InputError` for settings that do not fit, `OutputError` for a folder that holds another run.

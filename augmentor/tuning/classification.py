@@ -34,6 +34,7 @@ POLICIES = (
     "interpolate(strength=0.5)", "extrapolate(strength=0.5)", "slerp(strength=0.5)", "smote(k=5)", "class_gaussian",
     "compose(smote(k=5), gaussian(std=0.5))", "compose(interpolate(strength=1.0), gaussian(std=0.5))", "guided",
 )  # fmt: skip
+RESIDUALS = (0.0, 1.0)
 RATIOS = (0.5, 1.0, 2.0, 4.0)
 BALANCES = (0.0, 0.5, 1.0)
 
@@ -53,9 +54,10 @@ FIRST = (
 class ClassificationTask(Task):
     """Each cell is a fold: train on the others, score on it; every repeat splits anew.
 
-    A setting is a policy, a `ratio` of synthetic to real samples, a `balance` that fills small classes up, a gate or
-    none, and a base: latents of the images as they are ("none") or as the geometry moves them ("geometric"). Where
-    classes are unequal, filling them up with repeats is a control as well, as it is part of what a `balance` does.
+    A setting is a policy, a `residual`, a `ratio` of synthetic to real samples, a `balance` that fills small classes
+    up, a gate or none, and a base: latents of the images as they are ("none") or as the geometry moves them
+    ("geometric"). Where classes are unequal, filling them up with repeats is a control as well, as it is part of what a
+    `balance` does.
     """
 
     def __init__(
@@ -88,11 +90,12 @@ class ClassificationTask(Task):
         self.weights = (1 / sizes[self.labels]).tolist() if score == "macro_recall" else None  # a class counts as one
         self.prepares = autoencoders.train is not None or unlabelled is not None
         self.space = _checked_space(self._space(), space or {}, geometry)
-        base = self.space["base"][-1]
-        self.first = [
-            {"policy": policy, "ratio": 1.0, "balance": self.space["balance"][-1], "gate": False, "base": base}
-            for policy in FIRST
-        ]
+        colour = fetch(dataset, [0])[0].shape[1] == 3  # photographs, of which a small autoencoder loses much
+        usual = {
+            "residual": self.space["residual"][-1 if colour else 0],
+            "ratio": 1.0, "balance": self.space["balance"][-1], "gate": False, "base": self.space["base"][-1],
+        }  # fmt: skip
+        self.first = [{"policy": policy, **usual} for policy in FIRST]
         if unlabelled is not None:
             _check_same_shape(unlabelled, dataset)
         self._splits: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
@@ -126,7 +129,9 @@ class ClassificationTask(Task):
     def describe(self, setting: Setting) -> str:
         if "control" in setting:
             return str(setting["control"])
-        words = [setting["policy"], f"ratio {setting['ratio']:g}"]
+        words = [setting["policy"]]
+        words += [f"residual {setting['residual']:g}"] if setting["residual"] else []
+        words += [f"ratio {setting['ratio']:g}"]
         words += [f"balance {setting['balance']:g}"] if setting["balance"] else []
         words += ["gate"] if setting["gate"] else []
         words += ["on geometric"] if setting["base"] == "geometric" else []
@@ -139,7 +144,8 @@ class ClassificationTask(Task):
         ratio, balance = (setting["ratio"], setting["balance"]) if won else (0.0, 0.0)
         known = AugmentConfig(
             policy=setting["policy"], p=round(ratio / (1 + ratio), 4), mixing=Mixing(ratio, balance),
-            gate=QualityGate() if setting["gate"] else None, **self.autoencoders.kept(self.dataset),
+            residual=setting["residual"], gate=QualityGate() if setting["gate"] else None,
+            **self.autoencoders.kept(self.dataset),
         )  # fmt: skip
         more = 0 if self.unlabelled is None else len(self.unlabelled)
         return {**known.document(), "base": setting["base"], "unlabelled": more}
@@ -164,6 +170,7 @@ class ClassificationTask(Task):
         known = [text for text in POLICIES if text.partition("(")[0] in list_policies()]
         return {
             "policy": tuple(text for text in known if spread or not text.startswith("posterior")),
+            "residual": RESIDUALS,
             "ratio": RATIOS,
             "balance": BALANCES if self.unequal else (0.0,),
             "gate": (False, True),
@@ -182,7 +189,8 @@ class ClassificationTask(Task):
         if control is not None:
             return base, None
         autoencoder, pool = self._pool(cell, train)
-        augment = LatentAugment(autoencoder, setting["policy"], p=1.0, gate=QualityGate() if setting["gate"] else None)
+        gate = QualityGate() if setting["gate"] else None
+        augment = LatentAugment(autoencoder, setting["policy"], p=1.0, residual=setting["residual"], gate=gate)
         augment.fit_latents(autoencoder.stats.unstandardise(pool.z), pool.labels, pool.num_classes)
         mixing = Mixing(setting["ratio"], setting["balance"])
         return MixedDataset(base, augment, sampling_strategy=mixing, seed=fold(self.seed, "mixed", cell)), None
@@ -264,6 +272,9 @@ def _checked_space(
     space["policy"] = tuple(str(text) for text in space["policy"])
     for text in space["policy"]:
         get_policy(text)
+    for residual in space["residual"]:
+        if not (isinstance(residual, (int, float)) and 0 <= residual <= 1):
+            raise InputError(f"space gives {residual!r} for residual; expected numbers from 0 to 1")
     for ratio in space["ratio"]:
         for balance in space["balance"]:
             Mixing(ratio, balance)

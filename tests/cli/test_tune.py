@@ -48,6 +48,7 @@ def call(capfd, tmp_path, monkeypatch):
 def one_policy(monkeypatch):
     """A space that is searched at once."""
     monkeypatch.setattr("augmentor.tuning.classification.POLICIES", ("gaussian(std=0.5)",))
+    monkeypatch.setattr("augmentor.tuning.classification.RESIDUALS", (0.0,))
     monkeypatch.setattr("augmentor.tuning.classification.RATIOS", (1.0,))
     monkeypatch.setattr("augmentor.tuning.race.MOST_REPEATS", 2)
 

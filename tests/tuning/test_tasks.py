@@ -32,7 +32,7 @@ from augmentor.tuning.classification import POLICIES, ClassificationTask
 from augmentor.tuning.datasets import Part, Transformed, Until, few_of_each
 
 ROOT = Path(__file__).resolve().parents[2]
-ONE = {"policy": ["gaussian(std=0.5)"], "ratio": [1.0], "gate": [False], "base": ["none"]}
+ONE = {"policy": ["gaussian(std=0.5)"], "residual": [0.0], "ratio": [1.0], "gate": [False], "base": ["none"]}
 QUICK = {"budget": 1000, "steps": 3, "batch_size": 16, "folds": 2, "progress": False}
 
 
@@ -104,7 +104,8 @@ def test_a_score_is_the_same_at_every_call_and_differs_between_settings(few, glo
     task = task_on(few, steps=10)
     later = time.monotonic() + 1000
     settings = [{"control": name} for name in task.controls] + [
-        {"policy": "gaussian(std=0.5)", "ratio": 1.0, "balance": 0.0, "gate": gate, "base": base}
+        {"policy": "gaussian(std=0.5)", "residual": float(gate), "ratio": 1.0, "balance": 0.0, "gate": gate,
+         "base": base}
         for gate in (False, True) for base in ("none", "geometric")
     ]  # fmt: skip
     scores = [[task.evaluate(setting, 1, later) for setting in settings] for _ in range(2)]
@@ -117,7 +118,14 @@ def test_a_score_is_the_same_at_every_call_and_differs_between_settings(few, glo
 def test_a_balanced_setting_fills_small_classes_up(uneven):
     task = task_on(uneven)
     assert task.space["balance"] == (0.0, 0.5, 1.0)
-    setting = {"policy": "smote(k=5)", "ratio": 0.5, "balance": 1.0, "gate": False, "base": "geometric"}
+    setting = {
+        "policy": "smote(k=5)",
+        "residual": 0.0,
+        "ratio": 0.5,
+        "balance": 1.0,
+        "gate": False,
+        "base": "geometric",
+    }
     train, _ = task._parts(0)
     mixed, _ = task._training_set(setting, train, 0)
     assert isinstance(mixed, MixedDataset)
@@ -149,9 +157,27 @@ def test_balance_posterior_and_geometry_are_searched_only_where_they_mean_someth
     assert any("posterior" in text for text in task_on(few).space["policy"])
 
 
+def test_photographs_keep_their_detail_in_what_is_tried_first(few):
+    colour = ArrayDataset(few.images.repeat(1, 3, 1, 1), few.targets, few.classes)
+    photographs = task_on(colour, get_autoencoder("dense")((3, 8, 8), latent_dim=4))
+    assert {setting["residual"] for setting in photographs.first} == {1.0}
+    assert {setting["residual"] for setting in task_on(few).first} == {0.0}
+    assert photographs.space["residual"] == task_on(few).space["residual"] == (0.0, 1.0)
+
+
+def test_what_is_put_back_of_the_images_is_part_of_a_setting(few):
+    task = task_on(few)
+    setting = {"policy": "gaussian(std=0.5)", "ratio": 1.0, "balance": 0.0, "gate": False, "base": "none"}
+    train, _ = task._parts(0)
+    plain, sharp = (task._training_set({**setting, "residual": share}, train, 0)[0] for share in (0.0, 1.0))
+    assert (plain.augment.residual, sharp.augment.residual) == (0.0, 1.0)
+    words = [task.describe({**setting, "residual": share}) for share in (0.0, 1.0)]
+    assert words == ["gaussian(std=0.5), ratio 1", "gaussian(std=0.5), residual 1, ratio 1"]
+
+
 @pytest.mark.parametrize("policy", POLICIES)
 def test_every_policy_of_the_space_can_be_scored(uneven, policy):
-    setting = {"policy": policy, "ratio": 2.0, "balance": 0.5, "gate": True, "base": "geometric"}
+    setting = {"policy": policy, "residual": 0.5, "ratio": 2.0, "balance": 0.5, "gate": True, "base": "geometric"}
     assert 0 <= task_on(uneven).evaluate(setting, 0, time.monotonic() + 1000).value <= 1
 
 
@@ -168,7 +194,7 @@ def test_images_without_labels_widen_the_pool_and_belong_to_the_run(few, digits,
     again = tune(few, "digits", unlabelled=rest, space=space, out=tmp_path, **QUICK)
     assert again.config == result.config
 
-    setting = {"policy": "class_gaussian", "ratio": 1.0, "balance": 0.0, "gate": False, "base": "none"}
+    setting = {"policy": "class_gaussian", "residual": 0.0, "ratio": 1.0, "balance": 0.0, "gate": False, "base": "none"}
     plain, wide = task_on(few), task_on(few, unlabelled=rest)
     train, _ = wide._parts(0)
     assert len(wide._pool(0, train)[1]) == len(train) + 240
@@ -246,10 +272,11 @@ def test_what_it_writes_can_be_used(few, tmp_path):
 
 def test_what_a_winner_writes_can_be_used(uneven):
     task = task_on(uneven)
-    setting = {"policy": "smote(k=5)", "ratio": 1.0, "balance": 0.5, "gate": True, "base": "geometric"}
+    setting = {"policy": "smote(k=5)", "residual": 0.5, "ratio": 1.0, "balance": 0.5, "gate": True, "base": "geometric"}
     config = task.config(setting, True)
     augment = LatentAugment.from_config(config)
     assert (augment.p, config["base"], config["autoencoder"]) == (0.5, "geometric", "digits")
+    assert augment.residual == 0.5
     assert augment.gate is not None
     assert len(MixedDataset(uneven, augment, sampling_strategy="tuned")) == 2 * (60 + 5 * 2)
     images, _ = augment(uneven.images, uneven.targets)
@@ -332,6 +359,7 @@ def test_what_does_not_fit_is_refused(few, digits):
         ({"ratio": [0.0]}, "adds nothing"),
         ({"ratio": [-1.0]}, "ratio >= 0"),
         ({"gate": ["on"]}, "expected True and False"),
+        ({"residual": [1.5]}, "for residual; expected numbers from 0 to 1"),
         ({"base": ["cropped"]}, "expected 'none'"),
     ):
         with pytest.raises(InputError, match=said):

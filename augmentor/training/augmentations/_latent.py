@@ -46,6 +46,7 @@ class InLatents(Augmentation):
             "autoencoder": describe(augment.autoencoder),
             "autoencoder_sha256": fingerprint(augment.autoencoder.state_dict()),
             "policy": str(augment.policy),
+            "residual": augment.residual,
             "gate": None if augment.gate is None else str(augment.gate),
             "pool": None if augment.pool is None else fingerprint({"z": augment.pool.z}),
         }
