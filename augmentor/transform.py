@@ -8,7 +8,6 @@ from __future__ import annotations
 import itertools
 import os
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, overload
 
@@ -50,8 +49,8 @@ from .samples import Sample
 class PerturbedLatents(NamedTuple):
     """Raw latents (B, *L), their labels, their weights by the gate (B,) or None.
 
-    sources: the images they were made from; none of them where latents were known and nobody looks at an image.
-    raw_sources: the raw latents of those, (B, *L).
+    sources: the images they were made from; where latents were known and nobody looks at an image (`needs_images`),
+    maybe none of them, though of their shape. raw_sources: the raw latents of those, (B, *L).
     """
 
     raw: torch.Tensor
@@ -88,8 +87,8 @@ class LatentAugment(v2.Transform):
         gets the same result in any batch, worker or process; call `set_epoch` to vary it between epochs. (A policy
         with partners needs a fitted pool for that: without one its partners are those of the batch.)
     residual: 0 to 1, how much of what the autoencoder cannot reproduce is put back: with 1 the result is the image
-        plus what the perturbation changes in its decoding, so it keeps the image's own sharpness. For photographs and
-        policies that stay near the image; where they lead far away, as `class_gaussian`, it leaves a ghost of it.
+        plus what the perturbation changes in its decoding, so it keeps the image's own sharpness. For photographs; of
+        line drawings, such as digits, a ghost of the old line stays. It costs a second decoding.
     gate: a `QualityGate` that judges every perturbed latent before it is decoded; an image whose latents it turns away
         stays as it is. It has to see real images first: call `fit`.
     precision: how the autoencoder is run. "fp32" is the network as it is, and gives the same result in every process.
@@ -138,7 +137,7 @@ class LatentAugment(v2.Transform):
         self._take(autoencoder)
         if gate is not None and not isinstance(gate, QualityGate):
             raise InputError(f"gate is a QualityGate or None, got {gate!r}")
-        self.gate, self.residual = gate, residual
+        self.gate, self.residual = gate, float(residual)
         self.p, self.labels_getter, self.seed = p, resolve_labels_getter(labels_getter), seed
         self.pool: LatentPool | None = None
         self.mixing: Mixing | None = None
@@ -346,11 +345,12 @@ class LatentAugment(v2.Transform):
         """
         latents = self.perturb_latents(images, labels, random, rows, raw)
         with torch.set_grad_enabled(torch.is_grad_enabled() and images.requires_grad):
-            made = self.decoded(latents, images.shape[1:])
+            made = self.decoded(latents)
         return Perturbed(made, latents.labels, latents.weights)
 
-    def decoded(self, latents: PerturbedLatents, size: Sequence[int]) -> torch.Tensor:
-        """Float images (B,C,H,W) of perturbed latents; size: C, H, W, or H and W. What the gate left alone is real."""
+    def decoded(self, latents: PerturbedLatents) -> torch.Tensor:
+        """Float images (B,C,H,W) of perturbed latents, of the size of their sources; the rest of `perturb`."""
+        size = latents.sources.shape[1:]
         made = self.inference.decode(latents.raw, size)
         if self.residual:
             lost = to_unit_float(latents.sources) - self.inference.decode(latents.raw_sources, size)

@@ -166,6 +166,12 @@ def geometric(trial: Trial, found: Found) -> dict[str, Any]:
     return trial.score(trial.base(geometric=True))
 
 
+def colour_jitter(trial: Trial, found: Found) -> dict[str, Any]:
+    """On top of the geometry; `tune` is not told of it, as it is of no use for grey images."""
+    jitter = v2.ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)
+    return trial.score(Transformed(trial.draw.labelled, v2.Compose([trial.geometry(), jitter])))
+
+
 def oversampling(trial: Trial, found: Found, geometric: bool) -> dict[str, Any]:
     """Classes filled up to the largest with their own images again."""
     data = oversampled(trial.draw.labelled, trial.draw.labelled.classes)
@@ -243,6 +249,7 @@ def tuned(trial: Trial, found: Found, who: str, bases: tuple[str, ...]) -> dict[
 CONTROLS: dict[str, Row] = {
     "none": none,
     "geometric": geometric,
+    "geometric + colour jitter": colour_jitter,
     "mixup": mixup,
     "oversampling": partial(oversampling, geometric=False),
     "geometric oversampling": partial(oversampling, geometric=True),
@@ -271,6 +278,7 @@ def rows_of(known: BenchmarkSet) -> tuple[str, ...]:
         return known.rows
     names = [name for name in ROWS if known.unlabelled is not None or not name.endswith(", unlabelled")]
     names = [name for name in names if known.metric == "macro_recall" or "oversampling" not in name]
+    names = [name for name in names if known.flip or "colour" not in name]  # photographs are what may be mirrored
     others = "ours tuned," if known.two_races else ("ours tuned without", "ours tuned +")
     return tuple(name for name in names if not name.startswith(others))
 

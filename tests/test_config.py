@@ -207,7 +207,20 @@ PARTS = st.dictionaries(
     st.sampled_from(["keep", "k", "redraws", "action", "ratio", "balance", "x"]), VALUES, max_size=3
 )
 DOCUMENTS = st.dictionaries(
-    st.sampled_from(["format", "autoencoder", "policy", "p", "autoencoder_sha256", "gate", "mixing", "else"]),
+    st.sampled_from(
+        [
+            "format",
+            "autoencoder",
+            "policy",
+            "p",
+            "autoencoder_sha256",
+            "residual",
+            "gate",
+            "mixing",
+            "statistics",
+            "else",
+        ]
+    ),
     VALUES | PARTS,
     max_size=6,
 )

@@ -178,15 +178,15 @@ def test_shards_from_a_cache_are_those_without_encoding(policy, precision, vae, 
         generate_shards(few, LatentAugment(vae, policy, precision=precision), folder, num_samples=90)
 
 
-@pytest.mark.parametrize("gate", [None, QualityGate()], ids=["no gate", "gate"])
-def test_shards_from_a_cache_read_images_only_for_a_gate(gate, vae, digits, tmp_path, monkeypatch):
+@pytest.mark.parametrize("looks", [{}, {"gate": QualityGate()}, {"residual": 0.5}], ids=str)
+def test_shards_from_a_cache_read_images_only_where_they_are_looked_at(looks, vae, digits, tmp_path, monkeypatch):
     few, read = digits.subset(torch.arange(60)), []
     cache, fetched = LatentCache(few, vae), type(few).__getitems__
     monkeypatch.setattr(type(few), "__getitems__", lambda data, rows: read.extend(rows) or fetched(data, rows))
-    generate_shards(few, LatentAugment(vae, gate=gate), tmp_path / "a", num_samples=20, cache=cache)
+    generate_shards(few, LatentAugment(vae, **looks), tmp_path / "a", num_samples=20, cache=cache)
     once = len(read)
-    generate_shards(few, LatentAugment(vae, gate=gate), tmp_path / "b", num_samples=180, cache=cache)
-    assert len(read) - 2 * once == (0 if gate is None else 160)  # besides what is looked at before the work
+    generate_shards(few, LatentAugment(vae, **looks), tmp_path / "b", num_samples=180, cache=cache)
+    assert len(read) - 2 * once == (160 if looks else 0)  # besides what is looked at before the work
 
 
 def test_mixed_samples_from_a_cache_are_those_without(vae, digits, tmp_path):

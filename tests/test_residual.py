@@ -26,6 +26,7 @@ from augmentor.cli import main
 from augmentor.data import Indexed
 from augmentor.exceptions import InputError, OutputError
 from augmentor.explore import Explorer, Settings, recipe
+from augmentor.training._feed import Batch
 from augmentor.training.augmentations import get_augmentation
 
 POLICY = "gaussian(std=0.5)"
@@ -100,10 +101,19 @@ def test_gradients_flow_through_it(vae, images):
     assert not torch.allclose(given.grad, plain.grad)
 
 
-def test_real_and_generated_images_are_treated_alike_in_a_gan(vae, few):
-    augment = sharp(vae, p=0.5)
-    settings = get_augmentation("both", augment).settings()
-    assert settings != get_augmentation("both", sharp(vae, p=0.5, residual=0.0)).settings()
+def test_real_and_generated_images_are_treated_alike_in_a_gan(vae, few, images):
+    keys = np.arange(len(images), dtype=np.uint64)
+    rows = torch.arange(len(images))
+    batch = Batch(images, few.targets, keys, rows, rows)
+    both, plain = (get_augmentation("both", sharp(vae, residual=share)) for share in (1.0, 0.0))
+    assert torch.equal(both.real(batch)[0], both.fake(batch))
+    assert not torch.allclose(both.fake(batch), plain.fake(batch), atol=0.01)
+    assert both.settings() != plain.settings()
+
+
+def test_a_number_of_another_kind_is_one_of_ours(vae):
+    for share in (1, True, np.float32(1), torch.tensor(1.0)):
+        assert type(json.loads(json.dumps(sharp(vae, residual=share).to_config()))["residual"]) is float
 
 
 @pytest.mark.parametrize("residual", [-0.1, 1.5, float("nan")])

@@ -30,7 +30,7 @@ class LatentCache:
     The key is the autoencoder's and the data set's fingerprint. A file with another key is refused with a
     `CacheError`; `rebuild=True` replaces it.
 
-    `MixedDataset`, `AugmentedLoader` and `generate_shards` take it as ``cache=``, and then only decode. Latents are
+    `MixedDataset`, `AugmentedLoader` and `generate_shards` take it as ``cache=``, and then encode nothing. Latents are
     those of the network as it is, in float32.
 
     path: a `.safetensors` file to keep the latents in, memory-mapped (worker processes share it); None keeps them in

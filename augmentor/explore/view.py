@@ -197,7 +197,7 @@ def _drawn(
     images = images.repeat(settings.copies, 1, 1, 1)
     labels = labels.repeat(settings.copies, *[1] * (labels.ndim - 1))
     latents = augment.perturb_latents(images, labels, random)
-    made = to_uint8(augment.decoded(latents, images.shape[1:])).cpu()
+    made = to_uint8(augment.decoded(latents)).cpu()
     z = augment.autoencoder.stats.standardise(latents.raw).float()
     return made, Latents(z, None, latents.labels), cast(torch.Tensor, latents.weights).cpu()
 

@@ -119,6 +119,8 @@ class Manifest:
             _check_text("gate", self.gate)
         if type(self.residual) is not float or not 0 <= self.residual <= 1:
             raise _misfit("residual", self.residual, "a number from 0.0 to 1.0")
+        if self.residual and self.store == "latents":
+            raise _misfit("residual", self.residual, "0.0, because the shards hold latents")
         if not (isinstance(self.precision, str) and _PRECISION.fullmatch(self.precision)):
             raise _misfit("precision", self.precision, "'fp32' or 'bf16', with '+channels_last' and '+compile' if so")
         _check_choice("labels", self.labels, ("int64", "soft"))

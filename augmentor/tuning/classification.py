@@ -90,12 +90,6 @@ class ClassificationTask(Task):
         self.weights = (1 / sizes[self.labels]).tolist() if score == "macro_recall" else None  # a class counts as one
         self.prepares = autoencoders.train is not None or unlabelled is not None
         self.space = _checked_space(self._space(), space or {}, geometry)
-        colour = fetch(dataset, [0])[0].shape[1] == 3  # photographs, of which a small autoencoder loses much
-        usual = {
-            "residual": self.space["residual"][-1 if colour else 0],
-            "ratio": 1.0, "balance": self.space["balance"][-1], "gate": False, "base": self.space["base"][-1],
-        }  # fmt: skip
-        self.first = [{"policy": policy, **usual} for policy in FIRST]
         if unlabelled is not None:
             _check_same_shape(unlabelled, dataset)
         self._splits: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
@@ -111,6 +105,14 @@ class ClassificationTask(Task):
         )  # fmt: skip
         predicted, labels = predict(model, test, self.device), dataset_labels(test)
         return Score(SCORES[self.name](predicted, labels), (predicted == labels).tolist())
+
+    def first(self, controls: Mapping[str, float]) -> list[Setting]:
+        """On the base that did more for the controls; with what is lost put back where there is colour."""
+        base = max(reversed(self.space["base"]), key=lambda base: controls[base] + controls.get(_OVERSAMPLED[base], 0))
+        photographs = fetch(self.dataset, [0])[0].shape[1] == 3  # of which a small autoencoder loses much
+        residual = (max if photographs else min)(self.space["residual"])
+        usual = {"residual": residual, "ratio": 1.0, "balance": max(self.space["balance"]), "gate": False, "base": base}
+        return [{"policy": policy, **usual} for policy in FIRST]
 
     def samples(self, cell: int) -> list[int]:
         return self._rows(cell)[1].tolist()
@@ -273,7 +275,7 @@ def _checked_space(
     for text in space["policy"]:
         get_policy(text)
     for residual in space["residual"]:
-        if not (isinstance(residual, (int, float)) and 0 <= residual <= 1):
+        if type(residual) not in (int, float) or not 0 <= residual <= 1:
             raise InputError(f"space gives {residual!r} for residual; expected numbers from 0 to 1")
     for ratio in space["ratio"]:
         for balance in space["balance"]:

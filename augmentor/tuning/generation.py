@@ -71,7 +71,6 @@ class GenerationTask(Task):
             if name not in usual:
                 raise InputError(f"space has no {name!r} for a GAN; known: {', '.join(usual)}")
         self.space = {name: tuple(values) for name, values in {**usual, **(space or {})}.items()}
-        self.first = [{"policy": "gaussian(std=0.5)", "mode": mode} for mode in ("both", "real")]
 
     def evaluate(self, setting: Setting, cell: int, deadline: float) -> float:
         data, augment = self.dataset, None
@@ -94,6 +93,9 @@ class GenerationTask(Task):
         features = AutoencoderFeatures(autoencoder)
         made, real = (extract(features, each, device=self.device) for each in (images, self._judged))
         return compare(made, real, seed=self.seed)[self.name]
+
+    def first(self, controls: Mapping[str, float]) -> list[Setting]:
+        return [{"policy": "gaussian(std=0.5)", "mode": mode} for mode in ("both", "real")]
 
     def prepare(self, cell: int, deadline: float) -> None:
         self.autoencoders.get("all", Until(self.dataset, deadline))

@@ -142,7 +142,7 @@ class Race:
         study = optuna.create_study(direction="maximize" if self.task.larger_is_better else "minimize", pruner=pruner)
         untried = [dict(zip(self.task.space, values, strict=True))
                    for values in itertools.product(*self.task.space.values())]  # fmt: skip
-        for setting in self.task.first:
+        for setting in self.task.first({str(row.setting["control"]): row.scores[0] for row in self.controls}):
             if setting in untried:
                 study.enqueue_trial(dict(setting))
         number, total = 0, len(untried)

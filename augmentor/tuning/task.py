@@ -28,8 +28,7 @@ class Task:
     that are compared on a cell get the same seed there, so the differences on a cell are paired.
 
     name: for tables. larger_is_better: which way scores go.
-    space: name => the values to search. first: settings to try before any other. controls: names of what the settings
-        have to beat.
+    space: name => the values to search. controls: names of what the settings have to beat.
     search_cells: a setting that is never pruned is scored on so many cells, numbered from 0; the final goes on with
         the numbers after them.
     folds: so many cells, counted from 0, test each sample once; the final takes them together.
@@ -48,7 +47,6 @@ class Task:
     name: str = "task"
     larger_is_better: bool = True
     space: Mapping[str, Sequence[Any]]
-    first: Sequence[Setting] = ()
     controls: Sequence[str] = ("none",)
     search_cells: int = 6
     folds: int = 1
@@ -64,6 +62,10 @@ class Task:
         used here, which drops it from the race, unless it is a control.
         """
         raise NotImplementedError
+
+    def first(self, controls: Mapping[str, float]) -> Sequence[Setting]:
+        """Settings to try before any other. controls: what they scored on the first cell."""
+        return ()
 
     def samples(self, cell: int) -> Sequence[int]:
         """Numbers, from 0, of the samples that `Score.right` of a cell is about, in its order."""

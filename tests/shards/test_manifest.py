@@ -69,6 +69,7 @@ manifests = st.builds(
     labels=st.sampled_from(["int64", "soft"]),
     class_names=st.lists(name, min_size=1, max_size=5).map(tuple),
     compression=st.sampled_from(["none", "gzip"]),
+    residual=st.floats(0, 1),
     package_version=st.just("0.1.0"),
 )
 

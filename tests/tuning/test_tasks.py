@@ -160,9 +160,29 @@ def test_balance_posterior_and_geometry_are_searched_only_where_they_mean_someth
 def test_photographs_keep_their_detail_in_what_is_tried_first(few):
     colour = ArrayDataset(few.images.repeat(1, 3, 1, 1), few.targets, few.classes)
     photographs = task_on(colour, get_autoencoder("dense")((3, 8, 8), latent_dim=4))
-    assert {setting["residual"] for setting in photographs.first} == {1.0}
-    assert {setting["residual"] for setting in task_on(few).first} == {0.0}
+    scores = {"none": 0.5, "geometric": 0.6, "mixup": 0.7}
+    assert {setting["residual"] for setting in photographs.first(scores)} == {1.0}
+    assert {setting["residual"] for setting in task_on(few).first(scores)} == {0.0}
     assert photographs.space["residual"] == task_on(few).space["residual"] == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("scores", "base"),
+    [
+        ({"none": 0.5, "geometric": 0.6}, "geometric"),
+        ({"none": 0.5, "geometric": 0.4}, "none"),
+        ({"none": 0.5, "geometric": 0.5}, "geometric"),
+        ({"none": 0.5, "geometric": 0.4, "oversampling": 0.6, "geometric oversampling": 0.8}, "geometric"),
+        ({"none": 0.5, "geometric": 0.4, "oversampling": 0.6, "geometric oversampling": 0.6}, "none"),
+    ],
+)
+def test_what_is_tried_first_is_on_the_base_that_did_more_for_the_controls(few, uneven, scores, base):
+    task = task_on(uneven if "oversampling" in scores else few)
+    tried = task.first({"mixup": 0.9, **scores})
+    assert {setting["base"] for setting in tried} == {base}
+    assert all(setting[name] in values for setting in tried for name, values in task.space.items())
+    only = task_on(few, space={"base": ["none"]})
+    assert {setting["base"] for setting in only.first({"mixup": 0.9, **scores})} == {"none"}
 
 
 def test_what_is_put_back_of_the_images_is_part_of_a_setting(few):

@@ -17,6 +17,9 @@ from ._probability import FixedP, get_probability
 class AugmentBoth(InLatents):
     """The transform on every image, real or generated, with probability `p`.
 
+    A residual below 1 in the transform hides detail from the discriminator; with one of 1 pixels that leave [0, 1] are
+    clipped, and the generator learns nothing from those.
+
     p: a number, ``"adaptive"`` or ``"adaptive(images=50000)"``; None is the transform's own.
     A gate is refused: it lets real images pass more often than generated ones, which would tell them apart.
     """
