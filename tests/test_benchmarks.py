@@ -55,6 +55,10 @@ def test_tune_holds_one_race_or_two_against_controls_of_their_kind(monkeypatch):
     for race in two | {"ours tuned"}:
         assert benchmark.is_fair("mixup", race)
         assert benchmark.is_fair("geometric oversampling", race) == ("without" not in race)
+        assert not benchmark.is_fair("pixel SMOTE", race)
+        assert not benchmark.is_fair("geometric + colour jitter", race)
+    for control in benchmark.CONTROLS:
+        assert benchmark.is_fair(control, "gaussian(0.5), residual, own")
 
 
 def test_rows_are_held_against_the_best_fair_control_seed_by_seed(monkeypatch):
