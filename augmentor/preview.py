@@ -55,8 +55,8 @@ def preview_png(
     strips: list[list[tuple[str, torch.Tensor | str]]] = [[("originals", images), ("reconstructions", rebuilt)]]
     for line in tqdm(_lines(policies), desc="drawing", unit="policy", delay=2, leave=False, disable=not progress):
         augments = [LatentAugment(autoencoder, policy, residual=residual) for policy in line]
-        made = [_made(augment, pool, images, labels, seed, excuse) for augment in augments]
-        strips.append([(describe(policy, brief=True), strip) for policy, strip in zip(line, made, strict=True)])
+        strips.append([(describe(augment.policy, brief=True), _made(augment, pool, images, labels, seed, excuse))
+                       for augment in augments])  # fmt: skip
     return _drawn(strips)
 
 

@@ -50,14 +50,14 @@ class PerturbedLatents(NamedTuple):
     """Raw latents (B, *L), their labels, their weights by the gate (B,) or None.
 
     sources: the images they were made from; where latents were known and nobody looks at an image (`needs_images`),
-    maybe none of them, though of their shape. raw_sources: the raw latents of those, (B, *L).
+    maybe none of them, though of their shape. source_z: their standard latents (B, *L).
     """
 
     raw: torch.Tensor
     labels: torch.Tensor | None
     weights: torch.Tensor | None
     sources: torch.Tensor
-    raw_sources: torch.Tensor
+    source_z: torch.Tensor
 
 
 class Perturbed(NamedTuple):
@@ -353,7 +353,8 @@ class LatentAugment(v2.Transform):
         size = latents.sources.shape[1:]
         made = self.inference.decode(latents.raw, size)
         if self.residual:
-            lost = to_unit_float(latents.sources) - self.inference.decode(latents.raw_sources, size)
+            known = self.inference.decode(self.autoencoder.stats.unstandardise(latents.source_z), size)
+            lost = to_unit_float(latents.sources) - known
             made = (made + self.residual * lost).clamp(0, 1)
         if self.gate is None or latents.weights is None:
             return made
@@ -388,8 +389,8 @@ class LatentAugment(v2.Transform):
                 picked = sent(rows, device)
                 pool, latents, images = LatentPool.of_batch(latents), latents.take(picked), images[picked]
             made, weights = self._drawn(latents, random, pool)
-            to_raw = self.autoencoder.stats.unstandardise
-            return PerturbedLatents(to_raw(made.z), made.labels, weights, images, to_raw(latents.z))
+            raw_made = self.autoencoder.stats.unstandardise(made.z)
+            return PerturbedLatents(raw_made, made.labels, weights, images, latents.z)
 
     def _standard(self, images: torch.Tensor, labels: torch.Tensor | None, raw: RawPosterior | None) -> Latents:
         """Standard latents of images, float32 as the noise and the pool; encoded unless the raw ones are known."""

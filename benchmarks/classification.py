@@ -165,11 +165,11 @@ def summary() -> list[str]:
         rows = json.loads(path.read_text())["rows"] if path.exists() else {}
         for row in (row for row in rows if "answers" in rows[row]):
             best, gain = above_best_control(rows, row)
-            untested = difference(rows[row]["best_setting"], rows[best])
+            best_setting = difference(rows[row]["best_setting"], rows[best])
             latent = sum(answer == "latent" for answer in rows[row]["answers"])
             lines.append(
                 f"| {name} | {best} {in_short(rows[best])} | {row.removeprefix('ours ')} {in_short(rows[row])} "
-                f"| {latent} of {len(rows[row]['answers'])} | {in_short(gain, '+')} | {in_short(untested, '+')} |"
+                f"| {latent} of {len(rows[row]['answers'])} | {in_short(gain, '+')} | {in_short(best_setting, '+')} |"
             )
     return lines
 

@@ -25,10 +25,10 @@ from augmentor._random import seeded
 from augmentor.autoencoders import Autoencoder, autoencoders
 from augmentor.config import Mixing
 from augmentor.data import ArrayDataset
-from augmentor.gate import QualityGate
 from augmentor.items import dataset_fingerprint
 from augmentor.training import AutoencoderTrainer, mild_geometry
 from augmentor.training.classifier import accuracy, macro_recall, predict, small_cnn, train_classifier
+from augmentor.tuning.classification import augment_of
 from augmentor.tuning.datasets import Transformed, oversampled
 
 METRICS = {"accuracy": accuracy, "macro_recall": macro_recall}
@@ -236,8 +236,7 @@ def tuned(trial: Trial, found: Found, who: str, bases: tuple[str, ...]) -> dict[
         progress=False,
     )
     best, control = result.config["setting"], result.config["best_control"]
-    gate = QualityGate() if best["gate"] else None
-    augment = LatentAugment(trial.autoencoder(who), best["policy"], residual=best["residual"], gate=gate)
+    augment = augment_of(best, trial.autoencoder(who))
     mixing = Mixing(best["ratio"], best["balance"])
     base = trial.base(best["base"] == "geometric")
     score = trial.score(trial.mixed(augment, who, base, sampling_strategy=mixing))["score"]

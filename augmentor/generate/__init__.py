@@ -140,7 +140,7 @@ def generate_shards(
         autoencoder_sha256=fingerprint(augment.autoencoder.state_dict()),
         dataset_fingerprint=dataset_fingerprint(dataset),
         fitted_sha256=_fitted_sha256(augment, cache),
-        residual=float(augment.residual),
+        residual=augment.residual,
         gate=None if augment.gate is None else str(augment.gate),
         micro_batch=micro_batch,
         device=augment.device.type,

@@ -191,8 +191,7 @@ class ClassificationTask(Task):
         if control is not None:
             return base, None
         autoencoder, pool = self._pool(cell, train)
-        gate = QualityGate() if setting["gate"] else None
-        augment = LatentAugment(autoencoder, setting["policy"], p=1.0, residual=setting["residual"], gate=gate)
+        augment = augment_of(setting, autoencoder)
         augment.fit_latents(autoencoder.stats.unstandardise(pool.z), pool.labels, pool.num_classes)
         mixing = Mixing(setting["ratio"], setting["balance"])
         return MixedDataset(base, augment, sampling_strategy=mixing, seed=fold(self.seed, "mixed", cell)), None
@@ -224,6 +223,12 @@ class ClassificationTask(Task):
             splitter = StratifiedKFold(self.folds, shuffle=True, random_state=fold(self.seed, "split", repeat) % 2**32)
             self._splits[repeat] = list(splitter.split(np.zeros(len(self.labels)), self.labels.numpy()))
         return self._splits[repeat][number]
+
+
+def augment_of(setting: Setting, autoencoder: Autoencoder) -> LatentAugment:
+    """The transform that a setting describes, not yet fitted."""
+    gate = QualityGate() if setting["gate"] else None
+    return LatentAugment(autoencoder, setting["policy"], p=1.0, residual=setting["residual"], gate=gate)
 
 
 def _cell_name(cell: int) -> str:
