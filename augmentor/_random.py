@@ -98,17 +98,30 @@ def torch_generator(device: torch.device | str, seed: int, *parts: int | str) ->
 
 
 @contextlib.contextmanager
-def seeded(seed: int, *parts: int | str) -> Iterator[None]:
-    """Run code that can only draw from torch's global generator, such as weight initialisation, from a seed.
+def seeded(seed: int, *parts: int | str, device: torch.device | str = "cpu") -> Iterator[None]:
+    """Run code that can only draw from torch's global generators, such as weight initialisation, from a seed.
 
-    The CPU's global generator is set aside and comes back as it was; those of accelerators are not touched.
+    Those of the CPU and of `device` are set aside and come back as they were; others are not touched.
     """
+    device, key = torch.device(device), fold(seed, *parts)
     before = torch.get_rng_state()
-    torch.default_generator.manual_seed(fold(seed, *parts))
+    torch.default_generator.manual_seed(key)
+    with contextlib.nullcontext() if device.type == "cpu" else _seeded_accelerator(device, key):
+        try:
+            yield
+        finally:
+            torch.set_rng_state(before)
+
+
+@contextlib.contextmanager
+def _seeded_accelerator(device: torch.device, key: int) -> Iterator[None]:
+    module = torch.get_device_module(device)
+    before = module.get_rng_state(device)
+    module.set_rng_state(torch.Generator(device).manual_seed(key).get_state(), device)
     try:
         yield
     finally:
-        torch.set_rng_state(before)
+        module.set_rng_state(before, device)
 
 
 def pixel_fingerprints(images: torch.Tensor) -> np.ndarray:

@@ -28,8 +28,9 @@ from augmentor.data import ArrayDataset
 from augmentor.items import dataset_fingerprint
 from augmentor.training import AutoencoderTrainer, mild_geometry
 from augmentor.training.classifier import accuracy, macro_recall, predict, small_cnn, train_classifier
+from augmentor.tuning import Transformed
 from augmentor.tuning.classification import augment_of
-from augmentor.tuning.datasets import Transformed, oversampled
+from augmentor.tuning.datasets import oversampled
 
 METRICS = {"accuracy": accuracy, "macro_recall": macro_recall}
 

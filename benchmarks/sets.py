@@ -140,7 +140,7 @@ AS_LONG = Tuning(budget=900, steps=500)
 
 # In the order of work: what the acceptance of the package rests on comes first.
 SETS = {
-    "mnist-5": _mnist([5] * 10, two_races=True),
+    "mnist-5": _mnist([5] * 10, two_races=True, tune=replace(LATE, budget=600)),
     "mnist-10": _mnist([10] * 10, two_races=True),
     "mnist-imbalanced": _mnist(DEEP_SMOTE, "macro_recall"),
     "mnist-20": _mnist([20] * 10, rows=("none",)),

@@ -261,6 +261,16 @@ def test_seeding_for_a_moment_leaves_accelerators_alone(monkeypatch):
     assert torch.equal(torch.get_rng_state(), before)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_seeding_for_a_moment_repeats_on_the_device_that_is_named():
+    before = torch.cuda.get_rng_state()
+    with seeded(3, "weights", device="cuda"):
+        first = torch.rand(2, device="cuda")
+    with seeded(3, "weights", device="cuda"):
+        assert torch.equal(torch.rand(2, device="cuda"), first)
+    assert torch.equal(torch.cuda.get_rng_state(), before)
+
+
 def test_noise_of_a_batch_is_that_of_every_split_of_it():
     keys = sample_keys(3, 1, range(256))
     whole = SampleRandom(keys).normal(128)

@@ -41,7 +41,8 @@ API = {
     },
 }  # fmt: skip
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#\s]+)(#[^)\s]*)?\)")
-TABLE = re.compile(r"<!-- table: (\S+) -->")
+# What stands before it on its line is for readers of the repository.
+TABLE = re.compile(r"^.*<!-- table: (\S+) -->", re.MULTILINE)
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:

@@ -68,7 +68,9 @@ class ArrayDataset(Dataset[tuple[torch.Tensor, int]]):
 
 
 def channels_first(images: np.ndarray, owner: str) -> np.ndarray:
-    """(N,H,W), (N,H,W,C) or (N,C,H,W), C 1 or 3 => (N,C,H,W); `DataError` for other shapes. Copies nothing."""
+    """(N,H,W), (N,H,W,C) or (N,C,H,W), C 1 or 3 => (N,C,H,W); `DataError` for what is no image. Copies nothing."""
+    if images.dtype.kind not in "buif" or images.dtype.itemsize > 8:
+        raise DataError(f"{owner} has images of type {images.dtype}; expected uint8 0 to 255, or floats in [0, 1]")
     if images.ndim == 3:
         return images[:, None]
     if images.ndim == 4 and images.shape[1] not in (1, 3) and images.shape[3] in (1, 3):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from numbers import Integral
 from typing import TypeAlias
 
 import torch
@@ -41,14 +42,14 @@ def added_counts(labels: torch.Tensor, strategy: SamplingStrategy) -> dict[int, 
     for label, total in wanted.items():
         if label not in have:
             raise InputError(f"sampling_strategy names class {label}; the data has classes {sorted(have)}")
-        if not isinstance(total, int):
+        if not isinstance(total, Integral):
             raise InputError(f"sampling_strategy wants {total!r} samples of class {label}; expected a whole number")
         if total < have[label]:
             raise InputError(
                 f"sampling_strategy wants {total} samples of class {label}, which has {have[label]} already; "
                 "it can only add: ask for at least as many"
             )
-    return {label: Added(0, total - have[label]) for label, total in sorted(wanted.items()) if total > have[label]}
+    return {label: Added(0, int(total) - have[label]) for label, total in sorted(wanted.items()) if total > have[label]}
 
 
 def _wanted_totals(have: dict[int, int], strategy: str) -> dict[int, int]:

@@ -63,7 +63,8 @@ class LatentCache:
         else:
             if rebuild or not self._path.exists():
                 tensors = _encoded(dataset, autoencoder, batch_size)
-                write_bytes(self._path, dump_tensors(tensors, {_KEY: json.dumps(self.key, sort_keys=True)}))
+                data = dump_tensors(tensors, {_KEY: json.dumps(self.key, sort_keys=True)})
+                write_bytes(self._path, data, shared=True)  # every rank of a job may be the first
             self._keep(self._load(self._path))
         self.num_classes = num_classes_of(dataset, self.labels)
 

@@ -49,7 +49,7 @@ def load_source(
         raise InputError(f"size is a number of pixels, at least 1, got {size}")
     text = str(source)
     kind, _, root = text.partition(":")
-    if split != "train" and kind not in ("mnist", "cifar10"):
+    if split != "train" and not (kind in ("mnist", "cifar10") and root):
         raise InputError(f"split={split!r} is for mnist and cifar10; {text} has no parts: name the data to use")
     if size is not None and not takes_size(text):
         raise InputError(f"size={size} is for folders of image files; the images of {text} have one size: leave it out")
@@ -74,8 +74,9 @@ def load_source(
 
 def takes_size(source: str | Path) -> bool:
     """Whether the images of a data argument can be brought to one size when read: those of a folder of files."""
-    path, kind = Path(source), str(source).partition(":")[0]
-    return not (kind in ("digits", "mnist", "cifar10", "h5") or path.suffix == ".npz" or holds_shards(path))
+    path, (kind, _, root) = Path(source), str(source).partition(":")
+    prefixed = kind in ("mnist", "cifar10", "h5") and root  # without one it is a folder of that name
+    return not (prefixed or str(source) == "digits" or path.suffix == ".npz" or holds_shards(path))
 
 
 def _digits() -> ArrayDataset:
@@ -119,7 +120,7 @@ def _npz(path: Path) -> ArrayDataset:
     images = channels_first(images, str(path))
     if labels is not None and (labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer)):
         raise DataError(f"{path} has labels {labels.dtype} {labels.shape}; expected class numbers (N,)")
-    tensor = torch.from_numpy(np.ascontiguousarray(images))
+    tensor = torch.from_numpy(np.ascontiguousarray(images, images.dtype.newbyteorder("=")))
     check_range(tensor, str(path))
     return ArrayDataset(to_uint8(tensor), None if labels is None else torch.from_numpy(labels.astype(np.int64)))
 

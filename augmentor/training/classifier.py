@@ -87,7 +87,7 @@ def train_classifier(
             raise BudgetError(f"the time was up after {step} of {steps} steps of training; allow more", step / steps)
         if hasattr(dataset, "set_epoch"):
             dataset.set_epoch(step * batch_size // len(dataset))
-        with seeded(seed, "batch", step):  # for random transforms in the data set, the mixing, and dropout
+        with seeded(seed, "batch", step, device=device):  # random transforms in the data set, the mixing, dropout
             x, y = fetch(dataset, stream.indices(step).tolist())
             x, y = to_unit_float(x.to(device)), _checked(y, num_classes).to(device)
             if mix is not None:

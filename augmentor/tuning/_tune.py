@@ -86,7 +86,7 @@ def tune(
     if isinstance(task, str):
         if task not in TASKS:
             raise InputError(f"task is one of {', '.join(TASKS)} or a Task, got {task!r}")
-        source = Autoencoders(resolve(autoencoder, geometry, seed, device), folder, device)
+        source = Autoencoders(resolve(autoencoder, dataset, geometry, seed, device), folder, device)
         shared: dict[str, Any] = {"score": task, "geometry": geometry, "steps": steps, "batch_size": batch_size,
                                   "space": space, "seed": seed, "device": device}  # fmt: skip
         if task in SCORES:
@@ -130,9 +130,10 @@ def _written(task: Task, outcome: Outcome, folder: Path | None, provenance: dict
         "setting": dict(outcome.best.setting), "final": outcome.best.on(outcome.final),
         "control_final": outcome.control.on(outcome.final),
     }  # fmt: skip
+    model = task.final_autoencoder()
     config = {**task.config(outcome.best.setting, outcome.won), **found, **provenance}
     paths = {} if folder is None else {name: folder / name for name in ("policy.json", "table.md", "tune.png")}
-    result = TuneResult(answer, config, table(task, outcome), sentence(task, outcome), paths)
+    result = TuneResult(answer, config, table(task, outcome), sentence(task, outcome), paths, model)
     if folder is not None:
         write_bytes(folder / "table.md", result.markdown().encode())
         write_bytes(folder / "tune.png", plot(task, outcome))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,12 +13,13 @@ from typing import Any
 import torch
 
 from .._random import seeded
-from .._weights import fingerprint, load_network, save_network
+from .._weights import fingerprint
 from ..autoencoders import Autoencoder, autoencoders
 from ..exceptions import InputError
 from ..items import fetch
 from ..pretrained import list_autoencoders, load_autoencoder
 from ..training import AutoencoderTrainer
+from ..transform import LatentAugment
 from .datasets import Until
 
 Train = Callable[[Any], Autoencoder]
@@ -36,14 +39,17 @@ class FromScratch:
     seed: int = 0
     device: str = "cpu"
 
-    def __call__(self, dataset: Any) -> Autoencoder:
+    def untrained(self, dataset: Any) -> Autoencoder:
+        """One for images of the size that these have; raises what the registry does for a text that fits none."""
         shape = tuple(fetch(dataset, [0])[0].shape[1:])
         with seeded(self.seed, "init"):
-            model = autoencoders.build(self.spec, image_shape=shape, channels=shape[0])
+            return autoencoders.build(self.spec, image_shape=shape, channels=shape[0])
+
+    def __call__(self, dataset: Any) -> Autoencoder:
         epochs = max(1, round(_STEPS / max(1, round(len(dataset) / _BATCH))))
         trainer = AutoencoderTrainer(
-            model, epochs=epochs, batch_size=_BATCH, val_fraction=0, transform=self.transform, seed=self.seed,
-            device=self.device, progress=False,
+            self.untrained(dataset), epochs=epochs, batch_size=_BATCH, val_fraction=0, transform=self.transform,
+            seed=self.seed, device=self.device, progress=False,
         )  # fmt: skip
         return trainer.fit(dataset)
 
@@ -57,16 +63,23 @@ class Autoencoders:
 
     def __init__(self, source: str | Path | Autoencoder | Train, folder: Path | None, device: str):
         self.folder, self.device = folder, device
-        self.named = str(source) if isinstance(source, str) and source in list_autoencoders() else None
+        self.place = str(source) if isinstance(source, (str, Path)) else None
+        self.named = self.place if self.place in list_autoencoders() else None
         self.train: Train | None = None
         self._known: dict[str, Autoencoder] = {}
         self._one: Autoencoder | None = None
+        self._whole: Autoencoder | None = None
         if isinstance(source, Autoencoder):
             self._one = source
         elif isinstance(source, (str, Path)):
             self._one = load_autoencoder(source)
-        else:
+        elif callable(source):
             self.train = source
+        else:
+            raise InputError(
+                f"autoencoder is a pretrained name, a .safetensors path, a text such as 'vae(latent_dim=16)', an "
+                f"Autoencoder or a callable dataset -> Autoencoder; got {source!r}"
+            )
 
     def get(self, name: str, dataset: Any) -> Autoencoder:
         """The autoencoder for the cell of this name, trained on `dataset` if it is not there yet."""
@@ -77,8 +90,16 @@ class Autoencoders:
             if path is None or not path.exists():
                 self.make(name, dataset)
             else:
-                self._known[name] = load_network(path, autoencoders)
+                self._known[name] = load_autoencoder(path)
         return self._known[name].to(self.device)
+
+    def whole(self, dataset: Any) -> Autoencoder:
+        """The one for all data, trained on `dataset` if need be, with latent statistics of it if it brings none."""
+        if self._whole is None:
+            model = self.get("all", dataset)
+            fitted = bool(model.stats.fitted)
+            self._whole = model if fitted else LatentAugment(copy.deepcopy(model)).fit(dataset).autoencoder
+        return self._whole
 
     def make(self, name: str, dataset: Any, deadline: float | None = None) -> None:
         """Train one, and keep it; `BudgetError` at the deadline."""
@@ -86,7 +107,8 @@ class Autoencoders:
         self._known[name] = self.train(dataset if deadline is None else Until(dataset, deadline)).eval()
         path = self.path(name)
         if path is not None:
-            save_network(self._known[name], path)
+            with contextlib.suppress(InputError):  # an adapted model that no file can hold is made again
+                self._known[name].save(path)
 
     def path(self, name: str) -> Path | None:
         """Where the weights of this name are kept."""
@@ -103,22 +125,22 @@ class Autoencoders:
         """What it is, for the record."""
         if self._one is not None:
             return fingerprint(self._one.state_dict())
-        return str(getattr(self.train, "__qualname__", placeless(self.train)))
+        return named(self.train)
 
     def kept(self, dataset: Any) -> dict[str, Any]:
         """What `policy.json` says of the autoencoder: its name and fingerprint.
 
-        It is the one for all data, trained on `dataset` if need be. Weights without a name are kept beside the JSON;
-        an adapted model that no file can hold has none, and leaves its latent statistics.
+        It is the one for all data, trained on `dataset` if need be. Weights without a name are kept beside the JSON.
+        Where there is no folder, or an adapted model that no file can hold, it is where they came from, if anywhere,
+        with the latent statistics that they do not bring.
         """
-        model = self.get("all", dataset)
-        name: str | None = self.named or "autoencoder.safetensors"
-        statistics = None
+        model = self.whole(dataset)
+        name, brings = self.place, self._one is model
         if self.named is None and self.folder is not None:
-            try:
+            with contextlib.suppress(InputError):
                 model.save(self.folder / "autoencoder.safetensors")
-            except InputError:
-                name, statistics = None, model.stats.values()
+                name, brings = "autoencoder.safetensors", True
+        statistics = None if name is not None and brings else model.stats.values()
         return {
             "autoencoder": name, "autoencoder_sha256": fingerprint(model.state_dict()), "statistics": statistics,
         }  # fmt: skip
@@ -129,11 +151,17 @@ def placeless(value: Any) -> str:
     return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
 
 
-def resolve(source: Any, transform: Any, seed: int, device: str) -> Any:
+def named(function: Any) -> str:
+    """The name of a function or class, or else what it looks like."""
+    return str(getattr(function, "__qualname__", None) or placeless(function))
+
+
+def resolve(source: Any, dataset: Any, transform: Any, seed: int, device: str) -> Any:
     """A text such as ``"vae"`` or ``"vae(latent_dim=16)"`` that names a family => `FromScratch`; others pass."""
     if isinstance(source, str) and source not in list_autoencoders() and not source.endswith(".safetensors"):
         family = source.partition("(")[0].strip()
         if "(" in source or family in autoencoders.names():
-            autoencoders.get(family)
-            return FromScratch(source, transform, seed, device)
+            scratch = FromScratch(source, transform, seed, device)
+            scratch.untrained(dataset)  # a text that cannot be built is refused before anything is trained
+            return scratch
     return source

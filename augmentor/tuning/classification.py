@@ -22,9 +22,9 @@ from ..policies import list_policies
 from ..pool import LatentPool
 from ..training.classifier import Network, accuracy, macro_recall, predict, train_classifier
 from ..transform import LatentAugment
-from .autoencoders import Autoencoders, placeless
+from .autoencoders import Autoencoders, named, placeless
 from .datasets import Transformed, Until, oversampled, part
-from .task import Score, Setting, Task
+from .task import Score, Setting, Task, chosen_space
 
 SCORES = {"accuracy": accuracy, "macro_recall": macro_recall}
 
@@ -89,7 +89,7 @@ class ClassificationTask(Task):
         self.controls = (*bases, "mixup", *(_OVERSAMPLED[base] for base in bases if self.unequal))
         self.weights = (1 / sizes[self.labels]).tolist() if score == "macro_recall" else None  # a class counts as one
         self.prepares = autoencoders.train is not None or unlabelled is not None
-        self.space = _checked_space(self._space(), space or {}, geometry)
+        self.space = _checked_space(self._space(), space, geometry)
         if unlabelled is not None:
             _check_same_shape(unlabelled, dataset)
         self._splits: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
@@ -125,8 +125,10 @@ class ClassificationTask(Task):
             self._pool(cell, train, deadline)
 
     def close(self) -> None:
-        if self.prepares:
-            self.autoencoders.get("all", self.dataset)
+        self.final_autoencoder()
+
+    def final_autoencoder(self) -> Autoencoder:
+        return self.autoencoders.whole(self.dataset)
 
     def describe(self, setting: Setting) -> str:
         if "control" in setting:
@@ -159,7 +161,7 @@ class ClassificationTask(Task):
             "images": len(self.dataset),
             "unlabelled": None if self.unlabelled is None else dataset_fingerprint(self.unlabelled),
             "autoencoder": self.autoencoders.settings(),
-            "network": getattr(self.network, "__qualname__", type(self.network).__qualname__),
+            "network": named(self.network),
             "geometry": placeless(self.geometry),
             "steps": self.steps,
             "batch_size": self.batch_size,
@@ -249,6 +251,8 @@ def _checked_classes(dataset: Any, labels: torch.Tensor, folds: int) -> list[str
         raise InputError(f"tune takes class numbers (N,), got soft labels {tuple(labels.shape)}")
     if folds < 2:
         raise InputError(f"folds is at least 2, got {folds}")
+    if int(labels.min()) < 0:
+        raise DataError(f"got a label of {int(labels.min())}; expected class numbers from 0 on: leave such images out")
     count = num_classes_of(dataset, labels)
     assert count is not None
     names = [str(name) for name in getattr(dataset, "classes", None) or range(count)]
@@ -265,20 +269,10 @@ def _checked_classes(dataset: Any, labels: torch.Tensor, folds: int) -> list[str
 
 
 def _checked_space(
-    usual: dict[str, Sequence[Any]], own: Mapping[str, Sequence[Any]], geometry: Any
+    usual: dict[str, Sequence[Any]], own: Mapping[str, Sequence[Any]] | None, geometry: Any
 ) -> dict[str, tuple[Any, ...]]:
     """The usual space, with the values of one's own where there are any."""
-    from ..policies import get_policy
-
-    for name, values in own.items():
-        if name not in usual:
-            raise InputError(f"space has no {name!r}; known: {', '.join(usual)}")
-        if isinstance(values, str) or not values:
-            raise InputError(f"space gives {values!r} for {name}; expected a list of at least one value")
-    space = {name: tuple(own.get(name, values)) for name, values in usual.items()}
-    space["policy"] = tuple(str(text) for text in space["policy"])
-    for text in space["policy"]:
-        get_policy(text)
+    space = chosen_space(usual, own)
     for residual in space["residual"]:
         if type(residual) not in (int, float) or not 0 <= residual <= 1:
             raise InputError(f"space gives {residual!r} for residual; expected numbers from 0 to 1")

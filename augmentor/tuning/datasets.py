@@ -11,9 +11,11 @@ import torch
 from torch.utils.data import Dataset
 
 from .._random import fold
+from ..data import ArrayDataset
 from ..data._around import Around
 from ..exceptions import BudgetError
 from ..items import dataset_labels, fetch_items, image_to_tensor, split_item
+from ..latents import class_index
 from ..training.geometry import move_each
 
 
@@ -35,12 +37,23 @@ class Part(Dataset[Any]):
 
 
 class Transformed(Around):
-    """Items `(transform(image), label)`, drawn anew at every fetch, as torchvision's transforms are."""
+    """Items `(transform(image), label)`, drawn anew at every fetch: what `tune` puts latents on top of.
+
+    dataset: map-style, items (image, label), or images, whose label is then None. transform: of one tensor (C,H,W), as
+    torchvision's; a `v2.RandomAffine`, a horizontal flip and a `Compose` of them are done for a whole batch at once.
+    They draw from torch's global generator.
+
+    >>> from torchvision.transforms import v2
+    >>> from augmentor.data.sources import load_source
+    >>> Transformed(load_source("digits"), v2.RandomAffine(10))[0][0].shape
+    torch.Size([1, 8, 8])
+    """
 
     def __init__(self, dataset: Any, transform: Callable[[Any], Any]):
         super().__init__(dataset)
-        self.transform = transform
-        self.targets, self.classes = dataset_labels(dataset), getattr(dataset, "classes", None)
+        self.transform, self.classes = transform, getattr(dataset, "classes", None)
+        if split_item(dataset[0])[1] is not None:
+            self.targets = dataset_labels(dataset)
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
         pairs = [split_item(item) for item in fetch_items(self.dataset, indices)]
@@ -77,7 +90,9 @@ class Until(Dataset[Any]):
 
 def part(dataset: Any, rows: np.ndarray, classes: Sequence[str]) -> Any:
     """Some rows of a data set: an `ArrayDataset` of an `ArrayDataset`, a `Part` of any other."""
-    return dataset.subset(torch.from_numpy(rows)) if hasattr(dataset, "subset") else Part(dataset, rows, classes)
+    if isinstance(dataset, ArrayDataset):
+        return dataset.subset(torch.from_numpy(rows))
+    return Part(dataset, rows, classes)
 
 
 def oversampled(dataset: Any, classes: Sequence[str]) -> Any:
@@ -90,7 +105,7 @@ def oversampled(dataset: Any, classes: Sequence[str]) -> Any:
 
 def few_of_each(dataset: Any, count: int, seed: int) -> Any:
     """`count` images of each class, drawn by the seed; all of a class that has fewer."""
-    labels = dataset_labels(dataset)
+    labels = class_index(dataset_labels(dataset))
     order = np.random.Generator(np.random.Philox(fold(seed, "few"))).permutation(len(labels))
     rows = [order[labels.numpy()[order] == label][:count] for label in labels.unique().tolist()]
     classes = getattr(dataset, "classes", None) or range(int(labels.max()) + 1)

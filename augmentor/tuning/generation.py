@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .._random import fold
+from .._random import fold, seeded
+from ..autoencoders import Autoencoder
 from ..config import AugmentConfig, Mixing
 from ..exceptions import DataError, InputError
 from ..items import dataset_fingerprint, dataset_labels, fetch, num_classes_of
@@ -18,7 +19,7 @@ from ..training import GANTrainer, get_augmentation, get_system
 from ..transform import LatentAugment
 from .autoencoders import Autoencoders, placeless
 from .datasets import Transformed, Until
-from .task import Setting, Task
+from .task import Setting, Task, chosen_space
 
 POLICIES = (
     "gaussian(std=0.25)", "gaussian(std=0.5)", "gaussian(std=1.0)", "posterior(factor=1.0)", "posterior(factor=2.0)",
@@ -55,7 +56,7 @@ class GenerationTask(Task):
         self.dataset, self.autoencoders, self.geometry = dataset, autoencoders, geometry
         self.steps, self.batch_size, self.seed, self.device = steps, batch_size, seed, device
         self.controls = ("none",) if geometry is None else ("none", "geometric")
-        self.prepares = autoencoders.train is not None
+        self.opens = autoencoders.train is not None
         if len(dataset) < 20:
             raise DataError(f"measuring a GAN takes at least 20 images, got {len(dataset)}")
         image, label = fetch(dataset, [0])
@@ -67,17 +68,16 @@ class GenerationTask(Task):
         known = [text for text in POLICIES if text.partition("(")[0] in list_policies()]
         usual = {"policy": [text for text in known if spread or not text.startswith("posterior")],
                  "mode": ["both", "real"]}  # fmt: skip
-        for name in space or {}:
-            if name not in usual:
-                raise InputError(f"space has no {name!r} for a GAN; known: {', '.join(usual)}")
-        self.space = {name: tuple(values) for name, values in {**usual, **(space or {})}.items()}
+        self.space = chosen_space(usual, space)
+        if unknown := set(self.space["mode"]) - set(usual["mode"]):
+            raise InputError(f"space gives {sorted(map(str, unknown))} for mode; expected 'both' and 'real'")
 
     def evaluate(self, setting: Setting, cell: int, deadline: float) -> float:
         data, augment = self.dataset, None
         if setting.get("control") == "geometric":
             assert self.geometry is not None
             data = Transformed(data, self.geometry)
-        autoencoder = copy.deepcopy(self.autoencoders.get("all", self.dataset))
+        autoencoder = copy.deepcopy(self.final_autoencoder())
         if "policy" in setting:
             augment = LatentAugment(autoencoder, setting["policy"], p=0.5).to(self.device).fit(self.dataset)
         system = get_system(
@@ -88,7 +88,8 @@ class GenerationTask(Task):
             system, steps=self.steps, batch_size=self.batch_size, round_steps=self.steps,
             seed=fold(self.seed, "cell", cell), device=self.device, progress=False,
         )  # fmt: skip
-        generator = trainer.fit(Until(data, deadline))
+        with seeded(self.seed, "geometry", cell):  # which a transform draws from torch's global generator
+            generator = trainer.fit(Until(data, deadline))
         images = trainer.sample(generator, len(self._judged), "evaluation")
         features = AutoencoderFeatures(autoencoder)
         made, real = (extract(features, each, device=self.device) for each in (images, self._judged))
@@ -97,8 +98,11 @@ class GenerationTask(Task):
     def first(self, controls: Mapping[str, float]) -> list[Setting]:
         return [{"policy": "gaussian(std=0.5)", "mode": mode} for mode in ("both", "real")]
 
-    def prepare(self, cell: int, deadline: float) -> None:
-        self.autoencoders.get("all", Until(self.dataset, deadline))
+    def open(self, deadline: float) -> None:
+        self.autoencoders.make("all", self.dataset, deadline)
+
+    def final_autoencoder(self) -> Autoencoder:
+        return self.autoencoders.whole(self.dataset)
 
     def describe(self, setting: Setting) -> str:
         return str(setting["control"]) if "control" in setting else f"{setting['policy']}, {setting['mode']}"

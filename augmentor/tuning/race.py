@@ -24,8 +24,9 @@ from .journal import Journal
 from .task import Score, Setting, Task
 from .verdict import crossed_p_value, paired_p_value
 
-# The search ends when this share of the budget is used, or earlier if the smallest final would not fit, or later if the
-# largest will. Most of what makes a small gain doubtful is the luck of single trainings, which repeats average out.
+# The search ends when this share of the budget, without what opening took, is used; or earlier if the smallest final
+# would not fit, or later if the largest will. Most of what makes a small gain doubtful is the luck of single trainings,
+# which repeats average out.
 SEARCH_SHARE = 0.4
 FINALISTS = 2
 # Cells of the final, rounded up to whole repeats: at most, for more than one finalist, and at least. Where the verdict
@@ -47,6 +48,7 @@ class Row:
     right: dict[int, str] = field(default_factory=dict)  # by cell: "0" or "1" for each test sample, if known
     seconds: list[float] = field(default_factory=list)
     fate: str = ""  # why it is no longer in the race
+    unusable: bool = False  # it cannot be used here, as `fate` says
     p_value: float | None = None
 
     @property
@@ -96,6 +98,7 @@ class Race:
         self.candidates: list[Row] = []
         self.search = range(task.search_cells)
         self._plan_final(*map(self._whole, (MOST_CELLS, SEVERAL_CELLS, FEWEST_CELLS)))
+        self._opened = 0.0  # seconds
         self._prepared: dict[int, float] = {}  # cell => seconds
         self._stopped: dict[str, Any] | None = None  # the last piece of work that ran out of time
         self._bar = tqdm(total=budget, unit="s", desc="search", delay=2, disable=not progress,
@@ -104,6 +107,7 @@ class Race:
     def run(self) -> Outcome:
         """Controls, search, final, verdict."""
         try:
+            self._open()
             self._first_controls()
             untried = self._search()
             rivals = self._rivals()
@@ -113,6 +117,19 @@ class Race:
         finally:
             self._bar.close()
         return self._verdict(rivals, finalists, untried)
+
+    def _open(self) -> None:
+        def work(what: dict[str, Any], deadline: float) -> dict[str, Any]:
+            self.task.open(deadline)
+            return {}
+
+        if self.task.opens:
+            try:
+                self._opened = self._timed({"open": self.task.name}, self.budget, 0.0, work)["seconds"]
+            except _OutOfTime:
+                raise BudgetError(
+                    f"a budget of {self.budget:g} s is too small: it was spent before the first control; allow more"
+                ) from None
 
     def _first_controls(self) -> None:
         """The controls on the first cell, which also say what everything costs."""
@@ -202,9 +219,10 @@ class Race:
 
     def _finalists(self, rivals: list[Row]) -> list[Row]:
         """The settings that came furthest, the best of them first; one fewer if there is no time for all."""
-        ranked = sorted((row for row in self.candidates if row.scores), key=self._rank, reverse=True)
+        usable = [row for row in self.candidates if row.scores and not row.unusable]
+        ranked = sorted(usable, key=self._rank, reverse=True)
         if not ranked:
-            reasons = {row.fate for row in self.candidates if row.fate}
+            reasons = {row.fate for row in self.candidates if row.unusable}
             if reasons:
                 raise InputError(
                     f"none of {len(self.candidates)} settings can be used here: {'; '.join(sorted(reasons)[:3])}"
@@ -286,7 +304,7 @@ class Race:
             if "right" in line:
                 row.right[cell] = line["right"]
         else:
-            row.fate = line["error"]
+            row.fate, row.unusable = line["error"], True
 
     def _evaluate(self, what: dict[str, Any], deadline: float) -> dict[str, Any]:
         try:
@@ -347,7 +365,8 @@ class Race:
         """When the search has to end, so that the final still fits."""
         left = self.budget - self._closing()
         largest = self._final_seconds(len(self.final), FINALISTS)
-        return min(max(SEARCH_SHARE * self.budget, left - largest), left - self._final_seconds(self._fewest))
+        share = self._opened + SEARCH_SHARE * (self.budget - self._opened)
+        return min(max(share, left - largest), left - self._final_seconds(self._fewest))
 
     def _final_seconds(self, cells: int, finalists: int = 1) -> float:
         """A final of all controls and of settings as slow as any so far."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import itertools
 import statistics
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..autoencoders import Autoencoder
 from .race import Outcome, Row
 from .task import Task
 
@@ -21,6 +23,7 @@ class TuneResult:
     answer: "latent" if a setting beat the best control, else "none". config: what `policy.json` holds, which
     `LatentAugment.from_config` takes; where the answer is "none" it adds nothing. table: a dict for each setting and
     control. sentence: the answer in words. paths: name => file, where there is a folder.
+    autoencoder: the one that `config` means, trained on all images where one was trained; None for a task of one's own.
 
     >>> TuneResult("none", {}, [], "Nothing beat the geometric augmentation.").answer
     'none'
@@ -31,6 +34,7 @@ class TuneResult:
     table: list[dict[str, Any]]
     sentence: str
     paths: dict[str, Path] = field(default_factory=dict)
+    autoencoder: Autoencoder | None = None
 
     def markdown(self) -> str:
         """The table and the sentence."""
@@ -116,7 +120,8 @@ def plot(task: Task, outcome: Outcome) -> bytes:
     scale = 100.0 if task.shown(1.0) == "100.0" else 1.0
     figure = Figure(figsize=(9, 1.9 + 0.3 * len(shown)), dpi=110, layout="constrained")
     axis = figure.subplots()
-    for line, (colour, style) in zip((line for line in lines if line["control"]), _STYLES, strict=False):
+    controls = [line for line in lines if line["control"]]
+    for line, (colour, style) in zip(controls, itertools.cycle(_STYLES), strict=False):
         mean = scale * statistics.fmean(line["search"])
         label = f"{line['shown']['setting']} ({line['shown']['search']})"
         axis.axvline(mean, color=colour, linestyle=style, linewidth=1.6, label=label, zorder=1)
@@ -142,7 +147,7 @@ def plot(task: Task, outcome: Outcome) -> bytes:
     return buffer.getvalue()
 
 
-_STYLES = (("tab:gray", "-"), ("tab:orange", "--"), ("tab:green", ":"), ("tab:red", "-."))
+_STYLES = (("tab:gray", "-"), ("tab:orange", "--"), ("tab:green", ":"), ("tab:red", "-."), ("tab:purple", "-"))
 
 
 def _draw(axis: Any, height: float, scores: list[float], colour: str, shift: float, marker: str = "o") -> None:

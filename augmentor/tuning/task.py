@@ -6,6 +6,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
+from ..autoencoders import Autoencoder
+from ..exceptions import InputError
+from ..policies import get_policy
+
 # One value for each name of the task's space; of a control, its name alone: {"control": "none"}.
 Setting: TypeAlias = Mapping[str, Any]
 
@@ -51,6 +55,7 @@ class Task:
     search_cells: int = 6
     folds: int = 1
     weights: Sequence[float] | None = None
+    opens: bool = False
     prepares: bool = False
     clock: Callable[[], float] = staticmethod(time.monotonic)
 
@@ -71,6 +76,9 @@ class Task:
         """Numbers, from 0, of the samples that `Score.right` of a cell is about, in its order."""
         raise NotImplementedError
 
+    def open(self, deadline: float) -> None:
+        """The first step of the race, if it `opens`: what controls need too. `BudgetError` at the deadline."""
+
     def prepare(self, cell: int, deadline: float) -> None:
         """What has to be there before settings, other than controls, are scored on a cell; if `prepares`."""
 
@@ -85,6 +93,10 @@ class Task:
         """A score, or a difference of scores, for people."""
         return f"{score:.4g}"
 
+    def final_autoencoder(self) -> Autoencoder | None:
+        """The one that `config` means: trained on all the data, where one is trained."""
+        return None
+
     def config(self, setting: Setting, won: bool) -> dict[str, Any]:
         """What `policy.json` says of the best setting; where it has not won, so that it changes nothing."""
         return {"setting": dict(setting)}
@@ -92,3 +104,19 @@ class Task:
     def settings(self) -> dict[str, Any]:
         """Everything that decides the scores, as JSON: a folder with other settings is not resumed."""
         return {"task": self.name}
+
+
+def chosen_space(
+    usual: Mapping[str, Sequence[Any]], own: Mapping[str, Sequence[Any]] | None
+) -> dict[str, tuple[Any, ...]]:
+    """The usual space, with the values of one's own where there are any; policies as checked texts."""
+    for name, values in (own or {}).items():
+        if name not in usual:
+            raise InputError(f"space has no {name!r}; known: {', '.join(usual)}")
+        if not isinstance(values, (list, tuple)) or not values:
+            raise InputError(f"space gives {values!r} for {name}; expected a list of at least one value")
+    space = {name: tuple(values) for name, values in {**usual, **(own or {})}.items()}
+    space["policy"] = tuple(map(str, space["policy"]))  # JSON has to hold it
+    for text in space["policy"]:
+        get_policy(text)
+    return space

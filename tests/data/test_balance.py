@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -62,6 +63,12 @@ def test_the_heaviest_class_of_a_soft_label_counts():
 def test_strategies_that_make_no_sense_are_refused(strategy, error, said):
     with pytest.raises(error, match=said):
         added_counts(LABELS, strategy)
+
+
+def test_totals_of_numpy_are_whole_numbers_too():
+    added = added_counts(LABELS, lambda labels: {0: np.int64(7)})
+    assert added == {0: Added(0, 2)}
+    assert type(added[0].synthetic) is int
 
 
 @given(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -85,6 +88,21 @@ def test_a_file_is_written_once_and_read_without_encoding(few, vae, tmp_path):
     assert torch.equal(again.labels, first.labels)
     assert path.read_bytes() == before
     assert os.listdir(path.parent) == ["cache.safetensors"]
+
+
+def test_all_ranks_of_a_job_may_write_it_at_the_same_time(few, vae, tmp_path, monkeypatch):
+    together = threading.Barrier(6)
+
+    def dumped(*what):
+        together.wait()
+        return dump_tensors(*what)
+
+    monkeypatch.setattr("augmentor.data.cache.dump_tensors", dumped)
+    encoders = [copy.deepcopy(vae) for _ in range(6)]
+    with ThreadPoolExecutor(6) as ranks:
+        caches = list(ranks.map(lambda encoder: LatentCache(few, encoder, tmp_path / "cache.safetensors"), encoders))
+    assert all(torch.equal(cache.mean, caches[0].mean) for cache in caches)
+    assert os.listdir(tmp_path) == ["cache.safetensors"]
 
 
 def test_the_bytes_of_a_cache_are_deterministic(few, vae, tmp_path):

@@ -63,6 +63,15 @@ def test_npz_arrays_of_every_layout(tmp_path, shape, stored):
     assert np.array_equal(data.images.numpy().reshape(-1), np.ascontiguousarray(expected).reshape(-1))
 
 
+@pytest.mark.parametrize("dtype", [">f4", ">f8", np.dtype(np.float32).newbyteorder("<")])
+def test_npz_arrays_of_another_byte_order_are_read(tmp_path, dtype):
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 8, 9)) / 255
+    np.savez(tmp_path / "a.npz", images=pixels.astype(dtype), labels=np.asarray([0, 1, 0], ">i4"))
+    data = load_source(tmp_path / "a.npz")
+    assert np.array_equal(data.images[:, 0].numpy(), np.round(255 * pixels).astype(np.uint8))
+    assert data.targets.tolist() == [0, 1, 0]
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
 def test_npz_floats_between_0_and_1_become_levels(tmp_path, dtype):
     levels = np.arange(128, dtype=np.uint8).reshape(2, 8, 8) * 2
@@ -374,6 +383,17 @@ def test_a_file_that_is_no_data_is_refused(tmp_path):
     (tmp_path / "a.txt").write_text("x")
     with pytest.raises(DataError, match="found no data"):
         load_source(tmp_path / "a.txt")
+
+
+@pytest.mark.parametrize("name", ["mnist", "cifar10", "h5"])
+def test_a_folder_that_is_called_like_a_kind_of_data_is_a_folder(tmp_path, monkeypatch, name):
+    for label in "ab":
+        (tmp_path / name / label).mkdir(parents=True)
+        Image.new("L", (12, 10)).save(tmp_path / name / label / "one.png")
+    monkeypatch.chdir(tmp_path)
+    assert load_source(name, size=8).image_shape == (1, 8, 8)
+    with pytest.raises(InputError, match="is for mnist and cifar10"):  # and not all its images, called "test"
+        load_source(name, split="test")
 
 
 def test_another_split_is_refused():

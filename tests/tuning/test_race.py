@@ -15,6 +15,9 @@ from augmentor import tune
 from augmentor._random import fold
 from augmentor.exceptions import AugmentorError, BudgetError, InputError, OutputError
 from augmentor.tuning import Score, Task
+from augmentor.tuning.journal import Journal
+from augmentor.tuning.race import Race
+from augmentor.tuning.result import plot
 from augmentor.tuning.verdict import crossed_p_value, paired_p_value
 
 
@@ -283,6 +286,28 @@ def test_a_setting_that_cannot_be_used_drops_out_and_says_why():
         run(Known(dict.fromkeys("ab", InputError("needs a spread"))))
 
 
+class BreaksLater(Known):
+    """Settings called "broken" can be scored on the first cell alone."""
+
+    def evaluate(self, setting, cell, deadline):
+        score = super().evaluate(setting, cell, deadline)
+        if setting.get("policy") == "broken" and cell > 0:
+            raise InputError("needs another image")
+        return score
+
+
+def test_a_setting_that_drops_out_half_way_does_not_come_to_the_final():
+    task = BreaksLater({"broken": 3.0, "good": 2.0})
+    result = run(task)
+    assert [cell for name, cell in task.calls if name == "broken"] == [0, 1]
+    assert result.answer == "latent"
+    assert result.config["setting"] == {"policy": "good"}
+    alone = run(Known({"good": 2.0}))  # nothing doubles its p
+    assert [row["p_value"] for row in result.table if row["setting"] == {"policy": "good"}] == [
+        row["p_value"] for row in alone.table if row["setting"] == {"policy": "good"}
+    ]
+
+
 def test_a_control_that_fails_is_an_error():
     with pytest.raises(AugmentorError, match="no such geometry"):
         run(Known(many(2), controls={"none": 0.0, "geometric": InputError("no such geometry")}))
@@ -346,6 +371,30 @@ def test_a_budget_that_cannot_do_says_how_much_could():
         run(Known(many(3), seconds=10.0), 3)
 
 
+class Opens(Known):
+    """Something that takes 30 s has to be made before all else."""
+
+    opens = True
+
+    def open(self, deadline):
+        self.spend(30.0, deadline)
+        self.calls.append(("open", None))
+
+
+def test_what_controls_need_is_made_once_and_first_and_counted_once(tmp_path):
+    task = Opens(many(3))
+    least = 24  # seconds, see above
+    run(task, 30.0 + least, out=tmp_path / "run")
+    assert task.calls[0] == ("open", None)
+    assert task.calls.count(("open", None)) == 1
+    again = Opens(many(3))
+    run(again, 30.0 + least, out=tmp_path / "run")
+    assert again.calls == []
+    with pytest.raises(BudgetError, match="a budget of 20 s is too small: it was spent before the first control"):
+        run(Opens(many(3)), 20.0, out=tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
 def test_what_was_not_tried_is_said():
     assert "of 200 settings were tried" in run(Known(many(200)), 60.0).sentence
 
@@ -401,6 +450,16 @@ def test_the_files_say_what_was_found(tmp_path):
     assert sorted(p.name for p in Path(tmp_path / "run").iterdir()) == [
         "policy.json", "run.json", "table.md", "trials.jsonl", "tune.png",
     ]  # fmt: skip
+
+
+def test_all_controls_are_drawn(monkeypatch):
+    drawn = []
+    monkeypatch.setattr("matplotlib.axes.Axes.axvline", lambda axis, at, **style: drawn.append(at))
+    controls = {f"control {number}": float(number) for number in range(7)}
+    task = Known(many(2), controls=controls, noise=0.0)
+    race = Race(task, Journal(None, task.clock), budget=1000.0, seed=0, progress=False)
+    plot(task, race.run())
+    assert len(set(drawn)) == 7
 
 
 def test_a_budget_that_was_too_small_leaves_nothing_behind(tmp_path):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import math
 import os
 import signal
 import subprocess
@@ -12,9 +14,11 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from augmentor import LatentAugment, MixedDataset, load_autoencoder, tune
 from augmentor._random import seeded
+from augmentor.adapters import CallableAutoencoder
 from augmentor.autoencoders import ConvVAE, get_autoencoder
 from augmentor.data import ArrayDataset, load_source
 from augmentor.exceptions import (
@@ -30,6 +34,7 @@ from augmentor.training import mild_geometry, small_cnn
 from augmentor.tuning.autoencoders import Autoencoders, FromScratch
 from augmentor.tuning.classification import POLICIES, ClassificationTask
 from augmentor.tuning.datasets import Part, Transformed, Until, few_of_each
+from augmentor.tuning.generation import GenerationTask
 
 ROOT = Path(__file__).resolve().parents[2]
 ONE = {"policy": ["gaussian(std=0.5)"], "residual": [0.0], "ratio": [1.0], "gate": [False], "base": ["none"]}
@@ -279,6 +284,48 @@ def test_an_autoencoder_object_is_kept_beside_the_json_and_left_as_it_was(few, t
 # policy.json
 
 
+@pytest.mark.parametrize("source", ["vae(latent_dim=4, width=8)", "object", "file"])
+def test_without_a_folder_the_result_has_the_autoencoder(few, trained_vae, tmp_path, monkeypatch, source):
+    monkeypatch.setattr("augmentor.tuning.autoencoders._STEPS", 2)
+    trained_vae.save(tmp_path / "model.safetensors")
+    given = {"object": trained_vae, "file": tmp_path / "model.safetensors"}.get(source, source)
+    result = tune(few, given, space=ONE, **QUICK)
+    config = result.config | {"p": 0.5}
+    if source == "file":
+        assert LatentAugment.from_config(config).autoencoder.latent_dim == trained_vae.latent_dim
+    else:
+        with pytest.raises(InputError, match="give autoencoder= it"):
+            LatentAugment.from_config(config)
+    assert LatentAugment.from_config(config, autoencoder=result.autoencoder).p == 0.5
+
+
+def averaged() -> CallableAutoencoder:
+    """One without latent statistics, that no file can hold."""
+    return CallableAutoencoder(
+        lambda images: F.avg_pool2d(images, 4).flatten(1),
+        lambda z: F.interpolate(z.reshape(-1, 1, 2, 2), size=8),
+        (1, 8, 8),
+        version="averaged",
+    )
+
+
+def test_latent_statistics_that_were_fitted_are_written_down(few, tmp_path):
+    source = averaged()
+    tune(few, source, space=ONE, out=tmp_path, **QUICK)
+    assert not source.stats.fitted  # ours are a copy's
+    with pytest.warns(AugmentorWarning, match="p=0"):
+        augment = LatentAugment.from_config(tmp_path / "policy.json", autoencoder=averaged())
+    fitted = LatentAugment(averaged()).fit(few)
+    assert augment.autoencoder.stats.values() == fitted.autoencoder.stats.values()
+
+
+def test_a_callable_may_give_a_model_that_no_file_can_hold(few, tmp_path):
+    result = tune(few, lambda part: averaged(), space=ONE, out=tmp_path, **QUICK)
+    assert result.config["autoencoder"] is None
+    again = Autoencoders(lambda part: averaged(), tmp_path, "cpu")
+    assert again.get("cell-000", few).latent_shape == (4,)
+
+
 def test_what_it_writes_can_be_used(few, tmp_path):
     result = tune(few, "digits", space=ONE, out=tmp_path, **QUICK)
     assert result.answer == "none"
@@ -350,10 +397,40 @@ def test_a_gan_task_races_modes_against_controls(digits, tmp_path):
     assert LatentAugment.from_config(result.config | {"p": 0.5}).p == 0.5
 
 
+def test_a_gan_scores_the_same_at_every_call(digits, global_rng_untouched):
+    def scores():
+        options = {"score": "fid", "geometry": mild_geometry(), "steps": 2, "batch_size": 16, "space": None, "seed": 0}
+        some = digits.subset(torch.arange(40))
+        task = GenerationTask(some, Autoencoders("digits", None, "cpu"), **options, device="cpu")
+        return [task.evaluate({"control": name}, 0, math.inf) for name in task.controls]
+
+    first = scores()
+    with seeded(7):  # whatever was drawn before
+        torch.rand(5)
+        assert scores() == first
+
+
+def test_a_gan_needs_no_labels(digits):
+    space = {"policy": ["gaussian(std=0.5)"], "mode": ["both"]}
+    result = tune(list(digits.images[:40]), "digits", task="kid", budget=1000, steps=2, batch_size=16, space=space,
+                  progress=False)  # fmt: skip
+    assert [row["shown"]["setting"] for row in result.table][:2] == ["none", "geometric"]
+
+
+def test_an_autoencoder_for_a_gan_is_trained_once_before_all_else(digits, tmp_path):
+    train = Untrained()
+    space = {"policy": ["gaussian(std=0.5)"], "mode": ["both"]}
+    tune(digits.subset(torch.arange(40)), train, task="kid", budget=1000, steps=2, batch_size=16, space=space,
+         out=tmp_path, progress=False)  # fmt: skip
+    assert len(train.saw) == 1
+    lines = (tmp_path / "trials.jsonl").read_text().splitlines()
+    assert "open" in json.loads(lines[0])
+
+
 # Bad input
 
 
-def test_what_does_not_fit_is_refused(few, digits):
+def test_what_does_not_fit_is_refused(few, digits, tmp_path):
     with pytest.raises(InputError, match="task is one of accuracy, macro_recall, fid, kid or a Task, got 'speed'"):
         tune(few, task="speed")
     with pytest.raises(UnknownNameError, match="did you mean 'digits'"):
@@ -362,6 +439,13 @@ def test_what_does_not_fit_is_refused(few, digits):
         tune(few, "vea(latent_dim=4)")
     with pytest.raises(ShapeError):
         tune(few, "mnist")
+    with pytest.raises(InputError, match="'vae' has no argument 'latent'; did you mean 'latent_dim'"):
+        tune(few, "vae(latent=4)", out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(InputError, match=r"autoencoder is a pretrained name.*got None"):
+        tune(few, None)
+    with pytest.raises(DataError, match="got a label of -1; expected class numbers from 0"):
+        tune([(image, label - 1) for image, label in few], folds=2)
     with pytest.raises(DataError, match=r"class '0' has 4 images, too few for 5 folds"):
         tune(few, folds=5)
     with pytest.raises(DataError, match="expected at least 2 to tell apart"):
@@ -386,8 +470,16 @@ def test_what_does_not_fit_is_refused(few, digits):
             tune(few, space=space)
     with pytest.raises(UnknownNameError, match="unknown policy"):
         tune(few, space={"policy": ["gausian"]})
-    with pytest.raises(InputError, match="no 'ratio' for a GAN"):
-        tune(few, task="kid", space={"ratio": [1.0]})
+    for space, said in (
+        ({"ratio": [1.0]}, "space has no 'ratio'; known: policy, mode"),
+        ({"policy": []}, "a list of at least one value"),
+        ({"policy": "gaussian"}, "a list of at least one value"),
+        ({"mode": ["fake"]}, "expected 'both' and 'real'"),
+    ):
+        with pytest.raises(InputError, match=said):
+            tune(few, task="kid", space=space)
+    with pytest.raises(InputError, match="a list of at least one value"):
+        tune(few, space={"ratio": 2.0})
 
 
 # Data sets around data sets
@@ -407,6 +499,30 @@ def test_data_sets_around_data_sets(few):
     assert torch.equal(until[0][0], few[0][0])
     with pytest.raises(BudgetError):
         Until(few, time.monotonic() - 1)[0]
+
+
+def test_a_data_set_of_ones_own_may_have_a_subset_of_its_own(few):
+    class Named(list):
+        subset = "train"
+
+    task = task_on(Named(few[row] for row in range(len(few))))
+    train, test = task._parts(0)
+    assert len(train) + len(test) == len(few)
+
+
+def test_a_network_with_other_arguments_is_another_run(few):
+    def recorded(network):
+        return task_on(few, network=network).settings()["network"]
+
+    assert recorded(functools.partial(small_cnn, width=8)) == recorded(functools.partial(small_cnn, width=8))
+    assert recorded(functools.partial(small_cnn, width=8)) != recorded(functools.partial(small_cnn, width=16))
+    assert recorded(small_cnn) == "small_cnn"
+
+
+def test_few_of_each_class_of_soft_labels(digits):
+    soft = torch.eye(10)[digits.targets[:200]]
+    some = few_of_each([(image, label) for image, label in zip(digits.images[:200], soft, strict=True)], 2, seed=0)
+    assert some.targets.argmax(1).bincount().tolist() == [2] * 10
 
 
 def test_few_of_each_class(digits):
