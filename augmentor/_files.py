@@ -25,6 +25,8 @@ def write_bytes(path: str | Path, data: bytes, *, shared: bool = False) -> None:
     then written again.
     """
     path = Path(path)
+    if not path.name:
+        raise OutputError(f"cannot write {str(path)!r}: it is a folder; expected the name of a file")
     try:
         if not path.parent.exists():
             path.parent.mkdir(parents=True, exist_ok=True)

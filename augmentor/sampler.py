@@ -154,7 +154,7 @@ class _Table:
     def rows(self, images: torch.Tensor) -> np.ndarray:
         made = self.scaler.inverse_transform(images.flatten(1)[:, : self.features].double().numpy())
         made = made.clip(self.scaler.data_min_, self.scaler.data_max_)  # a feature that never varies stays what it is
-        return (np.rint(made) if self.dtype.kind in "iu" else made).astype(self.dtype)
+        return (np.rint(made) if self.dtype.kind in "biu" else made).astype(self.dtype)
 
 
 def _trained(images: torch.Tensor, seed: int) -> Autoencoder:

@@ -80,3 +80,10 @@ def test_a_folder_with_other_things_is_refused_and_left_alone(tmp_path):
     with pytest.raises(OutputError, match="is a file"):
         claim_folder(tmp_path / "a", "run.json")
     assert sorted(os.listdir(tmp_path)) == list("abcd")
+
+
+@pytest.mark.parametrize("place", [".", "", "/"])
+def test_a_folder_is_no_name_of_a_file(place, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(OutputError, match="it is a folder; expected the name of a file"):
+        write_bytes(place, b"x")

@@ -71,6 +71,18 @@ def test_images_of_two_types_are_refused_and_not_mixed(tmp_path):
         generate(tmp_path / "shards", OfTwoTypes(data.images, data.targets, data.classes), batch_size=1)
 
 
+class OfTwoSizes(ArrayDataset):
+    def __getitems__(self, indices):
+        return [(image[:, : 8 - (index > 3)], label) for index, (image, label) in
+                zip(indices, super().__getitems__(indices), strict=True)]  # fmt: skip
+
+
+def test_images_of_two_sizes_are_refused(tmp_path):
+    data = real()
+    with pytest.raises(DataError, match=r"different shapes .*v2\.Resize"):
+        generate(tmp_path / "shards", OfTwoSizes(data.images, data.targets, data.classes), batch_size=1)
+
+
 # ---------------------------------------------------------------------------- parts
 
 PARTS = [(0, 2), (2, 3), (3, 99)]
@@ -116,6 +128,33 @@ def test_a_part_mends_its_own_shards_of_a_complete_folder(reference, tmp_path):
     assert (folder / "shard-00000.h5").read_bytes() == reference["shard-00000.h5"]
     generate(folder, unit_range=(2, 5))
     assert content(folder) == reference
+
+
+def test_a_part_that_mends_a_complete_folder_and_is_stopped_twice_loses_nobodys_record(reference, tmp_path):
+    folder = generate(tmp_path / "shards")
+    made = {path.name: path.stat().st_mtime_ns for path in folder.glob("shard-*")}
+    (folder / "shard-00001.h5").write_bytes(bytes(len(reference["shard-00001.h5"])))
+    data = real()
+    bad = Unreadable(data.images, data.targets, data.classes)
+    for _ in range(2):
+        with pytest.raises(DataError):  # finds the damage, and gets no further
+            generate(folder, bad, unit_range=(0, 2))
+        assert len(read_partial(folder).shards) == 4
+    generate(folder, unit_range=(0, 2))  # nobody has to make the others again
+    assert content(folder) == reference
+    assert {name for name, time in made.items() if (folder / name).stat().st_mtime_ns != time} == {"shard-00001.h5"}
+
+
+def test_what_others_have_recorded_is_read_while_they_complete_the_folder(reference, tmp_path, monkeypatch):
+    folder = tmp_path / "shards"
+    generate(folder, unit_range=(0, 2))
+    gone = folder / "manifest.partial-00002-00005.jsonl"
+    monkeypatch.setattr("augmentor.shards._journal.journals", lambda _: [*sorted(folder.glob("*.jsonl")), gone])
+    assert len(read_partial(folder).shards) == 2
+    monkeypatch.undo()
+    generate(folder)
+    gone.write_bytes(b"half a line")  # left by a writer that was killed as another completed the folder
+    assert read_partial(folder) is None
 
 
 def test_nobody_counts_a_damaged_shard_in_that_is_being_made_again(reference, tmp_path):

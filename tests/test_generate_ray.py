@@ -11,12 +11,17 @@ from pathlib import Path
 
 import pytest
 import ray
+import torch
 from ray.cluster_utils import Cluster
 from test_generate import content, generate, real
 
+from augmentor._random import SampleRandom, sample_keys
 from augmentor.data.arrays import ArrayDataset
 from augmentor.exceptions import DataError, InputError
+from augmentor.gate import QualityGate
+from augmentor.generate._ray import _on_the_cpu
 from augmentor.shards import read_partial
+from augmentor.transform import LatentAugment
 
 MANY = {"num_samples": 120, "shard_size": 7}
 
@@ -117,3 +122,17 @@ def test_a_machine_is_lost(machines, reference, tmp_path):
     thread.join()
     assert read_partial(made) is None
     assert content(made) == reference
+
+
+def test_a_copy_for_other_machines_draws_the_same(digits, vae):
+    """All that it holds is brought to the CPU: pool, what the policy has fitted, the gate's measure."""
+    augment = LatentAugment(vae, "class_gaussian(std=0.5)", gate=QualityGate()).fit(digits)
+    moved = _on_the_cpu(augment)
+    images, labels = digits.images[:20], digits.targets[:20]
+    random = [SampleRandom(sample_keys(0, 0, range(20))) for _ in range(2)]
+    first, second = (
+        each.perturb(images, labels, chance) for each, chance in zip((augment, moved), random, strict=True)
+    )
+    assert torch.equal(first.images, second.images)
+    assert torch.equal(first.weights, second.weights)
+    assert moved.gate is not augment.gate

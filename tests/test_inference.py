@@ -106,6 +106,13 @@ def test_a_plan_follows_the_weights(vae, digits):
     assert augment.state_dict().keys() == LatentAugment(vae).state_dict().keys()
 
 
+def test_latents_that_are_compared_stay_exact_in_a_training_step_of_lower_precision(vae, digits):
+    run = Inference(vae)
+    exact = run.encode(digits.images[:8], exact=True).mean
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(run.encode(digits.images[:8], exact=True).mean, exact)
+
+
 def test_latents_that_are_compared_stay_exact(vae, digits):
     """In bfloat16 a sample would not find itself in the pool, and be its own neighbour."""
     augment = LatentAugment(vae, "smote(k=1)", p=1.0, seed=0, precision="bf16").fit(digits)

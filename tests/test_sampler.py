@@ -89,6 +89,14 @@ def test_whole_numbers_stay_whole(pictures):
         assert made[len(X) :].std() > 50
 
 
+def test_features_that_are_true_or_false_are_rounded():
+    random = np.random.RandomState(0)
+    X = np.eye(4, dtype=bool)[random.randint(4, size=60)]
+    made, _ = LatentSampler(random_state=0).fit_resample(X, [0] * 50 + [1] * 10)
+    assert made.dtype == bool
+    assert made[60:].mean() < 0.5  # one of four, and not whatever is above 0
+
+
 def test_samples_of_a_table_stay_within_its_features():
     random = np.random.RandomState(0)
     X = np.column_stack([random.normal(1000, 5, 60), random.rand(60), np.full(60, 7.0)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -26,7 +27,8 @@ class CallableAutoencoder(AdaptedAutoencoder):
     stride: pad sizes to a multiple of it (by its mirror image), and crop the reconstruction back.
     value_range: of the pixels inside, such as (-1, 1).
     modules: those whose weights the callables use, where they are not modules or methods of modules themselves. They
-        move with ``.to(device)`` and are part of the fingerprint.
+        move with ``.to(device)`` and are part of the fingerprint. Functions of a copy go on using the first ones, so a
+        copy cannot be moved (`InputError`), nor brought to bfloat16.
     version: a text of yours that is part of the fingerprint too. Functions without weights need it, because nothing
         else would tell two of them apart in a cache, in shards or in a saved config.
 
@@ -40,6 +42,7 @@ class CallableAutoencoder(AdaptedAutoencoder):
     """
 
     name = "callable"
+    _left_behind = False
 
     def __init__(
         self,
@@ -66,6 +69,7 @@ class CallableAutoencoder(AdaptedAutoencoder):
             )
         self._low, self._range, self.stride = low, high - low, stride
         self._functions = (encode, decode)
+        self._reached = _tensors(owners) <= _tensors(_modules(encode, decode))
         weight = next(owners.parameters(), torch.zeros(()))
         channels, *size = image_shape
         grey = torch.full((1, channels, *(n or -(-_PROBE // stride) * stride for n in size)), 0.5).to(weight)
@@ -83,6 +87,22 @@ class CallableAutoencoder(AdaptedAutoencoder):
         if got[:2] != (1, channels) or any(a < b for a, b in zip(got[2:], grey.shape[2:], strict=True)):
             raise ShapeError(f"decode gave {got} for the latent of an image {tuple(grey.shape)}; expected its shape")
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> CallableAutoencoder:
+        other = memo[id(self)] = self.__class__.__new__(self.__class__)
+        other.__dict__ = copy.deepcopy(self.__dict__, memo)
+        other._left_behind = not self._reached
+        return other
+
+    def _apply(self, *how: Any, **more: Any) -> CallableAutoencoder:
+        before = self.weights_dtype, self.device
+        super()._apply(*how, **more)
+        if self._left_behind and before != (self.weights_dtype, self.device):
+            raise InputError(
+                "this is a copy of an autoencoder whose functions find their modules by themselves, and would go on "
+                "using those of the first; give methods of modules (encode=network.encode), or move it before copying"
+            )
+        return self
+
     def _encoded(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         mean, std = _pair(self._functions[0](self._low + self._range * images))
         return mean, None if std is None else 2 * std.log()
@@ -97,6 +117,11 @@ def _pair(output: Any) -> tuple[torch.Tensor, torch.Tensor | None]:
     if isinstance(output, tuple) and len(output) == 2:
         return output
     raise InputError(f"encode gives latents, or a pair of them and their deviation; got {type(output).__name__}")
+
+
+def _tensors(modules: nn.Module) -> set[int]:
+    """Which weights and buffers these are."""
+    return {id(tensor) for tensor in modules.state_dict(keep_vars=True).values()}
 
 
 def _modules(*parts: Any) -> nn.ModuleList:

@@ -63,7 +63,7 @@ def app(ctx: click.Context) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run a command; exit 0, 2 with one line on bad input, or 130 when interrupted."""
     warnings.showwarning = _show_warning
-    if int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))):
+    if (os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or "0") != "0":
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # of several processes the first one speaks
     try:
         app.main(arguments, prog_name="augmentor", standalone_mode=False)

@@ -11,14 +11,13 @@ import click
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def common(out: str | None, out_help: str) -> Callable[[F], F]:
-    """``--seed``, ``--device`` and ``--out``; `out` is the default place, or None for nowhere."""
+def common(out: str | None, out_help: str, *, folder: bool = True) -> Callable[[F], F]:
+    """``--seed``, ``--device`` and ``--out``; `out` is the default place, a folder or a file, or None for nowhere."""
 
     def decorate(command: F) -> F:
-        command = click.option("--out", type=click.Path(), default=out, show_default=out is not None, help=out_help)(
-            command
-        )
-        return seed_and_device(command)
+        place = click.Path(dir_okay=folder)
+        option = click.option("--out", type=place, default=out, show_default=out is not None, help=out_help)
+        return seed_and_device(option(command))
 
     return decorate
 

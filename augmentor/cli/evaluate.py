@@ -22,7 +22,7 @@ from ._options import common, data_options, resolve_autoencoder, resolve_device,
 )
 @click.option("--num-samples", type=click.IntRange(20), default=2000, show_default=True, help="Images of each at most.")
 @click.option("--copies", is_flag=True, help="Look for copies among all real images; draw copies.html beside --out.")
-@common("metrics.json", "The figures.")
+@common("metrics.json", "The figures.", folder=False)
 def evaluate(
     generated: str, real: str, split: str, size: int | None, skip_bad: bool, features: str, num_samples: int,
     copies: bool, seed: int, device: str, out: str,

@@ -113,7 +113,8 @@ def generate(
         reader = "webdataset" if format == "webdataset" else f"augmentor.ShardDataset({out!r})"
         click.echo(f"wrote {count} images to {out}; read them with {reader}")
         if gate is not None and format == "hdf5":
-            alone = int((ShardDataset(folder).copies == LEFT_ALONE).sum())
+            shards = ShardDataset(folder, autoencoder=model if store == "latents" else None)
+            alone = int((shards.copies == LEFT_ALONE).sum())
             click.echo(f"the gate let no version of {alone} of them pass: they are the real images themselves")
 
 

@@ -13,7 +13,7 @@ from ._options import common, resolve_device
 
 @click.command()
 @click.argument("target", required=False)
-@common(None, "Write it as JSON to this file as well.")
+@common(None, "Write it as JSON to this file as well.", folder=False)
 def info(target: str | None, seed: int, device: str, out: str | None) -> None:
     """What is installed; or what TARGET is: a pretrained name, a weights file, a shard folder or a run's folder."""
     from .._files import write_json

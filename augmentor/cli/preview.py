@@ -21,7 +21,7 @@ from ._options import common, data_options, residual_option, resolve_autoencoder
 )
 @residual_option
 @click.option("--images", "count", type=click.IntRange(1, 32), default=7, show_default=True, help="Originals to draw.")
-@common("preview.png", "The picture.")
+@common("preview.png", "The picture.", folder=False)
 def preview(
     data: str, split: str, size: int | None, skip_bad: bool, autoencoder: str, policies: tuple[str, ...],
     residual: float, count: int, seed: int, device: str, out: str,

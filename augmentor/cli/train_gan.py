@@ -39,7 +39,7 @@ _OF_SYSTEM = ("network", "loss", "lr", "r1_gamma", "discriminator_steps")
 )
 @augment_options
 @click.option("--p", help="Chance of an image, adaptive or annealed; by default 0.5 for both, adaptive for ada.")
-@click.option("--ratio", type=float, default=1.0, show_default=True, help="Decoded for each real, with --augment real.")
+@click.option("--ratio", type=float, help="Decoded for each real, with --augment real; 1 if left out.")
 @click.option("--steps", type=int, default=5000, show_default=True, help="Steps of the generator.")
 @click.option("--epochs", type=click.IntRange(1), help="Instead of --steps: how often each image is seen.")
 @click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True)
@@ -56,8 +56,8 @@ _OF_SYSTEM = ("network", "loss", "lr", "r1_gamma", "discriminator_steps")
 @common("runs/gan", "Folder for the generator, sample grids, history and checkpoint.")
 def train_gan(
     data: str, split: str, size: int | None, skip_bad: bool, system: str, conditional: bool, autoencoder: str,
-    policy: str, residual: float, p: str | None, ratio: float, epochs: int | None, augment: str, device: str, out: str,
-    seed: int, **settings: Any,
+    policy: str, residual: float, p: str | None, ratio: float | None, epochs: int | None, augment: str, device: str,
+    out: str, seed: int, **settings: Any,
 ) -> None:  # fmt: skip
     """Train a GAN on DATA; write OUT/generator.safetensors, OUT/best.safetensors and sample grids.
 

@@ -11,7 +11,7 @@ from ._options import common, say
 
 @click.command()
 @click.argument("shards", type=click.Path())
-@common(None, "Write what was found as JSON to this file as well.")
+@common(None, "Write what was found as JSON to this file as well.", folder=False)
 def verify(shards: str, seed: int, device: str, out: str | None) -> None:
     """Check every byte of the folder SHARDS against its manifest, and that each file is what the manifest describes.
 

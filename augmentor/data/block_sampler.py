@@ -89,6 +89,11 @@ class BlockSampler(Sampler[int]):
                 self._taken = taken = taken + 1
                 yield sample
 
+    @property
+    def start(self) -> int:
+        """How many samples of its epoch the next `iter` leaves out, since they were taken before."""
+        return self._start
+
     def set_epoch(self, epoch: int) -> None:
         """The epoch of the next `iter`. A state that was loaded holds only for its own epoch."""
         if epoch != self.epoch:

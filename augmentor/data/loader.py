@@ -17,6 +17,7 @@ from ..exceptions import AugmentorWarning
 from ..items import image_to_tensor, labels_tensor, split_item, tensor_to_image
 from ..transform import LatentAugment
 from ._ahead import ahead
+from .block_sampler import BlockSampler
 from .cache import LatentCache
 from .indexed import without_index
 
@@ -89,7 +90,8 @@ class AugmentedLoader:
     def _batches(self) -> Iterator[Any]:
         self.epoch, self._next_epoch = self._next_epoch, self._next_epoch + 1
         rank, ranks = _rank_of(self.loader)
-        seen = 0
+        # A sampler that resumes goes on in the middle of the epoch, and so do the places.
+        seen = next((part.start for part in _samplers(self.loader) if isinstance(part, BlockSampler)), 0)
         for batch in self.loader:
             batch, raw = (batch, None) if self.cache is None else self._looked_up(batch, self.cache)
             images, labels = split_item(batch)
@@ -148,15 +150,15 @@ class AugmentedLoader:
 
 
 def _samplers(loader: Any) -> list[Any]:
-    """The samplers of a loader, those inside its batch sampler included."""
-    batch_sampler = getattr(loader, "batch_sampler", None)
-    found = (getattr(loader, "sampler", None), batch_sampler, getattr(batch_sampler, "sampler", None))
-    return [sampler for sampler in found if sampler is not None]
+    """The samplers of a loader, those inside other samplers included."""
+    inside = [getattr(loader, name, None) for name in ("sampler", "batch_sampler")]
+    return [each for sampler in inside if sampler is not None for each in (sampler, *_samplers(sampler))]
 
 
 def _rank_of(loader: Any) -> tuple[int, int]:
-    """Rank and number of ranks of a distributed sampler; (0, 1) where there is none."""
+    """Rank and number of ranks of a distributed sampler, torch's or Accelerate's; (0, 1) where there is none."""
     for sampler in _samplers(loader):
-        if hasattr(sampler, "num_replicas"):
-            return sampler.rank, sampler.num_replicas
+        for rank, ranks in (("rank", "num_replicas"), ("process_index", "num_processes")):
+            if hasattr(sampler, ranks):
+                return getattr(sampler, rank), getattr(sampler, ranks)
     return 0, 1

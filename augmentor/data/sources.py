@@ -115,7 +115,10 @@ def _npz(path: Path) -> ArrayDataset:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             images, labels = arrays["images"], arrays.get("labels", None)
-    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+    except (
+        OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile, zlib.error,
+        RuntimeError, NotImplementedError,  # encrypted, or packed by an unknown method
+    ) as error:  # fmt: skip
         raise DataError(f"cannot read {path}: {error}; expected arrays 'images' and 'labels'") from error
     images = channels_first(images, str(path))
     if labels is not None and (labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer)):

@@ -7,7 +7,7 @@ import logging
 import socket
 import threading
 import warnings
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.resources import files
 from typing import Any
 
@@ -94,11 +94,11 @@ def respond(explorer: Explorer, asked: Any) -> dict[str, Any]:
     """Settings and slider values => the whole view as plain JSON values, pictures as data addresses."""
     if not isinstance(asked, dict) or not isinstance(asked.get("values", {}), dict):
         raise InputError("expected settings and values")
-    settings = asked.get("settings", {})
+    settings = explorer.resolved(Settings.read(asked.get("settings", {})))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", AugmentorWarning)
-        policy = adjusted(get_policy(Settings.read(settings).policy), asked.get("values", {}))
-        shown = explorer.view(Settings.read({**settings, "policy": describe(policy, brief=True)}))
+        policy = adjusted(get_policy(settings.policy), asked.get("values", {}))
+        shown = explorer.view(replace(settings, policy=describe(policy, brief=True)))
     notes = [str(w.message) for w in caught if issubclass(w.category, AugmentorWarning)]
     return {
         **_pictures(shown),

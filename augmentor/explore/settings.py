@@ -20,10 +20,10 @@ class Settings:
     """All that a view depends on; each has a default, and a wrong one is refused with an `InputError`.
 
     data, split, size, skip_bad: as `augmentor.data.load_source` takes them. autoencoder: a name, a weights file, or
-    "auto". policy: its text. residual: of `LatentAugment`, 0 to 1. keep: how lenient the gate is, 0 to 1. redraw:
-    whether the gate draws again what fails; else it only says so. seed: of the noise, and of the choice if `pick` is
-    "random"; "classes" takes the first images of each class in turn. images: how many originals, 1 to 16. copies:
-    samples of each, 1 to 8. original, copy: which sample is looked at closely, counted from 0.
+    "auto". policy: its text, or "auto". residual: of `LatentAugment`, 0 to 1. keep: how lenient the gate is, 0 to 1.
+    redraw: whether the gate draws again what fails; else it only says so. seed: of the noise, and of the choice if
+    `pick` is "random"; "classes" takes the first images of each class in turn. images: how many originals, 1 to 16.
+    copies: samples of each, 1 to 8. original, copy: which sample is looked at closely, counted from 0.
     """
 
     data: str = "digits"
@@ -49,7 +49,10 @@ class Settings:
                 object.__setattr__(self, name, float(value))
             elif type(value) not in (typing.get_args(kind) or (kind,)):
                 raise InputError(f"{name} is {value!r}; expected {getattr(kind, '__name__', kind)}")
-        ranges = {"images": (1, 16), "copies": (1, 8), "residual": (0, 1), "keep": (0, 1), "seed": (0, _LARGEST_SEED)}
+        ranges = {
+            "images": (1, 16), "copies": (1, 8), "residual": (0, 1), "keep": (0, 1), "seed": (0, _LARGEST_SEED),
+            "original": (0, 15), "copy": (0, 7),
+        }  # fmt: skip
         for name, (low, high) in ranges.items():
             if not low <= getattr(self, name) <= high:
                 raise InputError(f"{name} goes from {low} to {high}, got {getattr(self, name)}")

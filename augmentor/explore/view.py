@@ -20,7 +20,7 @@ from ..data import load_source
 from ..gate import GateCounts, QualityGate
 from ..items import fetch, spread_over_classes
 from ..latents import Latents, class_index, per_sample
-from ..policies import LatentPolicy, get_policy
+from ..policies import LatentPolicy, default_policy, get_policy
 from ..pool import LatentPool
 from ..pretrained import fitting_autoencoder, load_autoencoder
 from ..transform import LatentAugment
@@ -130,12 +130,23 @@ class Explorer:
             config=_config(settings, augment, brought, data),
         )  # fmt: skip
 
-    def _augment(self, settings: Settings) -> tuple[_Data, Autoencoder, bool, LatentAugment]:
-        """The transform, fitted. Each step is made anew only if what it depends on has changed."""
+    def resolved(self, settings: Settings) -> Settings:
+        """The same with a policy where that is "auto": what suits the latents."""
+        if settings.policy != "auto":
+            return settings
+        _, (model, *_) = self._data_and_model(settings)
+        return replace(settings, policy=describe(default_policy(model.latent_shape), brief=True))
+
+    def _data_and_model(self, settings: Settings) -> tuple[_Data, tuple[Autoencoder, bool, LatentPool]]:
         about_data = (settings.data, settings.split, settings.size, settings.skip_bad)
         data = self._keep("data", about_data, lambda: _read(*about_data))
-        about_model = (*about_data, autoencoder_of(settings, data.dataset))
-        model, brought, pool = self._keep("model", about_model, lambda: self._load(about_model[-1], data))
+        name = autoencoder_of(settings, data.dataset)
+        return data, self._keep("model", (*about_data, name), lambda: self._load(name, data))
+
+    def _augment(self, settings: Settings) -> tuple[_Data, Autoencoder, bool, LatentAugment]:
+        """The transform, fitted. Each step is made anew only if what it depends on has changed."""
+        data, (model, brought, pool) = self._data_and_model(settings)
+        about_model = self._kept["model"][0]
         action = "redraw" if settings.redraw else "weigh"
         gate = self._keep(
             "gate", (about_model, settings.keep, action), lambda: QualityGate(settings.keep, action=action).fit(pool)

@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 from tqdm import tqdm
 
 from .._files import claim_folder
 from ..exceptions import OutputError, ShardError
-from ..shards._journal import Journal, holds_shards, journal_name, journals, read_journal
+from ..shards._journal import Journal, holds_shards, journal_name, journals, read_journal, unless_gone
 from ..shards._manifest import MANIFEST, PARTIALS, Manifest, ShardEntry, differences, read_manifest
 from ..shards.hdf5 import check_size, verify_shard
-
-T = TypeVar("T")
 
 _POLL = 0.2  # seconds at least between looks at what other writers have recorded
 
@@ -36,8 +33,8 @@ def claim(path: Path, resume: bool) -> Path:
 def begun_as(folder: Path) -> Manifest | None:
     """The settings that a folder's manifest, or else a journal, was begun with; None where there is neither."""
     with _output_errors(folder):
-        manifest = _unless_gone(read_manifest, folder / MANIFEST)
-        read = (_unless_gone(read_journal, path) for path in journals(folder))
+        manifest = unless_gone(read_manifest, folder / MANIFEST)
+        read = (unless_gone(read_journal, path) for path in journals(folder))
         return manifest or next((journal[0] for journal in read if journal is not None), None)
 
 
@@ -68,8 +65,11 @@ class Filling:
                 self._tidy()
             return []
         # A manifest that promised what is missing has to go; what it says of other writers' units must not be lost.
-        others = [entry for entries in recorded.values() for entry in entries] if complete else []
+        # After a kill they are in the journal of ours that the new one takes the place of.
         path = folder / journal_name(own, self.asked.num_shards)
+        before = None if complete else unless_gone(read_journal, path)
+        ours = set() if before is None else set(before[1])
+        others = [entry for entries in recorded.values() for entry in entries if complete or entry in ours]
         try:
             self._journal = Journal(path, self.asked, [*self.finished.values(), *others])
         except FileNotFoundError:
@@ -131,12 +131,12 @@ class Filling:
         folder was made with other settings.
         """
         path = self.folder / MANIFEST
-        manifest = _unless_gone(read_manifest, path)
+        manifest = unless_gone(read_manifest, path)
         found: list[tuple[Manifest, Sequence[ShardEntry]]] = []
         if manifest is None:
-            read = (_unless_gone(read_journal, path) for path in journals(self.folder))
+            read = (unless_gone(read_journal, path) for path in journals(self.folder))
             found = [journal for journal in read if journal is not None]
-            manifest = _unless_gone(read_manifest, path)  # a journal that is gone by now has become part of it
+            manifest = unless_gone(read_manifest, path)  # a journal that is gone by now has become part of it
         if manifest is not None:
             found = [(manifest, manifest.shards)]
         recorded: dict[int, set[ShardEntry]] = {}
@@ -192,13 +192,3 @@ def _output_errors(folder: Path) -> Iterator[None]:
         if isinstance(error, OutputError):
             raise
         raise OutputError(f"cannot write to {folder}: {error.strerror or error}") from error
-
-
-def _unless_gone(read: Callable[[Path], T], path: Path) -> T | None:
-    """What is in a file; None if there was none when it was opened. Other writers make and remove files meanwhile."""
-    try:
-        return read(path)
-    except ShardError as error:
-        if isinstance(error.__cause__, FileNotFoundError):
-            return None
-        raise

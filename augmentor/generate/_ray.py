@@ -9,8 +9,8 @@ Ray Data, https://docs.ray.io/en/latest/data/data.html
 from __future__ import annotations
 
 import contextlib
-import copy
 import dataclasses
+import io
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -20,6 +20,7 @@ import torch
 from .. import exceptions
 from ..exceptions import AugmentorError, InputError
 from ..shards._manifest import ShardEntry
+from ..transform import LatentAugment
 from ._work import Record, Work
 
 
@@ -106,7 +107,13 @@ def _portable(work: Work) -> Work:
     work = dataclasses.replace(work, folder=work.folder.absolute())
     if work.augment.device.type == "cpu":
         return work
-    augment = copy.deepcopy(work.augment).cpu()
-    if augment.pool is not None:
-        augment.pool = augment.pool.to(torch.device("cpu"))
-    return dataclasses.replace(work, augment=augment)
+    return dataclasses.replace(work, augment=_on_the_cpu(work.augment))
+
+
+def _on_the_cpu(augment: LatentAugment) -> LatentAugment:
+    """A copy, with all that the pool, the policy and the gate hold."""
+    copied = io.BytesIO()
+    torch.save(augment, copied)
+    copied.seek(0)
+    moved: LatentAugment = torch.load(copied, map_location="cpu", weights_only=False)  # our own bytes
+    return moved

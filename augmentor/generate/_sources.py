@@ -45,6 +45,9 @@ def regrouped(batches: Iterable[Batch], size: int) -> Iterator[Batch]:
     """Batches of any sizes => the same rows in batches of `size`, the last one shorter."""
     images, labels = None, None
     for more, more_labels in batches:
+        if images is not None and images.shape[1:] != more.shape[1:]:
+            shapes = sorted({tuple(images.shape[1:]), tuple(more.shape[1:])})
+            raise DataError(f"got images of different shapes {shapes}; resize them to one with v2.Resize")
         if images is None:
             images, labels = more, more_labels
         elif images.dtype != more.dtype or (labels is None) != (more_labels is None):

@@ -15,6 +15,7 @@ import torch
 
 from .._checks import to_uint8
 from .._random import torch_generator
+from ..exceptions import InputError
 from ..items import fetch
 from ..pictures import grid
 from ..pool import SAME, LatentPool
@@ -83,6 +84,8 @@ def find_copies(
     >>> found.summary()["exact"], found.rows[:3, 0]
     (20, tensor([0, 1, 2]))
     """
+    if k < 1:
+        raise InputError(f"k is the number of nearest real images to find, at least 1; got {k}")
     made, reals = checked_pair(
         extract(features, generated, batch_size, device), extract(features, real, batch_size, device)
     )

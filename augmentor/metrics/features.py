@@ -127,6 +127,8 @@ def extract(
     loader = DataLoader(dataset, batch_size, collate_fn=_stack_images, generator=torch.Generator())
     rows: list[torch.Tensor] = []
     for batch in loader:
+        if isinstance(features, Features):
+            check_range(batch, type(features).__name__)  # here, as on an accelerator nobody looks
         out = features(batch if device is None else batch.to(device))
         if out.ndim != 2 or len(out) != len(batch):
             raise ShapeError(

@@ -14,12 +14,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TypeVar
 
 from .._files import write_bytes
 from ..exceptions import OutputError, ShardError
 from ._manifest import MANIFEST, PARTIAL, PARTIALS, Manifest, ShardEntry, parse_entry, parse_manifest, read_text
+
+T = TypeVar("T")
 
 
 class Journal:
@@ -85,10 +88,24 @@ def holds_shards(folder: Path) -> bool:
     return (folder / MANIFEST).is_file() or bool(journals(folder))
 
 
+def unless_gone(read: Callable[[Path], T], path: Path) -> T | None:
+    """What is in a file; None if there was none when it was opened. Other writers make and remove files meanwhile."""
+    try:
+        return read(path)
+    except ShardError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            return None
+        raise
+
+
 def read_partial(folder: str | Path) -> Manifest | None:
     """What all writers of an unfinished folder have recorded so far, as one manifest; None where there are none."""
-    found = [read_journal(path) for path in journals(Path(folder))]
-    if not found:
+    folder = Path(folder)
+    if (folder / MANIFEST).exists():
+        return None
+    read = (unless_gone(read_journal, path) for path in journals(folder))
+    found = [journal for journal in read if journal is not None]
+    if not found or (folder / MANIFEST).exists():  # since this moment
         return None
     return found[0][0].with_shards(*{entry.unit: entry for _, entries in found for entry in entries}.values())
 

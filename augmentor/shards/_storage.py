@@ -29,7 +29,7 @@ DEFLATE, SHUFFLE, FLETCHER32 = h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE,
 
 DEFLATE_AT_BEST = 1100  # deflate cannot shrink anything further than 1032 times
 
-_MAX_CHUNK = 256 << 20
+MOST_OF_A_CHUNK = 256 << 20
 _WORDS_AT_ONCE = 1 << 16
 _BYTES_A_CHUNK = 64  # of the file, at least; smaller ones would cost more to list than they hold
 
@@ -224,8 +224,8 @@ def _chunked(dataset: h5py.Dataset, name: str, plan: Any, dtype: np.dtype, size:
     if odd := [(number, values) for number, _, values, _ in filters if values not in known[number]]:
         raise ShardError(f"{name} use HDF5 filter {odd[0][0]} with settings {odd[0][1]}, which it does not have")
     bytes_each = math.prod(chunks) * dtype.itemsize
-    if bytes_each > _MAX_CHUNK:
-        raise ShardError(f"{name} have chunks {chunks}, {bytes_each} bytes each; expected at most {_MAX_CHUNK}")
+    if bytes_each > MOST_OF_A_CHUNK:
+        raise ShardError(f"{name} have chunks {chunks}, {bytes_each} bytes each; expected at most {MOST_OF_A_CHUNK}")
     grid = [-(-length // step) for length, step in zip(shape, chunks, strict=True)]
     places = _places(dataset, chunks, grid, size)
     stored = 0 if places is None else int(places[:, 1].sum())

@@ -39,7 +39,7 @@ import numpy as np
 from .._files import open_regular
 from ..exceptions import InputError, ShapeError, ShardError
 from ._manifest import Manifest, ShardEntry
-from ._storage import DEFLATE_AT_BEST, BlockCache, ChunkedRows, Stored, names_in, rows_of, stored_in
+from ._storage import DEFLATE_AT_BEST, MOST_OF_A_CHUNK, BlockCache, ChunkedRows, Stored, names_in, rows_of, stored_in
 
 LEFT_ALONE = -1  # the copy number of a real sample that the gate left as it is
 
@@ -114,10 +114,9 @@ def _check_arrays(arrays: dict[str, np.ndarray], store: str) -> None:
 
 
 def chunk_rows(name: str, shape: tuple[int, ...], itemsize: int = 1) -> int:
-    """How many rows a chunk has: about 64 KiB of images or latents, all rows of anything else."""
-    if name not in ("images", "latents"):
-        return shape[0]
-    return min(shape[0], max(1, _CHUNK_BYTES // (itemsize * math.prod(shape[1:]))))
+    """How many rows a chunk has: about 64 KiB of images or latents, of anything else as many as a reader takes."""
+    most = _CHUNK_BYTES if name in ("images", "latents") else MOST_OF_A_CHUNK
+    return min(shape[0], max(1, most // (itemsize * math.prod(shape[1:]))))
 
 
 def open_shard(path: str | Path, entry: ShardEntry, manifest: Manifest, cache: BlockCache | None = None) -> ShardArrays:

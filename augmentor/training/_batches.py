@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .._checks import to_unit_float
+from .._checks import check_range, to_unit_float
 from .._random import fold
 from ..items import fetch
 
@@ -41,6 +41,7 @@ class BatchStream:
     def batch(self, step: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Batch `step` on the device: float images (B,C,H,W) in [0, 1], and labels."""
         images, labels = fetch(self.dataset, self.indices(step).tolist())
+        check_range(images, "AutoencoderTrainer")
         images = to_unit_float(images.to(device, non_blocking=True))
         return images, None if labels is None else labels.to(device, non_blocking=True)
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from .._checks import to_unit_float
+from .._checks import check_range, to_unit_float
 from .._random import fold, sample_keys, torch_generator
 from .._transfer import sent
 from ..exceptions import InputError
@@ -62,9 +62,12 @@ class Feed:
         """Batch `number` of the shuffled epochs laid end to end."""
         indices = self._stream.indices(number)[self.places]
         images, labels = fetch(self.dataset, indices.tolist())
+        check_range(images, "GANTrainer")
         images = to_unit_float(sent(images, self.device))
         labels = sent(labels, self.device) if labels is not None and self.labelled else None
-        keys = sample_keys(fold(self.seed, "real"), number, indices)
+        # A batch that an epoch ends in may hold an image twice: a second copy of it.
+        epochs = (number * self.batch_size + self.places) // len(self.dataset)
+        keys = sample_keys(fold(self.seed, "real"), number, indices, epochs)
         return Batch(images, labels, keys, self.places, indices)
 
     def made(self, batch: Batch, images: torch.Tensor, purpose: str, number: int) -> Batch:

@@ -26,7 +26,7 @@ _COLUMNS = 10
 class Judge:
     """Real images to compare with, and the same noise at every call.
 
-    features: an extractor as `augmentor.metrics` takes it, or None. labelled: whether the generator knows classes.
+    features: an extractor as `augmentor.metrics` takes it, or None. num_classes: those that the generator knows.
     """
 
     def __init__(
@@ -35,17 +35,15 @@ class Judge:
         features: Callable[[torch.Tensor], torch.Tensor] | None,
         seed: int,
         device: torch.device,
-        *,
-        labelled: bool,
+        num_classes: int,
     ):
         order = np.random.Generator(np.random.Philox(fold(seed, "judged"))).permutation(len(dataset))
         images, labels = fetch(dataset, order[: _JUDGED if features is not None else _SPREAD].tolist())
         self._features, self._seed, self._device, self._count = features, seed, device, len(images)
         self._real = None if features is None else extract(features, images, 256, device)
-        self._spread = spread(
-            to_unit_float(images[:_SPREAD]),
-            labels[:_SPREAD] if labelled and labels is not None and labels.ndim == 1 else None,
-        )
+        # Within classes, unless there are so many that hardly two images would be of the same.
+        self._within = labels is not None and labels.ndim == 1 and 0 < 4 * num_classes <= min(_SPREAD, len(images))
+        self._spread = spread(to_unit_float(images[:_SPREAD]), self._classes(labels))
 
     def row(self, generator: Generator) -> dict[str, float]:
         """`spread`, as a share of that of the real images; with features `fid`, `kid`, `precision` and `recall`."""
@@ -53,10 +51,13 @@ class Judge:
         row = {}
         if self._spread > 0:
             labels = torch.arange(len(images)) % generator.num_classes if generator.num_classes else None
-            row["spread"] = spread(images[:_SPREAD], None if labels is None else labels[:_SPREAD]) / self._spread
+            row["spread"] = spread(images[:_SPREAD], self._classes(labels)) / self._spread
         if self._features is not None and self._real is not None:
             row |= compare(extract(self._features, images, 256, self._device), self._real, seed=self._seed)
         return row
+
+    def _classes(self, labels: torch.Tensor | None) -> torch.Tensor | None:
+        return labels[:_SPREAD] if self._within and labels is not None else None
 
     def grid(self, generator: Generator) -> torch.Tensor:
         """A picture (3,H,W) with a class a column."""

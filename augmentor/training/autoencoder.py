@@ -13,10 +13,11 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from .._checks import to_unit_float
+from .._checks import check_range, to_unit_float
 from .._random import fold, seeded, torch_generator
 from .._registry import describe
 from .._weights import save_network
+from ..adapters import AdaptedAutoencoder
 from ..autoencoders import Autoencoder
 from ..exceptions import DataError, InputError, TrainingError
 from ..items import dataset_fingerprint, fetch
@@ -79,6 +80,11 @@ class AutoencoderTrainer:
             raise InputError(f"val_fraction and warmup are shares below 1, got {val_fraction} and {warmup}")
         if precision not in ("auto", *PRECISIONS):
             raise InputError(f"precision is auto, {' or '.join(PRECISIONS)}, got {precision!r}")
+        if isinstance(autoencoder, AdaptedAutoencoder):
+            raise InputError(
+                f"AutoencoderTrainer trains autoencoders of this package, got an adapted one ({autoencoder.name}); "
+                "train it where it comes from"
+            )
         self.autoencoder = autoencoder.requires_grad_(True)
         self.out, self.epochs, self.batch_size = out, epochs, batch_size
         self.lr, self.weight_decay, self.warmup = lr, weight_decay, warmup
@@ -186,6 +192,7 @@ class AutoencoderTrainer:
         if self.transform is None:
             return stream.batch(step, self.device)[0]
         images, _ = fetch(stream.dataset, stream.indices(step).tolist())
+        check_range(images, "AutoencoderTrainer")
         with seeded(self.seed, "transform", step):
             images = move_each(self.transform, images)
         return to_unit_float(images.to(self.device)).clamp(0, 1)
@@ -223,9 +230,10 @@ class AutoencoderTrainer:
         return order[held_out:], order[:held_out]
 
     def _check_fits(self, dataset: Any) -> None:
-        images, _ = fetch(dataset, [0])
+        images, _ = fetch(dataset, range(min(self.batch_size, len(dataset))))
+        check_range(images, "AutoencoderTrainer")
         with torch.no_grad():
-            self.autoencoder.encode(images.to(self.device))
+            self.autoencoder.encode(images[:1].to(self.device))
 
     def _settings(self, dataset: Any) -> dict[str, Any]:
         names = ("epochs", "batch_size", "lr", "weight_decay", "warmup", "val_fraction", "patience", "seed")

@@ -13,6 +13,7 @@ import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
+from .._checks import check_range
 from .._weights import save_network
 from ..exceptions import AugmentorWarning, DataError, InputError, TrainingError
 from ..gan import Generator
@@ -118,7 +119,7 @@ class GANTrainer:
             step, best = state["step"], state["best"]
         self.history = run.history = engine.agree(run.history)
 
-        judge = Judge(judged, self.features, self.seed, engine.device, labelled=labelled) if engine.writes else None
+        judge = Judge(judged, self.features, self.seed, engine.device, generator.num_classes) if engine.writes else None
         board = Board(run.folder)
         bar = tqdm(total=self.steps, initial=step, desc=f"train {system.name}", delay=2,
                    disable=not (self.progress and engine.writes))  # fmt: skip
@@ -171,7 +172,8 @@ class GANTrainer:
         generator = self.system.generator
         if len(dataset) == 0:
             raise DataError("got an empty data set; expected at least one image")
-        images, labels = fetch(dataset, [0])
+        images, labels = fetch(dataset, range(min(self.batch_size, len(dataset))))
+        check_range(images, "GANTrainer")
         if tuple(images.shape[1:]) != tuple(generator.image_shape):
             raise InputError(
                 f"the data has images {tuple(images.shape[1:])} and the networks take {generator.image_shape}; "

@@ -35,6 +35,8 @@ def move_each(transform: Callable[[Any], Any], images: torch.Tensor) -> torch.Te
     >>> move_each(mild_geometry(), torch.rand(5, 1, 28, 28)).shape
     torch.Size([5, 1, 28, 28])
     """
+    if not _moves_batches(transform, images):
+        return torch.stack([image_to_tensor(transform(image)) for image in images])
     match transform:
         case v2.Compose():
             for part in transform.transforms:
@@ -43,12 +45,19 @@ def move_each(transform: Callable[[Any], Any], images: torch.Tensor) -> torch.Te
         case v2.RandomHorizontalFlip():
             chosen = torch.rand(len(images)) < transform.p
             return torch.where(chosen.to(images.device)[:, None, None, None], images.flip(3), images)
-        case v2.RandomAffine(shear=None, interpolation=v2.InterpolationMode.BILINEAR, fill=0, center=None) if (
-            images.is_floating_point() or images.dtype == torch.uint8
-        ):
-            return _affine(images, *_parameters(transform, len(images), *images.shape[2:]))
         case _:
-            return torch.stack([image_to_tensor(transform(image)) for image in images])
+            return _affine(images, *_parameters(transform, len(images), *images.shape[2:]))
+
+
+def _moves_batches(transform: Any, images: torch.Tensor) -> bool:
+    """Whether it is among those that are done for a whole batch at once."""
+    match transform:
+        case v2.Compose():
+            return all(_moves_batches(part, images) for part in transform.transforms)
+        case v2.RandomAffine(shear=None, interpolation=v2.InterpolationMode.BILINEAR, fill=0, center=None):
+            return images.is_floating_point() or images.dtype == torch.uint8
+        case _:
+            return isinstance(transform, v2.RandomHorizontalFlip)
 
 
 def _parameters(

@@ -255,6 +255,15 @@ def test_generate_from_colour_with_partners_and_gzip(call, data):
     assert shards.manifest.compression == "gzip"
 
 
+def test_generate_latents_with_a_gate_and_weights_of_ones_own(call, data):
+    result = call(
+        "generate", data / "rgb", "--autoencoder", data / "model/model.safetensors", "--store", "latents",
+        "--gate", 0.95, "--out", "shards",
+    )  # fmt: skip
+    assert result.code == 0, result.err
+    assert "the gate let no version of" in result.out
+
+
 # train-gan and evaluate
 
 
@@ -435,6 +444,21 @@ except SystemExit as end:
 print(*sorted({name.partition(".")[0] for name in sys.modules} & {"torch", "torchvision", "albumentations", "numpy",
       "matplotlib", "sklearn", "h5py", "PIL", "tqdm", "torch_fidelity", "safetensors"}), file=sys.stderr)
 """
+
+
+@pytest.mark.parametrize(("rank", "speaks"), [("", True), ("0", True), ("1", False)])
+def test_one_process_of_several_speaks(rank, speaks):
+    done = subprocess.run(
+        [sys.executable, "-m", "augmentor", "--help"], env={**os.environ, "RANK": rank}, capture_output=True, text=True,
+        cwd=ROOT, check=True,
+    )  # fmt: skip
+    assert ("Usage:" in done.stdout) == speaks
+
+
+@pytest.mark.parametrize("command", [("preview", "digits"), ("evaluate", "digits", "digits"), ("info",)])
+def test_a_folder_in_the_place_of_a_file_is_refused_before_any_work(call, tmp_path, command):
+    assert_refused(call(*command, "--out", "."), "is a directory")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_help_imports_nothing_heavy():
@@ -624,7 +648,7 @@ def test_a_folder_with_other_things_stays_as_it_is(call, data, tmp_path, argumen
 @pytest.mark.parametrize("arguments", [("preview", "digits", "--policy", "slerp"), ("info",)], ids=lambda a: a[0])
 def test_a_file_that_cannot_be_written(call, tmp_path, arguments):
     (tmp_path / "folder").mkdir()
-    assert_refused(call(*arguments, "--out", "folder"), "cannot write folder")
+    assert_refused(call(*arguments, "--out", "folder"), "'folder' is a directory")
     assert list(tmp_path.iterdir()) == [tmp_path / "folder"]
     assert list((tmp_path / "folder").iterdir()) == []
     (tmp_path / "file").write_text("mine")

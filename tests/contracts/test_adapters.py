@@ -410,3 +410,21 @@ def test_functions_and_settings_of_other_versions_have_other_fingerprints():
 
     assert found() == found()
     assert len({found(), found(version="2"), found(value_range=(-1, 1))}) == 3
+
+
+def test_functions_that_find_their_modules_by_themselves_are_not_left_behind():
+    pair = Pair()
+    closing = CallableAutoencoder(lambda x: pair.encode(x)[0], lambda z: pair.decode(z), (1, 8, 8), modules=pair)
+    methods = CallableAutoencoder(pair.encode, pair.decode, (1, 8, 8))
+    images = torch.rand(2, 1, 8, 8)
+    for model in (closing, methods):
+        twin = copy.deepcopy(model)
+        assert torch.equal(twin(images), model(images))
+        twin.to("cpu")  # where it is
+    assert copy.deepcopy(methods).to(torch.bfloat16).weights_dtype == torch.bfloat16
+    with pytest.raises(InputError, match="give methods of modules"):
+        copy.deepcopy(closing).to(torch.bfloat16)
+    with pytest.raises(InputError, match="give methods of modules"):
+        LatentAugment(closing, precision="bf16")
+    assert LatentAugment(closing, precision="auto").plan.precision == "fp32"
+    assert closing.double().weights_dtype == torch.float64  # the first of them moves

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 
 import numpy as np
 import pytest
@@ -10,9 +11,10 @@ import torch
 from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, TensorDataset
 
 from augmentor._random import SampleRandom, sample_keys
+from augmentor.data.block_sampler import BlockSampler
 from augmentor.data.cache import LatentCache
 from augmentor.data.indexed import Indexed
-from augmentor.data.loader import AugmentedLoader
+from augmentor.data.loader import AugmentedLoader, _rank_of
 from augmentor.exceptions import AugmentorWarning, CacheError, InputError, PartnerError, RangeError, ShapeError
 from augmentor.gate import QualityGate
 from augmentor.pretrained import load_autoencoder as load
@@ -209,6 +211,55 @@ def test_a_copy_of_the_loader_goes_on_alike(data, augment):
     loader = AugmentedLoader([data.tensors], augment, return_mask=True)
     twin = copy.deepcopy(loader)
     assert torch.equal(synthetic(loader), synthetic(twin))
+
+
+def test_samplers_are_found_however_deep_they_are(digits, vae):
+    inner = DistributedSampler(digits, num_replicas=3, rank=2)
+    nested = DataLoader(digits, batch_size=None, sampler=BatchSampler(inner, batch_size=8, drop_last=False))
+    loader = AugmentedLoader(nested, LatentAugment(vae))
+    loader.set_epoch(5)
+    assert inner.epoch == 5
+    assert _rank_of(nested) == (2, 3)
+
+
+class _Shard:
+    """As Accelerate wraps a batch sampler."""
+
+    def __init__(self, batch_sampler, process_index):
+        self.batch_sampler, self.num_processes, self.process_index = batch_sampler, 2, process_index
+
+    def __iter__(self):
+        return iter(list(self.batch_sampler)[self.process_index :: 2])
+
+
+def test_the_processes_of_accelerate_are_told_apart(digits, vae):
+    batches = BatchSampler(range(32), batch_size=8, drop_last=False)
+    assert _rank_of(DataLoader(digits, batch_sampler=_Shard(batches, 1))) == (1, 2)
+
+
+def test_an_epoch_that_is_resumed_goes_on_with_the_same_samples(digits, vae):
+    def loader(sampler) -> AugmentedLoader:
+        inner = DataLoader(digits, batch_size=None, sampler=BatchSampler(sampler, 10, drop_last=False))
+        return AugmentedLoader(Collated(inner), LatentAugment(vae), ratio=0.7, seed=1)
+
+    sampler = BlockSampler(digits, seed=3)
+    whole = [images for images, _ in itertools.islice(loader(sampler), 8)]
+    resumed = BlockSampler(digits, seed=3)
+    resumed.load_state_dict(sampler.state_dict(taken=50))
+    rest = [images for images, _ in itertools.islice(loader(resumed), 3)]
+    assert all(torch.equal(a, b) for a, b in zip(rest, whole[5:], strict=True))
+
+
+class Collated:
+    """Batches of a loader without collation, as `ShardDataset` gives them."""
+
+    def __init__(self, loader):
+        self.loader, self.sampler = loader, loader.sampler
+
+    def __iter__(self):
+        for indices in self.sampler:
+            items = [self.loader.dataset[index] for index in indices]
+            yield torch.stack([image for image, _ in items]), torch.tensor([label for _, label in items])
 
 
 def test_a_sampler_inside_a_batch_sampler_is_told_the_epoch_and_tells_the_rank(digits, vae):

@@ -76,6 +76,8 @@ def test_soft_labels_are_named_by_their_largest_shares(client, settings):
         ({"policy": "gausian"}, "did you mean 'gaussian'"),
         ({"policy": "("}, "cannot read policy"),
         ({"images": 99}, "images goes from 1 to 16"),
+        ({"original": -9}, "original goes from 0 to 15"),
+        ({"copy": -1}, "copy goes from 0 to 7"),
         ({"autoencoder": "mnist"}, "LatentAugment|takes images"),
     ],
 )
@@ -90,6 +92,12 @@ def test_bad_input_is_one_line(client, settings, changes, line):
 @pytest.mark.parametrize("body", [[], {"values": 3}, {"settings": "digits"}, {"settings": {"policy": 1}}], ids=str)
 def test_what_is_no_question_is_refused(client, body):
     assert client.post("/view", json=body).status_code == 400
+
+
+def test_a_policy_that_suits_the_latents_is_taken_where_none_is_named(client, settings):
+    shown = ask(client, settings, policy="auto").get_json()
+    assert shown["settings"]["policy"] == "gaussian(std=0.5)"
+    assert shown["controls"]
 
 
 def test_what_does_nothing_is_noted(client, settings):
@@ -150,9 +158,14 @@ def test_bad_input_ends_the_command_with_one_line(failing, few):
         assert "in use" in failing(few, "--port", str(taken.getsockname()[1]))
 
 
-def test_the_command_serves_until_it_is_interrupted(few):
+@pytest.mark.parametrize(
+    ("options", "policy"),
+    [((), "gaussian(std=0.5)"), (("--policy", "smote(k=2)"), "smote(k=2)")],
+    ids=["auto", "smote"],
+)
+def test_the_command_serves_until_it_is_interrupted(few, options, policy):
     process = subprocess.Popen(
-        [sys.executable, "-m", "augmentor", "explore", few, "--policy", "smote(k=2)", "--no-browser"],
+        [sys.executable, "-m", "augmentor", "explore", few, "--no-browser", *options],
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
@@ -164,7 +177,7 @@ def test_the_command_serves_until_it_is_interrupted(few):
                 break
         (address,) = re.findall(r"http://127\.0\.0\.1:\d+/", lines[-1])
         start = json.load(urllib.request.urlopen(f"{address}start"))
-        assert start["settings"]["policy"] == "smote(k=2)"
+        assert start["settings"]["policy"] == policy
         with pytest.raises(urllib.error.HTTPError, match="404"):
             urllib.request.urlopen(f"{address}../settings.py")
     finally:

@@ -66,6 +66,18 @@ def test_right_sign(name):
     assert loss.generator(high) < loss.generator(low) < loss.generator(-high)
 
 
+def test_signs_are_those_of_the_least_a_discriminator_can_do():
+    """Where it cannot tell apart, its best logit (the mean of the targets) is on neither side."""
+    for name, undecided in (("nonsaturating", 0.0), ("hinge", 0.0), ("lsgan", 0.5)):
+        loss = get_loss(name)
+        logits = torch.linspace(-1, 2, 301, requires_grad=True)
+        blind = torch.stack([loss.discriminator(logit[None], logit[None]) for logit in logits])
+        flat = logits[blind <= blind.min() + 1e-6]
+        assert flat.min() - 1e-3 <= undecided <= flat.max() + 1e-3
+        assert float(loss.signs(torch.tensor([undecided - 0.1, undecided + 0.1]))) == 0
+        assert float(loss.signs(torch.tensor([undecided + 0.1]))) == 1
+
+
 @every_loss
 def test_real_rows_are_averaged_not_summed(name):
     """A real batch with decoded samples in it weighs as much as one without."""

@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from augmentor import load_autoencoder
-from augmentor.exceptions import DataError, RangeError, ShapeError
+from augmentor.exceptions import DataError, InputError, RangeError, ShapeError
 from augmentor.gate import QualityGate
 from augmentor.latents import Latents
 from augmentor.metrics import AutoencoderFeatures, copies_html, find_copies
@@ -136,3 +136,9 @@ def test_the_first_strip_is_the_copy_beside_its_original():
 def test_the_global_generator_is_left_alone(global_rng_untouched):
     found = find_copies(pictures(20), pictures(20, seed=1), PIXELS)
     copies_html(found, pictures(20), pictures(20, seed=1), title="t")
+
+
+def test_less_than_one_neighbour_is_refused():
+    images = torch.rand(12, 1, 8, 8)
+    with pytest.raises(InputError, match="at least 1; got 0"):
+        find_copies(images, images, torch.nn.Flatten(), k=0)

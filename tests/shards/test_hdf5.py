@@ -123,6 +123,19 @@ def test_gzip_chunks_are_small_and_read_once(tmp_path):
     assert chunk_rows("images", (200, 3, 512, 512)) == 1
 
 
+def test_no_chunk_is_larger_than_its_reader_takes(tmp_path, monkeypatch):
+    monkeypatch.setattr("augmentor.shards.hdf5.MOST_OF_A_CHUNK", 1000)
+    monkeypatch.setattr("augmentor.shards._storage.MOST_OF_A_CHUNK", 1 << 16)
+    arrays = content(True, n=200)
+    data = encode_shard(arrays, attributes={}, compression="gzip")
+    with h5py.File(io.BytesIO(data)) as file:
+        assert all(np.prod(file[name].chunks) * file[name].dtype.itemsize <= 1 << 16 for name in arrays)
+        assert len(arrays["labels"]) > file["labels"].chunks[0]
+    shard = opened(tmp_path, data, "gzip", soft=True, n=200)
+    np.testing.assert_array_equal(shard.labels, arrays["labels"])
+    assert chunk_rows("labels", (100_000, 1000), 4) * 4000 <= 256 << 20
+
+
 _ENCODE = """
 import hashlib, sys
 import numpy as np

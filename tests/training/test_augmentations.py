@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import pytest
 import torch
@@ -48,14 +50,34 @@ def test_none_needs_no_transform_and_touches_nothing(batch):
 
 @pytest.mark.parametrize("ratio", [0.0, 0.25, 1.0, 2.5])
 def test_real_adds_decoded_samples(batch, vae, ratio):
-    images, labels = build("real", vae, ratio=ratio).real(batch)
+    with pytest.warns(match="adds no decoded samples") if ratio == 0 else contextlib.nullcontext():
+        member = build("real", vae, ratio=ratio)
+    images, labels = member.real(batch)
     assert len(images) == len(labels) == 12 + round(12 * ratio)
     assert torch.equal(images[:12], batch.images)
     assert torch.equal(labels[:12], batch.labels)
     counts = torch.tensor([int(np.floor(ratio * (n + 1)) - np.floor(ratio * n)) for n in range(12)])
     assert torch.equal(labels[12:], batch.labels.repeat_interleave(counts))
     assert 0 <= images.min() <= images.max() <= 1
-    assert build("real", vae, ratio=ratio).fake(batch) is batch.images
+    assert member.fake(batch) is batch.images
+
+
+def test_settings_that_do_nothing_are_said_or_refused(vae):
+    with pytest.warns(match="augment='both' with p=0 changes nothing"):
+        build("both", vae, p=0)
+    with pytest.raises(InputError, match="'diffaugment' takes no p; leave it out"):
+        get_augmentation("diffaugment", p=0.3)
+    with pytest.raises(InputError, match="'none' takes no p and no ratio"):
+        get_augmentation("none", p=0.3, ratio=2.0)
+    assert build("both+diffaugment", vae, p=0.3).members[0].p.value == 0.3
+
+
+@pytest.mark.parametrize("text", ["ada(p=1)", "diffaugment"])
+def test_pixels_are_changed_in_float32_whatever_the_run_computes_in(batch, text):
+    member = get_augmentation(text)
+    exact = member.fake(batch)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(member.fake(batch), exact)
 
 
 def test_real_makes_another_sample_of_each_copy(batch, vae):
@@ -83,7 +105,9 @@ def test_real_works_without_labels(batch, vae):
 @pytest.mark.parametrize("side", ["real", "fake"])
 def test_both_replaces_images_with_its_chance(batch, vae, side):
     def changed(p):
-        made = getattr(build("both", vae, p=p), side)(batch)
+        with pytest.warns(match="changes nothing") if p == 0 else contextlib.nullcontext():
+            member = build("both", vae, p=p)
+        made = getattr(member, side)(batch)
         made = made[0] if side == "real" else made
         assert made.shape == batch.images.shape
         return (made != batch.images).flatten(1).any(1).tolist()

@@ -18,11 +18,12 @@ from torchvision.transforms import v2
 
 from augmentor._random import seeded
 from augmentor._weights import fingerprint, load_network
+from augmentor.adapters import CallableAutoencoder
 from augmentor.autoencoders import Autoencoder, autoencoders
 from augmentor.autoencoders.dense import DenseAutoencoder
 from augmentor.autoencoders.vae import ConvVAE
 from augmentor.data.arrays import ArrayDataset
-from augmentor.exceptions import DataError, InputError, OutputError, ShapeError, TrainingError
+from augmentor.exceptions import DataError, InputError, OutputError, RangeError, ShapeError, TrainingError
 from augmentor.training import AutoencoderTrainer
 from augmentor.training._batches import BatchStream
 
@@ -401,7 +402,27 @@ def test_images_that_do_not_fit_are_refused_before_anything_is_written(few, tmp_
         trainer(out=tmp_path / "run").fit(rgb)
     with pytest.raises(DataError, match="at least 2 images"):
         trainer(out=tmp_path / "run").fit(few.subset(torch.tensor([0])))
+    shifted = [2 * image.float() / 255 - 1 for image in few.images]
+    shifted[0] *= 0  # the first alone would pass
+    with pytest.raises(RangeError, match="AutoencoderTrainer takes images in"):
+        trainer(out=tmp_path / "run").fit(shifted)
+    with pytest.raises(InputError, match=r"got torch\.int64"):
+        trainer(out=tmp_path / "run").fit([image.long() for image in few.images])
     assert not (tmp_path / "run").exists()
+
+
+def test_values_out_of_range_are_noticed_in_every_batch(few):
+    images = [image.float() / 255 for image in few.images]
+    images[-1] = images[-1] + 1
+    for transform in (None, v2.RandomHorizontalFlip()):
+        with pytest.raises(RangeError):
+            trainer(batch_size=8, transform=transform).fit(images)
+
+
+def test_an_adapted_model_is_trained_where_it_comes_from():
+    adapted = CallableAutoencoder(lambda x: x.flatten(1), lambda z: z.reshape(-1, 1, 8, 8), (1, 8, 8), version="same")
+    with pytest.raises(InputError, match=r"got an adapted one \(callable\)"):
+        trainer(adapted)
 
 
 # --- the order of samples

@@ -30,6 +30,7 @@ from augmentor.exceptions import (
     InputError,
     OutputError,
     PartnerError,
+    RangeError,
     ShapeError,
     TrainingError,
     UnknownNameError,
@@ -38,6 +39,8 @@ from augmentor.gan import discriminators, generators, get_discriminator, get_gen
 from augmentor.gan.losses import Hinge
 from augmentor.metrics import AutoencoderFeatures
 from augmentor.training import GAN, GANTrainer, get_augmentation
+from augmentor.training._engine import get_engine
+from augmentor.training._feed import Feed
 
 BATCH = 16
 
@@ -637,6 +640,11 @@ def test_data_that_does_not_fit_leaves_nothing_behind(few, vae, tmp_path):
         gan(10, out=folder).fit(TensorDataset(few.images))
     with pytest.raises(DataError, match="empty"):
         gan(out=folder).fit(TensorDataset(few.images[:0]))
+    shifted = 2 * few.images.float() / 255 - 1
+    with pytest.raises(RangeError, match=r"GANTrainer takes images in .*normalise after"):
+        gan(out=folder).fit(TensorDataset(torch.cat([torch.zeros(1, 1, 8, 8), shifted])))
+    with pytest.raises(InputError, match=r"got torch\.int64"):
+        gan(out=folder).fit(TensorDataset(few.images.long()))
     with pytest.raises(DataError, match="at least 10 real images, got 9"):
         gan(out=folder, features=flat).fit(few.subset(torch.arange(9)))
     alone = few.subset(torch.cat([torch.tensor([0]), (few.targets != 0).nonzero().squeeze(1)]))
@@ -657,7 +665,25 @@ def test_data_that_does_not_fit_leaves_nothing_behind(few, vae, tmp_path):
     assert not folder.exists()
 
 
+def test_the_discriminator_learns_on_after_an_interruption(few, monkeypatch):
+    trainer = gan()
+    monkeypatch.setattr(trainer.system, "generator_losses", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(few)
+    monkeypatch.undo()
+    assert all(weight.requires_grad for weight in trainer.system.discriminator.parameters())
+    trainer.fit(few)
+
+
 # Chance
+
+
+def test_an_image_that_a_batch_holds_twice_has_a_random_sequence_for_each(few):
+    feed = Feed(few.subset(torch.arange(10)), 8, 0, get_engine("cpu", 1, "fp32"), labelled=False)
+    for number in range(6):
+        batch = feed.batch(number)
+        assert len(set(batch.keys.tolist())) == 8
+    assert any(len(set(feed.batch(number).indices.tolist())) < 8 for number in range(6))
 
 
 def test_the_global_generators_are_left_alone(few, vae):

@@ -51,7 +51,18 @@ def test_half_of_the_images_are_mirrored():
     assert 150 < int(flipped.sum()) < 250
 
 
-@pytest.mark.parametrize("transform", [v2.RandomAffine(10, shear=5), v2.RandomAffine(10, fill=1), v2.RandomRotation(9)])
+@pytest.mark.parametrize(
+    "transform",
+    [
+        v2.RandomAffine(10, shear=5),
+        v2.RandomAffine(10, fill=1),
+        v2.RandomRotation(9),
+        v2.Compose([v2.RandomRotation(9, expand=True), v2.CenterCrop(12)]),  # of different sizes in between
+        v2.Compose(
+            [v2.ToPILImage(), v2.RandomHorizontalFlip(), v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True)]
+        ),
+    ],
+)
 def test_other_transforms_are_called_image_by_image(transform):
     images = torch.rand(5, 1, 12, 12, generator=torch.Generator().manual_seed(0))
     with seeded(4):

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from augmentor._weights import load_network
+from augmentor.data.arrays import ArrayDataset
 from augmentor.exceptions import AugmentorWarning, TrainingError
 from augmentor.gan import generators
 from augmentor.training import GAN, GANTrainer
@@ -58,8 +59,22 @@ def test_the_spread_is_that_within_classes():
     assert spread(images[:1]) == 0
 
 
+def test_many_classes_are_no_collapse(digits):
+    """With a class for each image there is no spread within classes to speak of."""
+    many = ArrayDataset(digits.images[:200], torch.arange(200))
+    judge = Judge(many, None, 0, torch.device("cpu"), num_classes=200)
+
+    class Real(torch.nn.Module):
+        image_shape, latent_dim, num_classes = (1, 8, 8), 4, 200
+
+        def forward(self, noise, labels):
+            return many.images[labels].float() / 255
+
+    assert judge.row(Real())["spread"] == pytest.approx(1, abs=1e-5)
+
+
 def test_a_generator_that_makes_one_image_a_class_has_no_spread(digits):
-    judge = Judge(digits, None, 0, torch.device("cpu"), labelled=True)
+    judge = Judge(digits, None, 0, torch.device("cpu"), num_classes=10)
 
     class Constant(torch.nn.Module):
         image_shape, latent_dim, num_classes = (1, 8, 8), 4, 10

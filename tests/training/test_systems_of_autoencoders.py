@@ -12,6 +12,7 @@ import torch
 from augmentor import LatentAugment, QualityGate, load_autoencoder
 from augmentor._random import seeded
 from augmentor._weights import load_network
+from augmentor.adapters import CallableAutoencoder
 from augmentor.autoencoders import Autoencoder, autoencoders
 from augmentor.cli import main
 from augmentor.data.arrays import ArrayDataset
@@ -19,6 +20,7 @@ from augmentor.exceptions import DataError, InputError, PartnerError, UnknownNam
 from augmentor.gan import generators
 from augmentor.metrics import ModuleFeatures
 from augmentor.training import AutoencoderTrainer, GANTrainer, get_augmentation, get_system
+from augmentor.training._engine import Engine
 from augmentor.training.systems._codes import real_pool
 
 NAMES = ["ae-init", "guided-gan", "latent-gan", "vae-gan"]
@@ -168,6 +170,31 @@ def test_ae_init_starts_as_the_decoder_on_the_codes_of_a_class_and_as_the_encode
     assert torch.allclose(fresh.discriminator._features(odd.images / 255), seen[0], atol=1e-5)
 
 
+def test_ae_init_takes_latent_statistics_where_the_autoencoder_brings_none(odd):
+    model = made(FAMILIES["vae"])
+    system = system_of("ae-init", model, image_shape=(1, 12, 10), num_classes=2)
+    train(system, odd, steps=1, batch_size=8)
+    assert not model.stats.fitted  # it stays as it is
+    raw = model.encode(odd.images).mean
+    assert system.generator.model.stats.fitted
+    assert torch.allclose(system.generator.model.stats.mean, raw.mean(0), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_adapted_autoencoder_is_refused(name):
+    adapted = CallableAutoencoder(lambda x: x.flatten(1), lambda z: z.reshape(-1, 1, 8, 8), (1, 8, 8), version="same")
+    with pytest.raises(InputError, match=r"an adapted one \(callable\) does not tell"):
+        system_of(name, adapted)
+
+
+def test_an_adapted_autoencoder_augments_a_gan(few, tmp_path):
+    adapted = CallableAutoencoder(lambda x: x.flatten(1), lambda z: z.reshape(-1, 1, 8, 8), (1, 8, 8), version="same")
+    augmentation = get_augmentation("both", LatentAugment(adapted))
+    train(
+        get_system("gan", network="dcgan(width=8)", image_shape=(1, 8, 8), augmentation=augmentation), few, out=tmp_path
+    )
+
+
 def test_ae_init_needs_images_of_each_class(odd):
     model = made(FAMILIES["vae"])
     lonely = ArrayDataset(odd.images[:5], torch.tensor([0, 0, 1, 0, 0]), ["a", "b"])
@@ -290,6 +317,34 @@ def test_the_terms_of_guided_gan_are_small_for_real_images(few, vae):
     system.generator = lambda noise, labels: 1 - batch.images
     apart = 3 * (1 - 2 * batch.images).square().mean()
     assert torch.isclose(system.generator_losses(batch.images, logits, batch)["reconstruction"], apart)
+
+
+def test_the_moments_of_guided_gan_have_the_gradient_of_the_whole_batch(few, vae):
+    """Two processes with half a batch each, one after the other: their mean gradient is that of the whole."""
+
+    class Half(Engine):
+        """`value` stands for the whole batch's mean, which the other process has its part in."""
+
+        def mean(self, value):
+            return self.whole.pop(0)
+
+    system = system_of("guided-gan", vae)
+    train(system, few, steps=1)
+    codes = torch.randn(6, 8, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    weight = torch.arange(8.0)
+
+    def gradient(part: torch.Tensor) -> torch.Tensor:
+        mean, std = system._moments(part)
+        return torch.autograd.grad(((mean + std) * weight).sum(), codes)[0]
+
+    expected = gradient(codes)
+    halves = []
+    for part in (codes[:3], codes[3:]):
+        system.feed.engine = Half("cpu")
+        variance = (codes - codes.mean(0)).square().mean(0)
+        system.feed.engine.whole = [codes.mean(0).detach(), variance.detach()]
+        halves.append(gradient(part))
+    assert torch.allclose(torch.stack(halves).mean(0), expected, atol=1e-6)
 
 
 def test_guided_gan_needs_noise_as_long_as_a_code(vae):

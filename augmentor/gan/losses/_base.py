@@ -26,7 +26,8 @@ class GANLoss:
     """
 
     name: ClassVar[str]
-    signs_tell: ClassVar[bool] = True  # whether a logit's sign says what it was taken for: above 0 real
+    signs_tell: ClassVar[bool] = True  # whether a logit says what it was taken for: real above `undecided`
+    undecided: ClassVar[float] = 0.0  # the logit of what may as well be real as generated
     r1_gamma: ClassVar[float] = 1.0  # the R1 weight that goes with the loss, unless the trainer is told another
 
     def generator(self, fake_logits: torch.Tensor) -> torch.Tensor:
@@ -36,6 +37,10 @@ class GANLoss:
     def discriminator(self, real_logits: torch.Tensor, fake_logits: torch.Tensor) -> torch.Tensor:
         """Logits (B,) of real and (B',) of generated images => scalar that the discriminator minimises."""
         raise NotImplementedError
+
+    def signs(self, logits: torch.Tensor) -> torch.Tensor:
+        """Mean sign of logits (B,), detached: 1 where all were taken for real, -1 where none was."""
+        return (logits.detach() - self.undecided).sign().mean()
 
     def penalty(
         self,

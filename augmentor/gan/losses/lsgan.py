@@ -15,6 +15,8 @@ class LeastSquares(GANLoss):
     0.0
     """
 
+    undecided = 0.5
+
     def generator(self, fake_logits: torch.Tensor) -> torch.Tensor:
         return 0.5 * (fake_logits - 1).square().mean()
 

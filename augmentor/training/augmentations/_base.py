@@ -7,6 +7,7 @@ Karras et al. 2020). Chance comes from the keys of a batch alone.
 
 from __future__ import annotations
 
+import inspect
 import re
 from itertools import pairwise
 from typing import Any, ClassVar
@@ -151,7 +152,8 @@ def get_augmentation(
 ) -> Augmentation:
     """The augmentation that a text such as ``"both"`` or ``"both(p=0.3)+diffaugment"`` describes.
 
-    latent_augment: for the members that need one. settings: arguments, where the text does not give them.
+    latent_augment: for the members that need one. settings: arguments, where the text does not give them; `InputError`
+    for one that no member takes.
 
     >>> str(get_augmentation("none"))
     'none'
@@ -159,13 +161,20 @@ def get_augmentation(
     if isinstance(spec, Augmentation):
         return spec
     settings = {name: value for name, value in settings.items() if value is not None}
+    taken = {name for part in _parts(spec) for name in inspect.signature(_class_of(part)).parameters}
+    if unknown := sorted(settings.keys() - taken):
+        raise InputError(f"augmentation {spec!r} takes no {' and no '.join(unknown)}; leave it out")
     members = [augmentations.build(part, latent_augment=latent_augment, **settings) for part in _parts(spec)]
     return members[0] if len(members) == 1 else Chain(*members)
 
 
 def needs_autoencoder(spec: str) -> bool:
     """Whether the augmentation of this text works in latent space."""
-    return any(augmentations.get(part.split("(")[0].strip()).in_latents for part in _parts(spec))
+    return any(_class_of(part).in_latents for part in _parts(spec))
+
+
+def _class_of(part: str) -> type[Augmentation]:
+    return augmentations.get(part.split("(")[0].strip())
 
 
 def _parts(spec: str) -> list[str]:

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 
 from ..._random import SampleRandom
-from ..._registry import describe
 from ..._weights import fingerprint
 from ...exceptions import InputError
 from ...transform import LatentAugment
@@ -43,7 +42,7 @@ class InLatents(Augmentation):
         augment = self.latent_augment
         return {
             **super().settings(),
-            "autoencoder": describe(augment.autoencoder),
+            "autoencoder": augment.autoencoder.name,
             "autoencoder_sha256": fingerprint(augment.autoencoder.state_dict()),
             "policy": str(augment.policy),
             "residual": augment.residual,

@@ -23,7 +23,9 @@ class OfPixels(Augmentation):
 
     def fake(self, batch: Batch) -> torch.Tensor:
         # In [-1, 1], where the papers work: what is cut out or moved in is grey. Nothing is clipped.
-        made = self._apply(2 * batch.images.float() - 1, SampleRandom(batch.keys, batch.images.device))
+        # In float32, whatever the run's precision: positions of pixels would be off by a third of one.
+        with torch.autocast(batch.images.device.type, enabled=False):
+            made = self._apply(2 * batch.images.float() - 1, SampleRandom(batch.keys, batch.images.device))
         return 0.5 * (made + 1)
 
     def _apply(self, images: torch.Tensor, random: SampleRandom) -> torch.Tensor:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 
 from ..._random import SampleRandom
-from ...exceptions import InputError
+from ...exceptions import AugmentorWarning, InputError
 from ...transform import LatentAugment
 from .._feed import Batch
 from ._base import augmentations
@@ -32,6 +34,8 @@ class AugmentBoth(InLatents):
                 "leave the gate out, or use augment='real'"
             )
         self.p: FixedP = get_probability(self.latent_augment.p if p is None else p)
+        if self.p.value == 0 and not self.p.watches and p is not None:
+            warnings.warn("augment='both' with p=0 changes nothing", AugmentorWarning, stacklevel=2)
 
     def real(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None]:
         return self._replaced(batch), batch.labels

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 
 from ..._random import SampleRandom, sample_keys
 from ..._transfer import sent
-from ...exceptions import InputError
+from ...exceptions import AugmentorWarning, InputError
 from ...transform import LatentAugment
 from .._feed import Batch
 from ._base import augmentations
@@ -32,6 +33,8 @@ class AugmentReal(InLatents):
             raise InputError(f"ratio is the number of decoded samples for each real one, >= 0; got {ratio}")
         if self.latent_augment.gate is not None and self.latent_augment.gate.action == "weigh":
             raise InputError("a gate that weighs gives weights, which a GAN has no use for; use one that re-draws")
+        if ratio == 0:
+            warnings.warn("augment='real' with ratio=0 adds no decoded samples", AugmentorWarning, stacklevel=2)
         self.ratio = ratio
 
     def real(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None]:

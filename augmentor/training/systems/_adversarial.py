@@ -117,7 +117,7 @@ class AdversarialSystem(System):
             if self.r1_gamma and number % self.r1_every == 0:
                 loss = loss + self.r1_gamma * self.r1_every * r1_penalty(critic, real)
         feed.engine.minimise(loss, self.optimizers["discriminator"])
-        sign = logits.detach().sign().mean()
+        sign = self.loss.signs(logits)
         if self.augmentation.watches:
             self.augmentation.observe(feed.engine.mean(sign), feed.batch_size)
         return {"d_loss": loss.detach(), "real_sign": sign}
@@ -127,14 +127,16 @@ class AdversarialSystem(System):
         feed = self.feed
         batch = self.seen(feed.batch((number + 1) * self.discriminator_steps - 1))
         self.discriminator.requires_grad_(False)
-        with feed.engine.autocast():
-            made = self.fakes("generator", number, batch)
-            fake = self.augmentation.fake(feed.made(batch, made, "generated", number))
-            logits = self.discriminator(fake, batch.labels).float()
-            losses = self.generator_losses(made, logits, batch)
-        feed.engine.minimise(torch.stack(list(losses.values())).sum(), self.optimizers["generator"])
-        self.discriminator.requires_grad_(True)
-        return {name: loss.detach() for name, loss in losses.items()} | {"fake_sign": logits.detach().sign().mean()}
+        try:
+            with feed.engine.autocast():
+                made = self.fakes("generator", number, batch)
+                fake = self.augmentation.fake(feed.made(batch, made, "generated", number))
+                logits = self.discriminator(fake, batch.labels).float()
+                losses = self.generator_losses(made, logits, batch)
+            feed.engine.minimise(torch.stack(list(losses.values())).sum(), self.optimizers["generator"])
+        finally:  # an interrupted run may go on with this system
+            self.discriminator.requires_grad_(True)
+        return {name: loss.detach() for name, loss in losses.items()} | {"fake_sign": self.loss.signs(logits)}
 
     def fakes(self, purpose: str, number: int, batch: Batch) -> torch.Tensor:
         """Made samples in the places of a batch."""

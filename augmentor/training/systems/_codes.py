@@ -7,6 +7,7 @@ import copy
 import torch
 
 from ..._checks import to_unit_float
+from ...adapters import AdaptedAutoencoder
 from ...autoencoders import Autoencoder
 from ...exceptions import DataError, InputError
 from ...gan import DecoderGenerator
@@ -25,7 +26,15 @@ def frozen(autoencoder: Autoencoder) -> Autoencoder:
 
 
 def shape_of(autoencoder: Autoencoder, image_shape: tuple[int, int, int] | None) -> tuple[int, int, int]:
-    """Shape (C,H,W) of the images to make: the one given, or else the only one that the autoencoder takes."""
+    """Shape (C,H,W) of the images to make: the one given, or else the only one that the autoencoder takes.
+
+    Raises `InputError` for an adapted autoencoder: networks are built like it, which takes one of this package.
+    """
+    if isinstance(autoencoder, AdaptedAutoencoder):
+        raise InputError(
+            f"systems on top of an autoencoder build networks like its own, which an adapted one ({autoencoder.name}) "
+            "does not tell; take one of this package, or use it with augment='both' or 'real'"
+        )
     shape = autoencoder.image_shape if image_shape is None else image_shape
     channels, *size = shape
     if None in size:

@@ -68,7 +68,9 @@ class AEInit(AdversarialSystem):
 
     def prepare(self, feed: Feed) -> None:
         super().prepare(feed)
-        fit_gaussians(self.generator, real_pool(frozen(self._start).to(feed.device), feed))
+        start = frozen(self._start).to(feed.device)
+        fit_gaussians(self.generator, real_pool(start, feed))
+        self.generator.model.stats.load_state_dict(start.stats.state_dict())  # fitted now, where it brought none
 
     def settings(self) -> dict[str, Any]:
         return super().settings() | {"starts_from": self._fingerprint}

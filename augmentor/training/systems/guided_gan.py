@@ -158,7 +158,8 @@ class GuidedGAN(AdversarialSystem):
     def _moments(self, codes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and deviation (D,) of codes (B,D) over the whole batch."""
         mean = self.feed.engine.batch_mean(codes.mean(0))
-        variance = self.feed.engine.batch_mean((codes - mean).square().mean(0))
+        # Detached: its gradient is 0 over the whole batch, but not over the part of one process.
+        variance = self.feed.engine.batch_mean((codes - mean.detach()).square().mean(0))
         return mean, variance.clamp_min(_SMALLEST).sqrt()
 
     @torch.no_grad()
