@@ -204,11 +204,17 @@ def latent_smote(trial: Trial, found: Found, who: str) -> dict[str, Any]:
     return trial.score(trial.mixed(augment, who, trial.base(geometric=False), **how_many))
 
 
-def plain(trial: Trial, found: Found, who: str, policy: str, geometric: bool, residual: float = 0.0) -> dict[str, Any]:
-    """A policy as it comes: a synthetic sample for each real one, after unequal classes are filled up with repeats."""
+def plain(
+    trial: Trial, found: Found, who: str, policy: str, geometric: bool, residual: float = 0.0, then: bool = False
+) -> dict[str, Any]:
+    """A policy as it comes: a synthetic sample for each real one, after unequal classes are filled up with repeats.
+
+    geometric: latents are those of moved images. then: all images are moved afterwards, synthetic ones too.
+    """
     mixing = Mixing(ratio=1.0, balance=1.0)
     augment = LatentAugment(trial.autoencoder(who), policy, residual=residual)
-    return trial.score(trial.mixed(augment, who, trial.base(geometric), sampling_strategy=mixing))
+    mixed = trial.mixed(augment, who, trial.base(geometric), sampling_strategy=mixing)
+    return trial.score(Transformed(mixed, trial.geometry()) if then else mixed)
 
 
 def tuned(trial: Trial, found: Found, who: str, bases: tuple[str, ...]) -> dict[str, Any]:
@@ -259,6 +265,7 @@ OURS: dict[str, Callable[..., dict[str, Any]]] = {
     "latent SMOTE": latent_smote,
     "gaussian(0.5)": partial(plain, policy="gaussian(std=0.5)", geometric=False),
     "gaussian(0.5) + geometric": partial(plain, policy="gaussian(std=0.5)", geometric=True),
+    "gaussian(0.5), then geometric": partial(plain, policy="gaussian(std=0.5)", geometric=False, then=True),
     "class_gaussian + geometric": partial(plain, policy="class_gaussian", geometric=True),
     "gaussian(0.5), residual": partial(plain, policy="gaussian(std=0.5)", geometric=False, residual=1.0),
     "gaussian(0.5), residual + geometric": partial(plain, policy="gaussian(std=0.5)", geometric=True, residual=1.0),

@@ -126,7 +126,8 @@ def test_a_machine_is_lost(machines, reference, tmp_path):
 
 def test_a_copy_for_other_machines_draws_the_same(digits, vae):
     """All that it holds is brought to the CPU: pool, what the policy has fitted, the gate's measure."""
-    augment = LatentAugment(vae, "class_gaussian(std=0.5)", gate=QualityGate()).fit(digits)
+    gate, getter = QualityGate(), lambda sample: sample[1]
+    augment = LatentAugment(vae, "class_gaussian(std=0.5)", gate=gate, labels_getter=getter).fit(digits)
     moved = _on_the_cpu(augment)
     images, labels = digits.images[:20], digits.targets[:20]
     random = [SampleRandom(sample_keys(0, 0, range(20))) for _ in range(2)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -27,8 +28,8 @@ class CallableAutoencoder(AdaptedAutoencoder):
     stride: pad sizes to a multiple of it (by its mirror image), and crop the reconstruction back.
     value_range: of the pixels inside, such as (-1, 1).
     modules: those whose weights the callables use, where they are not modules or methods of modules themselves. They
-        move with ``.to(device)`` and are part of the fingerprint. Functions of a copy go on using the first ones, so a
-        copy cannot be moved (`InputError`), nor brought to bfloat16.
+        move with ``.to(device)`` and are part of the fingerprint. Plain functions go on using the first ones in a copy,
+        which then cannot be moved (`InputError`), nor brought to bfloat16.
     version: a text of yours that is part of the fingerprint too. Functions without weights need it, because nothing
         else would tell two of them apart in a cache, in shards or in a saved config.
 
@@ -90,7 +91,10 @@ class CallableAutoencoder(AdaptedAutoencoder):
     def __deepcopy__(self, memo: dict[int, Any]) -> CallableAutoencoder:
         other = memo[id(self)] = self.__class__.__new__(self.__class__)
         other.__dict__ = copy.deepcopy(self.__dict__, memo)
-        other._left_behind = not self._reached
+        same = [
+            _innermost(one) is _innermost(twin) for one, twin in zip(self._functions, other._functions, strict=True)
+        ]
+        other._left_behind = any(same) and not self._reached
         return other
 
     def _apply(self, *how: Any, **more: Any) -> CallableAutoencoder:
@@ -119,6 +123,10 @@ def _pair(output: Any) -> tuple[torch.Tensor, torch.Tensor | None]:
     raise InputError(f"encode gives latents, or a pair of them and their deviation; got {type(output).__name__}")
 
 
+def _innermost(function: Any) -> Any:
+    return _innermost(function.func) if isinstance(function, functools.partial) else function
+
+
 def _tensors(modules: nn.Module) -> set[int]:
     """Which weights and buffers these are."""
     return {id(tensor) for tensor in modules.state_dict(keep_vars=True).values()}
@@ -126,5 +134,6 @@ def _tensors(modules: nn.Module) -> set[int]:
 
 def _modules(*parts: Any) -> nn.ModuleList:
     """The modules among these, and those whose methods are among them, each once."""
+    parts = tuple(map(_innermost, parts))
     owners = [part if isinstance(part, nn.Module) else getattr(part, "__self__", None) for part in parts]
     return nn.ModuleList(dict.fromkeys(owner for owner in owners if isinstance(owner, nn.Module)))

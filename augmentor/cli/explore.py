@@ -32,7 +32,7 @@ def explore(
     from ..explore.server import serve
 
     explorer = Explorer(resolve_device(device))
-    settings = explorer.resolved(Settings(data, split, size, skip_bad, autoencoder, policy, residual, seed=seed))
+    settings = Settings(data, split, size, skip_bad, autoencoder, policy, residual, seed=seed)
     server = serve(explorer, settings, host, port)
     view = explorer.view(settings)  # bad input ends the command here, and the page opens with all at hand
     say(data=f"{data}: {view.total} images, {view.looked} of them looked at", autoencoder=view.config["autoencoder"],

@@ -27,6 +27,11 @@ class Around(Dataset[Any]):
     def __getitem__(self, index: int) -> Any:
         return self.__getitems__([index])[0]
 
+    def set_epoch(self, epoch: int) -> None:
+        """For the data set inside, where it has epochs."""
+        if hasattr(self.dataset, "set_epoch"):
+            self.dataset.set_epoch(epoch)
+
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
         """The items of these numbers."""
         raise NotImplementedError

@@ -91,7 +91,8 @@ class AugmentedLoader:
         self.epoch, self._next_epoch = self._next_epoch, self._next_epoch + 1
         rank, ranks = _rank_of(self.loader)
         # A sampler that resumes goes on in the middle of the epoch, and so do the places.
-        seen = next((part.start for part in _samplers(self.loader) if isinstance(part, BlockSampler)), 0)
+        blocks = (part for part in _samplers(self.loader) if isinstance(part, BlockSampler))
+        seen = next((part.start * part.num_replicas // ranks for part in blocks), 0)
         for batch in self.loader:
             batch, raw = (batch, None) if self.cache is None else self._looked_up(batch, self.cache)
             images, labels = split_item(batch)

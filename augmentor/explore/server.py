@@ -54,8 +54,10 @@ def app(explorer: Explorer, settings: Settings, host: str = "127.0.0.1") -> Any:
 
     @served.get("/start")
     def start() -> Any:
+        with lock:
+            resolved = explorer.resolved(settings)
         return {
-            "settings": settings.document(), "picks": PICKS, "autoencoders": ["auto", *list_autoencoders()],
+            "settings": resolved.document(), "picks": PICKS, "autoencoders": ["auto", *list_autoencoders()],
             "policies": {name: describe(policies.get(name).example(), brief=True) for name in list_policies()},
         }  # fmt: skip
 

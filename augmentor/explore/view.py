@@ -95,6 +95,7 @@ class Explorer:
     @torch.no_grad()
     def view(self, settings: Settings) -> View:
         """What these settings show. Raises the errors of whatever reads them."""
+        settings = self.resolved(settings)
         data, model, brought, augment = self._augment(settings)
         gate = cast(QualityGate, augment.gate)
         gate.counts = GateCounts()

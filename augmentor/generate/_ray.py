@@ -112,8 +112,10 @@ def _portable(work: Work) -> Work:
 
 def _on_the_cpu(augment: LatentAugment) -> LatentAugment:
     """A copy, with all that the pool, the policy and the gate hold."""
+    from ray import cloudpickle  # which takes functions of a script as well
+
     copied = io.BytesIO()
-    torch.save(augment, copied)
+    torch.save(augment, copied, pickle_module=cloudpickle)
     copied.seek(0)
     moved: LatentAugment = torch.load(copied, map_location="cpu", weights_only=False)  # our own bytes
     return moved

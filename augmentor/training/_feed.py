@@ -60,14 +60,14 @@ class Feed:
 
     def batch(self, number: int) -> Batch:
         """Batch `number` of the shuffled epochs laid end to end."""
-        indices = self._stream.indices(number)[self.places]
+        whole = self._stream.indices(number)
+        indices = whole[self.places]
         images, labels = fetch(self.dataset, indices.tolist())
         check_range(images, "GANTrainer")
         images = to_unit_float(sent(images, self.device))
         labels = sent(labels, self.device) if labels is not None and self.labelled else None
-        # A batch that an epoch ends in may hold an image twice: a second copy of it.
-        epochs = (number * self.batch_size + self.places) // len(self.dataset)
-        keys = sample_keys(fold(self.seed, "real"), number, indices, epochs)
+        # A batch that an epoch ends in may hold an image twice: then they are copies of it.
+        keys = sample_keys(fold(self.seed, "real"), number, indices, _earlier(whole)[self.places])
         return Batch(images, labels, keys, self.places, indices)
 
     def made(self, batch: Batch, images: torch.Tensor, purpose: str, number: int) -> Batch:
@@ -91,3 +91,12 @@ class Feed:
     def samples(self) -> Any:
         """The whole data set for `LatentAugment.fit` and the like: without its labels if the system has no classes."""
         return self.dataset if self.labelled else [(images, None) for images, _ in batches(self.dataset)]
+
+
+def _earlier(values: np.ndarray) -> np.ndarray:
+    """How often each of the values (B,) has come before: int64 (B,)."""
+    order = values.argsort(kind="stable")
+    _, counts = np.unique(values, return_counts=True)
+    earlier = np.empty(len(values), np.int64)
+    earlier[order] = np.concatenate([np.arange(count) for count in counts])
+    return earlier

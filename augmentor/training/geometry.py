@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -28,25 +29,31 @@ def mild_geometry() -> v2.Transform:
 def move_each(transform: Callable[[Any], Any], images: torch.Tensor) -> torch.Tensor:
     """``transform(image)`` for each image of a batch (B,C,H,W), uint8 or floating in [0, 1].
 
-    torchvision draws one set of parameters a call. Its `RandomAffine` without shear, `RandomHorizontalFlip`, and a
-    `Compose` of them are done here for all images at once, with parameters for each, from torch's global generator as
-    in torchvision; anything else is called image by image, which takes some ten times as long.
+    torchvision draws one set of parameters a call. Its `RandomAffine` without shear, `RandomHorizontalFlip`, and those
+    that a `Compose` begins with are done here for all images at once, with parameters for each, from torch's global
+    generator as in torchvision; anything else is called image by image, which takes some ten times as long.
 
     >>> move_each(mild_geometry(), torch.rand(5, 1, 28, 28)).shape
     torch.Size([5, 1, 28, 28])
     """
-    if not _moves_batches(transform, images):
-        return torch.stack([image_to_tensor(transform(image)) for image in images])
     match transform:
         case v2.Compose():
-            for part in transform.transforms:
+            at_once = list(itertools.takewhile(lambda part: _moves_batches(part, images), transform.transforms))
+            for part in at_once:
                 images = move_each(part, images)
-            return images
+            rest = transform.transforms[len(at_once) :]
+            return _one_by_one(v2.Compose(rest), images) if rest else images
+        case _ if not _moves_batches(transform, images):
+            return _one_by_one(transform, images)
         case v2.RandomHorizontalFlip():
             chosen = torch.rand(len(images)) < transform.p
             return torch.where(chosen.to(images.device)[:, None, None, None], images.flip(3), images)
         case _:
             return _affine(images, *_parameters(transform, len(images), *images.shape[2:]))
+
+
+def _one_by_one(transform: Callable[[Any], Any], images: torch.Tensor) -> torch.Tensor:
+    return torch.stack([image_to_tensor(transform(image)) for image in images])
 
 
 def _moves_batches(transform: Any, images: torch.Tensor) -> bool:

@@ -93,12 +93,13 @@ class Autoencoders:
                 self._known[name] = load_autoencoder(path)
         return self._known[name].to(self.device)
 
-    def whole(self, dataset: Any) -> Autoencoder:
-        """The one for all data, trained on `dataset` if need be, with latent statistics of it if it brings none."""
+    def whole(self, dataset: Any, unlabelled: Any = None) -> Autoencoder:
+        """The one for all data, trained on `dataset` if need be, with latent statistics of all if it brings none."""
         if self._whole is None:
-            model = self.get("all", dataset)
-            fitted = bool(model.stats.fitted)
-            self._whole = model if fitted else LatentAugment(copy.deepcopy(model)).fit(dataset).autoencoder
+            self._whole = self.get("all", dataset)
+            if not self._whole.stats.fitted:
+                copied = LatentAugment(copy.deepcopy(self._whole))
+                self._whole = copied.fit(dataset, unlabelled=unlabelled).autoencoder
         return self._whole
 
     def make(self, name: str, dataset: Any, deadline: float | None = None) -> None:
@@ -127,14 +128,14 @@ class Autoencoders:
             return fingerprint(self._one.state_dict())
         return named(self.train)
 
-    def kept(self, dataset: Any) -> dict[str, Any]:
+    def kept(self, dataset: Any, unlabelled: Any = None) -> dict[str, Any]:
         """What `policy.json` says of the autoencoder: its name and fingerprint.
 
         It is the one for all data, trained on `dataset` if need be. Weights without a name are kept beside the JSON.
         Where there is no folder, or an adapted model that no file can hold, it is where they came from, if anywhere,
         with the latent statistics that they do not bring.
         """
-        model = self.whole(dataset)
+        model = self.whole(dataset, unlabelled)
         name, brings = self.place, self._one is model
         if self.named is None and self.folder is not None:
             with contextlib.suppress(InputError):

@@ -128,7 +128,7 @@ class ClassificationTask(Task):
         self.final_autoencoder()
 
     def final_autoencoder(self) -> Autoencoder:
-        return self.autoencoders.whole(self.dataset)
+        return self.autoencoders.whole(self.dataset, self.unlabelled)
 
     def describe(self, setting: Setting) -> str:
         if "control" in setting:
@@ -149,7 +149,7 @@ class ClassificationTask(Task):
         known = AugmentConfig(
             policy=setting["policy"], p=round(ratio / (1 + ratio), 4), mixing=Mixing(ratio, balance),
             residual=setting["residual"], gate=QualityGate() if setting["gate"] else None,
-            **self.autoencoders.kept(self.dataset),
+            **self.autoencoders.kept(self.dataset, self.unlabelled),
         )  # fmt: skip
         more = 0 if self.unlabelled is None else len(self.unlabelled)
         return {**known.document(), "base": setting["base"], "unlabelled": more}

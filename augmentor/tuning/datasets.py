@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -52,8 +53,11 @@ class Transformed(Around):
     def __init__(self, dataset: Any, transform: Callable[[Any], Any]):
         super().__init__(dataset)
         self.transform, self.classes = transform, getattr(dataset, "classes", None)
-        if split_item(dataset[0])[1] is not None:
-            self.targets = dataset_labels(dataset)
+
+    @cached_property
+    def targets(self) -> torch.Tensor:
+        """Labels of all items; `DataError` where there are none."""
+        return dataset_labels(self.dataset)
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
         pairs = [split_item(item) for item in fetch_items(self.dataset, indices)]

@@ -358,7 +358,7 @@ class Race:
         """Seconds that the smallest race would take, from what the controls took on the first cell."""
         if self._stopped is not None:  # not even those: a guess from what was done of the one that was stopped
             slowest = max(self._slowest(), self._stopped["seconds"] / max(self._stopped["stopped"], 0.01))
-            return (len(self.controls) + 1) * (1 + self._fewest) * slowest
+            return self._opened + (len(self.controls) + 1) * (1 + self._fewest) * slowest
         return self.journal.elapsed + self._slowest() + self._final_seconds(self._fewest) + self._closing()
 
     def _search_limit(self) -> float:
@@ -370,7 +370,7 @@ class Race:
 
     def _final_seconds(self, cells: int, finalists: int = 1) -> float:
         """A final of all controls and of settings as slow as any so far."""
-        controls = [statistics.fmean(row.seconds) for row in self.controls]
+        controls = [statistics.fmean(row.seconds or [self._slowest()]) for row in self.controls]
         settings = [statistics.fmean(row.seconds) for row in self.candidates if row.seconds]
         prepared = statistics.fmean(self._prepared.values()) if self._prepared else 0.0
         return cells * (prepared + sum(controls) + finalists * max([*controls, *settings]))

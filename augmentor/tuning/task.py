@@ -37,6 +37,7 @@ class Task:
         the numbers after them.
     folds: so many cells, counted from 0, test each sample once; the final takes them together.
     weights: of the samples in the verdict, if they do not count the same.
+    opens, prepares: whether `open` and `prepare` have something to do; what they take is planned for.
     clock: seconds, of any origin.
 
     >>> class Parabola(Task):

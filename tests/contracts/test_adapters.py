@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import json
 import multiprocessing
 import pickle
@@ -421,7 +422,9 @@ def test_functions_that_find_their_modules_by_themselves_are_not_left_behind():
         twin = copy.deepcopy(model)
         assert torch.equal(twin(images), model(images))
         twin.to("cpu")  # where it is
-    assert copy.deepcopy(methods).to(torch.bfloat16).weights_dtype == torch.bfloat16
+    partial = CallableAutoencoder(functools.partial(pair.encode), pair.decode, (1, 8, 8), modules=pair)
+    for model in (methods, partial):
+        assert copy.deepcopy(model).to(torch.bfloat16).weights_dtype == torch.bfloat16
     with pytest.raises(InputError, match="give methods of modules"):
         copy.deepcopy(closing).to(torch.bfloat16)
     with pytest.raises(InputError, match="give methods of modules"):

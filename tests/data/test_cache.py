@@ -91,7 +91,7 @@ def test_a_file_is_written_once_and_read_without_encoding(few, vae, tmp_path):
 
 
 def test_all_ranks_of_a_job_may_write_it_at_the_same_time(few, vae, tmp_path, monkeypatch):
-    together = threading.Barrier(6)
+    together = threading.Barrier(6, timeout=30)
 
     def dumped(*what):
         together.wait()

@@ -69,3 +69,15 @@ def test_other_transforms_are_called_image_by_image(transform):
         moved = move_each(transform, images)
     with seeded(4):
         assert torch.equal(moved, torch.stack([transform(image) for image in images]))
+
+
+def test_what_a_pipeline_begins_with_is_done_at_once(monkeypatch):
+    images, seen = torch.rand(5, 1, 12, 12, generator=torch.Generator().manual_seed(0)), []
+    beginning = [mild_geometry(), v2.RandomHorizontalFlip()]
+    rest = v2.Lambda(lambda image: seen.append(image) or image / 2)
+    with seeded(4):
+        moved = move_each(v2.Compose([*beginning, rest]), images)
+    with seeded(4):
+        expected = move_each(v2.Compose(beginning), images)
+    assert torch.equal(torch.stack(seen), expected)
+    assert torch.equal(moved, expected / 2)

@@ -392,7 +392,30 @@ def test_what_controls_need_is_made_once_and_first_and_counted_once(tmp_path):
     assert again.calls == []
     with pytest.raises(BudgetError, match="a budget of 20 s is too small: it was spent before the first control"):
         run(Opens(many(3)), 20.0, out=tmp_path / "other")
+    with pytest.raises(BudgetError, match="at least about 270 s"):
+        run(Opens(many(3), seconds=10.0), 38.0, out=tmp_path / "other")
+    assert run(Opens(many(3), seconds=10.0), 270.0).answer == "none"
     assert not (tmp_path / "other").exists()
+
+
+class Heedless(Known):
+    """Its first step takes 30 s whatever the deadline is."""
+
+    opens = True
+
+    def open(self, deadline):
+        self.time += 30.0
+
+
+@pytest.mark.parametrize(
+    ("task", "budget"),
+    [(Heedless(many(3)), 20.0), (Heedless(many(3), seconds=10.0), 45.0), (Known(many(3), seconds=10.0), 15.0)],
+    ids=["opened too late", "one control", "one control and a half"],
+)
+def test_a_budget_that_ends_among_the_controls_is_too_small(task, budget, tmp_path):
+    with pytest.raises(BudgetError, match="is too small"):
+        run(task, budget, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_what_was_not_tried_is_said():

@@ -319,6 +319,13 @@ def test_latent_statistics_that_were_fitted_are_written_down(few, tmp_path):
     assert augment.autoencoder.stats.values() == fitted.autoencoder.stats.values()
 
 
+def test_images_without_labels_count_in_latent_statistics_too(few, digits, tmp_path):
+    many = digits.subset(torch.arange(300, 400))
+    result = tune(few, averaged(), unlabelled=many, space=ONE, out=tmp_path, **QUICK)
+    fitted = LatentAugment(averaged()).fit(few, unlabelled=many)
+    assert result.config["statistics"] == fitted.autoencoder.stats.values()
+
+
 def test_a_callable_may_give_a_model_that_no_file_can_hold(few, tmp_path):
     result = tune(few, lambda part: averaged(), space=ONE, out=tmp_path, **QUICK)
     assert result.config["autoencoder"] is None
@@ -493,6 +500,14 @@ def test_data_sets_around_data_sets(few):
     turned = Transformed(few, lambda image: image.flip(-1))
     assert torch.equal(turned[2][0], few[2][0].flip(-1))
     assert torch.equal(turned.targets, few.targets)
+    with pytest.raises(DataError, match="no labels"):
+        _ = Transformed(list(few.images), lambda image: image).targets
+    mixed = MixedDataset(few, LatentAugment("digits"), ratio=1.0)
+    moved = Transformed(mixed, lambda image: image)
+    before = moved[len(few)][0]
+    moved.set_epoch(1)
+    assert not torch.equal(moved[len(few)][0], before)  # and so is its noise
+    Transformed(few, lambda image: image).set_epoch(1)  # there are no epochs in it
     until = Until(few, time.monotonic() + 1000)
     assert until.fingerprint == few.fingerprint
     assert len(until) == len(few)

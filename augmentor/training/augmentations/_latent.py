@@ -8,7 +8,9 @@ import numpy as np
 import torch
 
 from ..._random import SampleRandom
+from ..._registry import describe
 from ..._weights import fingerprint
+from ...adapters import AdaptedAutoencoder
 from ...exceptions import InputError
 from ...transform import LatentAugment
 from .._feed import Feed
@@ -39,11 +41,11 @@ class InLatents(Augmentation):
         augment.perturb(batch.images[:1], labels, SampleRandom(np.zeros(1, np.uint64), augment.device))
 
     def settings(self) -> dict[str, Any]:
-        augment = self.latent_augment
+        augment, model = self.latent_augment, self.latent_augment.autoencoder
         return {
             **super().settings(),
-            "autoencoder": augment.autoencoder.name,
-            "autoencoder_sha256": fingerprint(augment.autoencoder.state_dict()),
+            "autoencoder": model.name if isinstance(model, AdaptedAutoencoder) else describe(model),
+            "autoencoder_sha256": fingerprint(model.state_dict()),
             "policy": str(augment.policy),
             "residual": augment.residual,
             "gate": None if augment.gate is None else str(augment.gate),
