@@ -42,6 +42,10 @@ def test_a_transform_comes_back_through_a_file(tuned, tmp_path):
         assert (again.p, again.seed, again.mixing) == (0.25, 3, Mixing(0.5, 0.75))
         assert repr(again.gate) == "quality_gate(keep=0.9, k=2, redraws=1, action='weigh')"
         assert again.needs_fit
+        assert again.labels_getter(([], 3)) is None
+        assert str(again.plan) == "fp32"
+    plan = "fp32+channels_last"
+    assert str(LatentAugment.from_config(tuned.to_config(), precision=plan).plan) == plan
 
 
 def test_the_same_settings_make_the_same_samples(digits, tmp_path):

@@ -87,3 +87,17 @@ def test_a_folder_is_no_name_of_a_file(place, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(OutputError, match="it is a folder; expected the name of a file"):
         write_bytes(place, b"x")
+
+
+def test_what_is_renamed_is_on_the_disk_before_and_its_name_after(tmp_path, monkeypatch):
+    done = []
+    sync, replace = os.fsync, os.replace
+
+    def synced(handle):
+        done.append("folder" if os.path.isdir(f"/proc/self/fd/{handle}") else "file")
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", lambda *names: done.append("rename") or replace(*names))
+    write_bytes(tmp_path / "a", b"x")
+    assert done == ["file", "rename", "folder"]

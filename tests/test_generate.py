@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tqdm import tqdm
 
 from augmentor._files import sha256_file
 from augmentor._random import sample_keys, seeded
@@ -196,6 +197,10 @@ def test_images_of_other_sizes_are_named(tmp_path):
 def test_progress_is_shown_only_when_asked(tmp_path, capfd):
     generate(tmp_path / "shards")
     assert capfd.readouterr().err == ""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("augmentor.generate.tqdm", lambda *a, **k: tqdm(*a, **{**k, "delay": 0}))
+        generate(tmp_path / "others", progress=True)
+    assert "generating" in capfd.readouterr().err
 
 
 # ---------------------------------------------------------------------------- arguments
@@ -429,7 +434,9 @@ def test_a_shard_costs_one_line_of_the_record_however_many_there_are(tmp_path):
 
     def look():
         wait_for_shards(folder, 2)
-        time.sleep(0.1)  # the second is in place, and is recorded next
+        deadline = time.monotonic() + 30
+        while (folder / PARTIAL).read_text().count("\n") < 3 and time.monotonic() < deadline:
+            time.sleep(0.01)  # the second is in place, and is recorded next
         seen.append((folder / PARTIAL).read_text())
 
     generate(folder, Stopping(look))

@@ -113,6 +113,10 @@ def test_latents_that_are_compared_stay_exact_in_a_training_step_of_lower_precis
         assert torch.equal(run.encode(digits.images[:8], exact=True).mean, exact)
 
 
+def test_the_bound_of_bfloat16_is_the_documented_one():
+    assert LEAST_PSNR == 45
+
+
 def test_latents_that_are_compared_stay_exact(vae, digits):
     """In bfloat16 a sample would not find itself in the pool, and be its own neighbour."""
     augment = LatentAugment(vae, "smote(k=1)", p=1.0, seed=0, precision="bf16").fit(digits)

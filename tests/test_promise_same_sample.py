@@ -168,6 +168,20 @@ def test_without_a_seed_no_two_workers_or_epochs_draw_the_same(digits, method, w
     assert len(torch.cat(rows).unique(dim=0)) == 48
 
 
+def test_a_new_epoch_of_the_transform_reaches_workers_that_already_run(digits, vae):
+    augment = LatentAugment(vae, p=1.0, seed=4)
+    data = Transformed(digits.images[5], augment, 4)
+    loader = DataLoader(data, 4, num_workers=1, persistent_workers=True, multiprocessing_context=context("fork"))
+    made = []
+    for epoch in (0, 1, 0):
+        augment.set_epoch(epoch)
+        (images, _), *_ = loader
+        made.append(images)
+        assert (images.int() - augment(digits.images[5]).int()).abs().max() <= 1
+    assert torch.equal(made[0], made[2])
+    assert (made[0] != made[1]).flatten(1).any(1).all()
+
+
 def test_with_a_seed_the_transform_makes_of_an_image_the_same_in_every_worker(digits, vae):
     augment = LatentAugment(vae, p=1.0, seed=4)
     expected = augment(digits.images[5])

@@ -255,6 +255,19 @@ def test_generate_from_colour_with_partners_and_gzip(call, data):
     assert shards.manifest.compression == "gzip"
 
 
+def test_generate_in_lower_precision_with_latents_that_are_kept(call, data):
+    arguments = ("generate", data / "rgb", "--autoencoder", data / "model/model.safetensors", "--num-samples", 20)
+    result = call(*arguments, "--cache", "kept.safetensors", "--precision", "fp32+channels_last", "--out", "shards")
+    assert result.code == 0, result.err
+    assert Path("kept.safetensors").exists()
+    manifest = json.loads(Path("shards/manifest.json").read_text())
+    assert manifest["precision"] == "fp32+channels_last"
+    assert manifest["fitted_sha256"] is not None
+    before = Path("kept.safetensors").stat().st_mtime_ns
+    assert call(*arguments, "--cache", "kept.safetensors", "--out", "again").code == 0
+    assert Path("kept.safetensors").stat().st_mtime_ns == before
+
+
 def test_generate_latents_with_a_gate_and_weights_of_ones_own(call, data):
     result = call(
         "generate", data / "rgb", "--autoencoder", data / "model/model.safetensors", "--store", "latents",

@@ -369,6 +369,28 @@ def test_a_foreign_pickle_in_the_place_of_cifar10_is_never_loaded(tmp_path):
     assert not (tmp_path / "executed").exists()
 
 
+@pytest.mark.parametrize(
+    ("split", "files"), [("train", [f"data_batch_{n}" for n in range(1, 6)]), ("test", ["test_batch"])]
+)
+def test_cifar10_is_read_from_torchvisions_folder(tmp_path, monkeypatch, split, files):
+    import pickle
+
+    monkeypatch.setattr("torchvision.datasets.cifar.check_integrity", lambda *_: True)  # of the real files
+    batches = tmp_path / "cifar-10-batches-py"
+    batches.mkdir()
+    names = [f"class {n}" for n in range(10)]
+    (batches / "batches.meta").write_bytes(pickle.dumps({"label_names": names}))
+    chance, stored = np.random.default_rng(0), {}
+    for name in (*(f"data_batch_{n}" for n in range(1, 6)), "test_batch"):
+        stored[name] = chance.integers(0, 256, (2, 3, 32, 32), dtype=np.uint8), chance.integers(0, 10, 2).tolist()
+        content = {"data": stored[name][0].reshape(2, -1), "labels": stored[name][1]}
+        (batches / name).write_bytes(pickle.dumps(content))
+    data = load_source(f"cifar10:{tmp_path}", split=split)
+    assert np.array_equal(data.images.numpy(), np.concatenate([stored[name][0] for name in files]))
+    assert data.targets.tolist() == [label for name in files for label in stored[name][1]]
+    assert data.classes == names
+
+
 # --- anything else
 
 

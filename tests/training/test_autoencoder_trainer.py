@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from torchvision.transforms import v2
+from tqdm import tqdm
 
 from augmentor._random import seeded
 from augmentor._weights import fingerprint, load_network
@@ -461,3 +462,20 @@ def test_a_gradient_that_is_not_finite_is_noticed_before_it_reaches_the_weights(
     with pytest.raises(TrainingError, match="gradient became"):
         trainer.fit(digits.subset(torch.arange(64)))
     assert all(weight.isfinite().all() for weight in model.parameters())
+
+
+def test_precision_and_weight_decay_change_the_weights(few):
+    def trained(**settings):
+        trained = trainer(model(), epochs=2, **settings).fit(few)
+        return {name: weight.detach() for name, weight in trained.named_parameters()}
+
+    usual, coarse, decayed = trained(), trained(precision="bf16"), trained(weight_decay=0.5)
+    assert all(weight.dtype == torch.float32 for weight in coarse.values())
+    assert 0 < max(float((usual[name] - coarse[name]).abs().mean()) for name in usual) < 0.05
+    assert sum(weight.norm() for weight in decayed.values()) < sum(weight.norm() for weight in usual.values())
+
+
+def test_progress_is_shown_when_asked(few, capfd, monkeypatch):
+    monkeypatch.setattr("augmentor.training.autoencoder.tqdm", lambda *a, **k: tqdm(*a, **{**k, "delay": 0}))
+    AutoencoderTrainer(model(), epochs=1, progress=True).fit(few)
+    assert "train dense" in capfd.readouterr().err

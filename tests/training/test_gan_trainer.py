@@ -20,6 +20,7 @@ import pytest
 import torch
 from PIL import Image
 from torch.utils.data import TensorDataset
+from tqdm import tqdm
 
 from augmentor import LatentAugment
 from augmentor._random import seeded
@@ -256,6 +257,51 @@ def test_r1_comes_every_few_steps_and_the_discriminator_takes_its_turns(few, mon
     reals = [rows for rows in plain if are_of(few, rows)]
     assert len(reals) == 8
     assert not torch.equal(reals[0], reals[1])  # each turn has a batch of its own
+
+
+@pytest.mark.parametrize("loss", ["hinge", "wgan_gp", "lsgan"])
+def test_the_discriminator_minimises_its_loss_and_the_penalties(few, monkeypatch, loss):
+    module = importlib.import_module("augmentor.training.systems._adversarial")
+    system = gan(loss=loss, r1_gamma=0.5, r1_every=2).system
+    GANTrainer(system, steps=1, batch_size=BATCH, progress=False).fit(few)
+    seen = {}
+
+    def noting(name, function):
+        def noted(*arguments):
+            seen[name] = (arguments, function(*arguments))
+            return seen[name][1]
+
+        return noted
+
+    for name in ("discriminator", "penalty"):
+        monkeypatch.setattr(system.loss, name, noting(name, getattr(system.loss, name)))
+    monkeypatch.setattr(module, "r1_penalty", noting("r1", module.r1_penalty))
+    monkeypatch.setattr(system.feed.engine, "minimise", noting("minimise", lambda *_: None))
+    logs = system.discriminator_step(2)
+    total = seen["discriminator"][1] + seen["penalty"][1] + 0.5 * 2 * seen["r1"][1]
+    assert torch.allclose(seen["minimise"][0][0], total)
+    assert seen["minimise"][0][1] is system.optimizers["discriminator"]
+    assert (float(seen["penalty"][1]) > 0) == (loss == "wgan_gp")
+    assert float(seen["r1"][1]) > 0
+    real_logits = seen["discriminator"][0][0]
+    assert float(logs["real_sign"]) == float(system.loss.signs(real_logits))
+    seen.clear()
+    system.discriminator_step(3)
+    assert "r1" not in seen
+
+
+def test_adaptive_p_is_told_of_the_real_images(few, monkeypatch):
+    system = gan(augment="ada").system
+    GANTrainer(system, steps=1, batch_size=BATCH, progress=False).fit(few)
+    told = []
+    monkeypatch.setattr(system.augmentation, "observe", lambda sign, images: told.append((float(sign), images)))
+    monkeypatch.setattr(system.discriminator, "forward", lambda images, labels=None: images.flatten(1).mean(1) - 0.1)
+    monkeypatch.setattr(system.augmentation, "fake", lambda batch: 0 * batch.images)
+    monkeypatch.setattr(system.augmentation, "real", lambda batch: (0 * batch.images + 1, batch.labels))
+    monkeypatch.setattr(system.feed.engine, "minimise", lambda *_: None)
+    monkeypatch.setattr(system, "r1_gamma", 0.0)
+    system.discriminator_step(0)
+    assert told == [(1.0, BATCH)]
 
 
 # The averaged generator
@@ -711,6 +757,13 @@ def test_the_seed_decides(few):
 def test_progress_goes_to_the_error_stream_only_when_asked(few, capfd):
     gan().fit(few)
     assert capfd.readouterr() == ("", "")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("augmentor.training.gan.tqdm", lambda *a, **k: tqdm(*a, **{**k, "delay": 0}))
+        gan(progress=True).fit(few)
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "train gan" in err
+    assert "g_loss" in err
 
 
 def test_a_grid_is_a_png(few, tmp_path):
