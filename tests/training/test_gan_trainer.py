@@ -711,6 +711,13 @@ def test_data_that_does_not_fit_leaves_nothing_behind(few, vae, tmp_path):
     assert not folder.exists()
 
 
+def test_values_out_of_range_are_noticed_in_every_batch(few):
+    images = few.images.float() / 255
+    images[-1] += 1
+    with pytest.raises(RangeError, match="GANTrainer takes images in"):
+        gan(steps=2 * len(few) // BATCH).fit(TensorDataset(images))
+
+
 def test_the_discriminator_learns_on_after_an_interruption(few, monkeypatch):
     trainer = gan()
     monkeypatch.setattr(trainer.system, "generator_losses", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
