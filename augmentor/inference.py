@@ -14,6 +14,7 @@ import math
 import time
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,7 +117,7 @@ class Inference:
         network = self.autoencoder if exact and plan.precision != "fp32" else self._network(plan)
         if plan.channels_last and network is not self.autoencoder:
             images = images.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(images.device.type, enabled=False) if exact else contextlib.nullcontext():
+        with in_float32(images.device) if exact else contextlib.nullcontext():
             mean, std = network.encode(images)
         return RawPosterior(mean.float(), None if std is None else std.float())
 
@@ -169,6 +170,13 @@ class _Copy:
         """Whether it is still that plan's, on that device, with those weights."""
         versions = [tensor._version for tensor in self._tensors]
         return (self._plan, self._device, self._versions) == (plan, autoencoder.device, versions)
+
+
+def in_float32(device: torch.device) -> AbstractContextManager[Any]:
+    """Without the lower precision that a training step around it may compute in."""
+    if not torch.amp.is_autocast_available(device.type):
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, enabled=False)
 
 
 def fastest_plan(autoencoder: Autoencoder, *, compile: bool = False) -> InferencePlan:

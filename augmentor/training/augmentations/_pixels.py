@@ -8,6 +8,7 @@ import torch
 
 from ..._random import SampleRandom
 from ...exceptions import InputError
+from ...inference import in_float32
 from .._feed import Batch, Feed
 from ._base import Augmentation
 
@@ -23,8 +24,7 @@ class OfPixels(Augmentation):
 
     def fake(self, batch: Batch) -> torch.Tensor:
         # In [-1, 1], where the papers work: what is cut out or moved in is grey. Nothing is clipped.
-        # In float32, whatever the run's precision: positions of pixels would be off by a third of one.
-        with torch.autocast(batch.images.device.type, enabled=False):
+        with in_float32(batch.images.device):  # positions of pixels would be off by a third of one
             made = self._apply(2 * batch.images.float() - 1, SampleRandom(batch.keys, batch.images.device))
         return 0.5 * (made + 1)
 
