@@ -7,7 +7,7 @@ An image is a PIL image, a tensor (C,H,W) or a `tv_tensors.Image`; an item is an
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -116,13 +116,18 @@ def collate(items: Sequence[Any]) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Items => images (B,C,H,W), and labels (B,) int64, (B,K) float32 or None."""
     pairs = [split_item(item) for item in items]
     images = [image_to_tensor(image) for image, _ in pairs]
-    shapes = sorted({tuple(image.shape) for image in images})
-    if len(shapes) > 1:
-        raise DataError(f"got images of different shapes {shapes[:3]}; resize them to one with v2.Resize")
+    check_one_shape(image.shape for image in images)
     labels = [label for _, label in pairs if label is not None]
     if labels and len(labels) < len(pairs):
         raise DataError(f"got labels for {len(labels)} of {len(pairs)} items; label all of them or none")
     return torch.stack(images), labels_tensor(labels) if labels else None
+
+
+def check_one_shape(shapes: Iterable[Sequence[int]]) -> None:
+    """`DataError` for images of different shapes (C,H,W)."""
+    found = sorted({tuple(shape) for shape in shapes})
+    if len(found) > 1:
+        raise DataError(f"got images of different shapes {found[:3]}; resize them to one with v2.Resize")
 
 
 def labels_tensor(labels: Any) -> torch.Tensor:

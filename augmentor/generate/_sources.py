@@ -14,7 +14,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from ..exceptions import AugmentorError, DataError
-from ..items import fetch
+from ..items import check_one_shape, fetch
 
 # Images (B,C,H,W), and labels (B,) int64, (B,K) float32 or None.
 Batch = tuple[torch.Tensor, torch.Tensor | None]
@@ -45,9 +45,7 @@ def regrouped(batches: Iterable[Batch], size: int) -> Iterator[Batch]:
     """Batches of any sizes => the same rows in batches of `size`, the last one shorter."""
     images, labels = None, None
     for more, more_labels in batches:
-        if images is not None and images.shape[1:] != more.shape[1:]:
-            shapes = sorted({tuple(images.shape[1:]), tuple(more.shape[1:])})
-            raise DataError(f"got images of different shapes {shapes}; resize them to one with v2.Resize")
+        check_one_shape(part.shape[1:] for part in (images, more) if part is not None)
         if images is None:
             images, labels = more, more_labels
         elif images.dtype != more.dtype or (labels is None) != (more_labels is None):

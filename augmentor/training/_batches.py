@@ -6,11 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 
-from .._checks import check_range, to_unit_float
 from .._random import fold
-from ..items import fetch
 
 
 class BatchStream:
@@ -37,13 +34,6 @@ class BatchStream:
         places = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
         epochs, offsets = places // len(self.members), places % len(self.members)
         return np.asarray([self._order(int(e))[o] for e, o in zip(epochs, offsets, strict=True)])
-
-    def batch(self, step: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Batch `step` on the device: float images (B,C,H,W) in [0, 1], and labels."""
-        images, labels = fetch(self.dataset, self.indices(step).tolist())
-        check_range(images, "AutoencoderTrainer")
-        images = to_unit_float(images.to(device, non_blocking=True))
-        return images, None if labels is None else labels.to(device, non_blocking=True)
 
     def _order(self, epoch: int) -> np.ndarray:
         if epoch not in self._orders:

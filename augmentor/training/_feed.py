@@ -96,7 +96,6 @@ class Feed:
 def _earlier(values: np.ndarray) -> np.ndarray:
     """How often each of the values (B,) has come before: int64 (B,)."""
     order = values.argsort(kind="stable")
-    _, counts = np.unique(values, return_counts=True)
-    earlier = np.empty(len(values), np.int64)
-    earlier[order] = np.concatenate([np.arange(count) for count in counts])
+    ordered, earlier = values[order], np.empty_like(order)
+    earlier[order] = np.arange(len(values)) - np.searchsorted(ordered, ordered)  # since the first of its kind
     return earlier

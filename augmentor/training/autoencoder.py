@@ -189,10 +189,10 @@ class AutoencoderTrainer:
         )
 
     def _training_batch(self, stream: BatchStream, step: int) -> torch.Tensor:
-        if self.transform is None:
-            return stream.batch(step, self.device)[0]
         images, _ = fetch(stream.dataset, stream.indices(step).tolist())
         check_range(images, "AutoencoderTrainer")
+        if self.transform is None:
+            return to_unit_float(images.to(self.device, non_blocking=True))
         with seeded(self.seed, "transform", step):
             images = move_each(self.transform, images)
         return to_unit_float(images.to(self.device)).clamp(0, 1)

@@ -60,7 +60,7 @@ from augmentor.shards import Manifest, ShardEntry, encode_shard, read_manifest
 ROWS, SHAPE, LATENT = 200, (3, 16, 16), (48,)
 SECONDS = 20  # a file; the intact ones take milliseconds
 ROOM = 64 << 20  # of address space, beyond what the process has when it starts on a file
-ALLOWANCE = 12 << 20  # of peak memory, beyond twice the content: code loaded on first use, 100,000 names of classes
+ALLOWANCE = 8 << 20  # of peak memory, beyond twice the content: code loaded on first use, 100,000 names of classes
 UNSEEN = "shard (contiguous), unhashed"  # damage to its pixels, that is
 
 
