@@ -5,34 +5,35 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from ._internal.version import __version__
+
 if TYPE_CHECKING:
-    from .autoencoders import Autoencoder
-    from .data import AugmentedLoader, LatentCache, MixedDataset, ShardDataset
-    from .gate import QualityGate
-    from .generate import generate_shards
+    from .autoencoders import Autoencoder, list_autoencoders, load_autoencoder
+    from .data import AugmentedLoader, MixedDataset
+    from .integrations import LatentSampler
+    from .latents import LatentCache
     from .policies import list_policies
-    from .pretrained import list_autoencoders, load_autoencoder
-    from .sampler import LatentSampler
+    from .quality import QualityGate
+    from .shards import ShardDataset, generate_shards
     from .transform import LatentAugment
     from .tuning import tune
 
-__version__ = "0.1.0"
 
 # Imported on first use (PEP 562), so that `import augmentor` and `augmentor --help` cost nothing.
 _HOMES = {
     "LatentAugment": "transform",
-    "QualityGate": "gate",
+    "QualityGate": "quality",
     "AugmentedLoader": "data",
     "MixedDataset": "data",
-    "ShardDataset": "data",
-    "LatentCache": "data",
+    "ShardDataset": "shards",
+    "LatentCache": "latents",
     "Autoencoder": "autoencoders",
-    "load_autoencoder": "pretrained",
-    "list_autoencoders": "pretrained",
+    "load_autoencoder": "autoencoders",
+    "list_autoencoders": "autoencoders",
     "list_policies": "policies",
-    "generate_shards": "generate",
+    "generate_shards": "shards",
     "tune": "tuning",
-    "LatentSampler": "sampler",
+    "LatentSampler": "integrations",
 }
 
 __all__ = [
@@ -54,7 +55,10 @@ __all__ = [
 
 
 # `augmentor.policies.Gaussian` and the like, without importing them first.
-_MODULES = ("adapters", "albumentations", "autoencoders", "data", "gan", "metrics", "policies", "training", "tuning")
+_MODULES = (
+    "albumentations", "autoencoders", "data", "gan", "integrations", "latents", "policies", "quality", "shards",
+    "training", "tuning", "views",
+)  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

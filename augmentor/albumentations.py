@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch.utils.data import get_worker_info
 
-from ._random import SampleRandom, fold, pixel_fingerprints, sample_keys
+from ._internal.random import SampleRandom, fold, pixel_fingerprints, sample_keys
 from .exceptions import InputError
 from .transform import LatentAugment as TorchLatentAugment
 

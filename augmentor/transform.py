@@ -9,26 +9,17 @@ import itertools
 import os
 import warnings
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, overload
+from typing import Any, Literal, overload
 
 import numpy as np
 import torch
 from torch.utils.data import get_worker_info
 from torchvision.transforms import v2
 
-from ._checks import check_images, to_unit_float
-from ._epoch import SharedEpoch
-from ._random import FreshKeys, Integers, SampleRandom, pixel_fingerprints, sample_keys
-from ._transfer import sent
-from ._weights import fingerprint
-from .autoencoders import Autoencoder
-from .autoencoders import Posterior as RawPosterior
-from .config import AugmentConfig, Mixing
-from .encoding import encode_all
-from .exceptions import AugmentorWarning, DeviceError, InputError, ShapeError, WeightsError
-from .gate import QualityGate
-from .inference import Inference, InferencePlan
-from .items import (
+from ._internal.checks import check_images, to_unit_float
+from ._internal.config import AugmentConfig
+from ._internal.epoch import SharedEpoch
+from ._internal.items import (
     LabelsGetter,
     batches,
     image_to_tensor,
@@ -38,34 +29,19 @@ from .items import (
     resolve_labels_getter,
     tensor_to_image,
 )
-from .label_spreading import spread_labels
-from .latents import Latents, class_index, per_sample, soft_labels
+from ._internal.random import FreshKeys, Integers, SampleRandom, pixel_fingerprints, sample_keys
+from ._internal.samples import Sample
+from ._internal.transfer import sent
+from ._internal.weights import fingerprint
+from .autoencoders import Autoencoder, Inference, InferencePlan, load_autoencoder
+from .autoencoders.augmenter import Perturbed, PerturbedLatents
+from .autoencoders.pretrained import GENERAL, fitting_autoencoder
+from .data import Mixing
+from .exceptions import AugmentorWarning, DeviceError, InputError, ShapeError, WeightsError
+from .latents import LatentCache, LatentPool, Latents, class_index, encode_all, per_sample, soft_labels, spread_labels
+from .latents import Posterior as RawPosterior
 from .policies import LatentPolicy, default_policy, get_policy
-from .pool import LatentPool
-from .pretrained import GENERAL, fitting_autoencoder, load_autoencoder
-from .samples import Sample
-
-
-class PerturbedLatents(NamedTuple):
-    """Raw latents (B, *L), their labels, their weights by the gate (B,) or None.
-
-    sources: the images they were made from; where latents were known and nobody looks at an image (`needs_images`),
-    maybe none of them, though of their shape. source_z: their standard latents (B, *L).
-    """
-
-    raw: torch.Tensor
-    labels: torch.Tensor | None
-    weights: torch.Tensor | None
-    sources: torch.Tensor
-    source_z: torch.Tensor
-
-
-class Perturbed(NamedTuple):
-    """Float images (B,C,H,W), labels int64 (B,), float (B,K) or None, and weights float (B,) or None without a gate."""
-
-    images: torch.Tensor
-    labels: torch.Tensor | None
-    weights: torch.Tensor | None
+from .quality import QualityGate
 
 
 class LatentAugment(v2.Transform):
@@ -158,7 +134,7 @@ class LatentAugment(v2.Transform):
         seed: int | None = None,
         precision: str = "fp32",
     ) -> LatentAugment:
-        """The transform that a ``policy.json`` (of `augmentor tune`) or such a dict describes; see `augmentor.config`.
+        """The transform that a ``policy.json`` (of `augmentor tune`) or such a dict describes.
 
         autoencoder: the one that the document means, where it stands elsewhere or has no name at all, as an adapted
         model of yours. Statistics that the document has are restored to it.
@@ -166,7 +142,7 @@ class LatentAugment(v2.Transform):
         Fit it on your data where `needs_fit`. Raises `InputError` for what is no such document, `WeightsError` if the
         autoencoder is not the one that it was made with.
         """
-        known = AugmentConfig.read(config)
+        known = AugmentConfig.read(config, {"gate": QualityGate, "mixing": Mixing})
         source = known.autoencoder if autoencoder is None else autoencoder
         if source is None:
             raise InputError("the config names no autoencoder, since it was made with an object; give autoencoder= it")
@@ -443,9 +419,14 @@ class LatentAugment(v2.Transform):
         """Encode a data set (or an iterable of batches) once: the pool of partners, and what policy and gate fit.
 
         unlabelled: more images of the same kind, whose labels, if any, are not looked at. Labels spread to those that
-        are sure of them (`augmentor.label_spreading`), which then are partners as well. Latent statistics are taken
-        from the data, unless the autoencoder brought its own.
+        are sure of them (`augmentor.latents.spread_labels`), which then are partners as well. Latent statistics are
+        taken from the data, unless the autoencoder brought its own.
+
+        data: a map-style data set, an iterable of batches, or a `LatentCache`, of which nothing is encoded again.
         """
+        if isinstance(data, LatentCache):
+            more = None if unlabelled is None else encode_all(self.autoencoder, unlabelled, batch_size)[0].mean
+            return self.fit_latents(data.mean, data.labels, data.num_classes, unlabelled=more)
         found = batches(data, batch_size)
         first = list(itertools.islice(found, 1))
         for images, _ in first:

@@ -15,9 +15,9 @@ import torch
 from common import draw_table, record
 
 from augmentor import LatentAugment, load_autoencoder
-from augmentor._checks import to_unit_float
+from augmentor._internal.checks import to_unit_float
 from augmentor.data import load_source
-from augmentor.metrics import AutoencoderFeatures, evaluate
+from augmentor.quality import AutoencoderFeatures, evaluate
 
 COUNT = 1000
 POLICIES = (

@@ -22,7 +22,7 @@ from gan_rows import CONTROLS, OURS, QUICK, REFERENCES, ROWS, Settings, Trial, f
 from gan_sets import SETS, SMOKE, GANSet
 from jobs import Job, Store, fill, in_processes
 
-from augmentor._files import write_bytes
+from augmentor._internal.files import write_bytes
 
 SEEDS = 3
 SCORES = ("fid", "kid", "precision", "recall", "called_decoded", "high_frequencies")

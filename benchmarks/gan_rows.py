@@ -21,18 +21,17 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from augmentor import LatentAugment, load_autoencoder
-from augmentor._checks import to_unit_float
-from augmentor._files import write_bytes, write_json
-from augmentor._random import seeded, torch_generator
-from augmentor._weights import load_network
+from augmentor._internal.checks import to_unit_float
+from augmentor._internal.files import write_bytes, write_json
+from augmentor._internal.pictures import grid, png
+from augmentor._internal.random import seeded, torch_generator
+from augmentor._internal.weights import load_network
 from augmentor.autoencoders import Autoencoder, autoencoders
 from augmentor.data import ArrayDataset
-from augmentor.gan import Generator, generators
-from augmentor.metrics import ModuleFeatures, compare, extract
-from augmentor.pictures import grid, png
-from augmentor.training import AutoencoderTrainer, GANTrainer, get_augmentation, get_system
-from augmentor.training.augmentations import needs_autoencoder
-from augmentor.training.classifier import accuracy, predict, small_cnn, train_classifier
+from augmentor.gan import Generator, generators, get_augmentation, get_system, needs_autoencoder
+from augmentor.quality import ModuleFeatures, compare, extract
+from augmentor.training import AutoencoderTrainer, GANTrainer, small_cnn, train_classifier
+from augmentor.training.classifier import accuracy, predict
 
 # Width of the layer whose values are the features.
 FEATURES = 64

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from augmentor._random import torch_generator
+from augmentor._internal.random import torch_generator
 from augmentor.data import ArrayDataset, load_source
 
 

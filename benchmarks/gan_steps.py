@@ -14,12 +14,10 @@ import torch
 from common import draw_table, record, spread
 
 from augmentor import LatentAugment
+from augmentor._internal.engine import get_engine
 from augmentor.data import ArrayDataset
-from augmentor.training import get_augmentation, get_system
-from augmentor.training._engine import get_engine
-from augmentor.training._feed import Feed
-from augmentor.training.augmentations import needs_autoencoder
-from augmentor.training.systems import System
+from augmentor.gan import System, get_augmentation, get_system, needs_autoencoder
+from augmentor.gan.feed import Feed
 
 AUGMENTATIONS = ("none", "both(p=0.5)", "both(p=1.0)", "real", "diffaugment", "ada(p=0.5)", "both(p=0.5)+diffaugment")
 ROUNDS, STEPS, BATCH = 9, 8, 64

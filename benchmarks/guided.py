@@ -16,7 +16,7 @@ from common import draw_table, record, spread
 from sklearn.svm import SVC
 
 from augmentor import LatentAugment
-from augmentor._random import torch_generator
+from augmentor._internal.random import torch_generator
 from augmentor.data import load_source
 
 SEEDS = (0, 1, 2)

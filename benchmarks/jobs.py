@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from augmentor._files import write_json
+from augmentor._internal.files import write_json
 from augmentor.exceptions import AugmentorError
 
 Rows = dict[str, Any]

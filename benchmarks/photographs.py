@@ -17,9 +17,9 @@ from rows import Settings, Trial
 from sets import SETS
 
 from augmentor import LatentAugment
-from augmentor._checks import to_uint8
-from augmentor.items import spread_over_classes
-from augmentor.pictures import grid
+from augmentor._internal.checks import to_uint8
+from augmentor._internal.items import spread_over_classes
+from augmentor._internal.pictures import grid
 
 COUNT = 14
 PICTURE = Path(__file__).parents[1] / "docs" / "residual.png"

@@ -21,13 +21,12 @@ from torchvision.transforms import v2
 
 import augmentor
 from augmentor import LatentAugment, MixedDataset, load_autoencoder
-from augmentor._random import seeded
+from augmentor._internal.items import dataset_fingerprint
+from augmentor._internal.random import seeded
 from augmentor.autoencoders import Autoencoder, autoencoders
-from augmentor.config import Mixing
-from augmentor.data import ArrayDataset
-from augmentor.items import dataset_fingerprint
-from augmentor.training import AutoencoderTrainer, mild_geometry
-from augmentor.training.classifier import accuracy, macro_recall, predict, small_cnn, train_classifier
+from augmentor.data import ArrayDataset, Mixing
+from augmentor.training import AutoencoderTrainer, mild_geometry, small_cnn, train_classifier
+from augmentor.training.classifier import accuracy, macro_recall, predict
 from augmentor.tuning import Transformed
 from augmentor.tuning.classification import augment_of
 from augmentor.tuning.datasets import oversampled

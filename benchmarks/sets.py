@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import torch
 
-from augmentor._random import torch_generator
+from augmentor._internal.random import torch_generator
 from augmentor.data import ArrayDataset, load_source
 
 # DeepSMOTE's counts for MNIST (Dablain et al. 2021).

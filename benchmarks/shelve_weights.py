@@ -16,14 +16,14 @@ from typing import Any
 import torch
 
 from augmentor import LatentAugment
-from augmentor._files import sha256_file, write_bytes, write_json
-from augmentor._registry import describe
-from augmentor._weights import load_network
+from augmentor._internal.files import sha256_file, write_bytes, write_json
+from augmentor._internal.items import fetch
+from augmentor._internal.pictures import grid, png
+from augmentor._internal.registry import describe
+from augmentor._internal.weights import load_network
 from augmentor.autoencoders import Autoencoder, autoencoders
 from augmentor.data import load_source
-from augmentor.items import fetch
-from augmentor.metrics import AutoencoderFeatures, evaluate, reconstruction_psnr
-from augmentor.pictures import grid, png
+from augmentor.quality import AutoencoderFeatures, evaluate, reconstruction_psnr
 
 SHELF = Path(__file__).resolve().parent.parent / "pretrained"
 RECIPES = {

@@ -37,16 +37,21 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.transforms import v2
 
-from augmentor import AugmentedLoader, LatentAugment, LatentCache, MixedDataset, generate_shards, list_policies
-from augmentor._random import SampleRandom, sample_keys
-from augmentor.autoencoders import Autoencoder
-from augmentor.autoencoders.vae import ConvVAE
+from augmentor import (
+    AugmentedLoader,
+    LatentAugment,
+    LatentCache,
+    MixedDataset,
+    generate_shards,
+    list_policies,
+)
+from augmentor._internal.random import SampleRandom, sample_keys
+from augmentor.autoencoders import Autoencoder, ConvVAE, InferencePlan
+from augmentor.autoencoders.inference import psnr
 from augmentor.data import ArrayDataset
 from augmentor.exceptions import AugmentorWarning
-from augmentor.gate import QualityGate
-from augmentor.inference import InferencePlan, psnr
-from augmentor.latents import Latents
-from augmentor.pool import LatentPool
+from augmentor.latents import LatentPool, Latents
+from augmentor.quality import QualityGate
 
 SHAPE, LATENT, WIDTH, BATCH, SEED = (3, 32, 32), 64, 14, 256, 0
 IMAGES, TO_DISK = 1024, 4096  # of the data set, and written to a folder

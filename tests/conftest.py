@@ -9,11 +9,9 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from augmentor.autoencoders import Autoencoder
-from augmentor.autoencoders.vae import ConvVAE
-from augmentor.data.arrays import ArrayDataset
-from augmentor.data.sources import load_source
-from augmentor.training.autoencoder import AutoencoderTrainer
+from augmentor.autoencoders import Autoencoder, ConvVAE
+from augmentor.data import ArrayDataset, load_source
+from augmentor.training import AutoencoderTrainer
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -12,13 +12,11 @@ import torch.nn.functional as F
 from sklearn.svm import SVC
 from torch import nn
 
-from augmentor._random import SampleRandom, sample_keys
-from augmentor.autoencoders import Autoencoder
+from augmentor._internal.random import SampleRandom, sample_keys
+from augmentor.autoencoders import Autoencoder, load_autoencoder
 from augmentor.exceptions import InputError, PartnerError, ShapeError
-from augmentor.latents import Latents
+from augmentor.latents import LatentPool, Latents
 from augmentor.policies import Adversarial, Gaussian, get_policy, list_policies
-from augmentor.pool import LatentPool
-from augmentor.pretrained import load_autoencoder
 from augmentor.transform import LatentAugment
 
 RADIUS = 0.3

@@ -14,8 +14,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 import augmentor.albumentations as ours
-from augmentor._random import seeded
-from augmentor._weights import save_network
+from augmentor._internal.random import seeded
+from augmentor._internal.weights import save_network
 from augmentor.albumentations import LatentAugment
 from augmentor.autoencoders import get_autoencoder
 from augmentor.exceptions import InputError, PartnerError, RangeError, ShapeError, UnknownNameError

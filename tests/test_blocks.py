@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from augmentor._blocks import EnlargingConv2d
+from augmentor.autoencoders.blocks import EnlargingConv2d
 
 
 @pytest.mark.parametrize(("before", "size"), [((4, 4), None), ((1, 3), None), ((5, 2), (10, 4)), ((4, 4), (7, 8))])

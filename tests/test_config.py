@@ -11,9 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from augmentor import LatentAugment, QualityGate, load_autoencoder
-from augmentor._weights import save_network
+from augmentor._internal.config import AugmentConfig
+from augmentor._internal.weights import save_network
 from augmentor.autoencoders import autoencoders
-from augmentor.config import AugmentConfig, Mixing
+from augmentor.data import Mixing
 from augmentor.exceptions import InputError, WeightsError
 
 MINIMAL = {"autoencoder": "digits", "policy": "gaussian(std=0.5)"}

@@ -14,11 +14,19 @@ from sklearn.datasets import load_sample_image
 from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
-from augmentor import AugmentedLoader, LatentAugment, MixedDataset, ShardDataset, generate_shards, load_autoencoder
-from augmentor._registry import describe
+from augmentor import (
+    AugmentedLoader,
+    LatentAugment,
+    MixedDataset,
+    ShardDataset,
+    generate_shards,
+    load_autoencoder,
+)
+from augmentor._internal.registry import describe
+from augmentor.autoencoders import list_autoencoders
+from augmentor.autoencoders.pretrained import card, fitting_autoencoder
 from augmentor.exceptions import AugmentorWarning
-from augmentor.metrics import reconstruction_psnr
-from augmentor.pretrained import card, fitting_autoencoder, list_autoencoders
+from augmentor.quality import reconstruction_psnr
 
 PHOTOGRAPH = (3, 24, 20)
 UNSEEN = ("china.jpg", "flower.jpg")

@@ -40,7 +40,7 @@ def test_the_examples_of_a_module_run(name, tmp_path, monkeypatch, global_rng_un
 
 PUBLIC = [
     (module, name)
-    for module in ("augmentor", "augmentor.policies", "augmentor.training", "augmentor.metrics", "augmentor.tuning")
+    for module in ("augmentor", "augmentor.policies", "augmentor.training", "augmentor.quality", "augmentor.tuning")
     for name in importlib.import_module(module).__all__
     if isinstance(getattr(importlib.import_module(module), name), (type, types.FunctionType))
 ]

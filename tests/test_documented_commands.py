@@ -12,8 +12,8 @@ import pytest
 
 from augmentor.cli import app, main
 from augmentor.exceptions import AugmentorError
+from augmentor.gan import systems
 from augmentor.policies import get_policy
-from augmentor.training import systems
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")),

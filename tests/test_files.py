@@ -8,7 +8,7 @@ import os
 
 import pytest
 
-from augmentor._files import claim_folder, sha256_file, write_bytes, write_json
+from augmentor._internal.files import claim_folder, sha256_file, write_bytes, write_json
 from augmentor.exceptions import OutputError
 
 

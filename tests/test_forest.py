@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from augmentor._forest import Forest
+from augmentor.latents.forest import Forest
 
 
 def normal(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -10,11 +10,10 @@ import pytest
 import torch
 
 from augmentor import load_autoencoder
-from augmentor._random import SampleRandom, sample_keys
+from augmentor._internal.random import SampleRandom, sample_keys
 from augmentor.exceptions import InputError, PartnerError
-from augmentor.gate import GateCounts, GateScores, QualityGate
-from augmentor.latents import Latents
-from augmentor.pool import LatentPool
+from augmentor.latents import LatentPool, Latents
+from augmentor.quality import GateCounts, GateScores, QualityGate
 
 COUNT = 300
 

@@ -17,17 +17,23 @@ import pytest
 import torch
 from tqdm import tqdm
 
-from augmentor._files import sha256_file
-from augmentor._random import sample_keys, seeded
-from augmentor._weights import fingerprint
+from augmentor._internal.files import sha256_file
+from augmentor._internal.random import sample_keys, seeded
+from augmentor._internal.weights import fingerprint
 from augmentor.autoencoders import get_autoencoder
-from augmentor.data.arrays import ArrayDataset
-from augmentor.data.shard_dataset import ShardDataset
-from augmentor.exceptions import DataError, InputError, OutputError, PartnerError, ShardError, UnknownNameError
-from augmentor.generate import _EXECUTORS, generate_shards
-from augmentor.generate._precision import full_precision
-from augmentor.shards import read_partial
-from augmentor.shards._manifest import MANIFEST, PARTIAL, read_manifest
+from augmentor.data import ArrayDataset
+from augmentor.exceptions import (
+    DataError,
+    InputError,
+    OutputError,
+    PartnerError,
+    ShardError,
+    UnknownNameError,
+)
+from augmentor.shards import ShardDataset, generate_shards, read_manifest, read_partial
+from augmentor.shards.generate import _EXECUTORS
+from augmentor.shards.manifest import MANIFEST, PARTIAL
+from augmentor.shards.precision import full_precision
 from augmentor.transform import LatentAugment
 
 
@@ -198,7 +204,7 @@ def test_progress_is_shown_only_when_asked(tmp_path, capfd):
     generate(tmp_path / "shards")
     assert capfd.readouterr().err == ""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("augmentor.generate.tqdm", lambda *a, **k: tqdm(*a, **{**k, "delay": 0}))
+        patch.setattr("augmentor.shards.generate.tqdm", lambda *a, **k: tqdm(*a, **{**k, "delay": 0}))
         generate(tmp_path / "others", progress=True)
     assert "generating" in capfd.readouterr().err
 
@@ -368,7 +374,7 @@ def _generate_on_a_full_disk(folder: Path, answer) -> None:
 
 SERVER = multiprocessing.get_context("forkserver")  # imports torch once for all the processes of these tests
 
-SERVER.set_forkserver_preload(["augmentor.generate", "augmentor.data.shard_dataset", "augmentor.autoencoders"])
+SERVER.set_forkserver_preload(["augmentor.shards.generate", "augmentor.shards.dataset", "augmentor.autoencoders"])
 
 
 def test_a_full_disk_is_an_error_that_keeps_finished_shards(reference, tmp_path):

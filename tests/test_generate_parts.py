@@ -16,12 +16,11 @@ import webdataset
 from test_generate import SERVER, augmenter, content, generate, real, wait_for_shards
 
 from augmentor.autoencoders import get_autoencoder
-from augmentor.data.arrays import ArrayDataset
-from augmentor.data.shard_dataset import ShardDataset
+from augmentor.data import ArrayDataset
 from augmentor.exceptions import DataError, InputError, OutputError, ShardError
-from augmentor.shards import open_shard, read_manifest, read_partial
-from augmentor.shards._journal import Journal
-from augmentor.shards._manifest import MANIFEST
+from augmentor.shards import ShardDataset, open_shard, read_manifest, read_partial
+from augmentor.shards.journal import Journal
+from augmentor.shards.manifest import MANIFEST
 from augmentor.transform import LatentAugment
 
 
@@ -149,7 +148,7 @@ def test_what_others_have_recorded_is_read_while_they_complete_the_folder(refere
     folder = tmp_path / "shards"
     generate(folder, unit_range=(0, 2))
     gone = folder / "manifest.partial-00002-00005.jsonl"
-    monkeypatch.setattr("augmentor.shards._journal.journals", lambda _: [*sorted(folder.glob("*.jsonl")), gone])
+    monkeypatch.setattr("augmentor.shards.journal.journals", lambda _: [*sorted(folder.glob("*.jsonl")), gone])
     assert len(read_partial(folder).shards) == 2
     monkeypatch.undo()
     generate(folder)

@@ -15,12 +15,12 @@ import torch
 from ray.cluster_utils import Cluster
 from test_generate import content, generate, real
 
-from augmentor._random import SampleRandom, sample_keys
-from augmentor.data.arrays import ArrayDataset
+from augmentor._internal.random import SampleRandom, sample_keys
+from augmentor.data import ArrayDataset
 from augmentor.exceptions import DataError, InputError
-from augmentor.gate import QualityGate
-from augmentor.generate._ray import _on_the_cpu
+from augmentor.quality import QualityGate
 from augmentor.shards import read_partial
+from augmentor.shards.engines.ray import _on_the_cpu
 from augmentor.transform import LatentAugment
 
 MANY = {"num_samples": 120, "shard_size": 7}

@@ -7,12 +7,11 @@ import pytest
 import torch
 from sklearn.svm import SVC
 
-from augmentor._random import SampleRandom, sample_keys
+from augmentor._internal.random import SampleRandom, sample_keys
 from augmentor.exceptions import InputError, PartnerError
-from augmentor.latents import Latents
+from augmentor.latents import LatentPool, Latents
 from augmentor.policies import Gaussian, Guided, LatentPolicy, get_policy
 from augmentor.policies._ascent import SURE
-from augmentor.pool import LatentPool
 from augmentor.transform import LatentAugment
 
 

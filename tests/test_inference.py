@@ -9,14 +9,13 @@ import pickle
 import pytest
 import torch
 
-from augmentor.autoencoders import autoencoders
-from augmentor.data import LatentCache, MixedDataset
-from augmentor.data.shard_dataset import ShardDataset
+from augmentor.autoencoders import Inference, InferencePlan, autoencoders
+from augmentor.autoencoders.inference import LEAST_PSNR, fastest_plan, psnr
+from augmentor.data import MixedDataset
 from augmentor.exceptions import AugmentorWarning, InputError, OutputError
-from augmentor.gate import QualityGate
-from augmentor.generate import generate_shards
-from augmentor.inference import LEAST_PSNR, Inference, InferencePlan, fastest_plan, psnr
-from augmentor.shards._manifest import read_manifest
+from augmentor.latents import LatentCache
+from augmentor.quality import QualityGate
+from augmentor.shards import ShardDataset, generate_shards, read_manifest
 from augmentor.transform import LatentAugment
 
 PLANS = ["fp32", "fp32+channels_last", "bf16", "bf16+channels_last"]
@@ -78,8 +77,8 @@ def test_auto_takes_the_fastest(vae, monkeypatch):
             now[0] += cost(plan)
             return torch.zeros(1)
 
-        monkeypatch.setattr("augmentor.inference._reconstructed", run)
-        monkeypatch.setattr("augmentor.inference.time.perf_counter", lambda: now[0] + 0 * next(clock))
+        monkeypatch.setattr("augmentor.autoencoders.inference._reconstructed", run)
+        monkeypatch.setattr("augmentor.autoencoders.inference.time.perf_counter", lambda: now[0] + 0 * next(clock))
         return str(fastest_plan(vae))
 
     assert seconds(lambda plan: 1.0 if plan.precision == "bf16" else 2.0) == "bf16"
@@ -88,7 +87,7 @@ def test_auto_takes_the_fastest(vae, monkeypatch):
 
 
 def test_bfloat16_that_shows_gives_way_to_float32(vae, monkeypatch):
-    monkeypatch.setattr("augmentor.inference.LEAST_PSNR", 200.0)
+    monkeypatch.setattr("augmentor.autoencoders.inference.LEAST_PSNR", 200.0)
     with pytest.warns(AugmentorWarning, match="below 200; using float32"):
         assert str(LatentAugment(vae, precision="bf16+channels_last").plan) == "fp32+channels_last"
     assert fastest_plan(vae).precision == "fp32"
@@ -151,7 +150,7 @@ def test_another_precision_does_not_go_on_with_a_folder(vae, digits, tmp_path):
 
 def test_auto_goes_on_with_a_folder_as_it_was_begun(vae, digits, tmp_path, monkeypatch):
     found = iter([InferencePlan("bf16"), InferencePlan("fp32", channels_last=True)])
-    monkeypatch.setattr("augmentor.inference.fastest_plan", lambda *a, **k: next(found))
+    monkeypatch.setattr("augmentor.autoencoders.inference.fastest_plan", lambda *a, **k: next(found))
     first, second = (LatentAugment(vae, precision="auto") for _ in range(2))
     settings = {"num_samples": 40, "shard_size": 20}
     generate_shards(digits, first, tmp_path / "whole", **settings)

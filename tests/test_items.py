@@ -9,8 +9,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, TensorDataset
 from torchvision import tv_tensors
 
-from augmentor.exceptions import DataError, InputError
-from augmentor.items import (
+from augmentor._internal.items import (
     batches,
     collate,
     dataset_fingerprint,
@@ -25,6 +24,7 @@ from augmentor.items import (
     split_item,
     tensor_to_image,
 )
+from augmentor.exceptions import DataError, InputError
 
 GREY = Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8) * 4)
 RGB = GREY.convert("RGB")

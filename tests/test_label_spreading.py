@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from augmentor import LatentAugment, QualityGate
-from augmentor.encoding import encode_all
 from augmentor.exceptions import DataError
-from augmentor.label_spreading import SURE_SHARE, spread_labels
+from augmentor.latents import encode_all, spread_labels
+from augmentor.latents.label_spreading import SURE_SHARE
 
 
 @pytest.fixture

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from augmentor.latent_classifier import FOLDS, LatentClassifier
+from augmentor.latents import LatentClassifier
+from augmentor.latents.classifier import FOLDS
 
 
 def normal(*shape: int, seed: int = 0) -> torch.Tensor:

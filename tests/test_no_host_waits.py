@@ -11,14 +11,14 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader, TensorDataset
 
-from augmentor._random import torch_generator
-from augmentor.data import AugmentedLoader, Indexed, LatentCache
-from augmentor.gate import QualityGate
+from augmentor._internal.engine import Engine
+from augmentor._internal.random import torch_generator
+from augmentor.data import AugmentedLoader, Indexed
+from augmentor.gan import get_augmentation, get_system
+from augmentor.gan.feed import Feed
+from augmentor.latents import LatentCache
 from augmentor.policies import list_policies, policies
-from augmentor.training._engine import Engine
-from augmentor.training._feed import Feed
-from augmentor.training.augmentations import get_augmentation
-from augmentor.training.systems import get_system
+from augmentor.quality import QualityGate
 from augmentor.transform import LatentAugment
 
 ON_CUDA = pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"))

@@ -6,10 +6,9 @@ import pytest
 import torch
 
 from augmentor import LatentAugment
-from augmentor._random import SampleRandom, sample_keys
-from augmentor.latents import Latents, class_index
+from augmentor._internal.random import SampleRandom, sample_keys
+from augmentor.latents import LatentPool, Latents, class_index
 from augmentor.policies import get_policy
-from augmentor.pool import LatentPool
 
 COUNT, SIZE, CLASSES = 24, 5, 3
 

@@ -7,10 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from augmentor._random import SampleRandom, sample_keys
+from augmentor._internal.random import SampleRandom, sample_keys
 from augmentor.exceptions import PartnerError
-from augmentor.latents import Latents
-from augmentor.pool import LatentPool
+from augmentor.latents import LatentPool, Latents
 
 
 def draws(count: int, seed: int = 0) -> SampleRandom:
@@ -257,7 +256,7 @@ def test_nearest_does_not_depend_on_how_the_batch_is_split(shape, monkeypatch):
         ]
         for at, expected in enumerate(whole):
             assert torch.equal(torch.cat([part[at] for part in parts]), expected)
-    monkeypatch.setattr("augmentor.pool._TABLE", 900)
+    monkeypatch.setattr("augmentor.latents.reference._TABLE", 900)
     assert torch.equal(pool.nearest(queries, 4, classes)[1], whole[1])
 
 
@@ -281,7 +280,7 @@ def test_the_classifier_is_fitted_once_and_only_where_there_are_classes():
 
 
 def test_nearest_in_a_large_pool_is_what_brute_force_finds(monkeypatch):
-    monkeypatch.setattr("augmentor.pool._LARGE", 100)
+    monkeypatch.setattr("augmentor.latents.reference._LARGE", 100)
     for count in (101, 2048, 5003):
         pool, queries = LatentPool(normal(count, 6).repeat(2, 1)), normal(20, 6, seed=1)
         distance, rows = pool.nearest(queries, 7)

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from augmentor import LatentAugment, list_autoencoders, load_autoencoder, pretrained
-from augmentor._files import sha256_file
-from augmentor._registry import describe
-from augmentor._weights import read_header
+from augmentor import LatentAugment, list_autoencoders, load_autoencoder
+from augmentor._internal.files import sha256_file
+from augmentor._internal.registry import describe
+from augmentor._internal.weights import read_header
+from augmentor.autoencoders import pretrained
 from augmentor.exceptions import UnknownNameError, WeightsError
-from augmentor.metrics import reconstruction_psnr
+from augmentor.quality import reconstruction_psnr
 
 SHELF = pretrained._shelf()
 NAMES = list_autoencoders()

@@ -10,12 +10,12 @@ import pytest
 import torch
 from PIL import Image
 
-import augmentor.preview as module
+import augmentor.views.preview as module
 from augmentor.autoencoders import get_autoencoder
-from augmentor.data.arrays import ArrayDataset
+from augmentor.data import ArrayDataset
 from augmentor.exceptions import PartnerError, ShapeError, UnknownNameError
 from augmentor.policies import list_policies, policies
-from augmentor.preview import preview_png
+from augmentor.views.preview import preview_png
 
 
 @pytest.fixture

@@ -14,8 +14,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, StackDataset, get_worker_info
 
 from augmentor.autoencoders import Autoencoder
-from augmentor.data.arrays import ArrayDataset
-from augmentor.data.mixed import MixedDataset
+from augmentor.data import ArrayDataset, MixedDataset
 from augmentor.transform import LatentAugment
 
 COUNT = 70

@@ -13,9 +13,8 @@ from typing import Any
 
 MODULES = ["augmentor"] + [
     f"augmentor.{name}"
-    for name in ("policies", "autoencoders", "adapters", "data", "training", "training.systems",
-                 "training.augmentations", "gan", "metrics", "tuning", "shards", "config", "exceptions",
-                 "albumentations")
+    for name in ("policies", "autoencoders", "latents", "quality", "data", "shards", "gan", "gan.methods",
+                 "gan.augmentations", "training", "tuning", "integrations", "exceptions", "albumentations")
 ]  # fmt: skip
 LISTING = Path(__file__).with_name("public_api.txt")
 

@@ -42,7 +42,7 @@ POLICIES = [
     "OneOf",
 ]
 OTHERS = ["augmentor.training", "augmentor.policies", "augmentor.autoencoders", "augmentor.data", "augmentor.gan",
-          "augmentor.metrics", "augmentor.tuning"]  # fmt: skip
+          "augmentor.quality", "augmentor.tuning"]  # fmt: skip
 
 
 def modules_after(code: str) -> set[str]:
@@ -111,5 +111,5 @@ def test_the_transform_imports_neither_albumentations_nor_matplotlib_nor_sklearn
 
 
 def test_folders_are_reached_without_importing_them_first():
-    code = "import augmentor; augmentor.training.GANTrainer, augmentor.policies.Gaussian, augmentor.metrics.evaluate"
+    code = "import augmentor; augmentor.training.GANTrainer, augmentor.policies.Gaussian, augmentor.quality.evaluate"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

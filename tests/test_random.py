@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from augmentor._random import (
+from augmentor._internal.random import (
     FreshKeys,
     SampleRandom,
     fold,

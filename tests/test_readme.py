@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from augmentor.training import systems
+from augmentor.gan import systems
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

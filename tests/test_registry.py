@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from augmentor._registry import Registry, arguments_of, describe, did_you_mean
+from augmentor._internal.registry import Registry, arguments_of, describe, did_you_mean
 from augmentor.exceptions import InputError, UnknownNameError
 
 

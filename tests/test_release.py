@@ -17,7 +17,7 @@ from pathlib import Path
 import yaml
 
 import augmentor
-from augmentor.pretrained import list_autoencoders
+from augmentor.autoencoders import list_autoencoders
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]

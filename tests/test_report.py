@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from augmentor.report import Report, curves_png
+from augmentor.views.report import Report, curves_png
 
 
 class Page(HTMLParser):

@@ -25,9 +25,9 @@ from augmentor import (
 from augmentor.cli import main
 from augmentor.data import Indexed
 from augmentor.exceptions import InputError, OutputError
-from augmentor.explore import Explorer, Settings, recipe
-from augmentor.training._feed import Batch
-from augmentor.training.augmentations import get_augmentation
+from augmentor.gan import get_augmentation
+from augmentor.gan.feed import Batch
+from augmentor.views.explore import Explorer, Settings, recipe
 
 POLICY = "gaussian(std=0.5)"
 

@@ -11,8 +11,8 @@ import types
 from pathlib import Path
 
 import augmentor
+from augmentor.autoencoders import list_autoencoders
 from augmentor.policies import list_policies
-from augmentor.pretrained import list_autoencoders
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "website"))
@@ -52,7 +52,7 @@ def every_policy_has_its_picture(site: Path) -> None:
 
 
 def the_api_shows_every_public_name_and_its_example(site: Path) -> None:
-    for module in ("augmentor", "augmentor.policies", "augmentor.training", "augmentor.metrics", "augmentor.tuning"):
+    for module in ("augmentor", "augmentor.policies", "augmentor.training", "augmentor.quality", "augmentor.tuning"):
         name = "index" if module == "augmentor" else module.removeprefix("augmentor.")
         text = page(site, f"api/{name}.html")
         home = getattr(augmentor, name, augmentor)

@@ -16,10 +16,9 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 import augmentor.transform as transform_module
-from augmentor._random import SampleRandom, sample_keys
-from augmentor.autoencoders import Autoencoder, get_autoencoder
-from augmentor.autoencoders.spatial_kl import SpatialKLAutoencoder
-from augmentor.data.arrays import ArrayDataset
+from augmentor._internal.random import SampleRandom, sample_keys
+from augmentor.autoencoders import Autoencoder, SpatialKLAutoencoder, get_autoencoder
+from augmentor.data import ArrayDataset
 from augmentor.exceptions import (
     AugmentorWarning,
     DataError,
@@ -31,8 +30,8 @@ from augmentor.exceptions import (
     UnknownNameError,
     WeightsError,
 )
-from augmentor.gate import QualityGate
 from augmentor.policies import get_policy
+from augmentor.quality import QualityGate
 from augmentor.transform import LatentAugment
 
 COUNT = 16
@@ -695,7 +694,7 @@ def test_the_text_of_the_transform_shows_its_settings(vae):
 
 
 def test_a_path_and_an_object_of_the_same_weights_agree(vae, images, tmp_path):
-    from augmentor._weights import save_network
+    from augmentor._internal.weights import save_network
 
     save_network(vae, tmp_path / "mine.safetensors")
     expected = augmenter(vae)(images)

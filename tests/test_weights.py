@@ -11,10 +11,9 @@ import pytest
 import torch
 from safetensors.torch import save as dump_tensors
 
-from augmentor._registry import Registry, arguments_of
-from augmentor._weights import fingerprint, load_network, read_header, save_network
-from augmentor.autoencoders import autoencoders
-from augmentor.autoencoders.dense import DenseAutoencoder
+from augmentor._internal.registry import Registry, arguments_of
+from augmentor._internal.weights import fingerprint, load_network, read_header, save_network
+from augmentor.autoencoders import DenseAutoencoder, autoencoders
 from augmentor.exceptions import OutputError, WeightsError
 
 
@@ -57,7 +56,7 @@ def test_equal_networks_are_equal_bytes(network, path):
 
 def test_the_bytes_are_the_same_in_another_process(path):
     code = (
-        "import sys, torch; from augmentor._weights import save_network, load_network;"
+        "import sys, torch; from augmentor._internal.weights import save_network, load_network;"
         "from augmentor.autoencoders import autoencoders;"
         "save_network(load_network(sys.argv[1], autoencoders), sys.argv[2], {'loss': 0.5})"
     )

@@ -13,13 +13,12 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from sklearn.datasets import make_moons
 
 from augmentor import LatentAugment, list_policies
-from augmentor._random import SampleRandom, sample_keys
-from augmentor._registry import describe
+from augmentor._internal.pictures import grid
+from augmentor._internal.random import SampleRandom, sample_keys
+from augmentor._internal.registry import describe
 from augmentor.data import load_source
-from augmentor.latents import Latents
-from augmentor.pictures import grid
+from augmentor.latents import LatentPool, Latents
 from augmentor.policies import LatentPolicy, policies
-from augmentor.pool import LatentPool
 
 SAMPLES, DIGITS = 60, 12
 COLOURS = ("#4051b5", "#e07b39")

@@ -36,8 +36,9 @@ API = {
     "augmentor": "api/index.md",
     **{
         f"augmentor.{name}": f"api/{name}.md"
-        for name in ("policies", "autoencoders", "data", "training", "training.systems", "training.augmentations",
-                     "adapters", "gan", "metrics", "tuning", "shards", "config", "exceptions", "albumentations")
+        for name in ("policies", "autoencoders", "latents", "quality", "data", "shards", "gan", "gan.networks",
+                     "gan.losses", "gan.methods", "gan.augmentations", "training", "tuning", "integrations",
+                     "exceptions", "albumentations")
     },
 }  # fmt: skip
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#\s]+)(#[^)\s]*)?\)")

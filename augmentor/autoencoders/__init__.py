@@ -1,18 +1,28 @@
-"""Autoencoder families. A new one is a new file here and one import line below."""
+"""Autoencoders: families, adapters of other libraries' networks, pretrained ones, inference, and their trainer.
 
-from ._base import Autoencoder, Posterior, autoencoders, get_autoencoder
-from .conv import ConvAutoencoder
-from .dense import DenseAutoencoder
-from .spatial_kl import SpatialKLAutoencoder
-from .vae import ConvVAE
+May import: `policies`, `quality`, `latents`, `_internal`, `exceptions`.
+"""
+
+from .adapters import AdaptedAutoencoder, CallableAutoencoder, DiffusersAutoencoder, PythaeAutoencoder
+from .base import Autoencoder, autoencoders, get_autoencoder
+from .families import ConvAutoencoder, ConvVAE, DenseAutoencoder, SpatialKLAutoencoder
+from .inference import Inference, InferencePlan
+from .pretrained import list_autoencoders, load_autoencoder
 
 __all__ = [
+    "AdaptedAutoencoder",
     "Autoencoder",
+    "CallableAutoencoder",
     "ConvAutoencoder",
     "ConvVAE",
     "DenseAutoencoder",
-    "Posterior",
+    "DiffusersAutoencoder",
+    "Inference",
+    "InferencePlan",
+    "PythaeAutoencoder",
     "SpatialKLAutoencoder",
     "autoencoders",
     "get_autoencoder",
+    "list_autoencoders",
+    "load_autoencoder",
 ]

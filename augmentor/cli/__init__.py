@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 
-from .. import __version__
-from .._registry import did_you_mean
+from .._internal.registry import did_you_mean
+from .._internal.version import __version__
 from ..exceptions import AugmentorError, UnknownNameError
 
 # Name => the module with a function of the same name, and its line in the overview.

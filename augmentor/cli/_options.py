@@ -87,8 +87,8 @@ def resolve_autoencoder(name: str, dataset: Any, device: str = "cpu") -> Any:
 
     An adapted one brings no latent statistics and gets them from these images.
     """
-    from ..adapters import AdaptedAutoencoder
-    from ..pretrained import fitting_autoencoder, load_autoencoder
+    from ..autoencoders import AdaptedAutoencoder, load_autoencoder
+    from ..autoencoders.pretrained import fitting_autoencoder
     from ..transform import LatentAugment
 
     model = load_autoencoder(fitting_autoencoder(image_shape_of(dataset)) if name == "auto" else name).to(device)
@@ -99,7 +99,7 @@ def resolve_autoencoder(name: str, dataset: Any, device: str = "cpu") -> Any:
 
 def image_shape_of(dataset: Any) -> tuple[int, int, int]:
     """(C,H,W) of a data set's images."""
-    from ..items import fetch
+    from .._internal.items import fetch
 
     channels, height, width = fetch(dataset, [0])[0].shape[1:]
     return channels, height, width

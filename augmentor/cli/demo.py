@@ -28,17 +28,17 @@ def demo(epochs: int, gan_steps: int, seed: int, device: str, out: str) -> None:
     """
     from torch.utils.data import ConcatDataset
 
-    from .. import __version__
-    from .._files import write_bytes, write_json
-    from .._random import seeded
+    from .._internal.files import write_bytes, write_json
+    from .._internal.random import seeded
+    from .._internal.run import Run
+    from .._internal.version import __version__
     from ..autoencoders import autoencoders
-    from ..data import ShardDataset, load_source
-    from ..generate import generate_shards
-    from ..metrics import AutoencoderFeatures, evaluate, reconstruction_psnr
-    from ..preview import preview_png
-    from ..training import AutoencoderTrainer
-    from ..training._run import Run
+    from ..autoencoders.trainer import AutoencoderTrainer
+    from ..data import load_source
+    from ..quality import AutoencoderFeatures, evaluate, reconstruction_psnr
+    from ..shards import ShardDataset, generate_shards
     from ..transform import LatentAugment
+    from ..views.preview import preview_png
 
     device = resolve_device(device)
     folder, started = Path(out), time.monotonic()
@@ -99,7 +99,8 @@ def _train_gan(
 ) -> tuple[list[dict[str, Any]], Any]:
     """Train one GAN; its history, and as many of its samples as there are digits."""
     from ..data import load_source
-    from ..training import GANTrainer, get_system
+    from ..gan import get_system
+    from ..gan.trainer import GANTrainer
 
     system = get_system("gan", network=NETWORK, image_shape=(1, 8, 8), num_classes=10, lr=5e-4, seed=seed)
     trainer = GANTrainer(
@@ -112,7 +113,7 @@ def _train_gan(
 def _report(
     folder: Path, metrics: dict[str, Any], picture: bytes, losses: list[dict[str, Any]], gans: dict[str, Any]
 ) -> str:
-    from ..report import Report, curves_png
+    from ..views.report import Report, curves_png
 
     report = Report("augmentor demo: digits")
     report.text(

@@ -32,11 +32,12 @@ def evaluate(
     GENERATED is a data argument, such as a shard folder, or the .safetensors file of a generator. REAL is a data
     argument. Figures of different features cannot be compared.
     """
-    from .._files import write_bytes, write_json
+    from .._internal.files import write_bytes, write_json
     from ..data import load_source
     from ..data.sources import takes_size
-    from ..metrics import AutoencoderFeatures, InceptionFeatures, copies_html, find_copies
-    from ..metrics import evaluate as measure
+    from ..quality import AutoencoderFeatures, InceptionFeatures, find_copies
+    from ..quality import evaluate as measure
+    from ..views.copies import copies_html
 
     device = resolve_device(device)
     reals = load_source(real, split=split, size=size if takes_size(real) else None, skip_bad=skip_bad)
@@ -68,8 +69,8 @@ def _generated(source: str, count: int, seed: int, size: int | None, skip_bad: b
     """A data set, or samples of a generator."""
     import torch
 
-    from .._random import torch_generator
-    from .._weights import load_network
+    from .._internal.random import torch_generator
+    from .._internal.weights import load_network
     from ..data import load_source
     from ..data.sources import takes_size
     from ..gan import generators
@@ -91,8 +92,8 @@ def _some(images: Any, count: int, seed: int) -> Any:
     import numpy as np
     import torch
 
-    from .._random import fold
-    from ..items import fetch
+    from .._internal.items import fetch
+    from .._internal.random import fold
 
     order = np.random.Generator(np.random.Philox(fold(seed, "evaluate"))).permutation(len(images))[:count]
     return images[torch.from_numpy(order)] if isinstance(images, torch.Tensor) else fetch(images, order.tolist())[0]

@@ -28,8 +28,8 @@ def explore(
 
     Everything it shows can be copied as code, as a command, or as a policy.json. Ctrl-C ends it.
     """
-    from ..explore import Explorer, Settings
-    from ..explore.server import serve
+    from ..views.explore import Explorer, Settings
+    from ..views.explore.server import serve
 
     explorer = Explorer(resolve_device(device))
     settings = Settings(data, split, size, skip_bad, autoencoder, policy, residual, seed=seed)

@@ -70,12 +70,12 @@ def generate(
 
     Killed at any moment it goes on when called again, and ends with the same bytes, whoever does the work.
     """
-    from ..data import LatentCache, ShardDataset, load_source
+    from ..data import load_source
     from ..exceptions import InputError
-    from ..gate import QualityGate
-    from ..generate import generate_shards
-    from ..shards import read_partial
-    from ..shards.hdf5 import LEFT_ALONE
+    from ..latents import LatentCache
+    from ..quality import QualityGate
+    from ..shards import ShardDataset, generate_shards, read_partial
+    from ..shards.formats.hdf5 import LEFT_ALONE
     from ..transform import LatentAugment
 
     device = resolve_device(device)

@@ -16,7 +16,7 @@ from ._options import common, resolve_device
 @common(None, "Write it as JSON to this file as well.", folder=False)
 def info(target: str | None, seed: int, device: str, out: str | None) -> None:
     """What is installed; or what TARGET is: a pretrained name, a weights file, a shard folder or a run's folder."""
-    from .._files import write_json
+    from .._internal.files import write_json
 
     found = _installed(resolve_device(device)) if target is None else _described(target)
     click.echo(json.dumps(found, indent=2, ensure_ascii=False))
@@ -28,12 +28,11 @@ def _installed(device: str) -> dict[str, Any]:
     import torch
     import torchvision
 
-    from .. import __version__
-    from ..autoencoders import autoencoders
-    from ..gan import discriminators, generators, losses
+    from .._internal.version import __version__
+    from ..autoencoders import autoencoders, list_autoencoders
+    from ..autoencoders.pretrained import card
+    from ..gan import augmentations, discriminators, generators, losses, systems
     from ..policies import policies
-    from ..pretrained import card, list_autoencoders
-    from ..training import augmentations, systems
 
     examples = {policy: str(policies.get(policy).example()) for policy in policies.names()}
     return {
@@ -51,9 +50,10 @@ def _installed(device: str) -> dict[str, Any]:
 
 
 def _described(target: str) -> dict[str, Any]:
-    from .._weights import read_header
+    from .._internal.weights import read_header
+    from ..autoencoders import list_autoencoders
+    from ..autoencoders.pretrained import card
     from ..exceptions import DataError
-    from ..pretrained import card, list_autoencoders
     from ..shards import read_manifest, read_partial
 
     path = Path(target)

@@ -27,9 +27,9 @@ def preview(
     residual: float, count: int, seed: int, device: str, out: str,
 ) -> None:  # fmt: skip
     """Draw originals, reconstructions and what each policy makes of them, at three strengths."""
-    from .._files import write_bytes
+    from .._internal.files import write_bytes
     from ..data import load_source
-    from ..preview import preview_png
+    from ..views.preview import preview_png
 
     device = resolve_device(device)
     dataset = load_source(data, split=split, size=size, skip_bad=skip_bad)

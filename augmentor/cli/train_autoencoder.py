@@ -46,11 +46,12 @@ def train_autoencoder(
     DATA is digits, a folder of class folders, mnist:ROOT, cifar10:ROOT, h5:FILE, an .npz file or a shard folder. A run
     that was stopped goes on when called again.
     """
-    from .._random import seeded
-    from .._registry import describe
+    from .._internal.geometry import mild_geometry
+    from .._internal.random import seeded
+    from .._internal.registry import describe
     from ..autoencoders import autoencoders
+    from ..autoencoders.trainer import AutoencoderTrainer
     from ..data import load_source
-    from ..training import AutoencoderTrainer, mild_geometry
 
     device = resolve_device(settings.pop("device"))
     dataset = load_source(data, split=split, size=size, skip_bad=skip_bad)

@@ -64,13 +64,12 @@ def train_gan(
     The autoencoder augments (--augment), is what some systems build on, and its latents are the features that FID is
     measured on. Without one that fits, nothing is measured.
     """
+    from ..autoencoders.pretrained import GENERAL, fitting_autoencoder
     from ..data import load_source
-    from ..metrics import AutoencoderFeatures
+    from ..gan import cannot_do_without, get_augmentation, get_system, needs_autoencoder
+    from ..gan.trainer import GANTrainer
     from ..policies import get_policy
-    from ..pretrained import GENERAL, fitting_autoencoder
-    from ..training import GANTrainer, get_augmentation, get_system
-    from ..training.augmentations import needs_autoencoder
-    from ..training.systems import cannot_do_without
+    from ..quality import AutoencoderFeatures
     from ..transform import LatentAugment
 
     device = resolve_device(device)

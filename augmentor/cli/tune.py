@@ -78,9 +78,9 @@ def tune(
     A setting wins only if it beats all of those controls beyond the spread; otherwise the answer is "none".
     Stopped, it goes on when called again; all runs together take the budget.
     """
+    from .._internal.geometry import mild_geometry
+    from ..autoencoders.pretrained import fitting_autoencoder
     from ..data import load_source
-    from ..pretrained import fitting_autoencoder
-    from ..training import mild_geometry
     from ..tuning import tune as race
     from ..tuning.datasets import few_of_each
 

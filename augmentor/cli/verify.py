@@ -19,10 +19,10 @@ def verify(shards: str, seed: int, device: str, out: str | None) -> None:
     """
     from tqdm import tqdm
 
-    from .._files import write_json
-    from ..data.shard_dataset import complete_manifest
+    from .._internal.files import write_json
     from ..exceptions import ShardError
     from ..shards import open_shard, verify_shard
+    from ..shards.dataset import complete_manifest
 
     folder = Path(shards)
     manifest = complete_manifest(folder)

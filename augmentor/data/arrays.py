@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import operator
 from collections.abc import Sequence
 
 import numpy as np
@@ -91,16 +90,3 @@ def checked_classes(targets: torch.Tensor, classes: Sequence[str] | None) -> lis
     if count > len(names) or int(targets.min()) < 0:
         raise DataError(f"labels go from {int(targets.min())} to {count - 1}; expected 0 to {len(names) - 1}")
     return names
-
-
-def checked_rows(indices: Sequence[int] | np.ndarray, length: int) -> np.ndarray:
-    """Indices as lists take them, counted from the beginning: int64. Raises `IndexError` or `TypeError`."""
-    rows = np.asarray(indices if len(indices) else np.empty(0, np.int64))
-    if rows.ndim != 1 or rows.dtype.kind not in "iub":
-        rows = np.asarray([operator.index(index) for index in indices])
-    rows = rows.astype(np.int64)
-    counted = np.where(rows < 0, rows + length, rows)
-    outside = (counted < 0) | (counted >= length)
-    if outside.any():
-        raise IndexError(f"index {rows[outside][0]} is outside a data set of {length} samples")
-    return counted

@@ -8,10 +8,10 @@ from typing import TypeAlias
 
 import torch
 
-from .._registry import did_you_mean
-from ..config import Added, Mixing
+from .._internal.registry import did_you_mean
 from ..exceptions import InputError, UnknownNameError
 from ..latents import class_index
+from .mixing import Added, Mixing
 
 SamplingStrategy: TypeAlias = str | dict[int, int] | Mixing | Callable[[torch.Tensor], dict[int, int]]
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch.distributed
 from torch.utils.data import Sampler
 
-from .._random import fold, sample_keys
+from .._internal.random import fold, sample_keys
 from ..exceptions import InputError
 
 _UNNAMED_BLOCK = 256

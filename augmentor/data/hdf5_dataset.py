@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from .._checks import check_range, to_uint8
-from .._files import open_regular
+from .._internal.checks import check_range, checked_rows, to_uint8
+from .._internal.files import open_regular
 from ..exceptions import DataError, ShardError
-from ..shards._storage import BlockCache, ChunkedRows, Stored, rows_of, stored_in
-from .arrays import channels_first, checked_classes, checked_rows
+from ..shards.storage import BlockCache, ChunkedRows, Stored, rows_of, stored_in
+from .arrays import channels_first, checked_classes
 
 _BLOCK_BYTES = 64 << 10
 

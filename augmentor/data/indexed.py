@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
+from .._internal.items import fetch_items
 from ..exceptions import InputError
-from ..items import fetch_items
-from ._around import Around
+from .wrapper import Around
 
 
 class Indexed(Around):
@@ -17,7 +17,7 @@ class Indexed(Around):
 
     A number by itself could be taken for a label. For `AugmentedLoader(cache=...)`, which takes the number off again.
 
-    >>> from augmentor.data.sources import load_source
+    >>> from augmentor.data import load_source
     >>> Indexed(load_source("digits"))[5][2]
     {'index': 5}
     """

@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from .._checks import check_range, check_ratio
-from .._random import SampleRandom, fold, sample_keys
-from .._transfer import sent
-from ..autoencoders import Posterior as RawPosterior
+from .._internal.checks import check_range, check_ratio
+from .._internal.items import image_to_tensor, labels_tensor, split_item, tensor_to_image
+from .._internal.random import SampleRandom, fold, sample_keys
+from .._internal.transfer import sent
+from ..autoencoders.augmenter import Augmenter
 from ..exceptions import AugmentorWarning
-from ..items import image_to_tensor, labels_tensor, split_item, tensor_to_image
-from ..transform import LatentAugment
-from ._ahead import ahead
+from ..latents import LatentCache
+from ..latents import Posterior as RawPosterior
 from .block_sampler import BlockSampler
-from .cache import LatentCache
 from .indexed import without_index
+from .prefetch import ahead
 
 
 class AugmentedLoader:
@@ -53,7 +53,7 @@ class AugmentedLoader:
     def __init__(
         self,
         loader: Any,
-        augment: LatentAugment,
+        augment: Augmenter,
         *,
         ratio: float = 0.5,
         device: torch.device | str | None = None,

@@ -10,15 +10,14 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from .._checks import check_ratio
-from .._epoch import SharedEpoch
-from .._random import fold
+from .._internal.checks import check_ratio
+from .._internal.epoch import SharedEpoch
+from .._internal.items import collate, dataset_labels, fetch_items, label_key, split_item, tensor_to_image
+from .._internal.random import fold
+from ..autoencoders.augmenter import Augmenter
 from ..exceptions import AugmentorWarning, DataError, InputError
-from ..items import collate, dataset_labels, fetch_items, label_key, split_item, tensor_to_image
-from ..latents import class_index, soft_labels
-from ..transform import LatentAugment
+from ..latents import LatentCache, class_index, soft_labels
 from .balance import SamplingStrategy, added_counts
-from .cache import LatentCache, fit_on
 
 # The copy number of a real sample that comes once more as it is.
 REPEATED = -1
@@ -42,7 +41,7 @@ class MixedDataset(Dataset[Any]):
     Where the policy needs partners, or there is a gate, and `augment` has not been fitted, it is fitted on this data
     set. An image that the gate leaves alone comes out as it is.
 
-    >>> from augmentor.data.sources import load_source
+    >>> from augmentor.data import load_source
     >>> mixed = MixedDataset(load_source("digits"), LatentAugment("digits"), ratio=0.5)
     >>> len(mixed)
     2695
@@ -51,7 +50,7 @@ class MixedDataset(Dataset[Any]):
     def __init__(
         self,
         dataset: Any,
-        augment: LatentAugment,
+        augment: Augmenter,
         *,
         ratio: float = 1.0,
         sampling_strategy: SamplingStrategy | None = None,
@@ -75,7 +74,7 @@ class MixedDataset(Dataset[Any]):
             warnings.warn(f"MixedDataset with {what} adds no synthetic samples", AugmentorWarning, stacklevel=2)
         self.cache = None if cache is None else cache.check(augment.autoencoder, dataset)
         if has_synthetic and augment.needs_fit:
-            fit_on(augment, dataset, self.cache)
+            augment.fit(dataset if self.cache is None else self.cache)
         _, labels = collate(fetch_items(dataset, [0]))
         softened = augment.soften(labels) if has_synthetic else None
         mixes_classes = softened is not None and softened.is_floating_point()

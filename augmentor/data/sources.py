@@ -21,12 +21,12 @@ import torch
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
-from .._checks import check_range, to_uint8
+from .._internal.checks import check_range, to_uint8
 from ..exceptions import AugmentorWarning, DataError, InputError
-from ..shards import holds_shards
+from ..shards.dataset import ShardDataset
+from ..shards.journal import holds_shards
 from .arrays import ArrayDataset, channels_first
 from .hdf5_dataset import HDF5Dataset
-from .shard_dataset import ShardDataset
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 

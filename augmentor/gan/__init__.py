@@ -1,45 +1,34 @@
-"""Generative adversarial networks: the networks, the losses, and a regulariser that goes with every loss."""
+"""Generative adversarial networks: networks, losses, training methods, augmentations, and the trainer.
 
-from .losses import GANLoss, Hinge, LeastSquares, NonSaturating, WassersteinGP, get_loss, losses
-from .networks import (
-    CodeDiscriminator,
-    CodeGenerator,
-    DCGANDiscriminator,
-    DCGANGenerator,
-    DecoderGenerator,
-    Discriminator,
-    EncoderDiscriminator,
-    Generator,
-    ResNetDiscriminator,
-    ResNetGenerator,
-    discriminators,
-    generators,
-    get_discriminator,
-    get_generator,
-)
-from .r1 import r1_penalty
+May import: `transform`, `data`, `shards`, `autoencoders`, `policies`, `quality`, `latents`, `_internal`, `exceptions`.
+"""
+
+from .augmentations import AdaptiveP, AnnealedP, Augmentation, augmentations, get_augmentation, needs_autoencoder
+from .losses import GANLoss, get_loss, losses, r1_penalty
+from .methods import GAN, AdversarialSystem, System, cannot_do_without, get_system, systems
+from .networks import Discriminator, Generator, discriminators, generators
+from .trainer import GANTrainer
 
 __all__ = [
-    "CodeDiscriminator",
-    "CodeGenerator",
-    "DCGANDiscriminator",
-    "DCGANGenerator",
-    "DecoderGenerator",
+    "GAN",
+    "AdaptiveP",
+    "AdversarialSystem",
+    "AnnealedP",
+    "Augmentation",
     "Discriminator",
-    "EncoderDiscriminator",
     "GANLoss",
+    "GANTrainer",
     "Generator",
-    "Hinge",
-    "LeastSquares",
-    "NonSaturating",
-    "ResNetDiscriminator",
-    "ResNetGenerator",
-    "WassersteinGP",
+    "System",
+    "augmentations",
+    "cannot_do_without",
     "discriminators",
     "generators",
-    "get_discriminator",
-    "get_generator",
+    "get_augmentation",
     "get_loss",
+    "get_system",
     "losses",
+    "needs_autoencoder",
     "r1_penalty",
+    "systems",
 ]

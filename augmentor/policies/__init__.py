@@ -1,4 +1,7 @@
-"""Perturbation policies. A new one is a new file here and one import line below."""
+"""Perturbation policies. A new one is a new file here and one import line below.
+
+May import: `latents`, `_internal`, `exceptions`.
+"""
 
 from ._base import LatentPolicy, default_policy, get_policy, list_policies, policies
 from .adversarial import Adversarial

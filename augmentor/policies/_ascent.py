@@ -8,10 +8,9 @@ from typing import ClassVar
 
 import torch
 
-from .._random import SampleRandom
+from .._internal.random import SampleRandom
 from ..exceptions import InputError, PartnerError
-from ..latents import Latents, per_sample
-from ..pool import LatentPool
+from ..latents import LatentPool, Latents, per_sample
 from ._base import LatentPolicy, Params, check_strength
 
 Score = Callable[[torch.Tensor], torch.Tensor]  # latents (B, *L) => one number a sample (B,), differentiable

@@ -12,11 +12,10 @@ from typing import Any, ClassVar, TypeAlias
 
 import torch
 
-from .._random import SampleRandom
-from .._registry import Registry, describe
+from .._internal.random import SampleRandom
+from .._internal.registry import Registry, describe
 from ..exceptions import InputError
-from ..latents import Latents
-from ..pool import LatentPool
+from ..latents import LatentPool, Latents
 
 policies: Registry[LatentPolicy] = Registry("policy")
 

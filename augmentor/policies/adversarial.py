@@ -9,10 +9,9 @@ from typing import Protocol
 import torch
 from torch import nn
 
-from .._random import SampleRandom
+from .._internal.random import SampleRandom
 from ..exceptions import PartnerError, ShapeError
-from ..latents import Latents, LatentStats, class_index, soft_labels
-from ..pool import LatentPool
+from ..latents import LatentPool, Latents, LatentStats, class_index, soft_labels
 from ._ascent import SURE, AscendingPolicy, Score
 from ._base import Params
 

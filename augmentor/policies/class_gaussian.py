@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from .._random import SampleRandom
+from .._internal.random import SampleRandom
 from ..exceptions import PartnerError
-from ..latents import Latents, class_index
-from ..pool import LatentPool
+from ..latents import LatentPool, Latents, class_index
 from ._base import LatentPolicy, Params, check_strength, policies
 
 # A covariance has the square of this many numbers for each class.

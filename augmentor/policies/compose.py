@@ -8,10 +8,9 @@ from collections.abc import Sequence
 
 import torch
 
-from .._random import SampleRandom
+from .._internal.random import SampleRandom
 from ..exceptions import InputError
-from ..latents import Latents, soft_labels
-from ..pool import LatentPool
+from ..latents import LatentPool, Latents, soft_labels
 from ._base import LatentPolicy, Params, get_policy, policies
 
 

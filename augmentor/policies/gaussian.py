@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from .._random import SampleRandom
-from ..latents import Latents
-from ..pool import LatentPool
+from .._internal.random import SampleRandom
+from ..latents import LatentPool, Latents
 from ._base import LatentPolicy, Params, check_strength, policies
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from .._random import SampleRandom
-from ..latents import Latents
-from ..pool import SAME, LatentPool
+from .._internal.random import SampleRandom
+from ..latents import SAME, LatentPool, Latents
 from ._ascent import AscendingPolicy, Score, check_count
 from ._base import policies
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from .._random import SampleRandom
+from .._internal.random import SampleRandom
 from ..exceptions import InputError
-from ..latents import Latents, lerp, soft_labels
-from ..pool import LatentPool
+from ..latents import LatentPool, Latents, lerp, soft_labels
 from ._base import Params, partner_pool, policies
 from ._partnered import PartneredPolicy
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from .._random import SampleRandom
+from .._internal.random import SampleRandom
 from ..exceptions import InputError
-from ..latents import Latents
-from ..pool import LatentPool
+from ..latents import LatentPool, Latents
 from ._base import LatentPolicy, Params, check_strength, policies
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from .._random import SampleRandom
+from .._internal.random import SampleRandom
 from ..exceptions import InputError
-from ..latents import Latents
-from ..pool import LatentPool
+from ..latents import LatentPool, Latents
 from ._base import LatentPolicy, Params, check_strength, policies
 
 

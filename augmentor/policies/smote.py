@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from .._random import SampleRandom
+from .._internal.random import SampleRandom
 from ..exceptions import InputError
-from ..latents import Latents, lerp
-from ..pool import LatentPool
+from ..latents import LatentPool, Latents, lerp
 from ._base import policies
 from ._partnered import PartneredPolicy
 

@@ -1,16 +1,22 @@
-"""Shards: synthetic samples on disk, and the manifest that says what they are."""
+"""Shards: synthetic samples on disk; the plan, writing, reading, verification, and the engines that run the plan.
 
-from ._journal import holds_shards, read_partial
-from ._manifest import Manifest, ShardEntry, read_manifest
-from .hdf5 import ShardArrays, encode_shard, open_shard, verify_shard
-from .webdataset import encode_tar
+May import: `autoencoders`, `policies`, `quality`, `latents`, `_internal`, `exceptions`.
+"""
+
+from .dataset import ShardDataset
+from .formats import ShardArrays, encode_shard, encode_tar, open_shard, verify_shard
+from .generate import generate_shards
+from .journal import holds_shards, read_partial
+from .manifest import Manifest, ShardEntry, read_manifest
 
 __all__ = [
     "Manifest",
     "ShardArrays",
+    "ShardDataset",
     "ShardEntry",
     "encode_shard",
     "encode_tar",
+    "generate_shards",
     "holds_shards",
     "open_shard",
     "read_manifest",

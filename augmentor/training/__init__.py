@@ -1,25 +1,11 @@
-"""The two trainers, the systems that a GAN's can train, the classifier that measures augmentation, and geometry."""
+"""The two trainers under one name, and the classifier that augmentation is evaluated with.
 
-from .augmentations import AdaptiveP, AnnealedP, augmentations, get_augmentation
-from .autoencoder import AutoencoderTrainer
+May import: `gan`, `transform`, `data`, `autoencoders`, `latents`, `_internal`, `exceptions`.
+"""
+
+from .._internal.geometry import mild_geometry
+from ..autoencoders.trainer import AutoencoderTrainer
+from ..gan.trainer import GANTrainer
 from .classifier import small_cnn, train_classifier
-from .gan import GANTrainer
-from .geometry import mild_geometry
-from .systems import GAN, AdversarialSystem, System, get_system, systems
 
-__all__ = [
-    "GAN",
-    "AdaptiveP",
-    "AnnealedP",
-    "AdversarialSystem",
-    "AutoencoderTrainer",
-    "GANTrainer",
-    "System",
-    "augmentations",
-    "get_augmentation",
-    "get_system",
-    "mild_geometry",
-    "small_cnn",
-    "systems",
-    "train_classifier",
-]
+__all__ = ["AutoencoderTrainer", "GANTrainer", "mild_geometry", "small_cnn", "train_classifier"]

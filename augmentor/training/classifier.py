@@ -11,12 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .._checks import to_unit_float
-from .._random import seeded
+from .._internal.batches import BatchStream
+from .._internal.checks import to_unit_float
+from .._internal.items import batches, fetch
+from .._internal.random import seeded
 from ..exceptions import BudgetError, DataError, InputError, TrainingError
-from ..items import batches, fetch
 from ..latents import class_index
-from ._batches import BatchStream
 
 Network = Callable[[int, int], nn.Module]
 BatchTransform = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
@@ -64,7 +64,7 @@ def train_classifier(
     Raises `BudgetError` at the deadline, `DataError` or `InputError` for labels that do not fit, `TrainingError`
     when the loss is not finite.
 
-    >>> from augmentor.data.sources import load_source
+    >>> from augmentor.data import load_source
     >>> digits = load_source("digits")
     >>> model = train_classifier(small_cnn, digits, num_classes=10, steps=60)
     >>> accuracy(predict(model, digits), digits.targets) > 0.8

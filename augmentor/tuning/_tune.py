@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import __version__
-from .._files import write_bytes, write_json
+from .._internal.files import write_bytes, write_json
+from .._internal.geometry import mild_geometry
+from .._internal.run import Run
+from .._internal.version import __version__
 from ..autoencoders import Autoencoder
 from ..exceptions import BudgetError, InputError, OutputError
-from ..training import mild_geometry
-from ..training._run import Run
 from ..training.classifier import Network, small_cnn
 from .autoencoders import Autoencoders, resolve
 from .classification import SCORES, ClassificationTask
@@ -71,7 +71,7 @@ def tune(
     Raises `BudgetError` where the budget does not suffice for any answer, `DataError` for too few images of a class,
     `InputError` for settings that do not fit, `OutputError` for a folder that holds another run.
 
-    >>> from augmentor.data.sources import load_source
+    >>> from augmentor.data import load_source
     >>> from augmentor.tuning.datasets import few_of_each
     >>> few = few_of_each(load_source("digits"), 6, seed=0)
     >>> space = {"policy": ["gaussian(std=0.5)"], "ratio": [1.0], "gate": [False]}

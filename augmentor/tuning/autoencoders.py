@@ -12,13 +12,12 @@ from typing import Any
 
 import torch
 
-from .._random import seeded
-from .._weights import fingerprint
-from ..autoencoders import Autoencoder, autoencoders
+from .._internal.items import fetch
+from .._internal.random import seeded
+from .._internal.weights import fingerprint
+from ..autoencoders import Autoencoder, autoencoders, list_autoencoders, load_autoencoder
+from ..autoencoders.trainer import AutoencoderTrainer
 from ..exceptions import InputError
-from ..items import fetch
-from ..pretrained import list_autoencoders, load_autoencoder
-from ..training import AutoencoderTrainer
 from ..transform import LatentAugment
 from .datasets import Until
 

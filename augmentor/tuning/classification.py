@@ -11,15 +11,15 @@ import numpy as np
 import torch
 from torchvision.transforms import v2
 
-from .._random import fold, seeded
+from .._internal.config import AugmentConfig
+from .._internal.items import dataset_fingerprint, dataset_labels, fetch, num_classes_of
+from .._internal.random import fold, seeded
 from ..autoencoders import Autoencoder
-from ..config import AugmentConfig, Mixing
-from ..data import MixedDataset
+from ..data import MixedDataset, Mixing
 from ..exceptions import DataError, InputError, ShapeError
-from ..gate import QualityGate
-from ..items import dataset_fingerprint, dataset_labels, fetch, num_classes_of
+from ..latents import LatentPool
 from ..policies import list_policies
-from ..pool import LatentPool
+from ..quality import QualityGate
 from ..training.classifier import Network, accuracy, macro_recall, predict, train_classifier
 from ..transform import LatentAugment
 from .autoencoders import Autoencoders, named, placeless

@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from .._random import fold
+from .._internal.geometry import move_each
+from .._internal.items import dataset_labels, fetch_items, image_to_tensor, split_item
+from .._internal.random import fold
 from ..data import ArrayDataset
-from ..data._around import Around
+from ..data.wrapper import Around
 from ..exceptions import BudgetError
-from ..items import dataset_labels, fetch_items, image_to_tensor, split_item
 from ..latents import class_index
-from ..training.geometry import move_each
 
 
 class Part(Dataset[Any]):
@@ -45,7 +45,7 @@ class Transformed(Around):
     They draw from torch's global generator.
 
     >>> from torchvision.transforms import v2
-    >>> from augmentor.data.sources import load_source
+    >>> from augmentor.data import load_source
     >>> Transformed(load_source("digits"), v2.RandomAffine(10))[0][0].shape
     torch.Size([1, 8, 8])
     """

@@ -8,14 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from .._random import fold, seeded
+from .._internal.config import AugmentConfig
+from .._internal.items import dataset_fingerprint, dataset_labels, fetch, num_classes_of
+from .._internal.random import fold, seeded
 from ..autoencoders import Autoencoder
-from ..config import AugmentConfig, Mixing
+from ..data import Mixing
 from ..exceptions import DataError, InputError
-from ..items import dataset_fingerprint, dataset_labels, fetch, num_classes_of
-from ..metrics import AutoencoderFeatures, compare, extract
+from ..gan import get_augmentation, get_system
+from ..gan.trainer import GANTrainer
 from ..policies import list_policies
-from ..training import GANTrainer, get_augmentation, get_system
+from ..quality import AutoencoderFeatures, compare, extract
 from ..transform import LatentAugment
 from .autoencoders import Autoencoders, placeless
 from .datasets import Transformed, Until

@@ -18,7 +18,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from .._random import fold
+from .._internal.random import fold
 from ..exceptions import AugmentorError, BudgetError, InputError
 from .journal import Journal
 from .task import Score, Setting, Task

@@ -49,13 +49,13 @@ import numpy as np
 import torch
 from common import draw_table, record
 
-from augmentor._random import seeded
-from augmentor._weights import fingerprint, load_network, save_network
+from augmentor._internal.items import fetch
+from augmentor._internal.random import seeded
+from augmentor._internal.weights import fingerprint, load_network, save_network
 from augmentor.autoencoders import autoencoders
-from augmentor.data import HDF5Dataset, ShardDataset
+from augmentor.data import HDF5Dataset
 from augmentor.exceptions import AugmentorError
-from augmentor.items import fetch
-from augmentor.shards import Manifest, ShardEntry, encode_shard, read_manifest
+from augmentor.shards import Manifest, ShardDataset, ShardEntry, encode_shard, read_manifest
 
 ROWS, SHAPE, LATENT = 200, (3, 16, 16), (48,)
 SECONDS = 20  # a file; the intact ones take milliseconds

@@ -108,7 +108,7 @@ def weights_config(draw: random.Random, data: bytes) -> bytes:
     """Another value in the text that says how to build the network, its checksum computed again."""
     from safetensors.torch import load, save
 
-    from augmentor._weights import _KEY, _checksum
+    from augmentor._internal.weights import _KEY, _checksum
 
     length = int.from_bytes(data[:8], "little")
     header = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][_KEY])

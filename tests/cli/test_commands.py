@@ -20,11 +20,12 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from augmentor import LatentAugment, ShardDataset, cli, load_autoencoder
-from augmentor._random import seeded
-from augmentor._weights import load_network, save_network
+from augmentor._internal.random import seeded
+from augmentor._internal.weights import load_network, save_network
 from augmentor.cli import main
-from augmentor.gan import generators, get_generator
-from augmentor.generate import generate_shards
+from augmentor.gan import generators
+from augmentor.gan.networks import get_generator
+from augmentor.shards import generate_shards
 
 VAE = "vae(latent_dim=4, width=8)"
 ROOT = Path(__file__).resolve().parents[2]

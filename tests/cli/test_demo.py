@@ -17,10 +17,10 @@ import pytest
 from PIL import Image
 
 from augmentor import ShardDataset, load_autoencoder
-from augmentor._weights import load_network
+from augmentor._internal.weights import load_network
 from augmentor.cli import main
-from augmentor.gan import generators
-from augmentor.training import GAN, AutoencoderTrainer
+from augmentor.gan import GAN, generators
+from augmentor.training import AutoencoderTrainer
 
 ARGUMENTS = ["demo", "--epochs", "2", "--gan-steps", "6", "--device", "cpu"]
 SCORES = {"fid", "kid", "kid_std", "precision", "recall"}

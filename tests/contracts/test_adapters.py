@@ -16,12 +16,18 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from augmentor import AugmentedLoader, LatentAugment, MixedDataset, ShardDataset, generate_shards, load_autoencoder
-from augmentor._weights import fingerprint
-from augmentor.adapters import CallableAutoencoder, DiffusersAutoencoder, PythaeAutoencoder
-from augmentor.autoencoders import Autoencoder
+from augmentor import (
+    AugmentedLoader,
+    LatentAugment,
+    MixedDataset,
+    ShardDataset,
+    generate_shards,
+    load_autoencoder,
+)
+from augmentor._internal.weights import fingerprint
+from augmentor.autoencoders import Autoencoder, CallableAutoencoder, DiffusersAutoencoder, PythaeAutoencoder
 from augmentor.cli import main
-from augmentor.data.arrays import ArrayDataset
+from augmentor.data import ArrayDataset
 from augmentor.exceptions import InputError, OutputError, ShapeError, WeightsError
 from augmentor.tuning.autoencoders import Autoencoders
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from augmentor._registry import arguments_of, describe
-from augmentor._weights import load_network, save_network
+from augmentor._internal.registry import arguments_of, describe
+from augmentor._internal.weights import load_network, save_network
 from augmentor.autoencoders import Autoencoder, autoencoders
-from augmentor.autoencoders._corruption import corruptions
-from augmentor.autoencoders._likelihood import likelihoods
+from augmentor.autoencoders.corruption import corruptions
+from augmentor.autoencoders.likelihood import likelihoods
 from augmentor.exceptions import InputError, RangeError, ShapeError, UnknownNameError
 
 NAMES = autoencoders.names()

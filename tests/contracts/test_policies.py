@@ -8,12 +8,11 @@ from typing import Any
 import pytest
 import torch
 
-from augmentor._random import SampleRandom, sample_keys
-from augmentor._registry import arguments_of
+from augmentor._internal.random import SampleRandom, sample_keys
+from augmentor._internal.registry import arguments_of
 from augmentor.exceptions import InputError, PartnerError, UnknownNameError
-from augmentor.latents import Latents
+from augmentor.latents import LatentPool, Latents
 from augmentor.policies import LatentPolicy, get_policy, list_policies, policies
-from augmentor.pool import LatentPool
 
 NAMES = list_policies()
 SHAPES = {"vector": (5,), "feature map": (2, 3, 4)}

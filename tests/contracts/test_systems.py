@@ -13,15 +13,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from augmentor._random import seeded
-from augmentor._weights import load_network
-from augmentor.autoencoders import Autoencoder
-from augmentor.autoencoders.vae import ConvVAE
-from augmentor.data.arrays import ArrayDataset
+from augmentor._internal.random import seeded
+from augmentor._internal.weights import load_network
+from augmentor.autoencoders import Autoencoder, ConvVAE
+from augmentor.data import ArrayDataset
 from augmentor.exceptions import InputError, TrainingError, UnknownNameError
-from augmentor.gan import generators
-from augmentor.training import GAN, GANTrainer, get_augmentation, get_system, systems
-from augmentor.training.systems import System, cannot_do_without
+from augmentor.gan import GAN, System, cannot_do_without, generators, get_augmentation, get_system, systems
+from augmentor.training import GANTrainer
 
 EVERY = pytest.mark.parametrize("name", systems.names())
 # Grey and RGB, the smallest and the largest, odd and not square; with classes and without.

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from augmentor.config import Added, Mixing
+from augmentor.data import Added, Mixing
 from augmentor.data.balance import added_counts
 from augmentor.exceptions import InputError, UnknownNameError
 

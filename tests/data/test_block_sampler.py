@@ -9,8 +9,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from augmentor.data import BlockSampler
-from augmentor.data.arrays import ArrayDataset
+from augmentor.data import ArrayDataset, BlockSampler
 from augmentor.exceptions import InputError
 
 

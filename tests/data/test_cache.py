@@ -14,11 +14,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save as dump_tensors
 
-from augmentor.autoencoders.conv import ConvAutoencoder
-from augmentor.data.arrays import ArrayDataset
-from augmentor.data.cache import LatentCache
-from augmentor.data.mixed import MixedDataset
+from augmentor.autoencoders import ConvAutoencoder
+from augmentor.data import ArrayDataset, MixedDataset
 from augmentor.exceptions import CacheError
+from augmentor.latents import LatentCache
 from augmentor.transform import LatentAugment
 
 
@@ -97,7 +96,7 @@ def test_all_ranks_of_a_job_may_write_it_at_the_same_time(few, vae, tmp_path, mo
         together.wait()
         return dump_tensors(*what)
 
-    monkeypatch.setattr("augmentor.data.cache.dump_tensors", dumped)
+    monkeypatch.setattr("augmentor.latents.cache.dump_tensors", dumped)
     encoders = [copy.deepcopy(vae) for _ in range(6)]
     with ThreadPoolExecutor(6) as ranks:
         caches = list(ranks.map(lambda encoder: LatentCache(few, encoder, tmp_path / "cache.safetensors"), encoders))

@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from augmentor._internal.items import dataset_labels, fetch
 from augmentor.data import BlockSampler, HDF5Dataset, load_source
 from augmentor.data.sources import takes_size
 from augmentor.exceptions import DataError, InputError, RangeError, ShardError
-from augmentor.items import dataset_labels, fetch
-from augmentor.shards._storage import ChunkedRows
+from augmentor.shards.storage import ChunkedRows
 
 COUNT = 30
 PIXELS = np.random.default_rng(0).integers(0, 256, (COUNT, 3, 8, 9), np.uint8)

@@ -10,14 +10,20 @@ import pytest
 import torch
 from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, TensorDataset
 
-from augmentor._random import SampleRandom, sample_keys
-from augmentor.data.block_sampler import BlockSampler
-from augmentor.data.cache import LatentCache
-from augmentor.data.indexed import Indexed
-from augmentor.data.loader import AugmentedLoader, _rank_of
-from augmentor.exceptions import AugmentorWarning, CacheError, InputError, PartnerError, RangeError, ShapeError
-from augmentor.gate import QualityGate
-from augmentor.pretrained import load_autoencoder as load
+from augmentor._internal.random import SampleRandom, sample_keys
+from augmentor.autoencoders import load_autoencoder as load
+from augmentor.data import AugmentedLoader, BlockSampler, Indexed
+from augmentor.data.loader import _rank_of
+from augmentor.exceptions import (
+    AugmentorWarning,
+    CacheError,
+    InputError,
+    PartnerError,
+    RangeError,
+    ShapeError,
+)
+from augmentor.latents import LatentCache
+from augmentor.quality import QualityGate
 from augmentor.transform import LatentAugment
 
 COUNT = 48

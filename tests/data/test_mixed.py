@@ -11,11 +11,9 @@ from PIL import Image
 from torch.utils.data import DataLoader, Subset
 from torchvision import tv_tensors
 
-from augmentor.config import Mixing
-from augmentor.data.arrays import ArrayDataset
-from augmentor.data.mixed import MixedDataset
+from augmentor.data import ArrayDataset, MixedDataset, Mixing
 from augmentor.exceptions import AugmentorWarning, DataError, InputError, PartnerError
-from augmentor.gate import QualityGate
+from augmentor.quality import QualityGate
 from augmentor.transform import LatentAugment
 
 

@@ -14,16 +14,13 @@ import pytest
 import torch
 from torch.utils.data import BatchSampler, DataLoader
 
-from augmentor._random import seeded
+from augmentor._internal.items import dataset_labels, fetch
+from augmentor._internal.random import seeded
 from augmentor.autoencoders import get_autoencoder
-from augmentor.data import BlockSampler
-from augmentor.data.arrays import ArrayDataset
-from augmentor.data.shard_dataset import ShardDataset
+from augmentor.data import ArrayDataset, BlockSampler
 from augmentor.exceptions import DeviceError, InputError, ShardError
-from augmentor.generate import generate_shards
-from augmentor.items import dataset_labels, fetch
-from augmentor.shards import encode_shard, read_manifest
-from augmentor.shards._storage import ChunkedRows
+from augmentor.shards import ShardDataset, encode_shard, generate_shards, read_manifest
+from augmentor.shards.storage import ChunkedRows
 from augmentor.transform import LatentAugment
 
 COUNT = 23
@@ -230,7 +227,7 @@ def test_pickling_drops_handles(gzipped):
 
 @pytest.mark.parametrize("kind", ["mapped", "gzipped"])
 def test_shards_do_not_use_up_file_handles(request, kind, monkeypatch):
-    monkeypatch.setattr("augmentor.data.shard_dataset._MAX_OPEN_SHARDS", 2)
+    monkeypatch.setattr("augmentor.shards.dataset._MAX_OPEN_SHARDS", 2)
     before = len(os.listdir("/proc/self/fd"))
     data = ShardDataset(request.getfixturevalue(kind))
     assert len(list(data)) == COUNT

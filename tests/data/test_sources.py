@@ -9,8 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from augmentor.data.arrays import ArrayDataset
-from augmentor.data.sources import load_source
+from augmentor.data import ArrayDataset, load_source
 from augmentor.exceptions import AugmentorWarning, DataError, InputError, RangeError, ShapeError
 
 

@@ -17,8 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from augmentor.explore import Explorer, Settings
-from augmentor.explore.server import serve
+from augmentor.views.explore import Explorer, Settings
+from augmentor.views.explore.server import serve
 
 # Debian's names first.
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from augmentor.explore import Explorer, Settings
+from augmentor.views.explore import Explorer, Settings
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,8 @@ import os
 import pytest
 from browser import Page, browsing, missing, serving
 
-from augmentor.explore import Settings, recipe
 from augmentor.policies import list_policies
+from augmentor.views.explore import Settings, recipe
 
 
 @pytest.fixture(scope="module")

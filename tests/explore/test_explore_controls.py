@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from augmentor._registry import describe
+from augmentor._internal.registry import describe
 from augmentor.exceptions import InputError
-from augmentor.explore.controls import adjusted, controls
 from augmentor.policies import LatentPolicy, get_policy, list_policies, policies
+from augmentor.views.explore.controls import adjusted, controls
 
 
 @pytest.mark.parametrize("name", list_policies())

@@ -20,8 +20,8 @@ import pytest
 from PIL import Image
 
 from augmentor.cli import main
-from augmentor.explore.server import app, serve
 from augmentor.policies import list_policies
+from augmentor.views.explore.server import app, serve
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -106,7 +106,7 @@ def test_what_does_nothing_is_noted(client, settings):
 
 
 def test_large_images_are_shown_scaled(client, settings, explorer, monkeypatch):
-    import augmentor.explore.server as module
+    import augmentor.views.explore.server as module
 
     monkeypatch.setattr(module, "_SHOWN", 4)
     image = ask(client, settings).get_json()["originals"][0]["image"]

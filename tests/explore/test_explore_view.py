@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 import torch
 
-import augmentor.explore.view as module
+import augmentor.views.explore.view as module
 from augmentor import LatentAugment, ShardDataset, load_autoencoder
-from augmentor._checks import to_uint8
-from augmentor._weights import save_network
+from augmentor._internal.checks import to_uint8
+from augmentor._internal.weights import save_network
 from augmentor.cli import main
 from augmentor.data import load_source
 from augmentor.exceptions import AugmentorError, InputError, UnknownNameError
-from augmentor.explore import Explorer, Settings, recipe
+from augmentor.views.explore import Explorer, Settings, recipe
 
 CASES = {
     "judged": {},

@@ -7,15 +7,9 @@ import torch
 from torch import nn
 
 from augmentor.exceptions import InputError, UnknownNameError
-from augmentor.gan import (
-    GANLoss,
-    WassersteinGP,
-    get_discriminator,
-    get_generator,
-    get_loss,
-    losses,
-    r1_penalty,
-)
+from augmentor.gan import GANLoss, get_loss, losses, r1_penalty
+from augmentor.gan.losses import WassersteinGP
+from augmentor.gan.networks import get_discriminator, get_generator
 
 every_loss = pytest.mark.parametrize("name", losses.names())
 

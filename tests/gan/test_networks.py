@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from augmentor._weights import load_network, save_network
+from augmentor._internal.weights import load_network, save_network
 from augmentor.exceptions import InputError, ShapeError, UnknownNameError
-from augmentor.gan import discriminators, generators, get_discriminator, get_generator
+from augmentor.gan import discriminators, generators
+from augmentor.gan.networks import get_discriminator, get_generator
 
 SHAPES = [(1, 8, 8), (1, 28, 28), (3, 32, 32), (3, 64, 64), (1, 9, 13), (3, 8, 128), (1, 31, 17)]
 

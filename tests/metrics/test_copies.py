@@ -15,10 +15,9 @@ from torch.utils.data import TensorDataset
 
 from augmentor import load_autoencoder
 from augmentor.exceptions import DataError, InputError, RangeError, ShapeError
-from augmentor.gate import QualityGate
-from augmentor.latents import Latents
-from augmentor.metrics import AutoencoderFeatures, copies_html, find_copies
-from augmentor.pool import LatentPool
+from augmentor.latents import LatentPool, Latents
+from augmentor.quality import AutoencoderFeatures, QualityGate, find_copies
+from augmentor.views.copies import copies_html
 
 PIXELS = nn.Flatten()
 

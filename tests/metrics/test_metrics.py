@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils.data import Dataset, TensorDataset
 
 from augmentor.exceptions import DataError, InputError, RangeError, ShapeError, WeightsError
-from augmentor.metrics import (
+from augmentor.quality import (
     AutoencoderFeatures,
     InceptionFeatures,
     ModuleFeatures,

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from augmentor.data.arrays import ArrayDataset
+from augmentor.data import ArrayDataset
 from augmentor.exceptions import DataError, ShapeError
-from augmentor.metrics import reconstruction_psnr
+from augmentor.quality import reconstruction_psnr
 
 
 def pictures(count: int = 10) -> ArrayDataset:

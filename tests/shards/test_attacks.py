@@ -25,11 +25,11 @@ sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks" / "faults
 from mutations import lookup3
 from test_hdf5 import SHAPE, N, content, forged, manifest_for, opened
 
-from augmentor.data import HDF5Dataset, ShardDataset
+from augmentor._internal.items import fetch
+from augmentor.data import HDF5Dataset
 from augmentor.exceptions import AugmentorError, ShardError
-from augmentor.items import fetch
-from augmentor.shards import encode_shard, open_shard, read_manifest, verify_shard
-from augmentor.shards.hdf5 import chunk_rows
+from augmentor.shards import ShardDataset, encode_shard, open_shard, read_manifest, verify_shard
+from augmentor.shards.formats.hdf5 import chunk_rows
 
 ROOM = 48 << 20
 SECRET = b"the user's own words, which nobody asked for" * 40

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from augmentor.exceptions import InputError, ShapeError, ShardError
-from augmentor.shards._manifest import Manifest, ShardEntry
-from augmentor.shards.hdf5 import chunk_rows, encode_shard, open_shard, verify_shard
+from augmentor.shards import Manifest, ShardEntry, encode_shard, open_shard, verify_shard
+from augmentor.shards.formats.hdf5 import chunk_rows
 
 N, SHAPE, CLASSES = 40, (3, 16, 16), 3
 
@@ -124,8 +124,8 @@ def test_gzip_chunks_are_small_and_read_once(tmp_path):
 
 
 def test_no_chunk_is_larger_than_its_reader_takes(tmp_path, monkeypatch):
-    monkeypatch.setattr("augmentor.shards.hdf5.MOST_OF_A_CHUNK", 1000)
-    monkeypatch.setattr("augmentor.shards._storage.MOST_OF_A_CHUNK", 1 << 16)
+    monkeypatch.setattr("augmentor.shards.storage.MOST_OF_A_CHUNK", 1000)
+    monkeypatch.setattr("augmentor.shards.storage.MOST_OF_A_CHUNK", 1 << 16)
     arrays = content(True, n=200)
     data = encode_shard(arrays, attributes={}, compression="gzip")
     with h5py.File(io.BytesIO(data)) as file:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from test_manifest import BASE, entry
 
 from augmentor.exceptions import OutputError, ShardError
-from augmentor.shards import read_partial
-from augmentor.shards._journal import Journal, holds_shards, journal_name, journals, read_journal
+from augmentor.shards import holds_shards, read_partial
+from augmentor.shards.journal import Journal, journal_name, journals, read_journal
 
 UNITS = [entry(unit) for unit in range(3)]
 

@@ -11,14 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from augmentor.exceptions import ShardError
-from augmentor.shards._manifest import (
-    Manifest,
-    ShardEntry,
-    differences,
-    file_name,
-    parse_manifest,
-    read_manifest,
-)
+from augmentor.shards import Manifest, ShardEntry, read_manifest
+from augmentor.shards.manifest import differences, file_name, parse_manifest
 
 BASE = Manifest(
     num_samples=10,

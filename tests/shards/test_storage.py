@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from augmentor.exceptions import ShardError
-from augmentor.shards._storage import BlockCache, ChunkedRows, fletcher32, rows_of, stored_in
+from augmentor.shards.storage import BlockCache, ChunkedRows, fletcher32, rows_of, stored_in
 
 
 def written(path, array, name="x", libver="latest", **options):

@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from augmentor import LatentAugment, QualityGate
-from augmentor._random import sample_keys
+from augmentor._internal.random import sample_keys
 from augmentor.exceptions import InputError
-from augmentor.training._feed import Batch
-from augmentor.training.augmentations import AdaptiveP, augmentations, get_augmentation, get_probability
+from augmentor.gan import AdaptiveP, augmentations, get_augmentation
+from augmentor.gan.augmentations import get_probability
+from augmentor.gan.feed import Batch
 
 
 def keys(seed: int = 0, count: int = 12) -> np.ndarray:

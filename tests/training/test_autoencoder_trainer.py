@@ -17,16 +17,13 @@ import torch
 from torchvision.transforms import v2
 from tqdm import tqdm
 
-from augmentor._random import seeded
-from augmentor._weights import fingerprint, load_network
-from augmentor.adapters import CallableAutoencoder
-from augmentor.autoencoders import Autoencoder, autoencoders
-from augmentor.autoencoders.dense import DenseAutoencoder
-from augmentor.autoencoders.vae import ConvVAE
-from augmentor.data.arrays import ArrayDataset
+from augmentor._internal.batches import BatchStream
+from augmentor._internal.random import seeded
+from augmentor._internal.weights import fingerprint, load_network
+from augmentor.autoencoders import Autoencoder, CallableAutoencoder, ConvVAE, DenseAutoencoder, autoencoders
+from augmentor.data import ArrayDataset
 from augmentor.exceptions import DataError, InputError, OutputError, RangeError, ShapeError, TrainingError
 from augmentor.training import AutoencoderTrainer
-from augmentor.training._batches import BatchStream
 
 
 def model(corruption: str = "none") -> DenseAutoencoder:
@@ -476,6 +473,6 @@ def test_precision_and_weight_decay_change_the_weights(few):
 
 
 def test_progress_is_shown_when_asked(few, capfd, monkeypatch):
-    monkeypatch.setattr("augmentor.training.autoencoder.tqdm", lambda *a, **k: tqdm(*a, **{**k, "delay": 0}))
+    monkeypatch.setattr("augmentor.autoencoders.trainer.tqdm", lambda *a, **k: tqdm(*a, **{**k, "delay": 0}))
     AutoencoderTrainer(model(), epochs=1, progress=True).fit(few)
     assert "train dense" in capfd.readouterr().err

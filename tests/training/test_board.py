@@ -7,7 +7,8 @@ import sys
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from augmentor.training import GAN, GANTrainer
+from augmentor.gan import GAN
+from augmentor.training import GANTrainer
 
 
 def trainer(out) -> GANTrainer:
@@ -31,7 +32,7 @@ def test_the_history_and_the_grids_are_there(digits, tmp_path):
 def test_a_resumed_run_replaces_what_came_after_its_checkpoint(digits, tmp_path, monkeypatch):
     """The board is written before the checkpoint: a kill in between leaves a round too many."""
     with monkeypatch.context() as patch:
-        patch.setattr("augmentor.training._run.Run.save", stopping_at(4))
+        patch.setattr("augmentor._internal.run.Run.save", stopping_at(4))
         with pytest.raises(KeyboardInterrupt):
             trainer(tmp_path).fit(digits)
     train = trainer(tmp_path)
@@ -42,7 +43,7 @@ def test_a_resumed_run_replaces_what_came_after_its_checkpoint(digits, tmp_path,
 
 
 def stopping_at(step):
-    from augmentor.training._run import Run
+    from augmentor._internal.run import Run
 
     save = Run.save
 

@@ -15,7 +15,7 @@ from augmentor.data import ArrayDataset
 from augmentor.exceptions import BudgetError, DataError, InputError, TrainingError
 from augmentor.training import small_cnn, train_classifier
 from augmentor.training.classifier import accuracy, macro_recall, predict
-from augmentor.tuning.datasets import Transformed
+from augmentor.tuning import Transformed
 
 
 def train(data, **options):

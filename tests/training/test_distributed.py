@@ -14,12 +14,12 @@ import torch
 from torch import nn
 
 from augmentor import LatentAugment, load_autoencoder
-from augmentor._weights import load_network
+from augmentor._internal.engine import Engine, FabricEngine, get_engine
+from augmentor._internal.weights import load_network
 from augmentor.exceptions import InputError
-from augmentor.gan import generators
-from augmentor.training import GAN, GANTrainer, get_augmentation, get_system, systems
-from augmentor.training._engine import Engine, FabricEngine, get_engine
-from augmentor.training._feed import Feed
+from augmentor.gan import GAN, generators, get_augmentation, get_system, systems
+from augmentor.gan.feed import Feed
+from augmentor.training import GANTrainer
 
 _SCRIPT = """
 import os, sys, torch
@@ -33,7 +33,7 @@ STEPS = 5
 
 
 def digits():
-    from augmentor.data.sources import load_source
+    from augmentor.data import load_source
 
     return load_source("digits").subset(torch.arange(150))
 

@@ -23,9 +23,10 @@ from torch.utils.data import TensorDataset
 from tqdm import tqdm
 
 from augmentor import LatentAugment
-from augmentor._random import seeded
-from augmentor._weights import load_network, read_header
-from augmentor.data.arrays import ArrayDataset
+from augmentor._internal.engine import get_engine
+from augmentor._internal.random import seeded
+from augmentor._internal.weights import load_network, read_header
+from augmentor.data import ArrayDataset
 from augmentor.exceptions import (
     DataError,
     InputError,
@@ -36,12 +37,12 @@ from augmentor.exceptions import (
     TrainingError,
     UnknownNameError,
 )
-from augmentor.gan import discriminators, generators, get_discriminator, get_generator, losses
+from augmentor.gan import GAN, discriminators, generators, get_augmentation, losses
+from augmentor.gan.feed import Feed
 from augmentor.gan.losses import Hinge
-from augmentor.metrics import AutoencoderFeatures
-from augmentor.training import GAN, GANTrainer, get_augmentation
-from augmentor.training._engine import get_engine
-from augmentor.training._feed import Feed
+from augmentor.gan.networks import get_discriminator, get_generator
+from augmentor.quality import AutoencoderFeatures
+from augmentor.training import GANTrainer
 
 BATCH = 16
 
@@ -243,7 +244,7 @@ def test_none_shows_the_images_as_they_are_and_needs_no_transform(few):
 
 
 def test_r1_comes_every_few_steps_and_the_discriminator_takes_its_turns(few, monkeypatch):
-    module = importlib.import_module("augmentor.training.systems._adversarial")
+    module = importlib.import_module("augmentor.gan.methods._adversarial")
 
     calls = []
     penalty = module.r1_penalty
@@ -261,7 +262,7 @@ def test_r1_comes_every_few_steps_and_the_discriminator_takes_its_turns(few, mon
 
 @pytest.mark.parametrize("loss", ["hinge", "wgan_gp", "lsgan"])
 def test_the_discriminator_minimises_its_loss_and_the_penalties(few, monkeypatch, loss):
-    module = importlib.import_module("augmentor.training.systems._adversarial")
+    module = importlib.import_module("augmentor.gan.methods._adversarial")
     system = gan(loss=loss, r1_gamma=0.5, r1_every=2).system
     GANTrainer(system, steps=1, batch_size=BATCH, progress=False).fit(few)
     seen = {}
@@ -325,7 +326,7 @@ def test_the_averaged_generator_is_what_comes_back(few):
 @pytest.fixture
 def scripted(monkeypatch):
     """Replaces the measurement by a script: ``scripted(5, 2, 3)``; an exception in it is raised."""
-    import augmentor.training._judge as module
+    import augmentor.gan.evaluation as module
 
     def install(*fids):
         script = iter(fids)
@@ -551,7 +552,7 @@ class SlowDigits(ArrayDataset):
 
 
 def slow_digits(delay: float) -> SlowDigits:
-    from augmentor.data.sources import load_source
+    from augmentor.data import load_source
 
     digits = load_source("digits").subset(torch.arange(100))
     slow = SlowDigits(digits.images, digits.targets, digits.classes)
@@ -765,7 +766,7 @@ def test_progress_goes_to_the_error_stream_only_when_asked(few, capfd):
     gan().fit(few)
     assert capfd.readouterr() == ("", "")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("augmentor.training.gan.tqdm", lambda *a, **k: tqdm(*a, **{**k, "delay": 0}))
+        patch.setattr("augmentor.gan.trainer.tqdm", lambda *a, **k: tqdm(*a, **{**k, "delay": 0}))
         gan(progress=True).fit(few)
     out, err = capfd.readouterr()
     assert out == ""

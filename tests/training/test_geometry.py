@@ -7,8 +7,9 @@ import torch
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as VF
 
-from augmentor._random import seeded
-from augmentor.training.geometry import _affine, _parameters, mild_geometry, move_each
+from augmentor._internal.geometry import _affine, _parameters, move_each
+from augmentor._internal.random import seeded
+from augmentor.training import mild_geometry
 
 
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 20, 33)], ids=["grey", "oblong RGB"])

@@ -8,13 +8,13 @@ import warnings
 import pytest
 import torch
 
-from augmentor._weights import load_network
-from augmentor.data.arrays import ArrayDataset
+from augmentor._internal.weights import load_network
+from augmentor.data import ArrayDataset
 from augmentor.exceptions import AugmentorWarning, TrainingError
-from augmentor.gan import generators
-from augmentor.training import GAN, GANTrainer
-from augmentor.training._guards import troubles
-from augmentor.training._judge import Judge, spread
+from augmentor.gan import GAN, generators
+from augmentor.gan.evaluation import Judge, spread
+from augmentor.gan.guards import troubles
+from augmentor.training import GANTrainer
 
 FINE = {"spread": 0.8, "recall": 0.4, "precision": 0.7, "real_sign": 0.5, "fake_sign": -0.5}
 COLLAPSED = FINE | {"spread": 0.02}
@@ -111,7 +111,7 @@ class Stuck(GAN):
 @pytest.fixture
 def soon(monkeypatch):
     """What lasts for 4 steps counts."""
-    monkeypatch.setattr("augmentor.training._guards._LASTS", 4)
+    monkeypatch.setattr("augmentor.gan.guards._LASTS", 4)
 
 
 def trainer(system=None, **settings) -> GANTrainer:
@@ -158,10 +158,10 @@ def test_the_other_trouble_does_not_stop_it(digits, soon):
 @pytest.mark.parametrize(("by", "best"), [("fid", 2), ("kid", 4)])
 def test_the_best_snapshot_is_by_the_metric_that_was_chosen(digits, by, best, tmp_path, monkeypatch):
     scores = iter([{"fid": 1.0, "kid": 3.0}, {"fid": 2.0, "kid": 2.0}])
-    monkeypatch.setattr("augmentor.training._judge.compare", lambda *args, **kwargs: next(scores))
+    monkeypatch.setattr("augmentor.quality.compare", lambda *args, **kwargs: next(scores))
     system = GAN("dcgan(width=8, latent_dim=4)", image_shape=(1, 8, 8))
     trainer(system, steps=4, features=flat, best_by=by, out=tmp_path).fit(digits)
-    from augmentor._weights import read_header
+    from augmentor._internal.weights import read_header
 
     assert read_header(tmp_path / "best.safetensors")["info"]["step"] == best
 

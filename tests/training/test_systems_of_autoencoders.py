@@ -10,18 +10,17 @@ import pytest
 import torch
 
 from augmentor import LatentAugment, QualityGate, load_autoencoder
-from augmentor._random import seeded
-from augmentor._weights import load_network
-from augmentor.adapters import CallableAutoencoder
-from augmentor.autoencoders import Autoencoder, autoencoders
+from augmentor._internal.engine import Engine
+from augmentor._internal.random import seeded
+from augmentor._internal.weights import load_network
+from augmentor.autoencoders import Autoencoder, CallableAutoencoder, autoencoders
 from augmentor.cli import main
-from augmentor.data.arrays import ArrayDataset
+from augmentor.data import ArrayDataset
 from augmentor.exceptions import DataError, InputError, PartnerError, UnknownNameError
-from augmentor.gan import generators
-from augmentor.metrics import ModuleFeatures
-from augmentor.training import AutoencoderTrainer, GANTrainer, get_augmentation, get_system
-from augmentor.training._engine import Engine
-from augmentor.training.systems._codes import real_pool
+from augmentor.gan import generators, get_augmentation, get_system
+from augmentor.gan.methods._codes import real_pool
+from augmentor.quality import ModuleFeatures
+from augmentor.training import AutoencoderTrainer, GANTrainer
 
 NAMES = ["ae-init", "guided-gan", "latent-gan", "vae-gan"]
 FAMILIES = {

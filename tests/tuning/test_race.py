@@ -12,7 +12,7 @@ import pytest
 from scipy.stats import t, ttest_1samp
 
 from augmentor import tune
-from augmentor._random import fold
+from augmentor._internal.random import fold
 from augmentor.exceptions import AugmentorError, BudgetError, InputError, OutputError
 from augmentor.tuning import Score, Task
 from augmentor.tuning.journal import Journal

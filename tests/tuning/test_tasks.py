@@ -17,9 +17,8 @@ import torch
 import torch.nn.functional as F
 
 from augmentor import LatentAugment, MixedDataset, load_autoencoder, tune
-from augmentor._random import seeded
-from augmentor.adapters import CallableAutoencoder
-from augmentor.autoencoders import ConvVAE, get_autoencoder
+from augmentor._internal.random import seeded
+from augmentor.autoencoders import CallableAutoencoder, ConvVAE, get_autoencoder
 from augmentor.data import ArrayDataset, load_source
 from augmentor.exceptions import (
     AugmentorWarning,
@@ -31,9 +30,10 @@ from augmentor.exceptions import (
     UnknownNameError,
 )
 from augmentor.training import mild_geometry, small_cnn
+from augmentor.tuning import Transformed
 from augmentor.tuning.autoencoders import Autoencoders, FromScratch
 from augmentor.tuning.classification import POLICIES, ClassificationTask
-from augmentor.tuning.datasets import Part, Transformed, Until, few_of_each
+from augmentor.tuning.datasets import Part, Until, few_of_each
 from augmentor.tuning.generation import GenerationTask
 
 ROOT = Path(__file__).resolve().parents[2]

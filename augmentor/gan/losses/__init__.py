@@ -4,6 +4,7 @@ from ._base import GANLoss, get_loss, losses
 from .hinge import Hinge
 from .lsgan import LeastSquares
 from .nonsaturating import NonSaturating
+from .r1 import r1_penalty
 from .wgan_gp import WassersteinGP
 
 __all__ = [
@@ -14,4 +15,5 @@ __all__ = [
     "WassersteinGP",
     "get_loss",
     "losses",
+    "r1_penalty",
 ]

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import torch
 
-from ..._registry import Registry, describe
+from ..._internal.registry import Registry, describe
 
 losses: Registry[GANLoss] = Registry("gan loss")
 

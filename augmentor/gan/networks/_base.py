@@ -16,7 +16,7 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from ..._registry import Registry
+from ..._internal.registry import Registry
 from ...exceptions import InputError, ShapeError
 
 generators: Registry[Generator] = Registry("generator")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ..._blocks import norm
+from ...autoencoders.blocks import norm
 
 
 class ConditionalNorm(nn.Module):

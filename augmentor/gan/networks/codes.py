@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ...autoencoders._blocks import ConvDecoder, ConvEncoder
+from ...autoencoders.blocks import ConvDecoder, ConvEncoder
 from ._base import generators
 from ._conditioning import ProjectionHead
 from ._decoding import DecodingGenerator

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..._blocks import Down, pyramid, widths
+from ...autoencoders.blocks import Down, pyramid, widths
 from ._base import Discriminator, Generator, discriminators, generators
 from ._conditioning import ConditionalNorm, ProjectionHead
 

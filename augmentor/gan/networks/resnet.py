@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from ..._blocks import EnlargingConv2d, pyramid, widths
+from ...autoencoders.blocks import EnlargingConv2d, pyramid, widths
 from ._base import Discriminator, Generator, discriminators, generators
 from ._conditioning import ConditionalNorm, ProjectionHead
 

@@ -1,0 +1,94 @@
+"""The usual mild geometric augmentation, and how to move a whole batch at once."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torchvision.transforms import v2
+
+from .checks import to_unit_float
+from .items import image_to_tensor, tensor_to_image
+
+
+def mild_geometry() -> v2.Transform:
+    """Rotation by 10 degrees, shift by 8 %, scale by 10 %: what digits and most objects bear.
+
+    >>> mild_geometry().degrees
+    [-10.0, 10.0]
+    """
+    return v2.RandomAffine(
+        degrees=10, translate=(0.08, 0.08), scale=(0.9, 1.1), interpolation=v2.InterpolationMode.BILINEAR
+    )
+
+
+def move_each(transform: Callable[[Any], Any], images: torch.Tensor) -> torch.Tensor:
+    """``transform(image)`` for each image of a batch (B,C,H,W), uint8 or floating in [0, 1].
+
+    torchvision draws one set of parameters a call. Its `RandomAffine` without shear, `RandomHorizontalFlip`, and those
+    that a `Compose` begins with are done here for all images at once, with parameters for each, from torch's global
+    generator as in torchvision; anything else is called image by image, which takes some ten times as long.
+
+    >>> move_each(mild_geometry(), torch.rand(5, 1, 28, 28)).shape
+    torch.Size([5, 1, 28, 28])
+    """
+    match transform:
+        case v2.Compose():
+            at_once = list(itertools.takewhile(lambda part: _moves_batches(part, images), transform.transforms))
+            for part in at_once:
+                images = move_each(part, images)
+            rest = transform.transforms[len(at_once) :]
+            return _one_by_one(v2.Compose(rest), images) if rest else images
+        case _ if not _moves_batches(transform, images):
+            return _one_by_one(transform, images)
+        case v2.RandomHorizontalFlip():
+            chosen = torch.rand(len(images)) < transform.p
+            return torch.where(chosen.to(images.device)[:, None, None, None], images.flip(3), images)
+        case _:
+            return _affine(images, *_parameters(transform, len(images), *images.shape[2:]))
+
+
+def _one_by_one(transform: Callable[[Any], Any], images: torch.Tensor) -> torch.Tensor:
+    return torch.stack([image_to_tensor(transform(image)) for image in images])
+
+
+def _moves_batches(transform: Any, images: torch.Tensor) -> bool:
+    """Whether it is among those that are done for a whole batch at once."""
+    match transform:
+        case v2.Compose():
+            return all(_moves_batches(part, images) for part in transform.transforms)
+        case v2.RandomAffine(shear=None, interpolation=v2.InterpolationMode.BILINEAR, fill=0, center=None):
+            return images.is_floating_point() or images.dtype == torch.uint8
+        case _:
+            return isinstance(transform, v2.RandomHorizontalFlip)
+
+
+def _parameters(
+    affine: v2.RandomAffine, count: int, height: int, width: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Angles in degrees (count,), shifts in whole pixels (count,2) along x and y, and scales (count,)."""
+
+    def uniform(low: float, high: float) -> torch.Tensor:
+        return low + (high - low) * torch.rand(count)
+
+    share_x, share_y = affine.translate or (0.0, 0.0)
+    shifts = [uniform(-share * size, share * size).round() for share, size in ((share_x, width), (share_y, height))]
+    return uniform(*affine.degrees), torch.stack(shifts, 1), uniform(*(affine.scale or (1.0, 1.0)))
+
+
+def _affine(images: torch.Tensor, angles: torch.Tensor, shifts: torch.Tensor, scales: torch.Tensor) -> torch.Tensor:
+    """Each image turned, scaled and shifted by its own parameters, bilinear, black outside."""
+    height, width = images.shape[2:]
+    cos, sin = (f(angles * (math.pi / 180)) / scales for f in (torch.cos, torch.sin))
+    turn = torch.stack([cos, sin, -sin, cos], 1).reshape(-1, 2, 2)  # where a pixel comes from, so the inverse
+    shift = -turn @ shifts[:, :, None]
+    # In units of half the image, as `affine_grid` counts.
+    half = torch.tensor([width / 2, height / 2])
+    theta = torch.cat([turn * half / half[:, None], shift / half[:, None]], 2).to(images.device)
+    pixels = to_unit_float(images)
+    grid = F.affine_grid(theta, list(images.shape), align_corners=False).to(pixels.dtype)
+    return tensor_to_image(F.grid_sample(pixels, grid, align_corners=False), like=images)

@@ -1,0 +1,207 @@
+"""Random numbers that belong to a sample, not to a process.
+
+What a sample becomes is a function of (seed, epoch, index of the sample, copy number), so it cannot depend on batch
+size, worker count, rank or the order of calls. The four integers are hashed to a 64-bit key, and the key starts a
+splitmix64 sequence (Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators"): the j-th word is
+``mix(key + (j + 1) * golden)``. No state is kept between calls, and no global generator is read or reseeded.
+
+Normals are made from the words on one path only (numpy, on the host), because logarithms and cosines of different
+libraries differ in the last bit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import math
+import os
+import secrets
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+
+from .transfer import sent
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+_27, _30, _31, _32 = np.uint64(27), np.uint64(30), np.uint64(31), np.uint64(32)
+# Made once, for a batch of one: 2^-32 and 2 pi 2^-32.
+_UNIT, _TURN = np.float32(2**-32), np.float32(2 * np.pi * 2**-32)
+_MASK64 = (1 << 64) - 1
+
+Integers = int | Sequence[int] | np.ndarray
+
+
+def mix(words: np.ndarray) -> np.ndarray:
+    """The output function of splitmix64, element by element: uint64 -> uint64."""
+    words = words ^ (words >> _30)
+    words *= _FIRST
+    words ^= words >> _27
+    words *= _SECOND
+    words ^= words >> _31
+    return words
+
+
+def sample_keys(seed: int, epoch: int, index: Integers, copy: Integers = 0) -> np.ndarray:
+    """Hash (seed, epoch, index, copy) to one uint64 key a sample; `index` and `copy` broadcast."""
+    keys = _start(seed, epoch)
+    for part in (index, copy):
+        keys = mix(keys ^ (_hashed(part) if isinstance(part, int) else mix(_as_uint64(part) + _GOLDEN)))
+    return keys
+
+
+# What all samples of a batch have in common is remembered: for a batch of one it is most of the work.
+@functools.lru_cache(maxsize=64)
+def _start(seed: int, epoch: int) -> np.ndarray:
+    return mix(mix(_hashed(seed)) ^ _hashed(epoch))
+
+
+@functools.lru_cache(maxsize=64)
+def _hashed(part: int) -> np.ndarray:
+    return mix(_as_uint64(part) + _GOLDEN)
+
+
+class FreshKeys:
+    """Keys that nobody can foresee, each given out once, for samples without a seed; made by the thousand.
+
+    process: where it was made; a fork of it would repeat its keys.
+    """
+
+    def __init__(self) -> None:
+        self.process = os.getpid()
+        self._seed, self._blocks, self._keys, self._given = secrets.randbits(63), 0, np.empty(0, np.uint64), 0
+
+    def take(self, count: int) -> np.ndarray:
+        """The next ones, uint64 (count,)."""
+        if self._given + count > len(self._keys):
+            self._keys, self._given = sample_keys(self._seed, self._blocks, np.arange(max(count, 4096))), 0
+            self._blocks += 1
+        self._given += count
+        return self._keys[self._given - count : self._given]
+
+
+def fold(seed: int, *parts: int | str) -> int:
+    """A new 63-bit seed that depends on `seed` and on every part, for one purpose or one step."""
+    key = _as_uint64(seed)
+    for part in parts:
+        if isinstance(part, str):
+            part = int.from_bytes(hashlib.blake2b(part.encode(), digest_size=8).digest(), "little")
+        key = mix(key ^ mix(_as_uint64(part) + _GOLDEN))
+    return int(key[0] >> np.uint64(1))
+
+
+def torch_generator(device: torch.device | str, seed: int, *parts: int | str) -> torch.Generator:
+    """A fresh torch generator for one purpose or step. Build it where it is used: workers cannot pickle one."""
+    return torch.Generator(device).manual_seed(fold(seed, *parts))
+
+
+@contextlib.contextmanager
+def seeded(seed: int, *parts: int | str, device: torch.device | str = "cpu") -> Iterator[None]:
+    """Run code that can only draw from torch's global generators, such as weight initialisation, from a seed.
+
+    Those of the CPU and of `device` are set aside and come back as they were; others are not touched.
+    """
+    device, key = torch.device(device), fold(seed, *parts)
+    before = torch.get_rng_state()
+    torch.default_generator.manual_seed(key)
+    with contextlib.nullcontext() if device.type == "cpu" else _seeded_accelerator(device, key):
+        try:
+            yield
+        finally:
+            torch.set_rng_state(before)
+
+
+@contextlib.contextmanager
+def _seeded_accelerator(device: torch.device, key: int) -> Iterator[None]:
+    module = torch.get_device_module(device)
+    before = module.get_rng_state(device)
+    module.set_rng_state(torch.Generator(device).manual_seed(key).get_state(), device)
+    try:
+        yield
+    finally:
+        module.set_rng_state(before, device)
+
+
+def pixel_fingerprints(images: torch.Tensor) -> np.ndarray:
+    """An int64 index for each image (B,C,H,W), made from its pixels at uint8 depth.
+
+    It stands in for the index of a sample where nobody knows that index, as in a transform pipeline.
+    """
+    if images.is_floating_point():
+        images = images.detach().mul(255).round().to(torch.uint8)
+    rows = np.ascontiguousarray(images.cpu().numpy())
+    return np.asarray(
+        [int.from_bytes(hashlib.blake2b(row.data, digest_size=8).digest(), "little", signed=True) for row in rows],
+        np.int64,
+    )
+
+
+class SampleRandom:
+    """One random sequence for each of n samples, drawn for all of them at once.
+
+    Every call takes the next words of each sample's own sequence, so row i of a draw is the same whether the sample
+    stands in a batch of one or of a thousand.
+
+    >>> random = SampleRandom(sample_keys(seed=0, epoch=0, index=range(4)))
+    >>> random.normal(2, 3).shape
+    torch.Size([4, 2, 3])
+    """
+
+    def __init__(self, keys: np.ndarray, device: torch.device | str = "cpu"):
+        self._keys = np.ascontiguousarray(keys, np.uint64)
+        self._device = torch.device(device)
+        self._drawn = 0
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def take(self, rows: np.ndarray) -> SampleRandom:
+        """The sequences of some of the samples, from where they stand now."""
+        part = SampleRandom(self._keys[rows], self._device)
+        part._drawn = self._drawn
+        return part
+
+    def chance(self, p: float) -> np.ndarray:
+        """Bool (n,) on the host: true with probability `p`."""
+        if p == 1:  # as many words are taken
+            self._drawn += 1
+            return np.ones(len(self), bool)
+        return (self._words(1)[:, 0] >> np.uint64(11)).astype(np.float64) * 2.0**-53 < p
+
+    def uniform(self, *shape: int) -> torch.Tensor:
+        """Float32 (n, *shape), uniform on [0, 1)."""
+        words = self._words(math.prod(shape))
+        return self._tensor((words >> np.uint64(40)).astype(np.float32) * np.float32(2**-24), shape)
+
+    def normal(self, *shape: int) -> torch.Tensor:
+        """Float32 (n, *shape), standard normal, by the Box-Muller transform: one word makes two numbers."""
+        count = math.prod(shape)
+        words = self._words((count + 1) // 2)
+        half = words.shape[1]
+        # 32 bits a uniform. The first lies in (0, 1], so that its logarithm is finite.
+        radius = (words >> _32).astype(np.float32)
+        radius += 1
+        radius *= _UNIT
+        radius = np.sqrt(-2 * np.log(radius))
+        angle = words.astype(np.uint32).astype(np.float32)
+        angle *= _TURN
+        pairs = np.empty((len(words), 2 * half), np.float32)
+        np.multiply(radius, np.cos(angle), out=pairs[:, :half])
+        np.multiply(radius, np.sin(angle), out=pairs[:, half:])
+        return self._tensor(pairs[:, :count], shape)
+
+    def _words(self, count: int) -> np.ndarray:
+        steps = np.arange(self._drawn + 1, self._drawn + count + 1, dtype=np.uint64) * _GOLDEN
+        self._drawn += count
+        return mix(self._keys[:, None] + steps)
+
+    def _tensor(self, values: np.ndarray, shape: tuple[int, ...]) -> torch.Tensor:
+        return sent(torch.from_numpy(np.ascontiguousarray(values).reshape(len(self), *shape)), self._device)
+
+
+def _as_uint64(values: Integers) -> np.ndarray:
+    if isinstance(values, int):
+        return np.asarray([values & _MASK64], np.uint64)
+    return np.asarray(values).astype(np.int64).astype(np.uint64).reshape(-1)

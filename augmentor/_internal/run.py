@@ -1,0 +1,83 @@
+"""A training run's folder: what was asked for, how it went, and where to go on.
+
+    run.json         the resolved settings; a folder with others is refused
+    history.jsonl    one line a round
+    checkpoint.pt    everything needed to continue exactly; read with `weights_only=True`
+
+All of it is optional: a run without a folder keeps nothing.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..exceptions import OutputError, TrainingError
+from .files import claim_folder, write_bytes, write_json
+
+
+class Run:
+    """One run, in `folder` or nowhere (None)."""
+
+    def __init__(self, folder: str | Path | None, settings: dict[str, Any]):
+        self.folder = None if folder is None else claim_folder(folder, "run.json")
+        self.history: list[dict[str, Any]] = []
+        if self.folder is None:
+            return
+        settings = json.loads(json.dumps(settings))
+        if (self.folder / "run.json").exists():
+            self._refuse_other_settings(settings)
+        else:
+            write_json(self.folder / "run.json", settings)
+
+    def save(self, state: dict[str, Any], row: dict[str, Any]) -> None:
+        """Add a line to the history and replace the checkpoint, in this order; `load` forgets a line too many."""
+        self.history.append(row)
+        if self.folder is not None:
+            lines = "".join(json.dumps(line) + "\n" for line in self.history)
+            write_bytes(self.folder / "history.jsonl", lines.encode())
+            buffer = io.BytesIO()
+            torch.save({**state, "rounds": len(self.history)}, buffer)
+            write_bytes(self.folder / "checkpoint.pt", buffer.getvalue())
+
+    def load(self) -> dict[str, Any] | None:
+        """The last checkpoint, and the history up to it; None at the start of a run."""
+        if self.folder is None or not (self.folder / "checkpoint.pt").exists():
+            return None
+        try:
+            state = torch.load(self.folder / "checkpoint.pt", map_location="cpu", weights_only=True)
+            lines = (self.folder / "history.jsonl").read_text().splitlines()
+            self.history = [json.loads(line) for line in lines[: state["rounds"]]]
+        except (OSError, EOFError, RuntimeError, TypeError, ValueError, LookupError, pickle.UnpicklingError) as error:
+            reason = " ".join(str(error).split())[:200]  # torch's go over many lines
+            raise TrainingError(
+                f"cannot resume from {self.folder}: {reason}; remove the folder to start again"
+            ) from error
+        return state
+
+    def write(self, name: str, data: bytes) -> None:
+        """A file beside the others, where there is a folder."""
+        if self.folder is not None:
+            write_bytes(self.folder / name, data)
+
+    def path(self, name: str) -> Path | None:
+        """Where a file of this name goes, where there is a folder."""
+        return None if self.folder is None else self.folder / name
+
+    def _refuse_other_settings(self, settings: dict[str, Any]) -> None:
+        assert self.folder is not None
+        try:
+            before = json.loads((self.folder / "run.json").read_text())
+        except ValueError as error:
+            raise OutputError(f"{self.folder}/run.json is not the record of a run ({error}); name another") from error
+        changed = [key for key in {**before, **settings} if before.get(key) != settings.get(key)]
+        if changed:
+            shown = ", ".join(f"{key}: {before.get(key)!r} there, {settings.get(key)!r} asked" for key in changed[:4])
+            raise OutputError(
+                f"{self.folder} holds a run with other settings ({shown}); name another folder, or ask for the same"
+            )

@@ -1,0 +1,106 @@
+"""One safetensors file a network: its tensors, and one JSON text in the header that says how to build it.
+
+The JSON stands under a single metadata key, because the order of several is not deterministic. It holds the SHA-256
+of its own words and the tensors, because the format does not notice a flipped bit. Nothing is executed on loading.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as dump_tensors
+from torch import nn
+
+from ..exceptions import WeightsError
+from .files import open_regular, write_bytes
+from .registry import Registry, arguments_of
+
+_KEY = "augmentor"
+_MAX_HEADER = 1 << 20
+
+
+def save_network(network: nn.Module, path: str | Path, info: dict[str, Any] | None = None) -> None:
+    """Write a registered network, whole or not at all; `info` (JSON) travels in the header."""
+    state = {k: v.detach().cpu().contiguous() for k, v in sorted(network.state_dict().items())}
+    header: dict[str, Any] = {
+        "format": 1,
+        "family": network.family,
+        "name": network.name,
+        "config": arguments_of(network),
+        "info": info or {},
+    }
+    header["sha256"] = _checksum(header, state)
+    write_bytes(path, dump_tensors(state, {_KEY: json.dumps(header, sort_keys=True)}))
+
+
+def load_network(path: str | Path, registry: Registry[Any]) -> Any:
+    """Read a network written by `save_network`; `WeightsError` for a file that is anything else."""
+    path = Path(path)
+    header = read_header(path)
+    if header.get("family") != registry.kind:
+        raise WeightsError(f"{path} holds {header.get('family')!r} weights; expected {registry.kind} weights")
+    try:
+        state = load_tensors(path.read_bytes())
+    except (SafetensorError, OSError, ValueError) as error:
+        raise WeightsError(f"cannot read {path}: {error}; the file is truncated or damaged") from error
+    if _checksum(header, state) != header.get("sha256"):
+        raise WeightsError(f"{path} does not fit its checksum: it was damaged or tampered with; fetch it again")
+    try:
+        # On the meta device nothing is allocated, whatever sizes the header claims, and no initial weights are drawn.
+        with torch.device("meta"):
+            network = registry.create(str(header.get("name")), header.get("config", {}))
+        network.load_state_dict(state, assign=True)
+    except (RuntimeError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise WeightsError(
+            f"{path} does not fit this version of {registry.kind} {header.get('name')!r}: "
+            f"{' '.join(str(error).split())[:300]}"
+        ) from error
+    return network.eval()
+
+
+def read_header(path: str | Path) -> dict[str, Any]:
+    """The JSON text of a weights file, read without touching its tensors."""
+    path = Path(path)
+    try:
+        with open_regular(path.resolve()) as file:
+            length = int.from_bytes(file.read(8), "little")
+            if not 2 <= length <= _MAX_HEADER:
+                raise ValueError("its first bytes are not the length of a header")
+            header = json.loads(json.loads(file.read(length))["__metadata__"][_KEY])
+    except FileNotFoundError as error:
+        raise WeightsError(f"{path} does not exist; expected a .safetensors file") from error
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise WeightsError(
+            f"{path} is not a weights file of augmentor ({type(error).__name__}: {error}); "
+            "expected one that `augmentor train-autoencoder` or `train-gan` wrote"
+        ) from error
+    if not isinstance(header, dict) or header.get("format") != 1:
+        raise WeightsError(f"{path} has weights format {header!r:.40}; this version reads format 1")
+    return header
+
+
+def _checksum(header: dict[str, Any], state: dict[str, torch.Tensor]) -> str:
+    """SHA-256 over the header's own words, but for the checksum, and the tensors."""
+    words = json.dumps({key: value for key, value in header.items() if key != "sha256"}, sort_keys=True)
+    return hashlib.sha256(f"{words}\n{fingerprint(state)}".encode()).hexdigest()
+
+
+def fingerprint_of_text(text: str) -> torch.Tensor:
+    """SHA-256 of a text as uint8 (32,): a buffer by which weights that are equal can differ."""
+    return torch.tensor(list(hashlib.sha256(text.encode()).digest()), dtype=torch.uint8)
+
+
+def fingerprint(state: dict[str, torch.Tensor]) -> str:
+    """SHA-256 over names, types, shapes and bytes of tensors, in the order of their names."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(state.items()):
+        tensor = tensor.detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

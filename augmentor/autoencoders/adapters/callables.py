@@ -1,0 +1,139 @@
+"""Any pair of callables, one that encodes and one that decodes."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from ...exceptions import InputError, ShapeError
+from ..base import padded
+from ._base import AdaptedAutoencoder
+
+# Images of this size tell what the latent of a model for any size looks like.
+_PROBE = 64
+
+
+class CallableAutoencoder(AdaptedAutoencoder):
+    """Encode and decode as you have them: functions, modules, methods of modules.
+
+    encode: float images (B,C,H,W) in `value_range` => raw latents (B,D) or (B,C,h,w); or a pair of them and the
+        encoder's own deviation, of the same shape.
+    decode: raw latents => images in `value_range`.
+    image_shape: (C,H,W); H and W are None for a model that takes any size.
+    stride: pad sizes to a multiple of it (by its mirror image), and crop the reconstruction back.
+    value_range: of the pixels inside, such as (-1, 1).
+    modules: those whose weights the callables use, where they are not modules or methods of modules themselves. They
+        move with ``.to(device)`` and are part of the fingerprint. Plain functions go on using the first ones in a copy,
+        which then cannot be moved (`InputError`), nor brought to bfloat16.
+    version: a text of yours that is part of the fingerprint too. Functions without weights need it, because nothing
+        else would tell two of them apart in a cache, in shards or in a saved config.
+
+    For loader workers that are spawned the callables have to pickle: functions of a module, no lambdas. Raises
+    `InputError` or `ShapeError` for what does not fit together; both are called once on a grey image to find out.
+
+    >>> from torch import nn
+    >>> encode, decode = nn.Conv2d(3, 4, 4, stride=4), nn.ConvTranspose2d(4, 3, 4, stride=4)
+    >>> CallableAutoencoder(encode, decode, (3, None, None), stride=4)(torch.rand(2, 3, 37, 50)).shape
+    torch.Size([2, 3, 37, 50])
+    """
+
+    name = "callable"
+    _left_behind = False
+
+    def __init__(
+        self,
+        encode: Callable[[torch.Tensor], Any],
+        decode: Callable[[torch.Tensor], torch.Tensor],
+        image_shape: tuple[int, int | None, int | None],
+        *,
+        stride: int = 1,
+        value_range: tuple[float, float] = (0.0, 1.0),
+        modules: nn.Module | tuple[nn.Module, ...] = (),
+        version: str = "",
+    ):
+        low, high = value_range
+        if not (callable(encode) and callable(decode) and low < high and stride >= 1):
+            raise InputError(
+                "CallableAutoencoder takes two callables, a stride of at least 1 and a value_range (low, high), "
+                f"got {type(encode).__name__}, {type(decode).__name__}, {stride} and {value_range}"
+            )
+        owners = _modules(encode, decode, *(modules if isinstance(modules, tuple) else (modules,)))
+        if not version and not owners.state_dict():
+            raise InputError(
+                "these callables have no weights that a fingerprint could tell apart; give modules=, "
+                "or a text of yours as version="
+            )
+        self._low, self._range, self.stride = low, high - low, stride
+        self._functions = (encode, decode)
+        self._reached = _tensors(owners) <= _tensors(_modules(encode, decode))
+        weight = next(owners.parameters(), torch.zeros(()))
+        channels, *size = image_shape
+        grey = torch.full((1, channels, *(n or -(-_PROBE // stride) * stride for n in size)), 0.5).to(weight)
+        with torch.no_grad():
+            latents = _pair(encode(padded(low + (high - low) * grey, stride)))[0]
+        if latents.ndim < 2 or len(latents) != 1:
+            raise ShapeError(f"encode gave {tuple(latents.shape)} for one image; expected raw latents (1, ...)")
+        whole = None not in size or latents.ndim == 2
+        latent_shape = tuple(latents.shape[1:]) if whole else (latents.shape[1], *(None for _ in latents.shape[2:]))
+        super().__init__(
+            owners, image_shape, latent_shape, version=f"{version} range {low} {high} stride {stride}"
+        )  # fmt: skip
+        with torch.no_grad():
+            got = tuple(decode(latents).shape)
+        if got[:2] != (1, channels) or any(a < b for a, b in zip(got[2:], grey.shape[2:], strict=True)):
+            raise ShapeError(f"decode gave {got} for the latent of an image {tuple(grey.shape)}; expected its shape")
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> CallableAutoencoder:
+        other = memo[id(self)] = self.__class__.__new__(self.__class__)
+        other.__dict__ = copy.deepcopy(self.__dict__, memo)
+        same = [
+            _innermost(one) is _innermost(twin) for one, twin in zip(self._functions, other._functions, strict=True)
+        ]
+        other._left_behind = any(same) and not self._reached
+        return other
+
+    def _apply(self, *how: Any, **more: Any) -> CallableAutoencoder:
+        before = self.weights_dtype, self.device
+        super()._apply(*how, **more)
+        if self._left_behind and before != (self.weights_dtype, self.device):
+            raise InputError(
+                "this is a copy of an autoencoder whose functions find their modules by themselves, and would go on "
+                "using those of the first; give methods of modules (encode=network.encode), or move it before copying"
+            )
+        return self
+
+    def _encoded(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        mean, std = _pair(self._functions[0](self._low + self._range * images))
+        return mean, None if std is None else 2 * std.log()
+
+    def _decoded(self, latents: torch.Tensor) -> torch.Tensor:
+        return (self._functions[1](latents) - self._low) / self._range
+
+
+def _pair(output: Any) -> tuple[torch.Tensor, torch.Tensor | None]:
+    if isinstance(output, torch.Tensor):
+        return output, None
+    if isinstance(output, tuple) and len(output) == 2:
+        return output
+    raise InputError(f"encode gives latents, or a pair of them and their deviation; got {type(output).__name__}")
+
+
+def _innermost(function: Any) -> Any:
+    return _innermost(function.func) if isinstance(function, functools.partial) else function
+
+
+def _tensors(modules: nn.Module) -> set[int]:
+    """Which weights and buffers these are."""
+    return {id(tensor) for tensor in modules.state_dict(keep_vars=True).values()}
+
+
+def _modules(*parts: Any) -> nn.ModuleList:
+    """The modules among these, and those whose methods are among them, each once."""
+    parts = tuple(map(_innermost, parts))
+    owners = [part if isinstance(part, nn.Module) else getattr(part, "__self__", None) for part in parts]
+    return nn.ModuleList(dict.fromkeys(owner for owner in owners if isinstance(owner, nn.Module)))

@@ -1,0 +1,128 @@
+"""`AutoencoderKL` and `AutoencoderTiny` of diffusers: the first stages of latent diffusion models."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import math
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ...exceptions import InputError, WeightsError
+from ._base import AdaptedAutoencoder, adapters
+
+_KINDS = ("AutoencoderKL", "AutoencoderTiny")
+
+
+@adapters.register("diffusers")
+class DiffusersAutoencoder(AdaptedAutoencoder):
+    """A diffusers autoencoder (Rombach et al. 2022; AutoencoderTiny distils it) for images of any size.
+
+    The latent is (C, H / stride, W / stride), raw latents being what diffusers' pipelines see: shifted and scaled by
+    the config's `shift_factor` and `scaling_factor`. A size that the stride does not divide is padded by its
+    mirror image, and the reconstruction cropped back. Images are [0, 1] here and [-1, 1] inside.
+
+    model: a live `AutoencoderKL` or `AutoencoderTiny`, or its config as a dict (with `_class_name`), which gives one
+        with fresh weights.
+    grey: take images of one channel: they are repeated on the way in and averaged on the way out, where the model is
+        for RGB.
+
+    `save` writes weights, config and statistics to one file, for `load_autoencoder`. Raises `InputError` for other
+    models, and where diffusers is not installed.
+
+    >>> from augmentor.autoencoders import DiffusersAutoencoder
+    >>> tiny = {"_class_name": "AutoencoderTiny", "encoder_block_out_channels": [8, 8],
+    ...         "decoder_block_out_channels": [8, 8], "num_encoder_blocks": [1, 1], "num_decoder_blocks": [1, 1]}
+    >>> autoencoder = DiffusersAutoencoder(tiny)  # or DiffusersAutoencoder(AutoencoderTiny.from_pretrained(...))
+    >>> autoencoder(torch.rand(2, 3, 37, 50)).shape
+    torch.Size([2, 3, 37, 50])
+    """
+
+    def __init__(self, model: Any, grey: bool = False):
+        config = model if isinstance(model, dict) else _config_of(model)
+        network: Any = _built(config) if isinstance(model, dict) else model
+        latent_channels, channels = int(network.config.latent_channels), int(network.config.in_channels)
+        levels = "block_out_channels" if config["_class_name"] == "AutoencoderKL" else "encoder_block_out_channels"
+        scale, shift = float(network.config.scaling_factor), float(network.config.shift_factor or 0.0)
+        super().__init__(
+            network, (1 if grey else channels, None, None), (latent_channels, None, None),
+            version=f"scale {scale} shift {shift} grey {grey}",
+        )  # fmt: skip
+        # Not the live model: what `save` writes down, and what builds an equal one.
+        self.model, self.grey = config, grey
+        self.stride, self.scale, self.shift = 2 ** (len(network.config[levels]) - 1), scale, shift
+
+    @classmethod
+    def load(cls, name: str, grey: bool = False) -> DiffusersAutoencoder:
+        """From a folder that `save_pretrained` wrote, or a repository on the hub, ``"owner/name"``.
+
+        Further parts, as in ``"owner/name/vae"``, are a folder inside the repository. Only safetensors are read.
+        Raises `WeightsError` for what is not there, cannot be reached, or is no such model.
+        """
+        diffusers = _installed()
+        if Path(name).is_dir():
+            place: dict[str, Any] = {"pretrained_model_name_or_path": name}
+        else:
+            owner, _, rest = name.partition("/")
+            repository, _, inside = rest.partition("/")
+            place = {"pretrained_model_name_or_path": f"{owner}/{repository}" if rest else owner}
+            place |= {"subfolder": inside} if inside else {}
+        try:
+            with warnings.catch_warnings(action="ignore"):  # diffusers about how it calls the hub's client
+                kind = diffusers.AutoencoderKL.load_config(**place).get("_class_name")
+                if kind not in _KINDS:
+                    raise ValueError(f"it is {kind!r}, and {' and '.join(_KINDS)} can be adapted")
+                model = getattr(diffusers, kind).from_pretrained(**place, use_safetensors=True, low_cpu_mem_usage=False)
+        except Exception as error:  # whatever the hub's client raises: it has trees of its own
+            raise WeightsError(
+                f"cannot load the diffusers autoencoder {name!r}: {_first_line(error)}; expected a folder that "
+                "save_pretrained wrote as safetensors, or the name of a repository on a hub that can be reached"
+            ) from error
+        return cls(model, grey)
+
+    def _encoded(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        images = images.expand(-1, self.network.config.in_channels, -1, -1)
+        output = self.network.encode(2 * images - 1)
+        if not hasattr(output, "latent_dist"):
+            return (output.latents - self.shift) * self.scale, None
+        posterior = output.latent_dist
+        return (posterior.mean - self.shift) * self.scale, posterior.logvar + 2 * math.log(self.scale)
+
+    def _decoded(self, latents: torch.Tensor) -> torch.Tensor:
+        images = self.network.decode(latents / self.scale + self.shift).sample
+        images = (images + 1) / 2
+        return images.mean(1, keepdim=True) if self.grey else images
+
+
+def _installed() -> Any:
+    try:
+        import diffusers
+    except ImportError as error:
+        raise InputError("this autoencoder needs diffusers: pip install 'latent-augmentor[diffusers]'") from error
+    return diffusers
+
+
+def _config_of(model: Any) -> dict[str, Any]:
+    """The class and the constructor's arguments of a live model, as plain JSON values."""
+    kind = type(model).__name__
+    if kind not in _KINDS or not hasattr(model, "to_json_string"):
+        raise InputError(f"expected a diffusers {' or '.join(_KINDS)}, got {kind}; see CallableAutoencoder for others")
+    takes = inspect.signature(type(model).__init__).parameters
+    config = json.loads(model.to_json_string())
+    return {"_class_name": kind, **{name: value for name, value in config.items() if name in takes}}
+
+
+def _built(config: dict[str, Any]) -> nn.Module:
+    kind = config.get("_class_name")
+    if kind not in _KINDS:
+        raise InputError(f"expected a config with _class_name {' or '.join(_KINDS)}, got {kind!r}")
+    return getattr(_installed(), kind).from_config(config)
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0].rstrip(".:;")[:300] if lines else type(error).__name__

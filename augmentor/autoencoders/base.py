@@ -1,0 +1,207 @@
+"""The contract of an autoencoder: pixels => raw latents => pixels.
+
+A family implements three methods on tensors (`_encode`, `_decode`, and `training_losses` where the default is not
+enough) and states a tiny instance of itself (`example`). It knows nothing of policies, files or trainers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from .._internal.checks import check_images, to_unit_float
+from .._internal.registry import Registry
+from .._internal.weights import save_network
+from ..exceptions import InputError, ShapeError
+from ..latents import LatentStats, Posterior
+from .corruption import Corruption, corruptions
+from .likelihood import Likelihood, likelihoods
+
+autoencoders: Registry[Autoencoder] = Registry("autoencoder")
+
+
+class Autoencoder(nn.Module):
+    """Base of all autoencoders.
+
+    image_shape: (C, H, W); H and W are None for a family that takes any size. An RGB network takes grey images too:
+    they are repeated in its three channels, and the mean of these comes back.
+    latent_shape: (D,) for a vector, (C, h, w) for a feature map, with None where the image size decides.
+    likelihood: "bernoulli" (cross-entropy on logits; grey images near black and white), "gaussian" (squared error) or
+    "edges(weight=1.0)" (absolute error of pixels and of the steps between neighbours; sharper edges).
+    corruption: "none", "gaussian(std=0.3)" or "masking(rate=0.25)"; anything but "none" makes it a denoising
+    autoencoder (Vincent et al. 2008): it reconstructs the clean image from a corrupted one.
+
+    >>> autoencoder = get_autoencoder("vae").example()
+    >>> images = torch.rand(4, *autoencoder.image_shape)
+    >>> posterior = autoencoder.encode(images)
+    >>> autoencoder.decode(posterior.mean).shape == images.shape
+    True
+    """
+
+    name: ClassVar[str]
+    family: ClassVar[str] = autoencoders.kind
+    sides: ClassVar[tuple[int, int]] = (8, 128)  # of images, in pixels, for a family of one size
+
+    # What the sides of an image have to be a multiple of; others are mirrored at the right and below, and cropped back.
+    stride: int = 1
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int | None, int | None],
+        latent_shape: tuple[int | None, ...],
+        likelihood: str,
+        corruption: str,
+    ):
+        super().__init__()
+        channels, *size = image_shape
+        least, most = self.sides
+        fits = len(size) == 2 and all(n is None or (isinstance(n, int) and least <= n <= most) for n in size)
+        if channels not in (1, 3) or not fits:
+            raise ShapeError(
+                f"an autoencoder takes grey or RGB images (1 or 3, H, W) of {least} to {most} pixels a side, "
+                f"got {tuple(image_shape)}"
+            )
+        self.image_shape = tuple(image_shape)
+        self.depth: int = channels
+        self.latent_shape = tuple(latent_shape)
+        self.likelihood = likelihood
+        self.corruption = corruption
+        self._corrupt: Corruption = corruptions.build(corruption)
+        self._likelihood: Likelihood = likelihoods.build(likelihood)
+        self.stats = LatentStats(self.latent_shape)
+
+    @classmethod
+    def example(cls) -> Autoencoder:
+        """A tiny instance, for tests, benchmarks and documentation."""
+        raise NotImplementedError
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.stats.mean.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the weights are: float32, unless the module was converted."""
+        return self.stats.mean.dtype
+
+    def encode(self, images: torch.Tensor) -> Posterior:
+        """Images (B,C,H,W), uint8 or floating in [0, 1] => raw latents. Raises `ShapeError` or `RangeError`."""
+        check_images(images, self.image_shape, f"the {self.name} autoencoder")
+        mean, log_variance = self._encode(self._adapted(to_unit_float(images).to(self.dtype)))
+        return Posterior(mean, None if log_variance is None else (0.5 * log_variance).exp())
+
+    def decode(self, latents: torch.Tensor, size: Sequence[int] | None = None) -> torch.Tensor:
+        """Raw latents (B, *L) => float images (B,C,H,W) in [0, 1].
+
+        size: (H, W) or (C, H, W) of the images they come from: what was padded is cropped, and C=1 is the mean of RGB.
+        """
+        self._check_latents(latents)
+        images = self._likelihood.pixels(self._decode(latents.to(self.dtype)))
+        if size is None:
+            return images
+        channels, height, width = (images.shape[1], *size)[-3:]
+        if height > images.shape[-2] or width > images.shape[-1]:
+            raise ShapeError(f"these latents decode to {tuple(images.shape[-2:])}, smaller than size={tuple(size)}")
+        if (height, width) != images.shape[-2:]:
+            images = images[..., :height, :width]
+        return images if channels == images.shape[1] else images.mean(1, keepdim=True)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Reconstruct: images (B,C,H,W) => float images of the same shape."""
+        return self.decode(self.encode(images).mean, images.shape[1:])
+
+    def save(self, path: str | Path, info: dict[str, Any] | None = None) -> None:
+        """Write weights, config and latent statistics to one `.safetensors` file, for `load_autoencoder`.
+
+        Whole or not at all. info: JSON values to keep in its header, for people.
+        """
+        save_network(self, path, info)
+
+    def training_losses(
+        self, images: torch.Tensor, generator: torch.Generator, progress: float = 1.0
+    ) -> dict[str, torch.Tensor]:
+        """Named scalar losses of a clean float batch in [0, 1], in nats a pixel; the trainer minimises their sum.
+
+        generator: on the device of the images; the only source of chance. progress: 0 to 1, how far training is.
+        """
+        mean, _ = self._encode(self._adapted(self._corrupt(images, generator)))
+        return {"reconstruction": self._reconstruction_loss(self._decode(mean), images)}
+
+    def _adapted(self, images: torch.Tensor) -> torch.Tensor:
+        """Float images of any depth and size that the family takes => as many channels and pixels as the network's."""
+        return padded(images, self.stride).expand(-1, self.depth, -1, -1)
+
+    def _encode(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Float images => mean and log-variance (or None) of the raw latents."""
+        raise NotImplementedError
+
+    def _decode(self, latents: torch.Tensor) -> torch.Tensor:
+        """Raw latents => logits ("bernoulli") or pixels (others), not yet in range."""
+        raise NotImplementedError
+
+    def _reconstruction_loss(self, output: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+        output = output[..., : images.shape[-2], : images.shape[-1]].float()
+        return self._likelihood.loss(output, images.expand_as(output))
+
+    def _variational_losses(
+        self, images: torch.Tensor, generator: torch.Generator, beta: float
+    ) -> dict[str, torch.Tensor]:
+        """The negative evidence bound (Kingma and Welling 2014, eq. 10), its KL term weighted by `beta`."""
+        mean, log_variance = self._encode(self._adapted(self._corrupt(images, generator)))
+        assert log_variance is not None
+        noise = torch.randn(mean.shape, generator=generator, device=mean.device)
+        output = self._decode(mean + (0.5 * log_variance).exp() * noise)
+        kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).flatten(1).sum(1).mean()
+        return {
+            "reconstruction": self._reconstruction_loss(output, images),
+            "kl": beta * kl / (self.depth * images[0, 0].numel()),
+        }
+
+    def _check_latents(self, latents: torch.Tensor) -> None:
+        expected = self.latent_shape
+        fits = latents.ndim == len(expected) + 1 and all(
+            want is None or want == got for want, got in zip(expected, latents.shape[1:], strict=True)
+        )
+        if not fits:
+            raise ShapeError(
+                f"the {self.name} autoencoder decodes raw latents (B, "
+                f"{', '.join('any' if n is None else str(n) for n in expected)}), got {tuple(latents.shape)}"
+            )
+
+
+def padded(images: torch.Tensor, stride: int) -> torch.Tensor:
+    """Images (B,C,H,W) with their mirror image at the right and below, until the stride divides both sides."""
+    for axis in (-2, -1):
+        side = images.shape[axis]
+        if side % stride:
+            places = torch.arange(side + -side % stride, device=images.device) % max(1, 2 * side - 2)
+            images = images.index_select(axis, torch.minimum(places, (2 * side - 2 - places).abs()))
+    return images
+
+
+def check_widths(family: str, **values: int) -> None:
+    """Widths of layers and latents are whole numbers of at least 1."""
+    for argument, value in values.items():
+        if not isinstance(value, int) or value < 1:
+            raise InputError(f"autoencoder {family!r} takes a whole number {argument} >= 1, got {value!r}")
+
+
+def warm_up(progress: float, share: float) -> float:
+    """A weight that rises from 0 to 1 over the first `share` of training."""
+    return min(1.0, progress / share) if share > 0 else 1.0
+
+
+def gaussian_parameters(features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Features (B, 2C, ...) => mean and log-variance (B, C, ...), the latter kept where its exponential is finite."""
+    mean, log_variance = features.chunk(2, dim=1)
+    return mean, log_variance.clamp(-16, 8)
+
+
+def get_autoencoder(name: str) -> type[Autoencoder]:
+    """The autoencoder class of this registered name."""
+    return autoencoders.get(name)

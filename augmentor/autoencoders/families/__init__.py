@@ -1,0 +1,8 @@
+"""Autoencoder families. A new one is a new file here and one import line below."""
+
+from .conv import ConvAutoencoder
+from .dense import DenseAutoencoder
+from .spatial_kl import SpatialKLAutoencoder
+from .vae import ConvVAE
+
+__all__ = ["ConvAutoencoder", "ConvVAE", "DenseAutoencoder", "SpatialKLAutoencoder"]

@@ -1,0 +1,43 @@
+"""Convolutional autoencoder with a vector latent."""
+
+from __future__ import annotations
+
+import torch
+
+from ..base import Autoencoder, autoencoders, check_widths
+from ..blocks import ConvDecoder, ConvEncoder
+
+
+@autoencoders.register("conv")
+class ConvAutoencoder(Autoencoder):
+    """Strided convolutions down to a vector, upsampling and convolutions back.
+
+    width: channels at full size; doubled at each halving, at most twice.
+
+    >>> ConvAutoencoder((3, 32, 32), latent_dim=64).latent_shape
+    (64,)
+    """
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int] = (1, 28, 28),
+        latent_dim: int = 32,
+        width: int = 32,
+        likelihood: str = "bernoulli",
+        corruption: str = "none",
+    ):
+        check_widths(self.name, latent_dim=latent_dim, width=width)
+        super().__init__(image_shape, (latent_dim,), likelihood, corruption)
+        self.latent_dim, self.width = latent_dim, width
+        self.encoder = ConvEncoder(image_shape, width, latent_dim)
+        self.decoder = ConvDecoder(image_shape, width, latent_dim)
+
+    @classmethod
+    def example(cls) -> ConvAutoencoder:
+        return cls((1, 8, 8), latent_dim=6, width=8)
+
+    def _encode(self, images: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return self.encoder(2 * images - 1), None
+
+    def _decode(self, latents: torch.Tensor) -> torch.Tensor:
+        return self.decoder(latents)

@@ -1,0 +1,89 @@
+"""Fully convolutional variational autoencoder: the latent is a feature map, the image any size."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import torch
+from torch import nn
+
+from ...exceptions import InputError
+from ..base import Autoencoder, autoencoders, check_widths, gaussian_parameters, warm_up
+from ..blocks import Down, Norm, Residual, Up, no_norm, widths
+from ..blocks import norm as group_norm
+
+_NORMS: dict[str, Norm] = {"group": group_norm, "none": no_norm}
+
+
+@autoencoders.register("spatial_kl")
+class SpatialKLAutoencoder(Autoencoder):
+    """The first stage of latent diffusion (Rombach et al. 2022) without its adversarial term.
+
+    The latent is (latent_channels, H / stride, W / stride) with stride ``2 ** downsamples``. A size that the stride
+    does not divide is padded by its mirror image, and the reconstruction cropped back (`decode(..., size=)`).
+    Group norm looks at all of an image, so a network with it knows images as large as those it was trained on; with
+    ``norm="none"`` one trained on small pieces does as well on whole photographs.
+    The KL weight `beta` is small: it keeps the latents centred, it does not make them a code to sample from.
+
+    >>> autoencoder = SpatialKLAutoencoder(channels=3, width=8)
+    >>> autoencoder(torch.rand(1, 3, 37, 50)).shape
+    torch.Size([1, 3, 37, 50])
+    """
+
+    def __init__(
+        self,
+        channels: int = 3,
+        latent_channels: int = 4,
+        width: int = 32,
+        downsamples: int = 2,
+        beta: float = 0.02,
+        kl_warmup: float = 0.2,
+        likelihood: str = "gaussian",
+        corruption: str = "none",
+        norm: str = "group",
+    ):
+        if not 0 <= beta < math.inf or not 0 <= kl_warmup <= 1 or not 1 <= downsamples <= 5:
+            raise InputError(
+                "spatial_kl takes beta >= 0, kl_warmup in [0, 1] and 1 to 5 downsamples, "
+                f"got {beta}, {kl_warmup} and {downsamples}"
+            )
+        if norm not in _NORMS:
+            raise InputError(f"spatial_kl takes norm {' or '.join(map(repr, _NORMS))}, got {norm!r}")
+        check_widths(self.name, latent_channels=latent_channels, width=width, downsamples=downsamples)
+        super().__init__((channels, None, None), (latent_channels, None, None), likelihood, corruption)
+        self.channels, self.latent_channels, self.width = channels, latent_channels, width
+        self.downsamples, self.beta, self.kl_warmup = downsamples, beta, kl_warmup
+        self.stride, self.norm = 2**downsamples, norm
+        make_norm = _NORMS[norm]
+        levels = widths(width, downsamples + 1)
+        self.encoder = nn.Sequential(
+            nn.Conv2d(channels, width, 3, padding=1),
+            nn.SiLU(),
+            *(Down(before, after, norm=make_norm) for before, after in itertools.pairwise(levels)),
+            Residual(levels[-1], norm=make_norm),
+            make_norm(levels[-1]),
+            nn.SiLU(),
+            nn.Conv2d(levels[-1], 2 * latent_channels, 1),
+        )
+        self.decoder = nn.Sequential(
+            nn.Conv2d(latent_channels, levels[-1], 3, padding=1),
+            Residual(levels[-1], norm=make_norm),
+            *(Up(before, after, norm=make_norm) for before, after in zip(levels[::-1], levels[-2::-1], strict=False)),
+            nn.Conv2d(width, channels, 3, padding=1),
+        )
+
+    @classmethod
+    def example(cls) -> SpatialKLAutoencoder:
+        return cls(channels=1, latent_channels=2, width=8)
+
+    def training_losses(
+        self, images: torch.Tensor, generator: torch.Generator, progress: float = 1.0
+    ) -> dict[str, torch.Tensor]:
+        return self._variational_losses(images, generator, self.beta * warm_up(progress, self.kl_warmup))
+
+    def _encode(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return gaussian_parameters(self.encoder(2 * images - 1))
+
+    def _decode(self, latents: torch.Tensor) -> torch.Tensor:
+        return self.decoder(latents)

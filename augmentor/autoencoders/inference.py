@@ -1,0 +1,243 @@
+"""How the autoencoder of a transform is run: in which precision, in which memory layout, compiled or not.
+
+A plan is written as a text: "fp32" is the network as it is; "bf16+channels_last" a copy of it in bfloat16 with its
+pixels' channels side by side. What a sample becomes differs between plans, in the last bits or by a level or two, so
+the text stands in `repr` and in the manifests of shards.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import dataclasses
+import math
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from .._internal.random import SampleRandom, sample_keys
+from ..exceptions import AugmentorWarning, InputError
+from ..latents import Posterior as RawPosterior
+from .base import Autoencoder
+
+# What bfloat16 may do to images, as PSNR against float32 in dB; 45 is an error of 1.4 levels of 255.
+LEAST_PSNR = 45.0
+# A plan that is further from the network as it is has to be faster by this much.
+_WORTH = 1.1
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+_PROBE_IMAGES, _PROBE_SIZE, _PROBE_ROUNDS = 16, 64, 3
+# Plans part more in large batches: as many as take so long, at most so many times the images above.
+_PROBE_SECONDS, _PROBE_REPEATS = 0.05, 16
+
+
+@dataclass(frozen=True)
+class InferencePlan:
+    """precision: "fp32" or "bf16". channels_last: the memory layout of images and weights. compile: `torch.compile`.
+
+    >>> str(InferencePlan.parse("bf16+channels_last"))
+    'bf16+channels_last'
+    """
+
+    precision: str = "fp32"
+    channels_last: bool = False
+    compile: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> InferencePlan:
+        """The plan of a text; `InputError` for others."""
+        precision, *words = text.split("+") if isinstance(text, str) else [""]
+        plan = cls(precision, "channels_last" in words, "compile" in words)
+        if precision not in _DTYPES or str(plan) != text:
+            raise InputError(
+                "precision is 'fp32', 'bf16', 'auto', or the text of a plan such as 'bf16+channels_last+compile'; "
+                f"got {text!r}"
+            )
+        return plan
+
+    def __str__(self) -> str:
+        words = (self.precision, *(word for word in ("channels_last", "compile") if getattr(self, word)))
+        return "+".join(words)
+
+
+_AS_IT_IS = InferencePlan()
+
+
+class Inference:
+    """Runs an autoencoder by a plan; latents and images are float32 whatever the plan is.
+
+    precision: the text of a plan, or "auto": the fastest plan of the device, found by a short measurement when the
+        plan is first asked for there. bfloat16 is used only where it keeps `LEAST_PSNR`.
+    compile: put `torch.compile` into the plan.
+
+    Weights may change and the autoencoder may be moved: the copy that a plan works with is made anew. It pickles
+    without that copy, and with the plan that was found.
+    """
+
+    def __init__(self, autoencoder: Autoencoder, precision: str = "fp32", compile: bool = False):
+        self.autoencoder = autoencoder
+        plan = _AS_IT_IS if precision == "auto" else InferencePlan.parse(precision)
+        self._asked = None if precision == "auto" else dataclasses.replace(plan, compile=compile or plan.compile)
+        self._compile = compile
+        self._found: dict[str, InferencePlan] = {}  # by type of device
+        self._copy: _Copy | None = None
+
+    @property
+    def measured(self) -> bool:
+        """Whether the plan comes from a measurement ("auto"), which can differ between machines and processes."""
+        return self._asked is None
+
+    @property
+    def plan(self) -> InferencePlan:
+        """The plan on the autoencoder's present device."""
+        device = self.autoencoder.device.type
+        if device not in self._found:
+            self._found[device] = self._choose()
+        return self._found[device]
+
+    @contextlib.contextmanager
+    def using(self, plan: InferencePlan) -> Iterator[None]:
+        """This plan, on any device, whatever was asked for before."""
+        before = self._asked, self._found
+        self._asked, self._found = plan, {self.autoencoder.device.type: plan}
+        try:
+            yield
+        finally:
+            self._asked, self._found = before
+
+    def encode(self, images: torch.Tensor, *, exact: bool = False) -> RawPosterior:
+        """Images (B,C,H,W) => raw latents, float32. exact: in float32 throughout, for latents that are compared."""
+        plan = self.plan
+        network = self.autoencoder if exact and plan.precision != "fp32" else self._network(plan)
+        if plan.channels_last and network is not self.autoencoder:
+            images = images.contiguous(memory_format=torch.channels_last)
+        with in_float32(images.device) if exact else contextlib.nullcontext():
+            mean, std = network.encode(images)
+        return RawPosterior(mean.float(), None if std is None else std.float())
+
+    def decode(self, raw: torch.Tensor, size: Sequence[int] | None = None) -> torch.Tensor:
+        """Raw latents (B, *L) => images (B,C,H,W) in [0, 1], float32 and contiguous."""
+        return self._network(self.plan).decode(raw, size).float().contiguous()
+
+    def _network(self, plan: InferencePlan) -> Autoencoder:
+        """The autoencoder itself, or the copy that the plan asks for."""
+        if plan == _AS_IT_IS:
+            return self.autoencoder
+        if self._copy is None or not self._copy.holds(self.autoencoder, plan):
+            self._copy = _Copy(self.autoencoder, plan)
+        return self._copy.network
+
+    def _choose(self) -> InferencePlan:
+        if self._asked is None:
+            return fastest_plan(self.autoencoder, compile=self._compile)
+        plan = self._asked
+        if plan.precision == "bf16" and (found := psnr(self.autoencoder, plan)) < LEAST_PSNR:
+            warnings.warn(
+                f"autoencoder {self.autoencoder.name!r} decodes in bfloat16 with a PSNR of {found:.1f} dB against "
+                f"float32, below {LEAST_PSNR:g}; using float32",
+                AugmentorWarning,
+                stacklevel=2,
+            )
+            plan = dataclasses.replace(plan, precision="fp32")
+        return plan
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_copy": None}
+
+
+class _Copy:
+    """The autoencoder in a plan's precision and layout, and what to know it by."""
+
+    def __init__(self, autoencoder: Autoencoder, plan: InferencePlan):
+        self._plan, self._device = plan, autoencoder.device
+        self._tensors = [*autoencoder.parameters(), *autoencoder.buffers()]
+        self._versions = [tensor._version for tensor in self._tensors]
+        network = copy.deepcopy(autoencoder).requires_grad_(False).eval().to(_DTYPES[plan.precision])
+        if plan.channels_last:
+            network = network.to(memory_format=torch.channels_last)
+        if plan.compile:  # the networks alone: the checks around them look at values
+            network._encode = torch.compile(network._encode)  # type: ignore[method-assign]
+            network._decode = torch.compile(network._decode)  # type: ignore[method-assign]
+        self.network: Autoencoder = network
+
+    def holds(self, autoencoder: Autoencoder, plan: InferencePlan) -> bool:
+        """Whether it is still that plan's, on that device, with those weights."""
+        versions = [tensor._version for tensor in self._tensors]
+        return (self._plan, self._device, self._versions) == (plan, autoencoder.device, versions)
+
+
+def in_float32(device: torch.device) -> AbstractContextManager[Any]:
+    """Without the lower precision that a training step around it may compute in."""
+    if not torch.amp.is_autocast_available(device.type):
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, enabled=False)
+
+
+def fastest_plan(autoencoder: Autoencoder, *, compile: bool = False) -> InferencePlan:
+    """The plan that reconstructs fastest here, of those that keep the bound; less than a second for a small network.
+
+    Timed in turn on one batch; the best time of each counts.
+    """
+    convolves = any(isinstance(module, nn.Conv2d) for module in autoencoder.modules())
+    plans = [InferencePlan(p, last, compile) for p in _DTYPES for last in ((False, True) if convolves else (False,))]
+    images, runs = _typical(autoencoder), {plan: Inference(autoencoder) for plan in plans}
+    exact = _reconstructed(Inference(autoencoder), images, _AS_IT_IS)
+    near = [plan for plan in plans if _nearness(runs[plan], images, plan, exact) >= LEAST_PSNR]
+    repeats = round(_PROBE_SECONDS / _timed(runs[plans[0]], images, plans[0]))
+    batch = images.repeat(min(max(1, repeats), _PROBE_REPEATS), 1, 1, 1)
+    rounds = [[_timed(runs[plan], batch, plan) for plan in near] for _ in range(_PROBE_ROUNDS)]
+    seconds = dict(zip(near, map(min, zip(*rounds, strict=True)), strict=True))
+    best = plans[0]
+    for plan in seconds:
+        if seconds[plan] * _WORTH < seconds[best]:
+            best = plan
+    return best
+
+
+def _nearness(run: Inference, images: torch.Tensor, plan: InferencePlan, exact: torch.Tensor) -> float:
+    try:
+        return _psnr(_reconstructed(run, images, plan), exact)
+    except InputError:  # an adapted network that cannot be copied into this precision
+        return -math.inf
+
+
+def _timed(run: Inference, images: torch.Tensor, plan: InferencePlan) -> float:
+    began = time.perf_counter()
+    _reconstructed(run, images, plan)
+    return time.perf_counter() - began
+
+
+def psnr(autoencoder: Autoencoder, plan: InferencePlan) -> float:
+    """Peak signal-to-noise ratio of reconstructions by a plan against those of the network as it is, in dB."""
+    images, run = _typical(autoencoder), Inference(autoencoder)
+    return _psnr(*(_reconstructed(run, images, each) for each in (plan, _AS_IT_IS)))
+
+
+def _psnr(made: torch.Tensor, exact: torch.Tensor) -> float:
+    error = float((made - exact).square().mean())
+    return math.inf if error == 0 else -10 * math.log10(error) if math.isfinite(error) else -math.inf
+
+
+def _reconstructed(run: Inference, images: torch.Tensor, plan: InferencePlan) -> torch.Tensor:
+    with torch.no_grad(), run.using(plan):
+        made = run.decode(run.encode(images).mean, (images.shape[-2], images.shape[-1]))
+    if made.device.type != "cpu":
+        torch.accelerator.synchronize(made.device)
+    return made
+
+
+@torch.no_grad()
+def _typical(autoencoder: Autoencoder) -> torch.Tensor:
+    """Images as the autoencoder makes them, from latents drawn from a standard normal."""
+    channels, *size = autoencoder.image_shape
+    height, width = (_PROBE_SIZE if side is None else side for side in size)
+    random = SampleRandom(sample_keys(0, 0, range(_PROBE_IMAGES)), autoencoder.device)
+    shape = autoencoder.encode(random.uniform(channels or 1, height, width)).mean.shape[1:]
+    raw = autoencoder.stats.unstandardise(random.normal(*shape))
+    return autoencoder.decode(raw, (height, width)).float()

@@ -1,0 +1,81 @@
+"""What a decoder's output means, and the loss that this makes of the distance to an image."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar, Protocol
+
+import torch
+import torch.nn.functional as F
+
+from .._internal.registry import Registry
+from ..exceptions import InputError
+
+# Deviation of a pixel around its reconstruction under the Gaussian likelihood: about 25 levels of 255.
+GAUSSIAN_STD = 0.1
+
+
+class Likelihood(Protocol):
+    """The distribution of a pixel around the decoder's output (B,C,H,W)."""
+
+    name: ClassVar[str]
+
+    def pixels(self, output: torch.Tensor) -> torch.Tensor:
+        """Its mean, in [0, 1]."""
+        ...
+
+    def loss(self, output: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+        """Negative log likelihood of float images of the same shape, in nats a pixel, up to a constant."""
+        ...
+
+
+likelihoods: Registry[Likelihood] = Registry("likelihood")
+
+
+@likelihoods.register("bernoulli")
+class Bernoulli:
+    """Cross-entropy on logits: grey images near black and white."""
+
+    def pixels(self, output: torch.Tensor) -> torch.Tensor:
+        return output.sigmoid()
+
+    def loss(self, output: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+        return F.binary_cross_entropy_with_logits(output, images)
+
+
+@likelihoods.register("gaussian")
+class Gaussian:
+    """Squared error."""
+
+    def pixels(self, output: torch.Tensor) -> torch.Tensor:
+        return output.clamp(0, 1)
+
+    def loss(self, output: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+        return F.mse_loss(output, images) / (2 * GAUSSIAN_STD**2)
+
+
+@likelihoods.register("edges")
+class Edges:
+    """Absolute error of pixels and, `weight` times, of the differences between neighbours at each of `scales` scales.
+
+    The squared error prefers a blurred edge to one that is a pixel off; this one asks for its steepness, too (the
+    gradient difference of Mathieu et al. 2016, "Deep multi-scale video prediction beyond mean square error"). Both
+    are Laplace likelihoods with the deviation of the Gaussian. Each scale halves the one before it.
+    """
+
+    def __init__(self, weight: float = 1.0, scales: int = 2):
+        if not 0 <= weight < math.inf or not isinstance(scales, int) or not 1 <= scales <= 3:
+            raise InputError(f"likelihood edges takes weight >= 0 and 1 to 3 scales, got {weight} and {scales}")
+        self.weight, self.scales = weight, scales
+
+    def pixels(self, output: torch.Tensor) -> torch.Tensor:
+        return output.clamp(0, 1)
+
+    def loss(self, output: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+        error = output - images
+        total = error.abs().mean()
+        for scale in range(self.scales):
+            error = F.avg_pool2d(error, 2) if scale else error
+            steps = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
+            total = total + self.weight / self.scales * steps
+        return total * math.sqrt(2) / GAUSSIAN_STD

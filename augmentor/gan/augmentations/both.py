@@ -1,0 +1,48 @@
+"""The same differentiable encode-perturb-decode on real and generated images."""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+
+from ..._internal.random import SampleRandom
+from ...exceptions import AugmentorWarning, InputError
+from ...transform import LatentAugment
+from ..feed import Batch
+from ._base import augmentations
+from ._latent import InLatents
+from ._probability import FixedP, get_probability
+
+
+@augmentations.register("both")
+class AugmentBoth(InLatents):
+    """The transform on every image, real or generated, with probability `p`.
+
+    A residual below 1 in the transform hides detail from the discriminator; with one of 1 pixels that leave [0, 1] are
+    clipped, and the generator learns nothing from those.
+
+    p: a number, ``"adaptive"`` or ``"adaptive(images=50000)"``; None is the transform's own.
+    A gate is refused: it lets real images pass more often than generated ones, which would tell them apart.
+    """
+
+    def __init__(self, latent_augment: LatentAugment | None = None, p: float | str | FixedP | None = None):
+        super().__init__(latent_augment)
+        if self.latent_augment.gate is not None:
+            raise InputError(
+                "a gate treats real and generated images differently, so augment='both' would leak; "
+                "leave the gate out, or use augment='real'"
+            )
+        self.p: FixedP = get_probability(self.latent_augment.p if p is None else p)
+        if self.p.value == 0 and not self.p.watches and p is not None:
+            warnings.warn("augment='both' with p=0 changes nothing", AugmentorWarning, stacklevel=2)
+
+    def real(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None]:
+        return self._replaced(batch), batch.labels
+
+    def fake(self, batch: Batch) -> torch.Tensor:
+        return self._replaced(batch)
+
+    def _replaced(self, batch: Batch) -> torch.Tensor:
+        random = SampleRandom(batch.keys, self.latent_augment.device)
+        return self.latent_augment.replace(batch.images, batch.labels, random, p=self.p.value)[0]

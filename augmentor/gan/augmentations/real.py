@@ -1,0 +1,58 @@
+"""Decoded samples join the real ones; the generator learns to make them too, their blur included."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..._internal.random import SampleRandom, sample_keys
+from ..._internal.transfer import sent
+from ...exceptions import AugmentorWarning, InputError
+from ...transform import LatentAugment
+from ..feed import Batch
+from ._base import augmentations
+from ._latent import InLatents
+
+
+@augmentations.register("real")
+class AugmentReal(InLatents):
+    """`ratio` decoded samples for each real one, spread evenly over the places of a batch.
+
+    A gate of the `LatentAugment` that re-draws may judge them; where it turns one away, that is the real image again.
+    """
+
+    adds = True
+
+    def __init__(self, latent_augment: LatentAugment | None = None, ratio: float = 1.0):
+        super().__init__(latent_augment)
+        if not 0 <= ratio < math.inf:
+            raise InputError(f"ratio is the number of decoded samples for each real one, >= 0; got {ratio}")
+        if self.latent_augment.gate is not None and self.latent_augment.gate.action == "weigh":
+            raise InputError("a gate that weighs gives weights, which a GAN has no use for; use one that re-draws")
+        if ratio == 0:
+            warnings.warn("augment='real' with ratio=0 adds no decoded samples", AugmentorWarning, stacklevel=2)
+        self.ratio = ratio
+
+    def real(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None]:
+        # By the place in the whole batch, so that it does not matter how many processes share it.
+        up_to = np.floor(self.ratio * np.asarray([*batch.places, batch.places[-1] + 1]) + 1e-9).astype(np.int64)
+        counts = np.diff(up_to)
+        rows = np.repeat(np.arange(len(batch.keys)), counts)
+        # A second copy of the same sample within a batch gets noise of its own.
+        copies = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+        keys = sample_keys(0, 0, batch.keys[rows].view(np.int64), copies)
+        source = sent(torch.from_numpy(rows), batch.images.device)
+        labels = None if batch.labels is None else batch.labels[source]
+        if len(rows) == 0:
+            return batch.images, batch.labels
+        random = SampleRandom(keys, self.latent_augment.device)
+        made = self.latent_augment.perturb(batch.images[source], labels, random).images
+        images = torch.cat([batch.images, made.to(batch.images)])
+        return images, None if labels is None else torch.cat([batch.labels, labels])  # type: ignore[list-item]
+
+    def settings(self) -> dict[str, Any]:
+        return {**super().settings(), "ratio": self.ratio}

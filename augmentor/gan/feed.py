@@ -1,0 +1,101 @@
+"""What a run draws from: batches of the data set, and chance, for the places that this process has of each batch.
+
+All of it is a function of the seed, a purpose and a number, so resuming needs no state; and of the place in the whole
+batch, so it does not matter how many processes share it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from .._internal.batches import BatchStream
+from .._internal.checks import check_range, to_unit_float
+from .._internal.engine import Engine
+from .._internal.items import batches, fetch
+from .._internal.random import fold, sample_keys, torch_generator
+from .._internal.transfer import sent
+from ..exceptions import InputError
+
+
+class Batch(NamedTuple):
+    """This process's part of a batch.
+
+    images: float (B,C,H,W) in [0, 1], on the device. labels: int64 (B,), or None for an unconditional system.
+    keys: uint64 (B,), one random sequence an image. places: int64 (B,), in the whole batch. indices: int64 (B,), in
+    the data set.
+    """
+
+    images: torch.Tensor
+    labels: torch.Tensor | None
+    keys: np.ndarray
+    places: np.ndarray
+    indices: np.ndarray
+
+
+class Feed:
+    """Batches and chance of one run, with its engine.
+
+    batch_size: of the whole batch. labelled: whether batches have labels.
+    """
+
+    def __init__(self, dataset: Any, batch_size: int, seed: int, engine: Engine, *, labelled: bool):
+        if batch_size % engine.processes:
+            raise InputError(
+                f"a batch of {batch_size} images cannot be shared evenly by {engine.processes} processes; "
+                "choose a multiple as batch_size"
+            )
+        self.dataset, self.batch_size, self.seed, self.engine = dataset, batch_size, seed, engine
+        self.labelled = labelled
+        share = batch_size // engine.processes
+        self.places = np.arange(engine.rank * share, (engine.rank + 1) * share)
+        self._stream = BatchStream(dataset, np.arange(len(dataset)), batch_size, seed)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the run computes."""
+        return self.engine.device
+
+    def batch(self, number: int) -> Batch:
+        """Batch `number` of the shuffled epochs laid end to end."""
+        whole = self._stream.indices(number)
+        indices = whole[self.places]
+        images, labels = fetch(self.dataset, indices.tolist())
+        check_range(images, "GANTrainer")
+        images = to_unit_float(sent(images, self.device))
+        labels = sent(labels, self.device) if labels is not None and self.labelled else None
+        # A batch that an epoch ends in may hold an image twice: then they are copies of it.
+        keys = sample_keys(fold(self.seed, "real"), number, indices, _earlier(whole)[self.places])
+        return Batch(images, labels, keys, self.places, indices)
+
+    def made(self, batch: Batch, images: torch.Tensor, purpose: str, number: int) -> Batch:
+        """Generated images in the places and with the labels of a batch, and random sequences of their own."""
+        return batch._replace(images=images, keys=self.keys(purpose, number))
+
+    def keys(self, purpose: str, number: int) -> np.ndarray:
+        """One random sequence a place, uint64 (B,), for `SampleRandom`."""
+        return sample_keys(fold(self.seed, purpose), number, self.places)
+
+    def normal(self, purpose: str, number: int, *shape: int) -> torch.Tensor:
+        """Standard normal noise, float32 (B, *shape), on the device."""
+        chance = torch_generator(self.device, self.seed, purpose, number)
+        whole = torch.randn(self.batch_size, *shape, generator=chance, device=self.device)
+        return whole[self.places[0] : self.places[-1] + 1]
+
+    def generator(self, purpose: str, number: int) -> torch.Generator:
+        """Any other chance, on the device; different in each process."""
+        return torch_generator(self.device, self.seed, purpose, number, self.engine.rank)
+
+    def samples(self) -> Any:
+        """The whole data set for `LatentAugment.fit` and the like: without its labels if the system has no classes."""
+        return self.dataset if self.labelled else [(images, None) for images, _ in batches(self.dataset)]
+
+
+def _earlier(values: np.ndarray) -> np.ndarray:
+    """How often each of the values (B,) has come before: int64 (B,)."""
+    order = values.argsort(kind="stable")
+    ordered, earlier = values[order], np.empty_like(order)
+    earlier[order] = np.arange(len(values)) - np.searchsorted(ordered, ordered)  # since the first of its kind
+    return earlier

@@ -1,0 +1,133 @@
+"""The contract of a system: what is trained, and how one step goes. `GANTrainer` knows only this.
+
+The trainer calls, in this order:
+
+    prepare(feed)                 once, at a fresh start and at a resume; a resume loads the saved state after it
+    start_round(step, averaged)   before the first step of each round
+    step(number)                  for 0, 1, ...; batches and chance come from `self.feed`
+    finish(averaged)              once, at the end
+
+Between rounds it judges, draws and saves the average of `generator`. docs/gan.md shows a system in one file.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from ..._internal.registry import Registry, describe
+from ...exceptions import InputError
+from ..feed import Feed
+from ..networks import Generator
+
+systems: Registry[System] = Registry("system")
+
+
+class System:
+    """Base of all systems.
+
+    A member's constructor takes, of these settings and under these names, those it has a use for: network, image_shape,
+    num_classes, loss, augmentation, autoencoder, lr, r1_gamma, r1_every, discriminator_steps, seed (of the initial
+    weights); besides them whatever its text form should be able to set. It sets `generator` and `lr`.
+
+    generator: noise (B, latent_dim) and class numbers => images in [0, 1]. It is what is averaged, sampled, judged and
+        saved, so it holds all that drawing an image takes, and `load_network` can build it from its own arguments.
+
+    >>> get_system("gan(discriminator_steps=2)", image_shape=(1, 8, 8), network="dcgan(width=8)").settings()["system"]
+    'gan'
+    """
+
+    name: ClassVar[str]
+    generator: Generator
+    lr: float
+    feed: Feed
+    optimizers: dict[str, torch.optim.Optimizer]
+
+    def networks(self) -> dict[str, nn.Module]:
+        """All networks that training changes, by name; saved and restored, and refused once they are not finite."""
+        raise NotImplementedError
+
+    def make_optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """Fresh optimisers for `self.optimizers`, by name; saved and restored."""
+        raise NotImplementedError
+
+    def prepare(self, feed: Feed) -> None:
+        """Move to the run's device, look at the data, initialise weights; raise here what does not fit.
+
+        All that it does is a function of the constructor's arguments, the data and the seed. Members call this one
+        first: it sets `self.feed` and `self.optimizers`, and gives all processes the same weights.
+        """
+        self.feed = feed
+        for network in self.networks().values():
+            network.to(feed.device)
+        feed.engine.start_alike(self.networks().values())
+        self.optimizers = self.make_optimizers()
+
+    def start_round(self, step: int, averaged: Generator) -> None:
+        """Before a round whose first step is `step`; `averaged` is the generator as it is judged. Leave it as it is."""
+
+    def step(self, number: int) -> dict[str, torch.Tensor]:
+        """One step of the generator and all that belongs to it => scalars to log, detached, on the device.
+
+        `d_loss`, `g_loss`, `real_sign` and `fake_sign` (mean signs of logits) are what the guards and the bar know.
+        """
+        raise NotImplementedError
+
+    def finish(self, averaged: Generator) -> dict[str, nn.Module]:
+        """Other networks worth keeping, by name: saved as ``NAME.safetensors`` beside the generator."""
+        return {}
+
+    def status(self) -> dict[str, float]:
+        """What else belongs in the history at the end of a round."""
+        return {}
+
+    def settings(self) -> dict[str, Any]:
+        """What a resumed run must have in common with this one, as JSON."""
+        return {"system": self.name, "generator": describe(self.generator), "lr": self.lr}
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a resumed run needs: tensors, numbers, texts, and dicts and lists of them."""
+        return {
+            "networks": {name: network.state_dict() for name, network in self.networks().items()},
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
+        for name, network in self.networks().items():
+            network.load_state_dict(state["networks"][name])
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+
+
+def get_system(spec: str | System, **settings: Any) -> System:
+    """The system that a text such as ``"gan(discriminator_steps=2)"`` describes; a system is returned as it is.
+
+    settings: see `System`; those that are None, or that the member does not take, are left out. Raises `InputError`
+    for an augmentation that the member has no use for.
+
+    >>> get_system("gan", network="dcgan(width=8)", image_shape=(1, 8, 8), loss="hinge").name
+    'gan'
+    """
+    if isinstance(spec, System):
+        return spec
+    settings = {name: value for name, value in settings.items() if value is not None}
+    member = _member(spec)
+    if "augmentation" in settings and "augmentation" not in inspect.signature(member).parameters:
+        raise InputError(
+            f"system {member.name!r} shows its discriminator no images that could be augmented; use --augment none"
+        )
+    return systems.build(spec, **settings)
+
+
+def cannot_do_without(spec: str, setting: str) -> bool:
+    """Whether the system of this text has to be given a setting, such as an autoencoder."""
+    parameter = inspect.signature(_member(spec)).parameters.get(setting)
+    return parameter is not None and parameter.default is parameter.empty
+
+
+def _member(spec: str) -> type[System]:
+    return systems.get(spec.split("(")[0].strip())

@@ -1,0 +1,170 @@
+"""A GAN whose generator an autoencoder guides, and which teaches the autoencoder in return."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ..._internal.registry import describe
+from ..._internal.weights import fingerprint
+from ...autoencoders import Autoencoder
+from ...exceptions import InputError
+from ...latents import LatentPool, Latents
+from ...quality import QualityGate
+from ..augmentations import Augmentation
+from ..feed import Batch
+from ..losses import GANLoss
+from ..networks import Discriminator, Generator
+from ..networks._decoding import latent_shape_of
+from ._adversarial import AdversarialSystem, network_pair
+from ._base import systems
+from ._codes import frozen, real_latents, real_pool, shape_of, standard_codes
+
+# A variance below it has a root whose gradient is too steep.
+_SMALLEST = 1e-8
+
+
+@systems.register("guided-gan")
+class GuidedGAN(AdversarialSystem):
+    """The generator minimises besides ``match * (|m - m'|^2 + |s - s'|^2) / D + reconstruct * |x - G(E(x))|^2``.
+
+    m, s and m', s' are mean and deviation of the codes of a batch of real and of generated images: feature matching
+    (Salimans et al. 2016, section 3.1) with the encoder as the features. The last term, a mean over pixels, asks the
+    generator to draw a real image from its code, which takes the place of the noise, so noise and code have one
+    length D; it holds the generator to the whole of the data (as the reconstruction of Srivastava et al. 2017).
+
+    Before each round the autoencoder is trained for `refit_steps` steps on real images, joined by those samples of
+    the averaged generator that a `QualityGate` fitted on the real codes lets pass.
+
+    autoencoder: where to start; a copy is trained, and comes out as ``autoencoder.safetensors``.
+    network: as in `GAN`; a text needs no `latent_dim`, a generator's has to be D.
+    The other settings are those of `GAN`.
+
+    >>> from augmentor import load_autoencoder
+    >>> GuidedGAN(load_autoencoder("digits"), "dcgan(width=8)", num_classes=10).generator.latent_dim
+    16
+    """
+
+    def __init__(
+        self,
+        autoencoder: Autoencoder,
+        network: str | tuple[Generator, Discriminator] = "dcgan",
+        *,
+        image_shape: tuple[int, int, int] | None = None,
+        num_classes: int = 0,
+        loss: str | GANLoss = "nonsaturating",
+        augmentation: str | Augmentation = "none",
+        lr: float = 2e-4,
+        r1_gamma: float | None = None,
+        r1_every: int = 4,
+        discriminator_steps: int = 1,
+        match: float = 1.0,
+        reconstruct: float = 5.0,
+        refit_steps: int = 20,
+        seed: int = 0,
+    ):
+        if not match >= 0 or not reconstruct >= 0 or refit_steps < 0:
+            raise InputError(
+                "guided-gan takes match, reconstruct and refit_steps of at least 0, "
+                f"got {match}, {reconstruct} and {refit_steps}"
+            )
+        image_shape = shape_of(autoencoder, image_shape)
+        size = math.prod(latent_shape_of(autoencoder, image_shape))
+        generator, discriminator = network_pair(network, image_shape, num_classes, seed, latent_dim=size)
+        if generator.latent_dim != size:
+            raise InputError(
+                f"guided-gan draws real images from their codes of {size} numbers, and the generator takes noise of "
+                f"{generator.latent_dim}; build it with latent_dim={size}"
+            )
+        super().__init__(
+            generator.train().requires_grad_(True),
+            discriminator.train().requires_grad_(True),
+            loss=loss,
+            augmentation=augmentation,
+            lr=lr,
+            r1_gamma=r1_gamma,
+            r1_every=r1_every,
+            discriminator_steps=discriminator_steps,
+        )
+        self.autoencoder = frozen(autoencoder)
+        self.match, self.reconstruct, self.refit_steps = match, reconstruct, refit_steps
+        self._fingerprint = fingerprint(autoencoder.state_dict())
+        self._passed = 0.0
+
+    def networks(self) -> dict[str, nn.Module]:
+        return super().networks() | {"autoencoder": self.autoencoder}
+
+    def make_optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        refit = torch.optim.Adam(self.autoencoder.parameters(), lr=self.lr)
+        return super().make_optimizers() | {"autoencoder": refit}
+
+    def start_round(self, step: int, averaged: Generator) -> None:
+        """Refit the autoencoder, and the statistics of its latents."""
+        feed, model = self.feed, self.autoencoder
+        # The autoencoder is told no labels, so the gate judges none.
+        gate = QualityGate().fit(LatentPool(real_pool(model, feed).z))
+        numbers = range(step * self.refit_steps, (step + 1) * self.refit_steps)
+        # All samples are judged by the autoencoder as it is before.
+        passed = [self._passing(gate, averaged, number) for number in numbers]
+        model.train().requires_grad_(True)
+        for number, samples in zip(numbers, passed, strict=True):
+            images = torch.cat([feed.batch(number).images, samples])
+            with feed.engine.autocast():
+                losses = model.training_losses(images, feed.generator("refit", number))
+            # Processes may have different numbers of images, and their gradients count alike.
+            count = torch.tensor(float(len(images)), device=feed.device)
+            share = count / feed.engine.mean(count)
+            feed.engine.minimise(share * torch.stack(list(losses.values())).sum(), self.optimizers["autoencoder"])
+        model.eval().requires_grad_(False)
+        model.stats.fit([real_latents(model, feed)[0]])
+        judged = torch.tensor([float(len(samples)) for samples in passed] or [0.0], device=feed.device)
+        self._passed = float(feed.engine.mean(judged.mean() / len(feed.places)))
+
+    def generator_losses(self, made: torch.Tensor, logits: torch.Tensor, batch: Batch) -> dict[str, torch.Tensor]:
+        with torch.no_grad():
+            real = self._codes(batch.images)
+            wanted_mean, wanted_std = self._moments(real)
+        mean, std = self._moments(self._codes(made))
+        apart = (mean - wanted_mean).square() + (std - wanted_std).square()
+        drawn = self.generator(real, batch.labels).float()
+        return super().generator_losses(made, logits, batch) | {
+            "match": self.match * apart.mean(),
+            "reconstruction": self.reconstruct * F.mse_loss(drawn, batch.images),
+        }
+
+    def finish(self, averaged: Generator) -> dict[str, nn.Module]:
+        """The autoencoder as it was refitted last."""
+        return {"autoencoder": self.autoencoder}
+
+    def status(self) -> dict[str, float]:
+        """`passed`: the share of samples that the gate let pass before the round."""
+        return super().status() | {"passed": self._passed}
+
+    def settings(self) -> dict[str, Any]:
+        names = ("match", "reconstruct", "refit_steps")
+        own = {name: getattr(self, name) for name in names}
+        return (
+            super().settings() | own | {"autoencoder_start": self._fingerprint, "refitted": describe(self.autoencoder)}
+        )
+
+    def _codes(self, images: torch.Tensor) -> torch.Tensor:
+        """Images => standard latents (B,D)."""
+        return standard_codes(self.autoencoder, images).flatten(1)
+
+    def _moments(self, codes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and deviation (D,) of codes (B,D) over the whole batch."""
+        mean = self.feed.engine.batch_mean(codes.mean(0))
+        # Detached: its gradient is 0 over the whole batch, but not over the part of one process.
+        variance = self.feed.engine.batch_mean((codes - mean.detach()).square().mean(0))
+        return mean, variance.clamp_min(_SMALLEST).sqrt()
+
+    @torch.no_grad()
+    def _passing(self, gate: QualityGate, averaged: Generator, number: int) -> torch.Tensor:
+        """Those samples of the averaged generator that pass, of the classes of a batch of real images."""
+        labels = self.feed.batch(number).labels
+        images = averaged(self.feed.normal("refit", number, averaged.latent_dim), labels)
+        return images[gate.passes(Latents(standard_codes(self.autoencoder, images)))]

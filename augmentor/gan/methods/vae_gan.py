@@ -1,0 +1,161 @@
+"""A variational autoencoder and a discriminator, trained together."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..._internal.random import SampleRandom, mix, seeded
+from ..._internal.registry import describe
+from ..._internal.transfer import sent
+from ..._internal.weights import fingerprint
+from ...autoencoders import Autoencoder, autoencoders
+from ...exceptions import InputError
+from ..augmentations import Augmentation
+from ..feed import Batch, Feed
+from ..losses import GANLoss
+from ..networks import DecoderGenerator, Discriminator, Generator
+from ..networks._decoding import take_weights
+from ._adversarial import AdversarialSystem, network_pair
+from ._base import systems
+from ._codes import fit_gaussians, real_latents, real_pool, shape_of
+
+# Mean square of features below which they are the same.
+_SMALLEST = 1e-6
+
+
+@systems.register("vae-gan")
+class VAEGAN(AdversarialSystem):
+    """Larsen et al. 2016: the decoder is the generator, and what is alike is said by the discriminator's features.
+
+    Encoder and decoder minimise ``weight * (log(|f(x) - f(x')|^2 / F) / 2 + beta * KL / F)`` for the reconstruction
+    x' of a code drawn from the posterior and the F features f that the discriminator's last layer sees: their
+    negative log likelihood under the normal distribution whose deviation fits best (Rybkin et al. 2021), so their
+    scale does not matter; the paper's has deviation 1. The decoder also minimises the adversarial loss, of samples
+    and of reconstructions of detached codes in turn. As in the paper the adversarial loss does not reach the encoder,
+    nor the reconstruction the discriminator. Samples are drawn from one normal distribution a class (or one for
+    all), fitted to the codes of real images before each round, because codes fill the prior only in part (Ghosh et
+    al. 2020); so no network but the discriminator is told a class.
+
+    autoencoder: a trained one to go on from, which stays as it is, or the text form of a new one; with a posterior
+        that has a deviation. The trained one comes out as ``autoencoder.safetensors``.
+    network: of its pair only the discriminator is used, one with a last layer called `head`, as those here have.
+    beta: weight of the KL term. weight: of both terms beside the adversarial loss.
+    The other settings are those of `GAN`.
+
+    >>> VAEGAN("vae(latent_dim=6, width=8)", network="dcgan(width=8)", image_shape=(1, 8, 8)).generator.latent_dim
+    6
+    """
+
+    generator: DecoderGenerator
+
+    def __init__(
+        self,
+        autoencoder: str | Autoencoder = "vae",
+        network: str | tuple[Generator, Discriminator] = "dcgan",
+        *,
+        image_shape: tuple[int, int, int] | None = None,
+        num_classes: int = 0,
+        loss: str | GANLoss = "nonsaturating",
+        augmentation: str | Augmentation = "none",
+        lr: float = 2e-4,
+        r1_gamma: float | None = None,
+        r1_every: int = 4,
+        discriminator_steps: int = 1,
+        beta: float = 1.0,
+        weight: float = 1.0,
+        seed: int = 0,
+    ):
+        if not beta >= 0 or not weight >= 0:
+            raise InputError(f"vae-gan takes beta >= 0 and weight >= 0, got {beta} and {weight}")
+        if isinstance(autoencoder, str):
+            sizes = {} if image_shape is None else {"image_shape": image_shape, "channels": image_shape[0]}
+            with seeded(seed, "init", "autoencoder"):
+                autoencoder = autoencoders.build(autoencoder, **sizes)
+        image_shape = shape_of(autoencoder, image_shape)
+        with seeded(seed, "init"):
+            generator = DecoderGenerator(image_shape, num_classes, describe(autoencoder), whole=True)
+        take_weights(generator.model, autoencoder)
+        _, discriminator = network_pair(network, image_shape, num_classes, seed)
+        self._check_parts(generator.model, image_shape, discriminator)
+        super().__init__(
+            generator,
+            discriminator.train().requires_grad_(True),
+            loss=loss,
+            augmentation=augmentation,
+            lr=lr,
+            r1_gamma=r1_gamma,
+            r1_every=r1_every,
+            discriminator_steps=discriminator_steps,
+        )
+        self.beta, self.weight = beta, weight
+        self._fingerprint = fingerprint(autoencoder.state_dict())
+
+    def prepare(self, feed: Feed) -> None:
+        super().prepare(feed)
+        real_pool(self.generator.model, feed)  # statistics, where it brought none
+
+    def start_round(self, step: int, averaged: Generator) -> None:
+        fit_gaussians(self.generator, real_pool(self.generator.model, self.feed))
+
+    def fakes(self, purpose: str, number: int, batch: Batch) -> torch.Tensor:
+        """Samples in the even places of a batch, reconstructions in the odd ones."""
+        samples = super().fakes(purpose, number, batch)
+        with torch.no_grad():
+            codes = self._posterior(batch)[0]
+        odd = sent(torch.from_numpy(batch.places % 2 == 1), samples.device)[:, None, None, None]
+        return torch.where(odd, self._decoded(codes), samples)
+
+    def generator_losses(self, made: torch.Tensor, logits: torch.Tensor, batch: Batch) -> dict[str, torch.Tensor]:
+        codes, kl = self._posterior(batch)
+        with torch.no_grad():
+            wanted = self._features(batch.images, batch.labels)
+        features = self._features(self._decoded(codes), batch.labels)
+        apart = self.feed.engine.batch_mean((features - wanted).square().mean())
+        return super().generator_losses(made, logits, batch) | {
+            "reconstruction": self.weight * 0.5 * (apart + _SMALLEST).log(),
+            "kl": self.weight * self.beta * kl / wanted[0].numel(),
+        }
+
+    def finish(self, averaged: Generator) -> dict[str, nn.Module]:
+        """The autoencoder, with the statistics of its latents now."""
+        model: Any = copy.deepcopy(averaged.model)
+        model.stats.fit([real_latents(model, self.feed)[0]])
+        return {"autoencoder": model}
+
+    def settings(self) -> dict[str, Any]:
+        return super().settings() | {"beta": self.beta, "weight": self.weight, "starts_from": self._fingerprint}
+
+    def _posterior(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """A raw code of each real image, the same one whenever it is asked for in a step, and the mean KL."""
+        mean, std = self.generator.model.encode(batch.images)
+        assert std is not None
+        mean, std = mean.float(), std.float()
+        # A sequence of its own for each image, beside the one that augments it.
+        noise = SampleRandom(mix(batch.keys), mean.device).normal(*mean.shape[1:])
+        kl = 0.5 * (mean.square() + std.square() - 1 - 2 * std.log()).flatten(1).sum(1).mean()
+        return mean + std * noise, kl
+
+    def _decoded(self, raw: torch.Tensor) -> torch.Tensor:
+        return self.generator.model.decode(raw, self.generator.image_shape).float()
+
+    def _features(self, images: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
+        """What the discriminator's last layer sees, (B,F)."""
+        seen: list[torch.Tensor] = []
+        head: Any = self.discriminator.head
+        with head.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0].float())):
+            self.discriminator(images, labels)
+        return seen[0]
+
+    @staticmethod
+    def _check_parts(model: Autoencoder, image_shape: tuple[int, int, int], discriminator: nn.Module) -> None:
+        with torch.no_grad():
+            if model.encode(torch.zeros(1, *image_shape)).std is None:
+                raise InputError(
+                    f"vae-gan takes a variational autoencoder, and {model.name!r} has no deviation; use vae"
+                )
+        if not hasattr(discriminator, "head"):
+            raise InputError("vae-gan compares the features that a discriminator's `head` sees, and this one has none")

@@ -1,0 +1,240 @@
+"""`GANTrainer`: any system, any data set, exactly resumable, watched."""
+
+from __future__ import annotations
+
+import copy
+import math
+import warnings
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from tqdm import tqdm
+
+from .._internal.checks import check_range
+from .._internal.engine import check_engine, get_engine
+from .._internal.items import dataset_fingerprint, dataset_labels, fetch
+from .._internal.pictures import png
+from .._internal.run import Run
+from .._internal.weights import save_network
+from ..exceptions import AugmentorWarning, DataError, InputError, TrainingError
+from .board import Board
+from .evaluation import Judge, check_judged, sample
+from .feed import Feed
+from .guards import GUARDS, troubles
+from .methods import System
+from .networks import Generator
+
+# Samples looked at for numbers that are not finite.
+_LOOKED_AT = 10
+
+
+class GANTrainer:
+    """Trains a system; keeps an average of its generator, and the best snapshot of that.
+
+    system: what is trained and how, such as ``get_system("gan", image_shape=(1, 28, 28), num_classes=10)``.
+    steps: of the generator. batch_size: of all processes together. ema_decay: of the averaged generator.
+    features: an extractor as `augmentor.quality` takes it, to measure FID, KID, precision and recall every
+        `round_steps` steps; None measures nothing and keeps the last generator as the best. best_by: "fid" or "kid".
+    stop_on: of "collapse" and "saturation" those that end the run with a `TrainingError`; all are reported as an
+        `AugmentorWarning` and in the history, once they have lasted for 1000 steps.
+    out: a folder for `generator.safetensors` (averaged, last), `best.safetensors`, `history.jsonl`, sample grids,
+        TensorBoard's events where it is installed, and the checkpoint; a run that was stopped there goes on and ends
+        with the same weights.
+    device, devices, precision: where to train, in how many processes on this machine (under ``torchrun`` in as many as
+        it started), in "fp32" or "bf16"; more than one process, and bf16, take the extra `distributed`. What a sample
+        becomes does not depend on the number of processes.
+
+    Raises `TrainingError` when a loss is not finite; the last good checkpoint stays.
+
+    >>> from augmentor.data import load_source
+    >>> from augmentor.gan import get_system
+    >>> system = get_system("gan", network="dcgan(width=8)", image_shape=(1, 8, 8))
+    >>> trainer = GANTrainer(system, steps=2, batch_size=8, progress=False)
+    >>> generator = trainer.fit(load_source("digits"))
+    >>> [row["step"] for row in trainer.history]
+    [2]
+    """
+
+    def __init__(
+        self,
+        system: System,
+        *,
+        steps: int = 5000,
+        batch_size: int = 64,
+        ema_decay: float = 0.995,
+        features: Callable[[torch.Tensor], torch.Tensor] | None = None,
+        best_by: str = "fid",
+        round_steps: int = 500,
+        stop_on: Collection[str] = (),
+        out: str | Path | None = None,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        devices: int = 1,
+        precision: str = "fp32",
+        progress: bool = True,
+    ):
+        if not isinstance(system, System):
+            raise InputError(f"system is a System, such as get_system('gan', image_shape=(1, 28, 28)); got {system!r}")
+        for name, value in {"steps": steps, "batch_size": batch_size, "round_steps": round_steps}.items():
+            if value < 1:
+                raise InputError(f"{name} is at least 1, got {value}")
+        if not 0 <= ema_decay < 1:
+            raise InputError(f"ema_decay is at least 0 and below 1, got {ema_decay}")
+        if best_by not in ("fid", "kid"):
+            raise InputError(f"best_by is 'fid' or 'kid', got {best_by!r}")
+        if isinstance(stop_on, str) or not set(stop_on) <= GUARDS.keys():
+            raise InputError(f"stop_on is a collection of {', '.join(map(repr, GUARDS))}, got {stop_on!r}")
+        check_engine(devices, precision)
+        self.system = system
+        self.steps, self.batch_size, self.ema_decay = steps, batch_size, ema_decay
+        self.features, self.best_by, self.round_steps, self.stop_on = features, best_by, round_steps, stop_on
+        self.out, self.seed, self.device, self.progress = out, seed, torch.device(device), progress
+        self.devices, self.precision = devices, precision
+        self.history: list[dict[str, Any]] = []
+
+    def fit(self, dataset: Any, reference: Any = None) -> Generator:
+        """Train on a map-style data set of images or `(image, label)`; returns the averaged generator.
+
+        reference: real images to measure against, where they are not those of `dataset`.
+        """
+        system, judged = self.system, dataset if reference is None else reference
+        engine = get_engine(self.device, self.devices, self.precision)
+        labelled = system.generator.num_classes > 0
+        self._check_fits(dataset)
+        check_judged(judged, self.features, engine.device)
+        system.prepare(Feed(dataset, min(self.batch_size, len(dataset)), self.seed, engine, labelled=labelled))
+        averaged = AveragedModel(system.generator, multi_avg_fn=get_ema_multi_avg_fn(self.ema_decay))
+        generator: Any = averaged.module
+
+        # Where to go on: nothing, or all that the last round left.
+        run = Run(self.out if engine.writes else None, self._settings(dataset))
+        step, best = 0, math.inf
+        state = engine.agree(run.load())
+        if state is not None:
+            system.load_state_dict(state["system"])
+            averaged.load_state_dict(state["averaged"])
+            step, best = state["step"], state["best"]
+        self.history = run.history = engine.agree(run.history)
+
+        judge = Judge(judged, self.features, self.seed, engine.device, generator.num_classes) if engine.writes else None
+        board = Board(run.folder)
+        bar = tqdm(total=self.steps, initial=step, desc=f"train {system.name}", delay=2,
+                   disable=not (self.progress and engine.writes))  # fmt: skip
+        while step < self.steps:
+            # One round of the system's steps.
+            self._stop_if_asked(step)
+            system.start_round(step, generator)
+            end = min(self.steps, (step // self.round_steps + 1) * self.round_steps)
+            sums: dict[str, torch.Tensor] = {}
+            steps = end - step
+            while step < end:
+                for name, value in system.step(step).items():
+                    sums[name] = sums.get(name, 0) + value / steps
+                averaged.update_parameters(system.generator)
+                step += 1
+                bar.update()
+
+            # Judge it, keep the best, leave a trace.
+            means = engine.mean(torch.stack(list(sums.values()))).tolist()
+            row: dict[str, Any] = {"step": step, **dict(zip(sums, means, strict=True)), **system.status()}
+            self._refuse_what_is_not_finite(generator, row)
+            if judge is not None:
+                row |= judge.row(generator)
+                picture = judge.grid(generator)
+                run.write(f"samples/step-{step:07d}.png", png(picture))
+                board.add(row, picture)
+            row = self._with_alerts(engine.agree(row), say=engine.writes)
+            if row.get(self.best_by, -math.inf) < best:
+                best = row.get(self.best_by, math.inf)
+                _save(run, "best.safetensors", generator, row)
+            shown = ("d_loss", "g_loss", "fid")
+            bar.set_postfix({name: f"{row[name]:.3f}" for name in shown if name in row}, refresh=False)
+            state = {"system": system.state_dict(), "averaged": averaged.state_dict(), "step": step, "best": best}
+            run.save(state, row)
+        bar.close()
+        board.close()
+
+        result = copy.deepcopy(generator).eval()
+        for name, network in system.finish(result).items():
+            _save(run, f"{name}.safetensors", network, self.history[-1])
+        _save(run, "generator.safetensors", result, self.history[-1])
+        return result
+
+    def sample(self, generator: Generator, count: int, purpose: str = "samples") -> torch.Tensor:
+        """`count` float images (count,C,H,W) on the CPU, classes in turn; the same ones at every call."""
+        return sample(generator, count, self.seed, next(generator.parameters()).device, purpose)
+
+    def _check_fits(self, dataset: Any) -> None:
+        """Raise on images or labels that the generator does not make, before anything is written."""
+        generator = self.system.generator
+        if len(dataset) == 0:
+            raise DataError("got an empty data set; expected at least one image")
+        images, labels = fetch(dataset, range(min(self.batch_size, len(dataset))))
+        check_range(images, "GANTrainer")
+        if tuple(images.shape[1:]) != tuple(generator.image_shape):
+            raise InputError(
+                f"the data has images {tuple(images.shape[1:])} and the networks take {generator.image_shape}; "
+                "build them for this data, or resize it"
+            )
+        classes = generator.num_classes
+        if classes and (labels is None or labels.ndim != 1):
+            raise InputError(
+                "a conditional GAN takes class numbers, and the data has none; use num_classes=0 (--unconditional)"
+            )
+        if classes:
+            known = dataset_labels(dataset)
+            if not 0 <= int(known.min()) <= int(known.max()) < classes:
+                raise InputError(
+                    f"the networks know classes 0 to {classes - 1}, the data has others; raise num_classes"
+                )
+
+    def _refuse_what_is_not_finite(self, averaged: Generator, row: dict[str, Any]) -> None:
+        """A round's last step shows in none of its losses, so the weights and some samples are looked at as well."""
+        step, advice = row["step"], f"the last good checkpoint is kept: try a lower rate than lr={self.system.lr}"
+        broken = {name: value for name, value in row.items() if not math.isfinite(value)}
+        if broken:
+            values = ", ".join(f"{name} became {value}" for name, value in broken.items())
+            raise TrainingError(f"{values} before step {step}; {advice}")
+        weights = [w.detach() for network in self.system.networks().values() for w in network.parameters()]
+        if not bool(torch.stack([w.isfinite().all() for w in weights]).all()) or not bool(
+            self.sample(averaged, _LOOKED_AT).isfinite().all()
+        ):
+            raise TrainingError(f"the weights or the generated images are no longer finite at step {step}; {advice}")
+
+    def _with_alerts(self, row: dict[str, Any], *, say: bool) -> dict[str, Any]:
+        """The row, and the guards that it hits; said when one is hit first."""
+        before = self.history[-1].get("alerts", ()) if self.history else ()
+        alerts = troubles([*self.history, row])
+        for name in alerts:
+            if say and name not in before:
+                warnings.warn(f"{name} at step {row['step']}: {GUARDS[name][1]}", AugmentorWarning, stacklevel=3)
+        return {**row, "alerts": alerts} if alerts else row
+
+    def _stop_if_asked(self, step: int) -> None:
+        alerts = self.history[-1].get("alerts", ()) if self.history else ()
+        for name in alerts:
+            if name in self.stop_on:
+                raise TrainingError(
+                    f"stopped after step {step} because of {name}: {GUARDS[name][1]}; "
+                    "the best snapshot and the checkpoint are kept"
+                )
+
+    def _settings(self, dataset: Any) -> dict[str, Any]:
+        names = ("steps", "batch_size", "ema_decay", "best_by", "round_steps", "seed", "precision")
+        return {
+            "what": "gan",
+            **self.system.settings(),
+            "features": None if self.features is None else type(self.features).__name__,
+            "dataset": dataset_fingerprint(dataset),
+            "images": len(dataset),
+            **{name: getattr(self, name) for name in names},
+        }
+
+
+def _save(run: Run, name: str, network: Any, row: dict[str, Any]) -> None:
+    path = run.path(name)
+    if path is not None:
+        save_network(network, path, row)

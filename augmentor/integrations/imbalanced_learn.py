@@ -1,0 +1,167 @@
+"""`LatentSampler`: over-sampling in latent space, as an estimator of imbalanced-learn."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from imblearn.over_sampling.base import BaseOverSampler
+from scipy import sparse
+from sklearn.preprocessing import MinMaxScaler
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from torch.utils.data import TensorDataset
+
+from .._internal.random import seeded
+from ..autoencoders import Autoencoder, DenseAutoencoder
+from ..autoencoders.trainer import AutoencoderTrainer
+from ..exceptions import InputError, ShapeError
+from ..policies import LatentPolicy
+from ..transform import LatentAugment
+
+# Of the autoencoder that is trained on a matrix: enough for tables of a few thousand rows, in seconds on one core.
+_STEPS, _BATCH, _WIDTH, _LATENT = 300, 64, 128, 32
+# Rows encoded or decoded in one call.
+_AT_ONCE = 256
+
+
+class LatentSampler(BaseOverSampler):
+    """Fills small classes up with samples made in the latent space of an autoencoder.
+
+    X is a matrix (n, features): flattened images, if an autoencoder is given, or anything numeric, if not: then
+    features are scaled to [0, 1] and a small dense autoencoder is trained on X itself (as DeepSMOTE does, Dablain et
+    al. 2021), in `fit_resample`. Stands in an `imblearn.pipeline.Pipeline` before a classifier.
+
+    autoencoder: None, a name from `list_autoencoders()`, the path of a `.safetensors` file, or an `Autoencoder`.
+    policy: a text such as ``"smote(k=5)"`` or a `LatentPolicy`; one that keeps labels.
+    sampling_strategy: as everywhere in imbalanced-learn: "auto", "minority", a dict class -> total, a number, a
+        callable.
+    image_shape: (C,H,W) of a row, which is C * H * W numbers, uint8 or floating in [0, 1]; None takes the
+        autoencoder's own. Only used with an autoencoder.
+    random_state: None, a number or a `RandomState`; decides training and samples.
+
+    After fitting `sampling_strategy_` has the number of new samples of each class and `augment_` the `LatentAugment`
+    that made them. Real rows come first, as they are; the type of X stays. Raises `ValueError` (`ShapeError`,
+    `RangeError`, `PartnerError`) for what does not fit.
+
+    >>> from sklearn.datasets import load_digits
+    >>> X, y = load_digits(return_X_y=True)
+    >>> X, y = X[:300] / 16, y[:300] == 0
+    >>> X_more, y_more = LatentSampler("digits", random_state=0).fit_resample(X, y)
+    >>> X_more.shape, int(y_more.sum()) * 2 == len(y_more)
+    ((538, 64), True)
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "autoencoder": [None, str, Path, Autoencoder],
+        "policy": [str, LatentPolicy],
+        "sampling_strategy": [
+            Interval(numbers.Real, 0, 1, closed="right"),
+            StrOptions({"auto", "minority", "not minority", "not majority", "all"}),
+            Mapping,
+            callable,
+        ],
+        "image_shape": [tuple, list, None],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        autoencoder: str | Path | Autoencoder | None = None,
+        policy: str | LatentPolicy = "smote(k=5)",
+        *,
+        sampling_strategy: str | float | Mapping[Any, int] | Callable[[Any], Mapping[Any, int]] = "auto",
+        image_shape: tuple[int, int, int] | None = None,
+        random_state: int | np.random.RandomState | None = None,
+    ):
+        super().__init__(sampling_strategy=sampling_strategy)
+        self.autoencoder, self.policy = autoencoder, policy
+        self.image_shape, self.random_state = image_shape, random_state
+
+    def _fit_resample(self, X: Any, y: np.ndarray) -> tuple[Any, np.ndarray]:
+        random = check_random_state(self.random_state)
+        seed = int(random.randint(2**31 - 1))
+        rows = X.toarray() if sparse.issparse(X) else X
+        labels = torch.from_numpy(np.unique(y, return_inverse=True)[1].astype(np.int64))
+
+        # Rows as images, and the transform that knows all of them.
+        if self.autoencoder is None:
+            form: _Table | _Pixels = _Table(rows)
+            self.augment_ = LatentAugment(_trained(form.images(rows), seed), self.policy, p=1.0)
+        else:
+            self.augment_ = LatentAugment(self.autoencoder, self.policy, p=1.0)
+            form = _Pixels(rows, self.image_shape or self.augment_.autoencoder.image_shape)
+        images = form.images(rows)
+        self.augment_.fit(zip(images.split(_AT_ONCE), labels.split(_AT_ONCE), strict=True))
+        if self.augment_.policy.soft_classes(labels, self.augment_.pool) is not None:
+            raise InputError(f"policy {self.policy} mixes classes, and a sampler's labels are whole; use another one")
+
+        # Each class in turn: its sources, evenly, in an order of chance.
+        made, targets = [rows], [y]
+        for label, count in self.sampling_strategy_.items():
+            members = random.permutation(np.flatnonzero(y == label))
+            number = np.arange(count)
+            sources, copies = members[number % len(members)], number // len(members)
+            for start in range(0, count, _AT_ONCE):
+                part = slice(start, start + _AT_ONCE)
+                samples, _ = self.augment_.synthesize(
+                    images[sources[part]], labels[sources[part]], indices=sources[part], copy=copies[part], seed=seed
+                )
+                made.append(form.rows(samples))
+            targets.append(np.full(count, label, dtype=y.dtype))
+        samples = np.concatenate(made)
+        return type(X)(samples) if sparse.issparse(X) else samples, np.concatenate(targets)
+
+
+class _Pixels:
+    """Rows that are images already."""
+
+    def __init__(self, rows: np.ndarray, shape: Sequence[int | None]):
+        if None in shape or math.prod(n or 0 for n in shape) != rows.shape[1]:
+            raise ShapeError(f"rows of {rows.shape[1]} numbers are no images {tuple(shape)}; give image_shape=(C,H,W)")
+        self.shape, self.dtype = tuple(n or 0 for n in shape), rows.dtype
+
+    def images(self, rows: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(np.ascontiguousarray(rows)).reshape(-1, *self.shape)
+
+    def rows(self, images: torch.Tensor) -> np.ndarray:
+        return images.flatten(1).numpy().astype(self.dtype, copy=False)
+
+
+class _Table:
+    """Rows of any numbers: scaled to [0, 1], and filled up with zeros to an image that the dense autoencoder takes."""
+
+    def __init__(self, rows: np.ndarray):
+        self.features, self.dtype = rows.shape[1], rows.dtype
+        self.scaler = MinMaxScaler(clip=True).fit(rows)
+        least, most = DenseAutoencoder.sides
+        width = min(most, max(least, -(-self.features // least)))
+        self.shape = (1, max(least, -(-self.features // width)), width)
+        if self.shape[1] > most:
+            raise ShapeError(f"got rows of {self.features} numbers; more than {most**2} need an autoencoder of yours")
+
+    def images(self, rows: np.ndarray) -> torch.Tensor:
+        images = torch.zeros(len(rows), math.prod(self.shape))
+        images[:, : self.features] = torch.from_numpy(self.scaler.transform(rows).astype(np.float32))
+        return images.reshape(-1, *self.shape)
+
+    def rows(self, images: torch.Tensor) -> np.ndarray:
+        made = self.scaler.inverse_transform(images.flatten(1)[:, : self.features].double().numpy())
+        made = made.clip(self.scaler.data_min_, self.scaler.data_max_)  # a feature that never varies stays what it is
+        return (np.rint(made) if self.dtype.kind in "biu" else made).astype(self.dtype)
+
+
+def _trained(images: torch.Tensor, seed: int) -> Autoencoder:
+    _, channels, height, width = images.shape
+    with seeded(seed, "init"):
+        model = DenseAutoencoder((channels, height, width), _LATENT, hidden=(_WIDTH,), likelihood="gaussian")
+    epochs = round(_STEPS / max(1, round(len(images) / _BATCH))) or 1
+    trainer = AutoencoderTrainer(
+        model, epochs=epochs, batch_size=_BATCH, val_fraction=0, seed=seed, progress=False
+    )  # fmt: skip
+    return trainer.fit(TensorDataset(images))

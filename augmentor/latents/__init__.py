@@ -1,0 +1,29 @@
+"""Latents: statistics, the reference set and its neighbours, encoding and its cache, label spreading.
+
+May import: `_internal`, `exceptions`.
+"""
+
+from .batch import Latents, Posterior, class_index, lerp, per_sample, slerp, soft_labels
+from .cache import LatentCache
+from .classifier import LatentClassifier
+from .encoding import encode_all
+from .label_spreading import spread_labels
+from .reference import SAME, LatentPool
+from .statistics import LatentStats
+
+__all__ = [
+    "SAME",
+    "LatentCache",
+    "LatentClassifier",
+    "LatentPool",
+    "LatentStats",
+    "Latents",
+    "Posterior",
+    "class_index",
+    "encode_all",
+    "lerp",
+    "per_sample",
+    "slerp",
+    "soft_labels",
+    "spread_labels",
+]

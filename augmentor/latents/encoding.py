@@ -1,0 +1,46 @@
+"""Raw latents of a whole data set, with its labels."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import torch
+
+from .._internal.items import batches
+from ..exceptions import DataError
+from .batch import Posterior as RawPosterior
+
+
+class Encoder(Protocol):
+    """What is needed of an autoencoder here."""
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def encode(self, images: torch.Tensor) -> RawPosterior: ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+
+@torch.no_grad()
+def encode_all(
+    autoencoder: Encoder, data: Any, batch_size: int = 256, device: torch.device | str | None = None
+) -> tuple[RawPosterior, torch.Tensor | None]:
+    """Raw latents (N, *L) on a device (the autoencoder's by default), and labels on the host if all samples have any.
+
+    data: a map-style data set or an iterable of batches. Raises `DataError` for none, or for images of several sizes.
+    """
+    means, stds, found = [], [], []
+    for images, labels in batches(data, batch_size):
+        mean, std = autoencoder.encode(images.to(autoencoder.device))
+        means.append(mean.to(device or mean.device))
+        stds += [] if std is None else [std.to(device or std.device)]
+        found.append(labels)
+    if not means:
+        raise DataError("got no images to encode; expected a data set or an iterable of batches")
+    shapes = {tuple(mean.shape[1:]) for mean in means}
+    if len(shapes) > 1:
+        raise DataError(f"got images of different sizes (latents {sorted(shapes)}); resize them to one")
+    labelled = [labels for labels in found if labels is not None]
+    raw = RawPosterior(torch.cat(means), torch.cat(stds) if stds else None)
+    return raw, torch.cat(labelled) if len(labelled) == len(found) else None

@@ -1,0 +1,107 @@
+"""Which generated images are copies of real ones: a generator that has learnt its data by heart scores best of all.
+
+Each generated image is compared with the real ones nearest to it, and its distance with the distances of real images
+to each other (Meehan, Chaudhuri and Dasgupta 2020, "A non-parametric test to detect data-copying in generative
+models").
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ..exceptions import InputError
+from ..latents import SAME, LatentPool
+from .features import Extractor, Images, extract
+from .fidelity import checked_pair
+
+# As many real images, spread over the set, say how near real ones lie to each other.
+_REFERENCES = 2000
+
+
+@dataclass(frozen=True)
+class Copies:
+    """Generated images (N) and the k real ones nearest to each.
+
+    distance: (N,k), ascending: root mean square over the features, each with deviation 1 over the real images.
+    rows: int64 (N,k), which real images. novelty: (N,) in [0, 1], the share of real images that are as near to another
+    real one, and 0 for an exact copy: what `QualityGate` calls novelty. real_distance: of real images to the nearest
+    other real one.
+    """
+
+    distance: torch.Tensor
+    rows: torch.Tensor
+    novelty: torch.Tensor
+    real_distance: torch.Tensor
+
+    def summary(self) -> dict[str, Any]:
+        """Figures of the generated images, and under `floor` the same of real images, each against all the others.
+
+        exact: how many are the same image to the features. nearer_than_99_percent, nearer_than_all: the shares that
+        are nearer to a real image than 99 % of the real images, and than any of them, are to another. median_distance:
+        to the nearest.
+        """
+        floor = _novelty(self.real_distance, self.real_distance)
+        return {
+            **_figures(self.distance[:, 0], self.novelty),
+            "floor": _figures(self.real_distance, floor),
+        }
+
+    def __str__(self) -> str:
+        mine, floor = self.summary(), self.summary()["floor"]
+        return (
+            f"{mine['exact']} of {mine['images']} are the same as a real image; {mine['nearer_than_99_percent']:.1%} "
+            f"lie nearer to one than 99 % of the real images to another "
+            f"(real images themselves: {floor['nearer_than_99_percent']:.1%})"
+        )
+
+
+def find_copies(
+    generated: Images,
+    real: Images,
+    features: Extractor,
+    *,
+    k: int = 3,
+    batch_size: int = 256,
+    device: torch.device | str | None = None,
+) -> Copies:
+    """The real images nearest to each generated one, and how near that is for real images.
+
+    generated, real: tensors (N,C,H,W) or map-style data sets, as `extract` takes them; `real` should be all that the
+    generator was trained on. features: the extractor, such as `AutoencoderFeatures`. Raises what `compare` raises.
+
+    >>> real = torch.rand(60, 1, 8, 8)
+    >>> found = find_copies(real[:20], real, torch.nn.Flatten())
+    >>> found.summary()["exact"], found.rows[:3, 0]
+    (20, tensor([0, 1, 2]))
+    """
+    if k < 1:
+        raise InputError(f"k is the number of nearest real images to find, at least 1; got {k}")
+    made, reals = checked_pair(
+        extract(features, generated, batch_size, device), extract(features, real, batch_size, device)
+    )
+    mean, deviation = reals.mean(0), reals.std(0)
+    scale = torch.where(deviation > 1e-6, 1 / deviation, 0)  # a feature that never moves says nothing
+    pool = LatentPool((reals - mean) * scale)  # without labels it keeps the order
+    references = pool.z[:: -(-len(pool) // _REFERENCES)]
+    among_real, _ = pool.nearest(references, 2)  # the first is the image itself
+    distance, rows = pool.nearest((made - mean) * scale, k)
+    return Copies(distance, rows, _novelty(distance[:, 0], among_real[:, 1]), among_real[:, 1])
+
+
+def _figures(distance: torch.Tensor, novelty: torch.Tensor) -> dict[str, float | int]:
+    return {
+        "images": len(distance),
+        "exact": int((distance < SAME).sum()),
+        "nearer_than_all": float((novelty == 0).double().mean()),
+        "nearer_than_99_percent": float((novelty < 0.01).double().mean()),
+        "median_distance": float(distance.median()),
+    }
+
+
+def _novelty(distance: torch.Tensor, real_distance: torch.Tensor) -> torch.Tensor:
+    """Share of the real images that are as near to another; a copy is none the newer where there are real copies."""
+    as_near = torch.searchsorted(real_distance.sort().values, distance.contiguous(), right=True)
+    return (as_near / len(real_distance)).masked_fill(distance < SAME, 0)

@@ -1,0 +1,169 @@
+"""Feature extractors, images (B,C,H,W) => features (B,F), and the loop that runs one over a data set.
+
+Distances between sets of images are distances between their features. Published numbers use Inception's; on
+small or grey images those of an autoencoder or of a classifier that knows the data say more. A number means
+something only beside others made with the same extractor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeAlias
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.utils.data import DataLoader, Dataset, TensorDataset
+
+from .._internal.checks import check_range, to_unit_float
+from ..exceptions import DataError, InputError, ShapeError
+
+Images: TypeAlias = "torch.Tensor | Dataset[Any]"
+Extractor: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
+
+# Feature maps are averaged down to at most this many cells a side: a covariance of F x F has to be estimated.
+_LARGEST_MAP = 8
+
+
+class Features(nn.Module):
+    """Base of the extractors: no gradients, everything below in eval mode, and put back as it was afterwards."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Images (B,C,H,W), uint8 or floating in [0, 1] => float32 features (B, F)."""
+        with torch.no_grad(), _in_eval_mode(self):
+            features = self._features(images)
+        if not isinstance(features, torch.Tensor):
+            raise InputError(
+                f"{type(self).__name__} takes a network whose output is one tensor, "
+                f"got {type(features).__name__}; wrap it so that it returns the features alone"
+            )
+        return features.flatten(1).float()
+
+    def _features(self, images: torch.Tensor) -> torch.Tensor:
+        raise NotImplementedError
+
+
+class AutoencoderFeatures(Features):
+    """The mean of an autoencoder's posterior, flattened.
+
+    autoencoder: a module with ``encode(images).mean``. A latent that is a feature map is averaged to at most
+    8x8 first. An autoencoder that also decoded the generated images flatters them: prefer another one.
+
+    >>> from types import SimpleNamespace
+    >>> class Halves(nn.Module):
+    ...     def encode(self, images):
+    ...         return SimpleNamespace(mean=images[..., ::2, ::2])
+    >>> AutoencoderFeatures(Halves())(torch.rand(4, 1, 32, 32)).shape
+    torch.Size([4, 64])
+    """
+
+    autoencoder: Any
+
+    def __init__(self, autoencoder: nn.Module):
+        super().__init__()
+        if not callable(getattr(autoencoder, "encode", None)):
+            raise InputError(
+                f"AutoencoderFeatures takes a module with encode(images).mean, got "
+                f"{type(autoencoder).__name__}; use ModuleFeatures for a plain network"
+            )
+        self.autoencoder = autoencoder
+
+    def _features(self, images: torch.Tensor) -> torch.Tensor:
+        mean = self.autoencoder.encode(images).mean
+        if mean.ndim == 4:
+            height, width = (min(side, _LARGEST_MAP) for side in mean.shape[-2:])
+            mean = F.adaptive_avg_pool2d(mean, (height, width))
+        return mean
+
+
+class ModuleFeatures(Features):
+    """The output of any network, flattened; a classifier's last hidden layer is a good choice.
+
+    module: takes float images in [0, 1]; if it wants them normalised, put ``v2.Normalize`` in front of it.
+
+    >>> ModuleFeatures(nn.AvgPool2d(4))(torch.rand(2, 3, 8, 8)).shape
+    torch.Size([2, 12])
+    """
+
+    def __init__(self, module: nn.Module):
+        super().__init__()
+        self.module = module
+
+    def _features(self, images: torch.Tensor) -> torch.Tensor:
+        check_range(images, "ModuleFeatures")
+        return self.module(to_unit_float(images))
+
+
+def extract(
+    features: Extractor,
+    images: Images,
+    batch_size: int = 256,
+    device: torch.device | str | None = None,
+) -> torch.Tensor:
+    """Features of every image, in order: float32 (N, F) on the CPU.
+
+    features: an extractor of this module, or any function from images (B,C,H,W) to features (B, F).
+    images: a tensor (N,C,H,W), or a map-style data set of images (C,H,W) or of (image, label).
+    device: where to compute, and the extractor is moved there; None is where its weights are.
+    Raises `DataError` for an empty or unfit data set, `ShapeError` for images or features of a wrong shape.
+
+    >>> extract(ModuleFeatures(nn.AvgPool2d(4)), torch.rand(10, 1, 8, 8), batch_size=4).shape
+    torch.Size([10, 4])
+    """
+    if isinstance(features, nn.Module):
+        if device is not None:
+            features.to(device)
+        else:
+            device = next((p.device for p in features.parameters()), None)
+    if isinstance(images, torch.Tensor) and images.ndim != 4:
+        raise ShapeError(f"expected images (N,C,H,W), got {tuple(images.shape)}; add or drop dimensions")
+    dataset: Any = TensorDataset(images) if isinstance(images, torch.Tensor) else images
+    if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
+        raise DataError(f"expected a tensor of images (N,C,H,W) or a map-style data set, got {type(images).__name__}")
+    if len(dataset) == 0:
+        raise DataError("expected at least one image, got an empty data set")
+    # A loader of its own generator: without one it would advance the global one.
+    loader = DataLoader(dataset, batch_size, collate_fn=_stack_images, generator=torch.Generator())
+    rows: list[torch.Tensor] = []
+    for batch in loader:
+        if isinstance(features, Features):
+            check_range(batch, type(features).__name__)  # here, as on an accelerator nobody looks
+        out = features(batch if device is None else batch.to(device))
+        if out.ndim != 2 or len(out) != len(batch):
+            raise ShapeError(
+                f"expected features ({len(batch)}, F) of {len(batch)} images, got {tuple(out.shape)}; "
+                "flatten them to one row an image"
+            )
+        rows.append(out.detach().float().cpu())
+    return torch.cat(rows)
+
+
+def _stack_images(items: Sequence[Any]) -> torch.Tensor:
+    images = [item[0] if isinstance(item, (tuple, list)) else item for item in items]
+    for image in images:
+        if not isinstance(image, torch.Tensor) or image.ndim != 3:
+            seen = tuple(image.shape) if isinstance(image, torch.Tensor) else type(image).__name__
+            raise DataError(
+                f"expected a data set of image tensors (C,H,W), alone or first in a tuple, got {seen}; "
+                "add v2.ToImage() to its transform"
+            )
+        if image.shape != images[0].shape:
+            raise ShapeError(
+                f"expected images of one size, got {tuple(images[0].shape)} and {tuple(image.shape)}; "
+                "add v2.Resize to the data set's transform"
+            )
+    return torch.stack(images)
+
+
+@contextmanager
+def _in_eval_mode(module: nn.Module) -> Iterator[None]:
+    """Everything below `module` in eval mode; then each part as it was, for its owner may be training it."""
+    training = [part for part in module.modules() if part.training]
+    try:
+        for part in training:
+            part.training = False
+        yield
+    finally:
+        for part in training:
+            part.training = True

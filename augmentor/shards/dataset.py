@@ -1,0 +1,253 @@
+"""`ShardDataset`: the samples of a shard folder, as a map-style data set."""
+
+from __future__ import annotations
+
+import hashlib
+import operator
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset, default_collate
+
+from .._internal.checks import checked_rows
+from ..autoencoders import Autoencoder
+from ..exceptions import InputError, ShardError
+from .decoder import LatentDecoder
+from .formats.hdf5 import ShardArrays, check_declared, check_size, chunk_rows, open_shard, verify_shard
+from .journal import read_partial
+from .manifest import MANIFEST, Manifest, read_manifest
+from .storage import BlockCache
+
+# An open shard holds one file descriptor, mapped or not, and a process may often have no more than 1024.
+_MAX_OPEN_SHARDS = 256
+
+_MANY = (slice, list, range, np.ndarray, torch.Tensor)  # what stands for a batch, and not for one sample
+
+
+class ShardDataset(Dataset[tuple[Any, Any]]):
+    """Items `(uint8 tensor (C,H,W), int)`, or `(uint8 tensor, float32 tensor (K,))` where labels are soft.
+
+    `data[5]` is an item. A slice or a list of numbers is a batch, `data[100:356]` or `data[[7, 1, 5]]`: images uint8
+    (B,C,H,W) and labels int64 (B,) or float32 (B,K), read several times as fast as items that are collated. A loader
+    reads so with ``DataLoader(data, batch_size=None, sampler=BatchSampler(sampler, 256, drop_last=False))``.
+
+    Every process opens the shards it needs for itself, so workers may be forked, spawned or served, and the data set
+    pickles as the name of its folder and its manifest. For a shuffle that reads each part of the files once, and for
+    going on in the middle of an epoch, give the loader a `BlockSampler`.
+
+    folder: made by `generate_shards` or ``augmentor generate``, in HDF5.
+    verify: hash every file first (about 1 GB a second), as ``augmentor verify`` does. Without it sizes are compared,
+        and what a file says of its content is checked against the manifest when it is opened: damage to the pixels of
+        an uncompressed file then goes unseen.
+    transform: called on each image, of a batch too, which is then collated as by a loader.
+    autoencoder: for shards of latents, which are decoded here, a batch in one call: a name, a `.safetensors` file or an
+        `Autoencoder`. By default the pretrained one that made them. Its weights must be those of the manifest.
+    device: where latents are decoded, and where the images then are; the CPU by default.
+
+    Raises `ShardError` for a folder that is absent, empty, unfinished, or does not fit its manifest, `InputError` or
+    `WeightsError` for an autoencoder that does not fit, `DeviceError` for CUDA inside a loader worker.
+
+    >>> import tempfile
+    >>> from augmentor.data import load_source
+    >>> from augmentor.shards import generate_shards
+    >>> from augmentor.transform import LatentAugment
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     folder = generate_shards(load_source("digits"), LatentAugment("digits"), folder, num_samples=10)
+    ...     data = ShardDataset(folder)
+    ...     len(data), data[0][0].shape, data[0][1]
+    ...     data[2:5][0].shape, data[[9, 0]][1]
+    (10, torch.Size([1, 8, 8]), 0)
+    (torch.Size([3, 1, 8, 8]), tensor([9, 0]))
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        verify: bool = False,
+        transform: Callable[[torch.Tensor], Any] | None = None,
+        autoencoder: str | Path | Autoencoder | None = None,
+        device: torch.device | str | None = None,
+    ):
+        self.folder = Path(folder)
+        self.transform = transform
+        self.manifest = complete_manifest(self.folder)
+        if self.manifest.files != "hdf5":
+            raise ShardError(f"{self.folder} holds {self.manifest.files} files; read them with that package")
+        for entry in self.manifest.shards:
+            (verify_shard if verify else check_size)(self.folder / entry.file, entry)
+        if self.manifest.store == "images" and (autoencoder is not None or device is not None):
+            raise InputError(f"{self.folder} holds images; autoencoder and device are for shards of latents")
+        self._decoder = None if self.manifest.store == "images" else LatentDecoder(self.manifest, autoencoder, device)
+        self._forget()
+
+    @property
+    def classes(self) -> list[str]:
+        """Names by class number."""
+        return list(self.manifest.class_names)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W)."""
+        return self.manifest.image_shape
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over the hashes of the shards."""
+        return hashlib.sha256("\n".join(entry.sha256 for entry in self.manifest.shards).encode()).hexdigest()
+
+    @cached_property
+    def blocks(self) -> np.ndarray:
+        """Where each block of samples that is read at once begins, and the end: int64 (blocks + 1,)."""
+        manifest = self.manifest
+        row, itemsize = (manifest.image_shape, 1) if manifest.latent_shape is None else (manifest.latent_shape, 4)
+        parts = []
+        for entry in manifest.shards:
+            step = chunk_rows(manifest.store, (entry.count, *row), itemsize)
+            parts.append(np.arange(0, entry.count, step) + entry.unit * manifest.shard_size)
+        return np.append(np.concatenate(parts), len(self))
+
+    @cached_property
+    def targets(self) -> torch.Tensor:
+        """All labels: int64 (N,) or float32 (N,K)."""
+        return torch.from_numpy(np.concatenate([self._shard(n).labels for n in range(self.manifest.num_shards)]))
+
+    @cached_property
+    def copies(self) -> torch.Tensor:
+        """Copy numbers, int32 (N,); -1 for real samples that a gate left as they are."""
+        return torch.from_numpy(np.concatenate([self._shard(n).copy for n in range(self.manifest.num_shards)]))
+
+    def __len__(self) -> int:
+        return self.manifest.num_samples
+
+    def __getitem__(self, index: int | slice | Sequence[int] | np.ndarray | torch.Tensor) -> tuple[Any, Any]:
+        """A number gives an item; a slice or a list of numbers a batch, as a loader would have collated it."""
+        if isinstance(index, _MANY) and getattr(index, "ndim", 1) != 0:
+            return self._batch(index)
+        number = operator.index(cast(int, index))
+        length = self.manifest.num_samples
+        if not -length <= number < length:
+            raise IndexError(f"index {number} is outside a data set of {length} samples")
+        number_of_shard, row = divmod(number % length, self.manifest.shard_size)
+        shard = self._shard(number_of_shard)
+        content = np.array(shard.content[row : row + 1])
+        image = torch.from_numpy(content[0]) if self._decoder is None else self._decoder(content)[0]
+        label = shard.labels[row]
+        made = image if self.transform is None else self.transform(image)
+        return made, int(label) if label.ndim == 0 else torch.from_numpy(label.copy())
+
+    def __getitems__(self, indices: Sequence[int]) -> list[tuple[Any, Any]]:
+        """Items for these indices; each shard among them is read once."""
+        images, labels = self._tensors(checked_rows(indices, len(self)))
+        made = images if self.transform is None else [self.transform(image) for image in images]
+        return list(zip(made, labels.tolist() if labels.ndim == 1 else labels, strict=True))
+
+    def _batch(self, index: Any) -> tuple[Any, torch.Tensor]:
+        """Images (B,C,H,W), or what a loader makes of transformed ones; labels int64 (B,) or float32 (B,K)."""
+        if isinstance(index, slice):
+            rows = range(len(self))[index]
+            images, labels = self._tensors(rows if rows.step == 1 else np.asarray(rows))
+        else:
+            numbers = np.asarray(index)
+            if numbers.dtype == np.bool_:
+                raise TypeError("got a mask of booleans; expected numbers of samples: use np.flatnonzero(mask)")
+            images, labels = self._tensors(checked_rows(numbers, len(self)))
+        return images if self.transform is None else default_collate([self.transform(i) for i in images]), labels
+
+    def _tensors(self, rows: range | np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        content, labels = self._read(rows)
+        return torch.from_numpy(content) if self._decoder is None else self._decoder(content), torch.from_numpy(labels)
+
+    def _read(self, rows: range | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What is stored of these samples, and their labels; the caller's own."""
+        parts = [*self._parts(rows)]
+        if len(parts) == 1:
+            number, _, place = parts[0]
+            shard = self._shard(number)
+            content, labels = _own(shard.content[place]), _own(shard.labels[place])
+        else:
+            first = self._shard(0)
+            content = np.empty((len(rows), *first.content.shape[1:]), first.content.dtype)
+            labels = np.empty((len(rows), *first.labels.shape[1:]), first.labels.dtype)
+            for number, where, place in parts:
+                shard = self._shard(number)
+                content[where], labels[where] = shard.content[place], shard.labels[place]
+        return content, labels
+
+    def _parts(self, rows: range | np.ndarray) -> Iterator[tuple[int, slice | np.ndarray, slice | np.ndarray]]:
+        """A shard's number, which of `rows` it has, and where it has them."""
+        size = self.manifest.shard_size
+        if isinstance(rows, np.ndarray) and len(rows) and (np.diff(rows) == 1).all():
+            rows = range(int(rows[0]), int(rows[-1]) + 1)
+        if isinstance(rows, range):
+            for number in range(rows.start // size, -(-rows.stop // size)):
+                first = number * size
+                begin, end = max(rows.start, first), min(rows.stop, first + size)
+                yield number, slice(begin - rows.start, end - rows.start), slice(begin - first, end - first)
+            return
+        shard_of, row_of = np.divmod(rows, size)
+        for number in np.flatnonzero(np.bincount(shard_of)).tolist():
+            places = np.flatnonzero(shard_of == number)
+            yield number, places, row_of[places]
+
+    def __repr__(self) -> str:
+        return f"ShardDataset({str(self.folder)!r}): {len(self)} images {self.image_shape}, {self.manifest.policy}"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name not in ("_open", "_cache")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._forget()
+
+    def _forget(self) -> None:
+        self._open: OrderedDict[int, ShardArrays] = OrderedDict()
+        self._cache, self._process = BlockCache(), os.getpid()
+
+    def _shard(self, number: int) -> ShardArrays:
+        """A shard opened by this process; what a forked worker inherits from its parent it does not use."""
+        if self._process != os.getpid():
+            self._forget()
+        shard = self._open.get(number)
+        if shard is None:
+            entry = self.manifest.shards[number]
+            shard = self._open[number] = open_shard(self.folder / entry.file, entry, self.manifest, self._cache)
+            if len(self._open) > _MAX_OPEN_SHARDS:
+                self._open.popitem(last=False)
+        else:
+            self._open.move_to_end(number)
+        return shard
+
+
+def _own(array: np.ndarray) -> np.ndarray:
+    """The array, or a copy if it is a view of something read-only or shared."""
+    return array.copy() if array.base is not None else array
+
+
+def complete_manifest(folder: Path) -> Manifest:
+    """The manifest of a folder that is ready to be read; `ShardError` for any other."""
+    if (folder / MANIFEST).exists():
+        manifest = read_manifest(folder / MANIFEST)
+        if not manifest.complete:
+            raise ShardError(
+                f"{folder / MANIFEST} lists {len(manifest.shards)} of {manifest.num_shards} shards; "
+                "it is damaged: copy the folder again, or finish it with `augmentor generate --resume`"
+            )
+        check_declared(manifest)
+        return manifest
+    if (partial := read_partial(folder)) is not None:
+        raise ShardError(
+            f"{folder} is not finished: it has {len(partial.shards)} of {partial.num_shards} shards; "
+            "wait for its generation, or finish it with `augmentor generate --resume`"
+        )
+    found = "does not exist" if not folder.exists() else "has no manifest.json" if folder.is_dir() else "is a file"
+    raise ShardError(
+        f"{folder} {found}; expected a folder that generate_shards or `augmentor generate` made "
+        "(one that was cut short is finished with `augmentor generate --resume`)"
+    )

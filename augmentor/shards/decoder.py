@@ -1,0 +1,64 @@
+"""The decoder of latent shards: the autoencoder that made them, and no other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import get_worker_info
+
+from .._internal.checks import takes_shape, to_uint8
+from .._internal.weights import fingerprint
+from ..autoencoders import Autoencoder, list_autoencoders, load_autoencoder
+from ..autoencoders.pretrained import card
+from ..exceptions import DeviceError, InputError, ShardError
+from .manifest import Manifest
+
+
+class LatentDecoder:
+    """Raw latents float32 (n,*L) => uint8 images (n,C,H,W) on its device.
+
+    autoencoder: a name, a file or an `Autoencoder`; None looks on the shelf for the one that the manifest names.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        autoencoder: str | Path | Autoencoder | None,
+        device: torch.device | str | None,
+    ):
+        model = _on_the_shelf(manifest) if autoencoder is None else autoencoder
+        model = model if isinstance(model, Autoencoder) else load_autoencoder(model)
+        if (found := fingerprint(model.state_dict())) != manifest.autoencoder_sha256:
+            raise InputError(
+                f"the latents were made with another {manifest.autoencoder!r} autoencoder (weights "
+                f"{manifest.autoencoder_sha256[:12]}, got {found[:12]}); give autoencoder= the one that made them"
+            )
+        self._shape = manifest.image_shape
+        self._model = model.eval() if device is None else model.eval().to(device)
+
+    def __call__(self, latents: np.ndarray) -> torch.Tensor:
+        """Decode one batch. Raises `DeviceError` for an accelerator inside a loader worker."""
+        device = self._model.device
+        if device.type != "cpu" and get_worker_info() is not None:
+            raise DeviceError(
+                f"shards of latents are decoded on {device}, which a DataLoader worker cannot use; "
+                "read them with num_workers=0, or leave device out"
+            )
+        if not np.isfinite(latents).all():
+            raise ShardError("got latents that are not finite; the shards are damaged: run `augmentor verify` on them")
+        with torch.no_grad():
+            return to_uint8(self._model.decode(torch.from_numpy(latents).to(device), self._shape))
+
+
+def _on_the_shelf(manifest: Manifest) -> Autoencoder:
+    for name in list_autoencoders():
+        if takes_shape(card(name)["image_shape"], manifest.image_shape):
+            model = load_autoencoder(name)
+            if fingerprint(model.state_dict()) == manifest.autoencoder_sha256:
+                return model
+    raise InputError(
+        f"the latents were made with an autoencoder {manifest.autoencoder!r} that is not on the shelf (weights "
+        f"{manifest.autoencoder_sha256[:12]}); give autoencoder= its .safetensors file"
+    )

@@ -1,0 +1,360 @@
+"""What a folder of shards holds, and what made it: one JSON document.
+
+    manifest.json               written last, so a folder that has it is complete
+    manifest.partial*.jsonl     what is finished while generation is under way (`_journal.py`)
+
+The document decides what a reader will accept: which files there are, how long they are, what shapes and types their
+arrays have. It comes from outside, so every field is checked before any of it is used; a file is a plain
+`shard-00000.h5` of this folder, never a path.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .._internal.files import open_regular, write_bytes
+from ..exceptions import ShardError
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+PARTIAL = "manifest.partial.jsonl"
+PARTIALS = "manifest.partial*.jsonl"  # of several writers
+MAX_SHARDS = 100_000  # five digits in a file's name
+
+_MAX_BYTES = 32 << 20  # a hundred thousand entries take 20 MB
+_MAX_PARTS = 1_000_000  # those entries have 500,000 commas and braces
+_MAX_TEXT = 4096
+_SUFFIXES = {"hdf5": ".h5", "webdataset": ".tar"}
+_FILE = re.compile(r"shard-\d{5}\.(h5|tar)", re.ASCII)
+_PRECISION = re.compile(r"(fp32|bf16)(\+channels_last)?(\+compile)?", re.ASCII)
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class ShardEntry:
+    """One file of the folder: its name, the number of samples in it, the SHA-256 of its bytes and how many."""
+
+    file: str
+    count: int
+    sha256: str
+    bytes: int
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.file, str) and _FILE.fullmatch(self.file)):
+            raise _misfit("file", self.file, "a name such as shard-00000.h5")
+        _check_integer("count", self.count, 1)
+        _check_integer("bytes", self.bytes, 1)
+        _check_sha256("sha256", self.sha256)
+
+    def fields(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {"file": self.file, "count": self.count, "sha256": self.sha256, "bytes": self.bytes}
+
+    @property
+    def unit(self) -> int:
+        """The number of the shard."""
+        return int(self.file[6:11])
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The document. Everything but `shards` is settings: equal settings make equal bytes.
+
+    labels: "int64" for class numbers (n,), "soft" for float32 (n,K), K being the number of `class_names`.
+    store: "images", or "latents" for raw latents float32 (n,*L) that a reader decodes to images of `image_shape`.
+    latent_shape: L, where latents are stored; None for images. files: "hdf5" or "webdataset".
+    fitted_sha256: of latents that were encoded beforehand: the pool that a policy with partners, or the gate, was
+        fitted to, and a cache; None without.
+    residual: how much of what the autoencoder cannot reproduce was put back, 0 to 1; 0 for latents.
+    gate: the quality gate's settings as a text; None without one.
+    device: the type of device that decoded ("cpu", "cuda"); networks differ in the last bit between devices.
+    precision: how the network was run, the text of an `InferencePlan`.
+    shards: the finished files, in order; the manifest is `complete` when none is missing.
+
+    Raises `ShardError` for a value of the wrong type or out of range.
+    """
+
+    num_samples: int
+    shard_size: int
+    seed: int
+    epoch: int
+    policy: str
+    autoencoder: str
+    autoencoder_sha256: str
+    dataset_fingerprint: str
+    fitted_sha256: str | None
+    micro_batch: int
+    device: str
+    precision: str
+    image_shape: tuple[int, int, int]
+    labels: str
+    class_names: tuple[str, ...]
+    compression: str
+    package_version: str
+    store: str = "images"
+    latent_shape: tuple[int, ...] | None = None
+    files: str = "hdf5"
+    residual: float = 0.0
+    gate: str | None = None
+    format: int = FORMAT
+    shards: tuple[ShardEntry, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_format(self.format)
+        for name in ("num_samples", "shard_size", "micro_batch"):
+            _check_integer(name, getattr(self, name), 1)
+        for name in ("seed", "epoch"):
+            _check_integer(name, getattr(self, name), 0)
+        for name in ("policy", "autoencoder", "dataset_fingerprint", "device", "package_version"):
+            _check_text(name, getattr(self, name))
+        _check_sha256("autoencoder_sha256", self.autoencoder_sha256)
+        if self.fitted_sha256 is not None:
+            _check_sha256("fitted_sha256", self.fitted_sha256)
+        if self.gate is not None:
+            _check_text("gate", self.gate)
+        if type(self.residual) is not float or not 0 <= self.residual <= 1:
+            raise _misfit("residual", self.residual, "a number from 0.0 to 1.0")
+        if self.residual and self.store == "latents":
+            raise _misfit("residual", self.residual, "0.0, because the shards hold latents")
+        if not (isinstance(self.precision, str) and _PRECISION.fullmatch(self.precision)):
+            raise _misfit("precision", self.precision, "'fp32' or 'bf16', with '+channels_last' and '+compile' if so")
+        _check_choice("labels", self.labels, ("int64", "soft"))
+        _check_choice("compression", self.compression, ("none", "gzip"))
+        _check_choice("files", self.files, tuple(_SUFFIXES))
+        _check_choice("store", self.store, ("images", "latents"))
+        self._check_image_shape()
+        self._check_latent_shape()
+        self._check_class_names()
+        self._check_shards()
+
+    @property
+    def num_shards(self) -> int:
+        """How many files the complete folder has."""
+        return -(-self.num_samples // self.shard_size)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every file is there."""
+        return len(self.shards) == self.num_shards
+
+    def samples(self, unit: int) -> range:
+        """The plan: which synthetic samples, numbered from 0 over the folder, are in shard `unit`."""
+        return range(unit * self.shard_size, min((unit + 1) * self.shard_size, self.num_samples))
+
+    def missing(self) -> list[int]:
+        """The shards that are not there yet."""
+        done = {entry.file for entry in self.shards}
+        return [unit for unit in range(self.num_shards) if self.file_name(unit) not in done]
+
+    def file_name(self, unit: int) -> str:
+        """The name of a shard's file."""
+        return file_name(unit, self.files)
+
+    def settings(self) -> dict[str, Any]:
+        """All fields but `shards`, as JSON has them."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        del fields["shards"]
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
+
+    def with_shards(self, *entries: ShardEntry) -> Manifest:
+        """The same settings with exactly these files, put in order."""
+        return dataclasses.replace(self, shards=tuple(sorted(entries, key=lambda entry: entry.file)))
+
+    def write(self, path: Path) -> None:
+        """Write the document, whole or not at all; `OutputError` where that cannot be done."""
+        text = json.dumps(self.document(), indent=2, ensure_ascii=False)
+        write_bytes(path, (text + "\n").encode(), shared=True)
+
+    def document(self) -> dict[str, Any]:
+        """All fields, as JSON has them."""
+        return {**self.settings(), "shards": [entry.fields() for entry in self.shards]}
+
+    def planned(self, entry: ShardEntry) -> ShardEntry:
+        """The entry, if it is of a shard that these settings plan; `ShardError` otherwise."""
+        if entry.file != self.file_name(entry.unit):
+            raise _misfit("file", entry.file, f"a name such as {self.file_name(0)}")
+        count = len(self.samples(entry.unit))
+        if entry.count != count:
+            raise _misfit(f"count of {entry.file}", entry.count, str(count))
+        return entry
+
+    def _check_image_shape(self) -> None:
+        shape = self.image_shape
+        if not (isinstance(shape, tuple) and len(shape) == 3):
+            raise _misfit("image_shape", shape, "three integers C, H, W")
+        for size in shape:
+            _check_integer("image_shape", size, 1)
+
+    def _check_latent_shape(self) -> None:
+        shape = self.latent_shape
+        if self.store == "images":
+            if shape is not None:
+                raise _misfit("latent_shape", shape, "null, because the shards hold images")
+            return
+        if not (isinstance(shape, tuple) and 1 <= len(shape) <= 3):
+            raise _misfit("latent_shape", shape, "one to three integers")
+        for size in shape:
+            _check_integer("latent_shape", size, 1)
+
+    def _check_class_names(self) -> None:
+        names = self.class_names
+        if not (isinstance(names, tuple) and names):
+            raise _misfit("class_names", names, "at least one name")
+        for name in names:
+            if not (isinstance(name, str) and len(name) <= _MAX_TEXT and is_unicode(name)):
+                raise _misfit("class_names", name, f"Unicode text of at most {_MAX_TEXT} characters")
+
+    def _check_shards(self) -> None:
+        if self.num_shards > MAX_SHARDS:
+            raise _misfit("shard_size", self.shard_size, f"one that makes at most {MAX_SHARDS} shards")
+        if not isinstance(self.shards, tuple):
+            raise _misfit("shards", self.shards, "a list of files")
+        names = [entry.file for entry in self.shards]
+        if names != sorted(set(names)):
+            raise _misfit("shards", names, "each file once, in order")
+        for entry in self.shards:
+            self.planned(entry)
+
+
+def file_name(unit: int, files: str = "hdf5") -> str:
+    """The name of a shard's file."""
+    return f"shard-{unit:05d}{_SUFFIXES[files]}"
+
+
+def parse_manifest(text: str | bytes) -> Manifest:
+    """The document in a JSON text; `ShardError` for anything else.
+
+    >>> parse_manifest('{"format": 2}')
+    Traceback (most recent call last):
+    augmentor.exceptions.ShardError: manifest field 'format' is 2; expected 1, the only one this version reads
+    """
+    value = _parsed(text)
+    if isinstance(value, dict):
+        _check_format(value.get("format"))  # first, because another format has other fields
+    fields = _fields_of(Manifest, value, "the manifest")
+    if not isinstance(fields["shards"], list):
+        raise _misfit("shards", fields["shards"], "a list of files")
+    entries = [ShardEntry(**_fields_of(ShardEntry, entry, "an entry of shards")) for entry in fields["shards"]]
+    for name in ("image_shape", "latent_shape", "class_names"):
+        fields[name] = tuple(fields[name]) if isinstance(fields[name], list) else fields[name]
+    return Manifest(**{**fields, "shards": tuple(entries)})
+
+
+def parse_entry(text: str | bytes) -> ShardEntry:
+    """One entry of `shards` in a JSON text; `ShardError` for anything else."""
+    return ShardEntry(**_fields_of(ShardEntry, _parsed(text), "an entry of shards"))
+
+
+def read_manifest(path: str | Path) -> Manifest:
+    """The document in a file; `ShardError` where it is damaged, foreign, or longer than any manifest."""
+    text = read_text(path)
+    try:
+        return parse_manifest(text)
+    except ShardError as error:
+        raise ShardError(f"{path}: {error}; it is damaged or not ours: copy or generate the folder again") from error
+
+
+def read_text(path: str | Path) -> bytes:
+    """A file that is no longer than any manifest; `ShardError` where it is, or cannot be read."""
+    try:
+        with open_regular(path) as file:
+            text = file.read(_MAX_BYTES + 1)
+    except OSError as error:
+        raise ShardError(f"cannot read {path}: {error.strerror}") from error
+    if len(text) > _MAX_BYTES:
+        raise ShardError(f"{path} is longer than {_MAX_BYTES} bytes; expected the manifest of a shard folder")
+    return text
+
+
+def differences(there: Manifest, asked: Manifest) -> str:
+    """In words, how the settings of two manifests differ; empty where they do not.
+
+    Names, values on both sides: ``"seed: 0 there, 1 asked"``.
+    """
+    before, after = there.settings(), asked.settings()
+    return ", ".join(
+        f"{name}: {_short(before[name])} there, {_short(after[name])} asked"
+        for name in after
+        if before[name] != after[name]
+    )
+
+
+def is_unicode(text: str) -> bool:
+    """Whether a text can be written as UTF-8; the names of odd files cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _parsed(text: str | bytes) -> Any:
+    """The value of a JSON text: no name twice, no NaN, and not so many parts that they would fill the memory."""
+    try:
+        data = text.encode() if isinstance(text, str) else text
+        if sum(map(data.count, (b"[", b"{", b","))) > _MAX_PARTS:
+            raise ValueError(f"it has more than {_MAX_PARTS} parts")
+        return json.loads(data, object_pairs_hook=_once, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise ShardError(f"the manifest is not JSON: {error}") from error
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):  # readers disagree on which of the two counts
+        raise ValueError("a name stands twice in an object")
+    return found
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _fields_of(kind: type, value: Any, what: str) -> dict[str, Any]:
+    """A JSON object that has exactly the fields of a dataclass."""
+    if not isinstance(value, dict):
+        raise ShardError(f"{what} is a {type(value).__name__}; expected an object")
+    names = {field.name for field in dataclasses.fields(kind)}
+    if odd := sorted(names ^ set(value)):
+        has = "has an unknown" if odd[0] in value else "lacks the"
+        raise ShardError(f"{what} {has} field {odd[0]!r:.80}; expected {', '.join(sorted(names))}")
+    return dict(value)
+
+
+def _check_format(value: Any) -> None:
+    if type(value) is not int or value != FORMAT:
+        raise _misfit("format", value, f"{FORMAT}, the only one this version reads")
+
+
+def _check_integer(name: str, value: Any, least: int) -> None:
+    if type(value) is not int or not least <= value < 2**63:  # bool is no number here
+        raise _misfit(name, value, f"an integer from {least} to 2**63 - 1")
+
+
+def _check_sha256(name: str, value: Any) -> None:
+    if not (isinstance(value, str) and _SHA256.fullmatch(value)):
+        raise _misfit(name, value, "64 hexadecimal digits")
+
+
+def _check_text(name: str, value: Any) -> None:
+    if not (isinstance(value, str) and 0 < len(value) <= _MAX_TEXT and value.isprintable()):
+        raise _misfit(name, value, f"printable text of at most {_MAX_TEXT} characters")
+
+
+def _check_choice(name: str, value: Any, known: tuple[str, ...]) -> None:
+    if not (isinstance(value, str) and value in known):
+        raise _misfit(name, value, " or ".join(repr(choice) for choice in known))
+
+
+def _misfit(name: str, value: Any, expected: str) -> ShardError:
+    return ShardError(f"manifest field {name!r} is {_short(value)}; expected {expected}")
+
+
+def _short(value: Any) -> str:
+    text = repr(value[:80] if isinstance(value, (str, list, tuple)) else value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,0 +1,167 @@
+"""The work: a pure function from (data, autoencoder, settings, unit number) to the bytes of a shard.
+
+Within a unit, samples are decoded in micro-batches of one fixed shape, the last one padded, because networks are not
+bitwise independent of the shape of a batch. Equal settings make equal bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from .._internal.checks import to_uint8
+from .._internal.files import write_bytes
+from .._internal.random import SampleRandom, sample_keys
+from ..autoencoders import InferencePlan
+from ..autoencoders.augmenter import Augmenter
+from ..exceptions import DataError
+from ..latents import LatentCache
+from ..latents import Posterior as RawPosterior
+from .formats.hdf5 import LEFT_ALONE, encode_shard
+from .formats.webdataset import encode_tar
+from .manifest import Manifest, ShardEntry
+from .precision import full_precision
+from .reading import Batch, read, regrouped
+
+# Called once for each shard that is in place, before the next.
+Record = Callable[[ShardEntry], None]
+
+
+@dataclass(frozen=True)
+class Work:
+    """Makes shards. It pickles, so an executor may send it to other processes.
+
+    batch_size: real images read at once. num_workers: processes that read them; 0 reads here.
+    cache: their latents and labels; then the images are read only where the transform looks at them.
+    """
+
+    dataset: Any
+    augment: Augmenter
+    folder: Path
+    settings: Manifest
+    batch_size: int = 256
+    num_workers: int = 0
+    cache: LatentCache | None = None
+
+    def __call__(self, unit: int) -> ShardEntry:
+        """Make one shard and put it in place. Doing so twice does no harm."""
+        return next(self.write(unit, arrays) for unit, arrays in self.decoded([unit]))
+
+    def decoded(self, units: Iterable[int]) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+        """The arrays of each unit, in order; the real images of the next one may be under way."""
+        units = list(units)
+        if self.cache is not None and not self.augment.needs_images:
+            reads = self._known(self.cache, self._reads(units))
+        else:
+            reads = read(self.dataset, self._reads(units), self.num_workers)
+        for unit in units:
+            yield unit, self._arrays(unit, reads)
+
+    def write(self, unit: int, arrays: dict[str, np.ndarray]) -> ShardEntry:
+        """Put a shard in place, whole; `OutputError` where that cannot be done."""
+        settings = self.settings
+        count = len(arrays["labels"])
+        if settings.files == "webdataset":
+            data = encode_tar(arrays, first=unit * settings.shard_size)
+        else:
+            attributes = {**settings.settings(), "count": count, "shard": unit}
+            data = encode_shard(arrays, attributes, settings.compression)
+        name = settings.file_name(unit)
+        write_bytes(self.folder / name, data, shared=True)
+        return ShardEntry(name, count, hashlib.sha256(data).hexdigest(), len(data))
+
+    def _plan(self, unit: int) -> tuple[np.ndarray, np.ndarray]:
+        """Sources and copy numbers of a unit's samples."""
+        samples = self.settings.samples(unit)
+        copies, sources = np.divmod(np.arange(samples.start, samples.stop), len(self.dataset))
+        return sources, copies
+
+    def _reads(self, units: Iterable[int]) -> Iterator[list[int]]:
+        for unit in units:
+            sources, _ = self._plan(unit)
+            for start in range(0, len(sources), self.batch_size):
+                yield sources[start : start + self.batch_size].tolist()
+
+    def _known(self, cache: LatentCache, reads: Iterable[list[int]]) -> Iterator[Batch]:
+        """What `read` gives, where latents and labels are known and nobody looks at an image: blank ones."""
+        blank = torch.zeros(1, *self.settings.image_shape, dtype=torch.uint8)
+        for rows in reads:
+            yield blank.expand(len(rows), -1, -1, -1), None if cache.labels is None else cache.labels[rows]
+
+    def _arrays(self, unit: int, reads: Iterator[Batch]) -> dict[str, np.ndarray]:
+        sources, copies = self._plan(unit)
+        step = self.settings.micro_batch
+        batches = regrouped(islice(reads, -(-len(sources) // self.batch_size)), step)
+        settings, labels, alone = self.settings, [], np.zeros(len(sources), bool)
+        pixels, latents = (settings.image_shape, np.uint8), (settings.latent_shape or (), np.float32)
+        shape, dtype = pixels if settings.store == "images" else latents
+        content = np.empty((len(sources), *shape), dtype)
+        plan = InferencePlan.parse(settings.precision)
+        with torch.no_grad(), full_precision(self.augment.device.type), self.augment.inference.using(plan):
+            for start, batch in zip(range(0, len(sources), step), batches, strict=True):
+                part = slice(start, start + step)
+                content[part], some_labels, alone[part] = self._micro_batch(*batch, sources[part], copies[part])
+                labels.append(some_labels)
+        return {
+            settings.store: content,
+            "labels": np.concatenate(labels),
+            "source_index": sources[:, None],
+            "copy": np.where(alone, LEFT_ALONE, copies).astype(np.int32),
+        }
+
+    def _micro_batch(
+        self, images: torch.Tensor, labels: torch.Tensor | None, sources: np.ndarray, copies: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What is stored of these copies of these samples, their labels, and which the gate left alone."""
+        count, settings = len(sources), self.settings
+        if tuple(images.shape[1:]) != settings.image_shape:
+            raise DataError(
+                f"got images of shape {tuple(images.shape[1:])} after {settings.image_shape}; "
+                "resize them to one with v2.Resize"
+            )
+        if count < settings.micro_batch:
+            padded = np.minimum(np.arange(settings.micro_batch), count - 1)  # the last row, over and over
+            sources, copies, images = sources[padded], copies[padded], images[padded]
+            labels = None if labels is None else labels[padded]
+        else:
+            images = images.clone(memory_format=torch.contiguous_format)  # not a view: alignment can show in float sums
+        keys = sample_keys(settings.seed, settings.epoch, sources, copies)
+        raw = None if self.cache is None else self.cache[sources]
+        content, new_labels, weights = self._synthetic(images, labels, SampleRandom(keys, self.augment.device), raw)
+        made = content[:count].cpu().numpy()
+        alone = np.zeros(count, bool) if weights is None else (weights[:count] == 0).cpu().numpy()
+        if new_labels is None:
+            return made, np.zeros(count, np.int64), alone
+        return made, self._checked_labels(new_labels[:count].cpu().numpy()), alone
+
+    def _synthetic(
+        self,
+        images: torch.Tensor,
+        labels: torch.Tensor | None,
+        random: SampleRandom,
+        raw: RawPosterior | None,
+    ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+        """Real images of one micro-batch => uint8 images or float32 raw latents, labels, and the gate's weights."""
+        if self.settings.store == "latents":
+            latents, labels, weights, *_ = self.augment.perturb_latents(images, labels, random, raw=raw)
+            return latents.float(), labels, weights
+        made, labels, weights = self.augment.perturb(images, labels, random, raw=raw)
+        return to_uint8(made), labels, weights
+
+    def _checked_labels(self, labels: np.ndarray) -> np.ndarray:
+        classes = len(self.settings.class_names)
+        if labels.ndim == 2 and labels.shape[1] != classes:
+            raise DataError(f"got soft labels {labels.shape} for {classes} class names; expected as many columns")
+        if labels.ndim == 1 and not 0 <= labels.min() <= labels.max() < classes:
+            raise DataError(
+                f"got labels from {labels.min()} to {labels.max()} for {classes} class names; "
+                f"expected 0 to {classes - 1}"
+            )
+        return labels.astype(np.float32 if labels.ndim == 2 else np.int64, copy=False)

@@ -1,0 +1,83 @@
+"""Sliders for the arguments of a policy, from its signature and its strengths: a new policy has them by itself."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ...exceptions import InputError
+from ...policies import LatentPolicy
+
+# A slider goes so far beyond the strongest setting that previews show.
+_BEYOND = 2
+
+
+@dataclass(frozen=True)
+class Control:
+    """One number or switch. path: where it is, such as ``policies.1.std``. kind: "float", "int" or "bool"."""
+
+    path: str
+    policy: str
+    name: str
+    kind: str
+    value: float | int | bool
+    low: float | int
+    high: float | int
+
+
+def controls(policy: LatentPolicy, path: str = "") -> list[Control]:
+    """A control for each number and switch of a policy, and of those that it is made of.
+
+    >>> from augmentor.policies import get_policy
+    >>> [(c.path, c.value, c.high) for c in controls(get_policy("compose(gaussian(std=0.3), smote)"))]
+    [('policies.0.std', 0.3, 2.0), ('policies.1.k', 5, 10), ('policies.1.strength', 1.0, 2.0)]
+    """
+    found = []
+    for name, value, default in _arguments(policy):
+        if isinstance(value, LatentPolicy):
+            found += controls(value, f"{path}{name}.")
+        elif (kind := type(value if default is None else default)) in (float, int, bool):
+            strengths = (
+                [getattr(strength, name, 0) for strength in type(policy).strengths()] if kind is not bool else []
+            )
+            usual = [s for s in strengths if isinstance(s, (int, float))]
+            low, high = kind(kind is int), kind(max([value, *(_BEYOND * s for s in usual)]))
+            found.append(Control(path + name, policy.name, name, kind.__name__, kind(value), low, high))
+    return found
+
+
+def adjusted(policy: LatentPolicy, values: Mapping[str, Any]) -> LatentPolicy:
+    """The policy with other values of its controls, by path; `InputError` for a path or a value that does not fit.
+
+    >>> from augmentor.policies import get_policy
+    >>> adjusted(get_policy("compose(gaussian(std=0.3), smote)"), {"policies.0.std": 1})
+    compose(gaussian(std=1.0), smote(k=5, strength=1.0))
+    """
+    kinds = {control.path: type(control.value) for control in controls(policy)}
+    for path, value in values.items():
+        if path not in kinds or type(value) not in (kinds[path], int if kinds[path] is float else kinds[path]):
+            raise InputError(f"{policy} takes no {path} = {value!r}; it has {', '.join(kinds) or 'no numbers'}")
+    return _rebuilt(policy, {path: kinds[path](value) for path, value in values.items()}, "")
+
+
+def _rebuilt(policy: LatentPolicy, values: Mapping[str, Any], path: str) -> LatentPolicy:
+    members, named = [], {}
+    for name, value, _ in _arguments(policy):
+        new = _rebuilt(value, values, f"{path}{name}.") if isinstance(value, LatentPolicy) else values.get(path + name)
+        if "." in name:
+            members.append(new)
+        else:
+            named[name] = value if new is None else new
+    return type(policy)(*members, **named)
+
+
+def _arguments(policy: LatentPolicy) -> Iterator[tuple[str, Any, Any]]:
+    """Name, value and default (or None) of each constructor argument; those of ``*policies`` are policies.0, ..."""
+    for name, parameter in inspect.signature(type(policy)).parameters.items():
+        value = getattr(policy, name)
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            yield from ((f"{name}.{number}", item, None) for number, item in enumerate(value))
+        else:
+            yield name, value, None if parameter.default is parameter.empty else parameter.default

@@ -1,0 +1,75 @@
+"""What is chosen on the page, as one value."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from dataclasses import dataclass
+from typing import Any
+
+from ..._internal.registry import did_you_mean
+from ...exceptions import InputError
+
+# What a page can hold: its numbers are floating.
+_LARGEST_SEED = 2**53 - 1
+PICKS = ("classes", "random")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that a view depends on; each has a default, and a wrong one is refused with an `InputError`.
+
+    data, split, size, skip_bad: as `augmentor.data.load_source` takes them. autoencoder: a name, a weights file, or
+    "auto". policy: its text, or "auto". residual: of `LatentAugment`, 0 to 1. keep: how lenient the gate is, 0 to 1.
+    redraw: whether the gate draws again what fails; else it only says so. seed: of the noise, and of the choice if
+    `pick` is "random"; "classes" takes the first images of each class in turn. images: how many originals, 1 to 16.
+    copies: samples of each, 1 to 8. original, copy: which sample is looked at closely, counted from 0.
+    """
+
+    data: str = "digits"
+    split: str = "train"
+    size: int | None = None
+    skip_bad: bool = False
+    autoencoder: str = "auto"
+    policy: str = "gaussian(std=0.5)"
+    residual: float = 0.0
+    keep: float = 0.95
+    redraw: bool = False
+    seed: int = 0
+    pick: str = "classes"
+    images: int = 8
+    copies: int = 4
+    original: int = 0
+    copy: int = 0
+
+    def __post_init__(self) -> None:
+        for name, kind in typing.get_type_hints(Settings).items():
+            value = getattr(self, name)
+            if type(value) is int and kind is float:
+                object.__setattr__(self, name, float(value))
+            elif type(value) not in (typing.get_args(kind) or (kind,)):
+                raise InputError(f"{name} is {value!r}; expected {getattr(kind, '__name__', kind)}")
+        ranges = {
+            "images": (1, 16), "copies": (1, 8), "residual": (0, 1), "keep": (0, 1), "seed": (0, _LARGEST_SEED),
+            "original": (0, 15), "copy": (0, 7),
+        }  # fmt: skip
+        for name, (low, high) in ranges.items():
+            if not low <= getattr(self, name) <= high:
+                raise InputError(f"{name} goes from {low} to {high}, got {getattr(self, name)}")
+        if self.pick not in PICKS:
+            raise InputError(f"pick is 'classes' or 'random', got {self.pick!r}")
+
+    @classmethod
+    def read(cls, document: Any) -> Settings:
+        """From plain JSON values; what is missing has its default."""
+        if not isinstance(document, dict):
+            raise InputError(f"settings are a dict, got {type(document).__name__}")
+        known = [field.name for field in dataclasses.fields(cls)]
+        for name in document:
+            if name not in known:
+                raise InputError(f"there is no setting {name!r}{did_you_mean(name, known)}")
+        return cls(**document)
+
+    def document(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return dataclasses.asdict(self)

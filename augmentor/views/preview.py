@@ -1,0 +1,101 @@
+"""A picture of what each policy makes of some images."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from .._internal.items import fetch, spread_over_classes
+from .._internal.pictures import grid
+from .._internal.random import fold
+from .._internal.registry import describe
+from ..autoencoders import Autoencoder
+from ..exceptions import InputError, PartnerError
+from ..policies import LatentPolicy, get_policy, list_policies, policies
+from ..transform import LatentAugment
+
+# Partners and class statistics are taken from at most this many images.
+_POOL = 2000
+
+
+def preview_png(
+    dataset: Any,
+    autoencoder: Autoencoder,
+    *,
+    policies: Sequence[str] | None = None,
+    count: int = 7,
+    residual: float = 0.0,
+    seed: int = 0,
+    progress: bool = False,
+) -> bytes:
+    """Originals, reconstructions and synthetic samples as the bytes of a PNG file.
+
+    dataset: map-style, images or `(image, label)`. policies: texts, one strip each; None draws every registered policy
+    at three strengths, and where one does not fit the reason. count: how many originals, spread over the classes.
+    residual: of `LatentAugment`. seed: which, and the noise.
+
+    >>> from augmentor.data import load_source
+    >>> from augmentor.autoencoders import load_autoencoder
+    >>> preview_png(load_source("digits"), load_autoencoder("digits"), policies=["gaussian"])[1:4]
+    b'PNG'
+    """
+    order = np.random.Generator(np.random.Philox(fold(seed, "preview"))).permutation(len(dataset))
+    pool_images, pool_labels = fetch(dataset, order[:_POOL].tolist())
+    pool = [(pool_images, pool_labels)]
+    rows = spread_over_classes(pool_labels, len(pool_images), count)
+    images, labels = pool_images[rows], None if pool_labels is None else pool_labels[rows]
+    with torch.no_grad():
+        rebuilt = autoencoder(images.to(autoencoder.device))
+    excuse = policies is None  # a policy that was asked for by name raises where it does not fit
+    strips: list[list[tuple[str, torch.Tensor | str]]] = [[("originals", images), ("reconstructions", rebuilt)]]
+    for line in tqdm(_lines(policies), desc="drawing", unit="policy", delay=2, leave=False, disable=not progress):
+        augments = [LatentAugment(autoencoder, policy, residual=residual) for policy in line]
+        strips.append([(describe(augment.policy, brief=True), _made(augment, pool, images, labels, seed, excuse))
+                       for augment in augments])  # fmt: skip
+    return _drawn(strips)
+
+
+def _lines(texts: Sequence[str] | None) -> list[Sequence[LatentPolicy]]:
+    if texts is not None:
+        return [[get_policy(text)] for text in texts]
+    return [policies.get(name).strengths() for name in list_policies()]
+
+
+def _made(
+    augment: LatentAugment, pool: Any, images: torch.Tensor, labels: Any, seed: int, excuse: bool
+) -> torch.Tensor | str:
+    """Synthetic images, or the reason why this policy has none for this autoencoder and these images."""
+    try:
+        if augment.needs_fit:
+            augment.fit(pool)
+        made = augment.synthesize(images, labels, indices=np.arange(len(images)), seed=seed)
+        return made[0] if isinstance(made, tuple) else made
+    except (InputError, PartnerError) as error:
+        if not excuse:
+            raise
+        return str(error).split(";")[0]
+
+
+def _drawn(strips: list[list[tuple[str, torch.Tensor | str]]]) -> bytes:
+    from matplotlib.figure import Figure  # 0.5 s to import, needed only here
+
+    columns = max(len(line) for line in strips)
+    figure = Figure(figsize=(4.6 * columns, 0.98 * len(strips)), dpi=100, layout="constrained")
+    axes = figure.subplots(len(strips), columns, squeeze=False)
+    for line, row in zip(strips, axes, strict=True):
+        for axis in row:
+            axis.axis("off")
+        for (title, content), axis in zip(line, row, strict=False):
+            axis.set_title(title, fontsize=8, family="monospace", pad=2)
+            if isinstance(content, str):
+                axis.text(0.5, 0.5, content, ha="center", va="center", fontsize=7, wrap=True, transform=axis.transAxes)
+            else:
+                axis.imshow(grid([content]).permute(1, 2, 0).numpy())
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
