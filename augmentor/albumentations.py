@@ -72,7 +72,7 @@ class LatentAugment(A.ImageOnlyTransform):
         return TorchLatentAugment(self.autoencoder, self.policy, p=1.0, residual=self.residual)
 
     def fit(self, data: Any) -> LatentAugment:
-        """Fit the pool that policies with partners need; see `augmentor.LatentAugment.fit`."""
+        """Fit the reference set that policies that need a reference set need; see `augmentor.LatentAugment.fit`."""
         self.augment.fit(data)
         return self
 

@@ -5,7 +5,7 @@
     │   ├── ShapeError                wrong channels, size or number of dimensions
     │   ├── RangeError                values outside [0, 1], NaN, infinity
     │   └── UnknownNameError          a name or argument that is not registered ("did you mean")
-    ├── PartnerError(ValueError)      a policy needs other samples and has none, or too few of the class
+    ├── ReferenceSetError(ValueError)      a policy needs other samples and has none, or too few of the class
     ├── DataError(ValueError)         an empty folder, an unreadable image, a data set of the wrong kind
     ├── WeightsError(ValueError)      a truncated, foreign or tampered weights file
     ├── CacheError(ValueError)        latents cached from other data or another autoencoder
@@ -43,7 +43,7 @@ class UnknownNameError(InputError):
     """A name or an argument is not registered."""
 
 
-class PartnerError(AugmentorError, ValueError):
+class ReferenceSetError(AugmentorError, ValueError):
     """A policy that combines samples has nobody to combine a sample with."""
 
 

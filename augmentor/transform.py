@@ -38,7 +38,7 @@ from .autoencoders.augmenter import Perturbed, PerturbedLatents
 from .autoencoders.pretrained import GENERAL, fitting_autoencoder
 from .data import Mixing
 from .exceptions import AugmentorWarning, DeviceError, InputError, ShapeError, WeightsError
-from .latents import LatentCache, LatentPool, Latents, class_index, encode_all, per_sample, soft_labels, spread_labels
+from .latents import LatentCache, Latents, ReferenceSet, class_index, encode_all, per_sample, soft_labels, spread_labels
 from .latents import Posterior as RawPosterior
 from .policies import LatentPolicy, default_policy, get_policy
 from .quality import QualityGate
@@ -61,7 +61,7 @@ class LatentAugment(v2.Transform):
     labels_getter: ``"default"`` (torchvision's convention), a callable on the sample, or None.
     seed: None draws anew at every call. A number makes the result a function of (seed, epoch, image): the same image
         gets the same result in any batch, worker or process; call `set_epoch` to vary it between epochs. (A policy
-        with partners needs a fitted pool for that: without one its partners are those of the batch.)
+        with reference samples needs a fitted reference set for that: without one its reference samples are those of the batch.)
     residual: 0 to 1, how much of what the autoencoder cannot reproduce is put back: with 1 the result is the image
         plus what the perturbation changes in its decoding, so it keeps the image's own sharpness. For photographs; of
         line drawings, such as digits, a ghost of the old line stays. It costs a second decoding.
@@ -74,7 +74,7 @@ class LatentAugment(v2.Transform):
     compile: run it through `torch.compile`; pays for batches of one size.
 
     Gradients flow to the input if it requires them. Raises `ShapeError`, `RangeError` or `InputError` for images or
-    labels that do not fit, `PartnerError` where the policy combines samples and there are none to combine,
+    labels that do not fit, `ReferenceSetError` where the policy combines samples and there are none to combine,
     `DeviceError` for CUDA inside a loader worker.
 
     >>> augment = LatentAugment("digits", "gaussian(std=0.5)", p=1.0)
@@ -115,7 +115,7 @@ class LatentAugment(v2.Transform):
             raise InputError(f"gate is a QualityGate or None, got {gate!r}")
         self.gate, self.residual = gate, float(residual)
         self.p, self.labels_getter, self.seed = p, resolve_labels_getter(labels_getter), seed
-        self.pool: LatentPool | None = None
+        self.reference: ReferenceSet | None = None
         self.mixing: Mixing | None = None
         self._epoch = SharedEpoch()
         self._fresh: FreshKeys | None = None
@@ -178,7 +178,7 @@ class LatentAugment(v2.Transform):
     @property
     def needs_fit(self) -> bool:
         """Whether the policy or the gate looks at other real samples, and none have been fitted."""
-        return self.pool is None and (self.policy.needs_partners or self.gate is not None)
+        return self.reference is None and (self.policy.needs_reference or self.gate is not None)
 
     @property
     def needs_images(self) -> bool:
@@ -225,8 +225,8 @@ class LatentAugment(v2.Transform):
 
     def forward(self, *inputs: Any) -> Any:
         """A sample or a batch, in any structure that torchvision transforms take; the same structure comes back."""
-        # Policies without partners do not look at labels, so those of any kind pass (boxes' classes, regression).
-        getter = self.labels_getter if self.policy.needs_partners else no_labels
+        # Policies without a reference set do not look at labels, so those of any kind pass (boxes' classes, regression).
+        getter = self.labels_getter if self.policy.needs_reference else no_labels
         sample = Sample(inputs if len(inputs) > 1 else inputs[0], getter)
         keys: np.ndarray | None = None
         for place in sample.image_places:
@@ -236,7 +236,7 @@ class LatentAugment(v2.Transform):
             keys = self._keys(images) if keys is None else keys
             images, labels = self.replace(images, labels, SampleRandom(keys, self.device))
             sample.leaves[place] = tensor_to_image(images[0] if single else images, like=sample.leaves[place])
-        if labels is not None and self.policy.soft_classes(labels, self.pool) is not None:
+        if labels is not None and self.policy.soft_classes(labels, self.reference) is not None:
             sample.put_label(labels[0] if single else labels)
         return sample.rebuilt()
 
@@ -247,7 +247,7 @@ class LatentAugment(v2.Transform):
         labels: None = None,
         *,
         indices: Integers | None = ...,
-        copy: Integers = ...,
+        draw_index: Integers = ...,
         seed: int | None = ...,
         epoch: int | None = ...,
         raw: RawPosterior | None = ...,
@@ -261,7 +261,7 @@ class LatentAugment(v2.Transform):
         labels: torch.Tensor | None = None,
         *,
         indices: Integers | None = ...,
-        copy: Integers = ...,
+        draw_index: Integers = ...,
         seed: int | None = ...,
         epoch: int | None = ...,
         raw: RawPosterior | None = ...,
@@ -274,7 +274,7 @@ class LatentAugment(v2.Transform):
         labels: torch.Tensor | None = None,
         *,
         indices: Integers | None = None,
-        copy: Integers = 0,
+        draw_index: Integers = 0,
         seed: int | None = None,
         epoch: int | None = None,
         raw: RawPosterior | None = None,
@@ -283,7 +283,7 @@ class LatentAugment(v2.Transform):
         """Only synthetic samples: one for each image (B,C,H,W), whatever `p` is; with labels if labels are given.
 
         indices: the samples' numbers in their data set; where they and a seed are given, the result depends on
-        (seed, epoch, index, copy) alone. copy: which synthetic version of the sample, one for all or one each.
+        (seed, epoch, index, draw index) alone. draw_index: which synthetic version of the sample, one for all or one each.
         seed, epoch: instead of the transform's own. raw: the images' latents, where they are known (``cache[indices]``
         of a `LatentCache`); then nothing is encoded. return_weights: give also the gate's weights, float (B,) in
         [0, 1]; 0 marks an image that was left as it is, and without a gate all are 1.
@@ -291,11 +291,11 @@ class LatentAugment(v2.Transform):
         images = image_to_tensor(images)
         seed, epoch = self.seed if seed is None else seed, self.epoch if epoch is None else epoch
         if indices is None:
-            keys = self._keys(images, seed, epoch, copy)
+            keys = self._keys(images, seed, epoch, draw_index)
         else:
-            keys = sample_keys(0 if seed is None else seed, epoch, indices, copy)
+            keys = sample_keys(0 if seed is None else seed, epoch, indices, draw_index)
         if len(keys) != len(images):
-            raise ShapeError(f"got {len(keys)} indices or copies for {len(images)} images; expected one an image")
+            raise ShapeError(f"got {len(keys)} indices or draw indices for {len(images)} images; expected one an image")
         labels = _labels_for(images, labels)
         made, new_labels, weights = self.perturb(images, labels, SampleRandom(keys, self.device), raw=raw)
         results = [tensor_to_image(made.to(images.device), like=images)]
@@ -316,7 +316,7 @@ class LatentAugment(v2.Transform):
         """The whole flow on one batch: images (B,C,H,W) => float images of the same shape, on the autoencoder's device.
 
         random: one sequence for each result. Labels are int64 (B,), float (B,K) or None, and return so.
-        rows: which images to perturb, int64 (n,), all by default; the rest of the batch can still be partners.
+        rows: which images to perturb, int64 (n,), all by default; the rest of the batch can still be reference samples.
         raw: the images' raw latents, where they are known; then nothing is encoded.
         """
         latents = self.perturb_latents(images, labels, random, rows, raw)
@@ -334,8 +334,8 @@ class LatentAugment(v2.Transform):
             made = (made + self.residual * lost).clamp(0, 1)
         if self.gate is None or latents.weights is None:
             return made
-        alone = per_sample(self.gate.left_alone(latents.weights), made)
-        return torch.where(alone, to_unit_float(latents.sources), made)
+        rejected = per_sample(self.gate.rejected(latents.weights), made)
+        return torch.where(rejected, to_unit_float(latents.sources), made)
 
     def perturb_latents(
         self,
@@ -352,7 +352,7 @@ class LatentAugment(v2.Transform):
             self._keep_chosen()
         if self._warn_unfitted:
             self._say_unfitted()
-        among_batch = rows is not None and len(images) > 1 and self.policy.needs_partners and self.pool is None
+        among_batch = rows is not None and len(images) > 1 and self.policy.needs_reference and self.reference is None
         if rows is not None and not among_batch:
             labels, raw = _rows(labels, rows), _rows_of(raw, rows)
             images = images[rows] if raw is None or self.needs_images else images[:0]
@@ -360,35 +360,35 @@ class LatentAugment(v2.Transform):
         _refuse_cuda_in_worker(device)
         images, labels = sent(images, device), None if labels is None else sent(labels, device)
         with torch.set_grad_enabled(torch.is_grad_enabled() and images.requires_grad):
-            latents, pool = self._standard(images, self.soften(labels), raw), self._pool_here()
+            latents, reference = self._standard(images, self.soften(labels), raw), self._reference_here()
             if rows is not None and among_batch:
                 picked = sent(rows, device)
-                pool, latents, images = LatentPool.of_batch(latents), latents.take(picked), images[picked]
-            made, weights = self._drawn(latents, random, pool)
+                reference, latents, images = ReferenceSet.of_batch(latents), latents.take(picked), images[picked]
+            made, weights = self._drawn(latents, random, reference)
             raw_made = self.autoencoder.stats.unstandardise(made.z)
             return PerturbedLatents(raw_made, made.labels, weights, images, latents.z)
 
     def _standard(self, images: torch.Tensor, labels: torch.Tensor | None, raw: RawPosterior | None) -> Latents:
-        """Standard latents of images, float32 as the noise and the pool; encoded unless the raw ones are known."""
+        """Standard latents of images, float32 as the noise and the reference set; encoded unless the raw ones are known."""
         stats = self.autoencoder.stats
         if raw is None:
-            # Those that are compared with a pool have to be as exact as the pool is.
-            raw = self.inference.encode(images, exact=self.policy.needs_partners or self.gate is not None)
+            # Those that are compared with a reference set have to be as exact as the reference set is.
+            raw = self.inference.encode(images, exact=self.policy.needs_reference or self.gate is not None)
         else:
             device, (mean, std) = self.device, raw
             raw = RawPosterior(sent(mean, device), None if std is None else sent(std, device))
-        spread = None if raw.std is None else (raw.std / stats.std).float()
-        return Latents(stats.standardise(raw.mean).float(), spread, labels)
+        posterior_std = None if raw.std is None else (raw.std / stats.std).float()
+        return Latents(stats.standardise(raw.mean).float(), posterior_std, labels)
 
     def _drawn(
-        self, latents: Latents, random: SampleRandom, pool: LatentPool | None
+        self, latents: Latents, random: SampleRandom, reference: ReferenceSet | None
     ) -> tuple[Latents, torch.Tensor | None]:
         """What the policy makes of the latents, and the gate of that."""
         if self.gate is None:
-            return self.policy(latents, random, pool), None
-        if pool is None and self.policy.needs_partners:
-            pool = LatentPool.of_batch(latents)  # the few that are drawn again still choose from the whole batch
-        return self.gate.choose(latents, lambda source, sequences: self.policy(source, sequences, pool), random)
+            return self.policy(latents, random, reference), None
+        if reference is None and self.policy.needs_reference:
+            reference = ReferenceSet.of_batch(latents)  # the few that are drawn again still choose from the whole batch
+        return self.gate.choose(latents, lambda source, sequences: self.policy(source, sequences, reference), random)
 
     def replace(
         self, images: torch.Tensor, labels: torch.Tensor | None, random: SampleRandom, p: float | None = None
@@ -402,7 +402,7 @@ class LatentAugment(v2.Transform):
                 "a gate that weighs gives weights, which a transform cannot hand on; use one that re-draws, "
                 "synthesize(return_weights=True), or AugmentedLoader(return_weights=True)"
             )
-        picked = random.chance(self.p if p is None else p)
+        picked = random.bernoulli(self.p if p is None else p)
         softened = self.soften(labels)
         count, rows = np.count_nonzero(picked), None
         if count == 0:
@@ -416,10 +416,10 @@ class LatentAugment(v2.Transform):
         return images, softened
 
     def fit(self, data: Any, batch_size: int = 256, *, unlabelled: Any = None) -> LatentAugment:
-        """Encode a data set (or an iterable of batches) once: the pool of partners, and what policy and gate fit.
+        """Encode a data set (or an iterable of batches) once: the reference set, and what policy and gate fit.
 
         unlabelled: more images of the same kind, whose labels, if any, are not looked at. Labels spread to those that
-        are sure of them (`augmentor.latents.spread_labels`), which then are partners as well. Latent statistics are
+        are sure of them (`augmentor.latents.spread_labels`), which then are reference samples as well. Latent statistics are
         taken from the data, unless the autoencoder brought its own.
 
         data: a map-style data set, an iterable of batches, or a `LatentCache`, of which nothing is encoded again.
@@ -455,18 +455,18 @@ class LatentAugment(v2.Transform):
         if len(others) and labels is not None:
             rows, spread = spread_labels(z, labels, others)
             others, labels = others[rows], torch.cat([class_index(labels), spread])
-        pool = LatentPool(torch.cat([z, others]), labels, num_classes)
-        self.policy.fit(pool)
+        reference = ReferenceSet(torch.cat([z, others]), labels, num_classes)
+        self.policy.fit(reference)
         if self.gate is not None:
-            self.gate.fit(pool)
-        self.pool = pool
+            self.gate.fit(reference)
+        self.reference = reference
         return self
 
     def soften(self, labels: torch.Tensor | None) -> torch.Tensor | None:
         """Labels as float (B,K) if the policy mixes classes, so that all rows of a batch have labels of one kind."""
         if labels is None:
             return None
-        count = self.policy.soft_classes(labels, self.pool)
+        count = self.policy.soft_classes(labels, self.reference)
         return labels if count is None else soft_labels(labels, count)
 
     @property
@@ -500,19 +500,19 @@ class LatentAugment(v2.Transform):
         return images, labels
 
     def _keys(
-        self, images: torch.Tensor, seed: int | None = None, epoch: int | None = None, copy: Integers = 0
+        self, images: torch.Tensor, seed: int | None = None, epoch: int | None = None, draw_index: Integers = 0
     ) -> np.ndarray:
         seed = self.seed if seed is None else seed
         if seed is not None:
-            return sample_keys(seed, self.epoch if epoch is None else epoch, pixel_fingerprints(images), copy)
+            return sample_keys(seed, self.epoch if epoch is None else epoch, pixel_fingerprints(images), draw_index)
         if self._fresh is None or self._fresh.process != os.getpid():  # a forked worker must not repeat its parent
             self._fresh = FreshKeys()
         return self._fresh.take(len(images))
 
-    def _pool_here(self) -> LatentPool | None:
-        if self.pool is not None:
-            self.pool = self.pool.to(self.device)
-        return self.pool
+    def _reference_here(self) -> ReferenceSet | None:
+        if self.reference is not None:
+            self.reference = self.reference.to(self.device)
+        return self.reference
 
     def _restore(self, statistics: dict[str, list[float]]) -> None:
         try:

@@ -1,4 +1,4 @@
-"""GANs on few images: the systems and augmentations of the package beside DiffAugment, ADA and none.
+"""GANs on few images: the training methods and augmentations of the package beside DiffAugment, ADA and none.
 
     python benchmarks/gan.py --data-root ROOT
 

@@ -28,7 +28,7 @@ from augmentor._internal.random import seeded, torch_generator
 from augmentor._internal.weights import load_network
 from augmentor.autoencoders import Autoencoder, autoencoders
 from augmentor.data import ArrayDataset
-from augmentor.gan import Generator, generators, get_augmentation, get_system, needs_autoencoder
+from augmentor.gan import Generator, generators, get_augmentation, get_method, needs_autoencoder
 from augmentor.quality import ModuleFeatures, compare, extract
 from augmentor.training import AutoencoderTrainer, GANTrainer, small_cnn, train_classifier
 from augmentor.training.classifier import accuracy, predict
@@ -158,7 +158,7 @@ class Trial:
         augment, made = self.augment(policy), []
         for part, copy in zip(rows.split(500), copies.split(500), strict=True):
             images = data.images[part].to(self.device)
-            made.append(augment.synthesize(to_unit_float(images), indices=part, copy=copy, seed=self.seed).cpu())
+            made.append(augment.synthesize(to_unit_float(images), indices=part, draw_index=copy, seed=self.seed).cpu())
         return torch.cat(made)
 
     def shuffled(self, purpose: str) -> torch.Tensor:
@@ -235,15 +235,15 @@ def real(trial: Trial) -> dict[str, Any]:
     return {"last": scores, "best": scores, "probe_accuracy": trial.probe[1]}
 
 
-def gan(trial: Trial, system: str = "gan", augment: str = "none", p: str | None = None) -> dict[str, Any]:
-    """A system, and what the discriminator sees."""
+def gan(trial: Trial, method: str = "gan", augment: str = "none", p: str | None = None) -> dict[str, Any]:
+    """A training method, and what the discriminator sees."""
     settings, data = trial.settings, trial.draw.train
-    folder = trial.folder(f"{system}-{augment}{'' if p is None else f'-{p}'}")
-    builds_on_decoder, in_latents = system != "gan", needs_autoencoder(augment)
+    folder = trial.folder(f"{method}-{augment}{'' if p is None else f'-{p}'}")
+    builds_on_decoder, in_latents = method != "gan", needs_autoencoder(augment)
     chance = None if p is None else getattr(settings, p)
     augmentation = get_augmentation(augment, trial.augment() if in_latents else None, p=chance)
-    made = get_system(
-        system,
+    made = get_method(
+        method,
         network=settings.network,
         image_shape=data.image_shape,
         num_classes=len(data.classes),
@@ -299,7 +299,7 @@ OURS: dict[str, Row] = {
     "both, adaptive": partial(gan, augment="both", p="adaptive"),
     "both, annealed": partial(gan, augment="both", p="annealed"),
     "both + diffaugment": partial(gan, augment="both+diffaugment"),
-    **{name: partial(gan, system=name) for name in ("latent-gan", "guided-gan", "ae-init", "vae-gan")},
+    **{name: partial(gan, method=name) for name in ("latent-gan", "guided-gan", "ae-init", "vae-gan")},
 }
 
 ROWS = REFERENCES | CONTROLS | OURS

@@ -16,35 +16,35 @@ from common import draw_table, record, spread
 from augmentor import LatentAugment
 from augmentor._internal.engine import get_engine
 from augmentor.data import ArrayDataset
-from augmentor.gan import System, get_augmentation, get_system, needs_autoencoder
+from augmentor.gan import TrainingMethod, get_augmentation, get_method, needs_autoencoder
 from augmentor.gan.feed import Feed
 
 AUGMENTATIONS = ("none", "both(p=0.5)", "both(p=1.0)", "real", "diffaugment", "ada(p=0.5)", "both(p=0.5)+diffaugment")
 ROUNDS, STEPS, BATCH = 9, 8, 64
 
 
-def prepared(augment: str) -> System:
-    """A system after its first steps."""
+def prepared(augment: str) -> TrainingMethod:
+    """A training method after its first steps."""
     images = torch.randint(0, 256, (1000, 1, 28, 28), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     data = ArrayDataset(images, torch.arange(1000) % 10)
     latent_augment = LatentAugment("mnist") if needs_autoencoder(augment) else None
     augmentation = get_augmentation(augment, latent_augment)
-    system = get_system("gan", image_shape=(1, 28, 28), num_classes=10, augmentation=augmentation)
-    system.prepare(Feed(data, BATCH, 0, get_engine("cpu"), labelled=True))
+    method = get_method("gan", image_shape=(1, 28, 28), num_classes=10, augmentation=augmentation)
+    method.prepare(Feed(data, BATCH, 0, get_engine("cpu"), labelled=True))
     for number in range(4):  # R1 comes every fourth step
-        system.step(number)
-    return system
+        method.step(number)
+    return method
 
 
 def main() -> None:
     torch.set_num_threads(1)
-    systems = {augment: prepared(augment) for augment in AUGMENTATIONS}
+    methods = {augment: prepared(augment) for augment in AUGMENTATIONS}
     seconds: dict[str, list[float]] = {augment: [] for augment in AUGMENTATIONS}
     for turn in range(ROUNDS):
-        for augment, system in systems.items():
+        for augment, method in methods.items():
             started = time.perf_counter()
             for number in range(STEPS):
-                system.step(4 + turn * STEPS + number)
+                method.step(4 + turn * STEPS + number)
             seconds[augment].append((time.perf_counter() - started) / STEPS)
     plain = seconds["none"]
     rows = {

@@ -2,7 +2,7 @@
 
     python benchmarks/guided.py
 
-Half of the digits are the pool and the sources; a support vector machine that learnt the other half is the judge.
+Half of the digits are the reference set and the sources; a support vector machine that learnt the other half is the judge.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ POLICIES = (
 
 
 def one_seed(policy: str, seed: int) -> dict[str, float]:
-    """One synthetic digit for each of the pool: distance to the 5 nearest of the others, share of labels kept."""
+    """One synthetic digit for each of the reference set: distance to the 5 nearest of the others, share of labels kept."""
     digits = load_source("digits")
     order = torch.randperm(len(digits), generator=torch_generator("cpu", seed, "halves"))
-    pool, others = digits.subset(order[:900]), digits.subset(order[900:])
+    reference, others = digits.subset(order[:900]), digits.subset(order[900:])
     judge = SVC().fit(others.images.flatten(1).numpy(), others.targets.numpy())
-    augment = LatentAugment("digits", policy).fit(pool)
+    augment = LatentAugment("digits", policy).fit(reference)
     started = time.perf_counter()
-    made, labels = augment.synthesize(pool.images, pool.targets, indices=range(len(pool)), seed=seed)
+    made, labels = augment.synthesize(reference.images, reference.targets, indices=range(len(reference)), seed=seed)
     seconds = time.perf_counter() - started
     with torch.no_grad():
         z = augment.autoencoder.stats.standardise(augment.autoencoder.encode(made).mean)
-    distance, _ = augment.pool.nearest(z, 5)
+    distance, _ = augment.reference.nearest(z, 5)
     kept = judge.predict(made.flatten(1).numpy()) == labels.numpy()
     return {"distance": float(distance.mean()), "kept": 100 * float(kept.mean()), "ms_an_image": 1000 * seconds / 900}
 

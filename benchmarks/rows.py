@@ -102,7 +102,7 @@ class Trial:
         return self.draw.unlabelled if who == "unlabelled" else None
 
     def mixed(self, augment: LatentAugment, who: str, base: Any, **how_many: Any) -> Any:
-        """Real and synthetic samples; partners are labelled images as they are, and unlabelled ones sure of a label."""
+        """Real and synthetic samples; reference samples are labelled images as they are, and unlabelled ones sure of a label."""
         augment.to(self.device).fit(self.draw.labelled, unlabelled=self.unlabelled(who))
         return MixedDataset(base, augment, seed=self.seed, **how_many)
 

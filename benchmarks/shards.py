@@ -100,7 +100,7 @@ def decode(data: ArrayDataset, augment: LatentAugment, count: int) -> None:
             numbers = np.arange(start, min(start + MICRO_BATCH, count))
             rows, copies = numbers % len(data), numbers // len(data)
             images, labels = fetch(data, rows.tolist())
-            augment.synthesize(images, labels, indices=rows, copy=copies, seed=SEED, epoch=0)
+            augment.synthesize(images, labels, indices=rows, draw_index=copies, seed=SEED, epoch=0)
 
 
 def write(shards: list[tuple[str, dict[str, np.ndarray], dict[str, Any]]], folder: Path) -> None:

@@ -50,7 +50,7 @@ from augmentor.autoencoders import Autoencoder, ConvVAE, InferencePlan
 from augmentor.autoencoders.inference import psnr
 from augmentor.data import ArrayDataset
 from augmentor.exceptions import AugmentorWarning
-from augmentor.latents import LatentPool, Latents
+from augmentor.latents import Latents, ReferenceSet
 from augmentor.quality import QualityGate
 
 SHAPE, LATENT, WIDTH, BATCH, SEED = (3, 32, 32), 64, 14, 256, 0
@@ -436,28 +436,28 @@ def _pixel_pipelines(data: ArrayDataset, images: torch.Tensor, counts: dict[str,
 # ---------------------------------------------------------------------------- neighbours, and growth
 
 
-def pool_of(size: int, classes: int, device: torch.device, latent: int = LATENT) -> LatentPool:
+def pool_of(size: int, classes: int, device: torch.device, latent: int = LATENT) -> ReferenceSet:
     random = SampleRandom(sample_keys(SEED, 0, range(size)))
-    return LatentPool(random.normal(latent), torch.arange(size) % classes, classes).to(device)
+    return ReferenceSet(random.normal(latent), torch.arange(size) % classes, classes).to(device)
 
 
 def neighbours(bench: Bench, size: int = 100_000, classes: int = 10) -> tuple[dict[str, Any], dict[str, float]]:
-    """`smote` and the gate on a large pool, beside the decoding of the batch they serve."""
-    model, pool = network().to(bench.device), pool_of(size, classes, bench.device)
+    """`smote` and the gate on a large reference set, beside the decoding of the batch they serve."""
+    model, reference = network().to(bench.device), pool_of(size, classes, bench.device)
     rows = torch.arange(0, size, size // BATCH, device=bench.device)[:BATCH]
-    batch = Latents(pool.z[rows], None, pool.labels[rows])
-    gate = QualityGate().fit(pool)
+    batch = Latents(reference.z[rows], None, reference.labels[rows])
+    gate = QualityGate().fit(reference)
     keys = sample_keys(0, 0, range(BATCH))
     moved = Latents(batch.z + 0.5 * SampleRandom(keys, bench.device).normal(LATENT), None, batch.labels)
 
     def forget() -> None:
-        pool._tables.clear()
-        pool.neighbours(batch, SampleRandom(keys, bench.device), 5)
+        reference._tables.clear()
+        reference.neighbours(batch, SampleRandom(keys, bench.device), 5)
 
     with torch.no_grad():
         seconds = bench.in_turn({
             "bare decoder": lambda: model.decode(batch.z),
-            "smote, neighbours looked up before": lambda: pool.neighbours(batch, SampleRandom(keys, bench.device), 5),
+            "smote, neighbours looked up before": lambda: reference.neighbours(batch, SampleRandom(keys, bench.device), 5),
             "smote, seen for the first time": forget,
             "gate, one judgement": lambda: gate.score(moved, batch),
         }, rounds=5)  # fmt: skip
@@ -500,7 +500,7 @@ def growth(bench: Bench) -> dict[str, dict[str, list[float]]]:
         images = torch.rand(64, *SHAPE, device=bench.device)
         measure("latent dimensions", latent, pair(network(latent=latent).to(bench.device), images), 64)
     for curve, settings in {
-        "samples in the pool": [(size, 10) for size in (1000, 10_000, 100_000)],
+        "samples in the reference set": [(size, 10) for size in (1000, 10_000, 100_000)],
         "classes": [(10_000, classes) for classes in (2, 10, 100, 1000)],
     }.items():
         for size, classes in settings:
@@ -509,18 +509,18 @@ def growth(bench: Bench) -> dict[str, dict[str, list[float]]]:
 
 
 def on_pool(model: Autoencoder, size: int, classes: int, bench: Bench) -> dict[str, Callable[[], Any]]:
-    """Policies with partners, and the gate, on a pool, from latents to images."""
-    pool = pool_of(size, classes, bench.device)
-    pool.__dict__["classifier"] = None
-    raw = pool.z[torch.arange(BATCH, device=bench.device) * (size // BATCH)]
-    labels = pool.labels[torch.arange(BATCH, device=bench.device) * (size // BATCH)]
+    """Policies that need a reference set, and the gate, on a reference set, from latents to images."""
+    reference = pool_of(size, classes, bench.device)
+    reference.__dict__["classifier"] = None
+    raw = reference.z[torch.arange(BATCH, device=bench.device) * (size // BATCH)]
+    labels = reference.labels[torch.arange(BATCH, device=bench.device) * (size // BATCH)]
     images, found = torch.zeros(BATCH, *SHAPE, device=bench.device), {}
     posterior = type(model.encode(images[:1]))
     for name, gate in (("interpolate", None), ("smote", None), ("gaussian, with a gate", QualityGate())):
         augment = LatentAugment(model, name.split(",")[0], p=1.0, gate=gate)
-        augment.pool = pool
+        augment.reference = reference
         if gate is not None:
-            gate.fit(pool)
+            gate.fit(reference)
         found[name] = lambda augment=augment: augment.synthesize(
             images, labels, raw=posterior(model.stats.unstandardise(raw))
         )
@@ -598,7 +598,7 @@ def main() -> None:
         "loaders": lambda: loaders(bench),
         "training steps": lambda: training(bench),
         "other packages": lambda: peers(bench),
-        "100,000 latents in the pool": lambda: neighbours(bench),
+        "100,000 latents in the reference set": lambda: neighbours(bench),
     }
     for name, section in sections.items():
         found = section()

@@ -14,8 +14,8 @@ from torch import nn
 
 from augmentor._internal.random import SampleRandom, sample_keys
 from augmentor.autoencoders import Autoencoder, load_autoencoder
-from augmentor.exceptions import InputError, PartnerError, ShapeError
-from augmentor.latents import LatentPool, Latents
+from augmentor.exceptions import InputError, ReferenceSetError, ShapeError
+from augmentor.latents import Latents, ReferenceSet
 from augmentor.policies import Adversarial, Gaussian, get_policy, list_policies
 from augmentor.transform import LatentAugment
 
@@ -56,18 +56,18 @@ def model(trained) -> nn.Module:
 
 
 @pytest.fixture(scope="module")
-def pool(autoencoder, digits) -> LatentPool:
+def reference(autoencoder, digits) -> ReferenceSet:
     with torch.no_grad():
         z = autoencoder.stats.standardise(autoencoder.encode(digits.images[::2]).mean)
-    pool = LatentPool(z, digits.targets[::2], 10)
-    assert pool.classifier is not None
-    return pool
+    reference = ReferenceSet(z, digits.targets[::2], 10)
+    assert reference.classifier is not None
+    return reference
 
 
 @pytest.fixture
-def some(pool) -> Latents:
-    rows = torch.arange(0, len(pool), 20)
-    return Latents(pool.z[rows], None, pool.labels[rows])
+def some(reference) -> Latents:
+    rows = torch.arange(0, len(reference), 20)
+    return Latents(reference.z[rows], None, reference.labels[rows])
 
 
 def decoded(autoencoder: Autoencoder, latents: Latents) -> torch.Tensor:
@@ -75,15 +75,15 @@ def decoded(autoencoder: Autoencoder, latents: Latents) -> torch.Tensor:
         return autoencoder.decode(autoencoder.stats.unstandardise(latents.z))
 
 
-def test_it_raises_the_models_loss_more_than_noise_does_and_keeps_the_label(autoencoder, trained, pool, digits):
+def test_it_raises_the_models_loss_more_than_noise_does_and_keeps_the_label(autoencoder, trained, reference, digits):
     # An independent judge, which has learnt the other half of the digits, says whose label can still be seen.
     images, labels = digits.images[1::2].float() / 255, digits.targets[1::2].numpy()
     judge = SVC(C=10).fit(torch.cat([images, autoencoder(images)]).flatten(1).numpy(), np.concatenate([labels, labels]))
-    latents = Latents(pool.z, None, pool.labels)
+    latents = Latents(reference.z, None, reference.labels)
     net = copy.deepcopy(trained).eval().requires_grad_(False)
     loss, kept = {}, {}
     for policy in (Gaussian(RADIUS), Adversarial(net, autoencoder, RADIUS)):
-        made = decoded(autoencoder, policy(latents, draws(len(latents)), pool))
+        made = decoded(autoencoder, policy(latents, draws(len(latents)), reference))
         loss[policy.name] = F.cross_entropy(net(made), latents.labels, reduction="none")
         kept[policy.name] = torch.from_numpy(judge.predict(made.flatten(1).numpy())) == latents.labels
     hard, noisy = loss["adversarial"], loss["gaussian"]
@@ -93,55 +93,55 @@ def test_it_raises_the_models_loss_more_than_noise_does_and_keeps_the_label(auto
     assert hard[kept["adversarial"]].mean() > 1.5 * noisy[kept["gaussian"]].mean()
 
 
-def test_it_stays_within_its_radius(autoencoder, model, pool, some):
-    made = Adversarial(model, autoencoder, 0.7)(some, draws(len(some)), pool)
+def test_it_stays_within_its_radius(autoencoder, model, reference, some):
+    made = Adversarial(model, autoencoder, 0.7)(some, draws(len(some)), reference)
     moved = (made.z - some.z).square().mean(1).sqrt()
     assert (moved <= 0.7 + 1e-5).all()
     assert moved.mean() > 0.2
     assert torch.equal(made.labels, some.labels)
 
 
-def test_a_row_does_not_depend_on_its_batch_and_applying_is_pure(autoencoder, model, pool, some):
+def test_a_row_does_not_depend_on_its_batch_and_applying_is_pure(autoencoder, model, reference, some):
     policy = Adversarial(model, autoencoder)
-    params = policy.draw(some, draws(len(some)), pool)
+    params = policy.draw(some, draws(len(some)), reference)
     whole = policy.apply(some, params).z
     assert torch.equal(policy.apply(some, params).z, whole)
     for start, stop in ((0, 1), (1, 30), (30, len(some))):
         rows = torch.arange(start, stop)
-        part = policy(some.take(rows), draws(stop - start, start), pool).z
+        part = policy(some.take(rows), draws(stop - start, start), reference).z
         torch.testing.assert_close(part, whole[rows], atol=1e-4, rtol=1e-4)
 
 
-def test_the_model_is_left_as_it_was(autoencoder, model, pool, some, global_rng_untouched):
+def test_the_model_is_left_as_it_was(autoencoder, model, reference, some, global_rng_untouched):
     model[1].eval()  # a frozen norm in a model that is being trained
     model[5].bias.grad = torch.ones(10)
     modes = [module.training for module in model.modules()]
     before = copy.deepcopy(model.state_dict())
     policy = Adversarial(model, autoencoder)
-    made = policy(some, draws(len(some)), pool).z
+    made = policy(some, draws(len(some)), reference).z
     assert [module.training for module in model.modules()] == modes
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name]), name
     assert torch.equal(model[5].bias.grad, torch.ones(10))
     assert model[0].weight.grad is None
     assert model[0].weight.requires_grad
-    torch.testing.assert_close(policy(some, draws(len(some)), pool).z, made)  # no dropout, no batch statistics
+    torch.testing.assert_close(policy(some, draws(len(some)), reference).z, made)  # no dropout, no batch statistics
 
 
-def test_the_mode_comes_back_after_an_error(autoencoder, pool, some):
+def test_the_mode_comes_back_after_an_error(autoencoder, reference, some):
     model = nn.Sequential(nn.Flatten(), nn.Linear(63, 10))
     with pytest.raises(RuntimeError):
-        Adversarial(model, autoencoder)(some, draws(len(some)), pool)
+        Adversarial(model, autoencoder)(some, draws(len(some)), reference)
     assert model.training
     assert model[1].training
 
 
-def test_it_follows_the_model_as_it_learns(autoencoder, model, pool, some):
+def test_it_follows_the_model_as_it_learns(autoencoder, model, reference, some):
     policy = Adversarial(model, autoencoder)
-    before = policy(some, draws(len(some)), pool).z
+    before = policy(some, draws(len(some)), reference).z
     with torch.no_grad():
         model[5].weight.copy_(-model[5].weight)
-    assert not torch.allclose(policy(some, draws(len(some)), pool).z, before, atol=1e-2)
+    assert not torch.allclose(policy(some, draws(len(some)), reference).z, before, atol=1e-2)
 
 
 def test_in_a_transform_the_model_is_no_part_of_it(autoencoder, model, digits):
@@ -154,9 +154,9 @@ def test_in_a_transform_the_model_is_no_part_of_it(autoencoder, model, digits):
     assert set(augment.state_dict()) == {f"autoencoder.{name}" for name in autoencoder.state_dict()}
 
 
-def test_it_pickles_with_its_model(autoencoder, model, pool, some):
+def test_it_pickles_with_its_model(autoencoder, model, reference, some):
     policy = Adversarial(model, autoencoder)
-    policy.fit(pool)
+    policy.fit(reference)
     again = pickle.loads(pickle.dumps(policy))
     torch.testing.assert_close(again(some, draws(len(some))).z, policy(some, draws(len(some))).z)
 
@@ -171,29 +171,31 @@ def test_its_text_names_the_model_and_cannot_be_built_from(autoencoder, model):
         get_policy(str(get_policy("gaussian")).replace("gaussian", "adversarial"))
 
 
-def test_without_labels_or_a_fit_it_says_what_to_do(autoencoder, model, pool, some):
+def test_without_labels_or_a_fit_it_says_what_to_do(autoencoder, model, reference, some):
     policy = Adversarial(model, autoencoder)
-    with pytest.raises(PartnerError, match=r"augment\.fit\(dataset\)"):
+    with pytest.raises(ReferenceSetError, match=r"augment\.fit\(dataset\)"):
         policy(some, draws(len(some)))
-    with pytest.raises(PartnerError, match="labels of at least two classes"):
-        policy(Latents(some.z), draws(len(some)), pool)
-    with pytest.raises(PartnerError, match="labels of at least two classes"):
-        policy(some, draws(len(some)), LatentPool(pool.z))
+    with pytest.raises(ReferenceSetError, match="labels of at least two classes"):
+        policy(Latents(some.z), draws(len(some)), reference)
+    with pytest.raises(ReferenceSetError, match="labels of at least two classes"):
+        policy(some, draws(len(some)), ReferenceSet(reference.z))
 
 
-def test_a_model_that_does_not_fit_is_refused(autoencoder, pool, some):
+def test_a_model_that_does_not_fit_is_refused(autoencoder, reference, some):
     for model, error in (
         (nn.Identity(), ShapeError),
         (nn.Sequential(nn.Flatten(), nn.Linear(64, 1)), ShapeError),
         (nn.Sequential(nn.Flatten(), nn.Linear(64, 4)), InputError),  # labels go up to 9
     ):
         with pytest.raises(error):
-            Adversarial(model, autoencoder)(some, draws(len(some)), pool)
+            Adversarial(model, autoencoder)(some, draws(len(some)), reference)
 
 
-def test_a_class_that_the_pool_lacks_stays_as_it_is(autoencoder, model, pool, some):
-    known = pool.labels != 3
-    made = Adversarial(model, autoencoder)(some, draws(len(some)), LatentPool(pool.z[known], pool.labels[known], 10))
+def test_a_class_that_the_pool_lacks_stays_as_it_is(autoencoder, model, reference, some):
+    known = reference.labels != 3
+    made = Adversarial(model, autoencoder)(
+        some, draws(len(some)), ReferenceSet(reference.z[known], reference.labels[known], 10)
+    )
     stayed = (made.z == some.z).all(1)
     assert stayed[some.labels == 3].all()
     assert not stayed[some.labels != 3].all()

@@ -18,7 +18,7 @@ from augmentor._internal.random import seeded
 from augmentor._internal.weights import save_network
 from augmentor.albumentations import LatentAugment
 from augmentor.autoencoders import get_autoencoder
-from augmentor.exceptions import InputError, PartnerError, RangeError, ShapeError, UnknownNameError
+from augmentor.exceptions import InputError, RangeError, ReferenceSetError, ShapeError, UnknownNameError
 
 A = ours.A
 
@@ -222,10 +222,10 @@ def arrays(digits) -> np.ndarray:
 
 def test_a_sample_key_gives_the_same_in_any_number_of_workers(arrays):
     dataset = Arrays(arrays, pipeline(seed=None), keyed=True)
-    alone = load(dataset, 0)
-    assert len(set(alone)) == len(arrays)
-    assert load(dataset, 1) == load(dataset, 2) == alone
-    assert load(dataset, 1, "spawn") == alone
+    rejected = load(dataset, 0)
+    assert len(set(rejected)) == len(arrays)
+    assert load(dataset, 1) == load(dataset, 2) == rejected
+    assert load(dataset, 1, "spawn") == rejected
 
 
 @pytest.mark.parametrize("seed", [None, 7])
@@ -242,19 +242,19 @@ def test_it_pickles(image):
     assert np.array_equal(one, other)
 
 
-# Policies with partners and labels
+# Policies that need a reference set and labels
 
 
 def test_policies_with_partners_take_a_pool_and_a_label(image, digits):
     transform = LatentAugment(policy="smote(k=3)", p=1.0)
     compose = A.Compose([transform])
-    with pytest.raises(PartnerError, match="fit"):
+    with pytest.raises(ReferenceSetError, match="fit"):
         compose(image=image, label=0)
     assert transform.fit(digits.subset(torch.arange(200))) is transform
     made = [compose(image=image, label=label, sample_key=1)["image"] for label in (0, 1)]
     assert made[0].shape == image.shape
     assert not np.array_equal(*made)
-    with pytest.raises(PartnerError, match="labels"):
+    with pytest.raises(ReferenceSetError, match="labels"):
         compose(image=image)
     assert np.array_equal(compose(image=image, label=np.int64(0), sample_key=1)["image"], made[0])
 

@@ -172,7 +172,7 @@ def test_a_loader_and_a_pool_choose_too():
     for loaded, _ in AugmentedLoader([(images, labels)], LatentAugment(), ratio=0.5):
         assert loaded.shape == (9, *PHOTOGRAPH)
     augment = LatentAugment(policy="interpolate").fit([(images, labels)])
-    assert augment.pool is not None
+    assert augment.reference is not None
     assert augment(images, labels)[0].shape == images.shape
     digits = LatentAugment(policy="class_gaussian").fit([(some_images(6, 1, 8, 8), labels)])
     assert spec(digits) == describe(load_autoencoder("digits"))

@@ -12,7 +12,7 @@ import pytest
 
 from augmentor.cli import app, main
 from augmentor.exceptions import AugmentorError
-from augmentor.gan import systems
+from augmentor.gan import methods
 from augmentor.policies import get_policy
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -53,15 +53,15 @@ def parse(arguments: list[str]) -> None:
     group = click.Context(app)
     name, *rest = arguments
     context = app.get_command(group, name).make_context(name, rest, parent=group)
-    for option, check in (("policy", get_policy), ("policies", get_policy), ("system", _check_system)):
+    for option, check in (("policy", get_policy), ("policies", get_policy), ("method", _check_method)):
         values = context.params.get(option) or ()
         for value in [values] if isinstance(values, str) else values:
             if value != "auto":
                 check(value)
 
 
-def _check_system(text: str) -> None:
-    systems.get(text.partition("(")[0])
+def _check_method(text: str) -> None:
+    methods.get(text.partition("(")[0])
 
 
 BLOCKS = [pytest.param(path, block, id=f"{path.parent.name}/{path.stem}:{block.split('#')[0].strip()[:40]}")
@@ -112,7 +112,7 @@ def test_quick_blocks_on_digits_run(path, block, tmp_path, monkeypatch, capfd):
         ("augmentor preview", "DATA"),
         ("augmentor generate digits --num-samples many", "many"),
         ("python -m augmentor preview digits --policy gausian", "gausian"),
-        ("cd x && augmentor train-gan digits --system ganz", "ganz"),
+        ("cd x && augmentor train-gan digits --method ganz", "ganz"),
     ],
 )
 def test_a_wrong_command_would_be_noticed(script, said):

@@ -45,5 +45,5 @@ def test_equal_rows_do_not_matter():
 def test_candidates_do_not_depend_on_the_batch():
     rows = normal(5000, 8)
     forest, latents = Forest(rows), normal(40, 8, seed=1)
-    alone = torch.cat([forest.candidates(latent[None]) for latent in latents])
-    assert torch.equal(forest.candidates(latents), alone)
+    rejected = torch.cat([forest.candidates(latent[None]) for latent in latents])
+    assert torch.equal(forest.candidates(latents), rejected)

@@ -11,8 +11,8 @@ import torch
 
 from augmentor import load_autoencoder
 from augmentor._internal.random import SampleRandom, sample_keys
-from augmentor.exceptions import InputError, PartnerError
-from augmentor.latents import LatentPool, Latents
+from augmentor.exceptions import InputError, ReferenceSetError
+from augmentor.latents import Latents, ReferenceSet
 from augmentor.quality import GateCounts, GateScores, QualityGate
 
 COUNT = 300
@@ -30,15 +30,15 @@ def noise(std: float):
     """What a policy does: noise from each sample's own sequence."""
 
     def draw(source: Latents, random: SampleRandom) -> Latents:
-        return Latents(source.z + std * random.normal(*source.z.shape[1:]), source.spread, source.labels)
+        return Latents(source.z + std * random.normal(*source.z.shape[1:]), source.posterior_std, source.labels)
 
     return draw
 
 
 @pytest.fixture(scope="module")
-def two_classes() -> LatentPool:
+def two_classes() -> ReferenceSet:
     labels = torch.arange(COUNT) % 2
-    return LatentPool(normal(COUNT, 6) + 4 * labels[:, None], labels, 2)
+    return ReferenceSet(normal(COUNT, 6) + 4 * labels[:, None], labels, 2)
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_it_keeps_the_good_and_rejects_the_off_class_and_the_copies(digits):
         random = torch.Generator().manual_seed(seed)
         order = torch.randperm(len(z), generator=random)
         held_out, known = order[:600], order[600:]
-        gate = QualityGate().fit(LatentPool(z[known], labels[known], 10))
+        gate = QualityGate().fit(ReferenceSet(z[known], labels[known], 10))
         good, moved, copied = held_out[:300], held_out[300:], known[:300]
         wrong = (labels[moved] + torch.randint(1, 10, (300,), generator=random)) % 10
         shake = torch.randint(-6, 7, digits.images[copied].shape, generator=random)
@@ -116,7 +116,7 @@ def test_it_tells_them_apart_in_a_pool_too_large_to_search():
         return Latents(torch.sin(place @ spread) + 0.1 * normal(count, 32, seed=seed + 1), None, labels)
 
     known, good = real(20_000, 0), real(1000, 10)
-    gate = QualityGate().fit(LatentPool(known.z, known.labels, 2))
+    gate = QualityGate().fit(ReferenceSet(known.z, known.labels, 2))
     kinds = {
         "off-class": Latents(good.z, None, 1 - good.labels),
         "copies": Latents(known.z[:1000], None, known.labels[:1000]),
@@ -144,7 +144,7 @@ def test_scores_are_shares_of_real_samples(gate, source):
 def test_each_kind_of_bad_has_its_own_score(gate, two_classes, what, lowest):
     one = two_classes.z[:1]
     # Between two samples, so that it is no copy.
-    near = (two_classes.z[:1] + two_classes.z[gate._pool.nearest(one, 2)[1][0, 1]]) / 2
+    near = (two_classes.z[:1] + two_classes.z[gate._reference.nearest(one, 2)[1][0, 1]]) / 2
     made = {
         "far": Latents(one + 40, None, two_classes.labels[:1] + 1),
         "off-class": Latents(near, None, torch.tensor([1])),
@@ -172,21 +172,23 @@ def test_latents_that_are_no_numbers_do_not_pass(gate):
 
 def test_copies_do_not_pass_where_the_real_set_itself_holds_copies():
     z = normal(40, 6).repeat(2, 1)
-    gate = QualityGate().fit(LatentPool(z, torch.arange(80) % 2))
+    gate = QualityGate().fit(ReferenceSet(z, torch.arange(80) % 2))
     scores = gate.score(Latents(z[:10], None, torch.arange(10) % 2))
     assert (scores.novelty == 0).all()
 
 
 def test_without_labels_there_are_two_scores(two_classes, gate):
-    plain = QualityGate().fit(LatentPool(two_classes.z))
+    plain = QualityGate().fit(ReferenceSet(two_classes.z))
     scores = plain.score(Latents(two_classes.z + 0.2, None, two_classes.labels))
     assert scores.agreement is None
     assert list(scores.each()) == ["fidelity", "novelty"]
-    assert gate.score(Latents(two_classes.z + 0.2)).agreement is None  # the pool knows labels, the samples none
+    assert (
+        gate.score(Latents(two_classes.z + 0.2)).agreement is None
+    )  # the reference set knows labels, the samples none
 
 
 def test_one_class_is_like_no_labels():
-    gate = QualityGate().fit(LatentPool(normal(30, 4), torch.zeros(30, dtype=torch.int64)))
+    gate = QualityGate().fit(ReferenceSet(normal(30, 4), torch.zeros(30, dtype=torch.int64)))
     assert gate.score(Latents(normal(3, 4, seed=1), None, torch.zeros(3, dtype=torch.int64))).agreement is None
 
 
@@ -210,10 +212,10 @@ def test_soft_labels_are_compared_as_a_whole(gate, two_classes):
 
 def test_feature_maps_are_judged_like_vectors():
     labels = torch.arange(60) % 2
-    pool = LatentPool(normal(60, 3, 4, 4) + 3 * labels[:, None, None, None], labels)
-    gate = QualityGate().fit(pool)
-    assert not gate.passes(Latents(pool.z[:5], None, pool.labels[:5])).any()  # copies
-    assert not gate.passes(Latents(pool.z[:5] + 0.3 * normal(5, 3, 4, 4), None, 1 - pool.labels[:5])).any()
+    reference = ReferenceSet(normal(60, 3, 4, 4) + 3 * labels[:, None, None, None], labels)
+    gate = QualityGate().fit(reference)
+    assert not gate.passes(Latents(reference.z[:5], None, reference.labels[:5])).any()  # copies
+    assert not gate.passes(Latents(reference.z[:5] + 0.3 * normal(5, 3, 4, 4), None, 1 - reference.labels[:5])).any()
     fresh = Latents(normal(60, 3, 4, 4, seed=1) + 3 * labels[:, None, None, None], None, labels)
     assert gate.passes(fresh).float().mean() > 0.7
 
@@ -221,7 +223,7 @@ def test_feature_maps_are_judged_like_vectors():
 @pytest.mark.parametrize("count", [2, 3, 7])
 def test_a_tiny_pool_is_enough_to_refuse_copies(count):
     z = 5 * normal(count, 4)
-    gate = QualityGate().fit(LatentPool(z, torch.arange(count) % 2))
+    gate = QualityGate().fit(ReferenceSet(z, torch.arange(count) % 2))
     assert not gate.passes(Latents(z, None, torch.arange(count) % 2)).any()
     made, weight = gate.choose(Latents(z, None, torch.arange(count) % 2), noise(0.0), draws(count))
     assert torch.equal(made.z, z)
@@ -229,12 +231,12 @@ def test_a_tiny_pool_is_enough_to_refuse_copies(count):
 
 
 def test_one_sample_cannot_be_compared():
-    with pytest.raises(PartnerError, match="compares real samples with each other, and the pool has 1"):
-        QualityGate().fit(LatentPool(normal(1, 4)))
+    with pytest.raises(ReferenceSetError, match="compares real samples with each other, and the reference set has 1"):
+        QualityGate().fit(ReferenceSet(normal(1, 4)))
 
 
 def test_an_unfitted_gate_says_that_fit_is_missing():
-    with pytest.raises(PartnerError, match=r"has seen none; call augment\.fit\(dataset\)"):
+    with pytest.raises(ReferenceSetError, match=r"has seen none; call augment\.fit\(dataset\)"):
         QualityGate().score(Latents(normal(2, 4)))
 
 
@@ -248,8 +250,8 @@ def test_the_classifier_that_judges_does_not_know_the_source(two_classes):
     labels = two_classes.labels.clone()
     rows = torch.arange(0, COUNT, 10)
     labels[rows] = 1 - labels[rows]
-    pool = LatentPool(two_classes.z, labels)
-    gate = QualityGate().fit(pool)
+    reference = ReferenceSet(two_classes.z, labels)
+    gate = QualityGate().fit(reference)
     source = Latents(two_classes.z[rows], None, labels[rows])
     scores = gate.score(Latents(source.z + 0.2 * normal(*source.z.shape), None, source.labels), source)
     usual = gate.score(Latents(source.z + 0.2 * normal(*source.z.shape), None, 1 - source.labels), source)
@@ -275,7 +277,7 @@ def test_weighing_draws_once_and_replaces_nothing(two_classes, source):
     assert torch.equal(made.z, noise(1.0)(source, draws(len(source))).z)
     assert 0 <= float(weight.min()) < float(weight.max()) == 1
     assert gate.counts.drawn == gate.counts.samples == len(source)
-    assert not gate.left_alone(weight).any()
+    assert not gate.rejected(weight).any()
 
 
 # --- re-drawing
@@ -286,14 +288,14 @@ def test_redrawing_is_bounded_and_gives_back_the_source_in_the_end(gate, source)
 
     def far(latents: Latents, random: SampleRandom) -> Latents:
         calls.append(len(latents))
-        return Latents(latents.z + 50 + random.normal(6), latents.spread, latents.labels)
+        return Latents(latents.z + 50 + random.normal(6), latents.posterior_std, latents.labels)
 
     made, weight = gate.choose(source, far, draws(len(source)))
     assert calls == [len(source)] * 4
     assert torch.equal(made.z, source.z)
     assert torch.equal(made.labels, source.labels)
     assert not weight.any()
-    assert gate.left_alone(weight).all()
+    assert gate.rejected(weight).all()
     assert gate.counts == GateCounts(len(source), 4 * len(source), 0, 4 * len(source), 0, gate.counts.agreement)
 
 
@@ -367,7 +369,7 @@ def test_gradients_flow_through_the_samples_that_passed(gate, source):
 
 def test_it_can_be_fitted_and_used_in_inference_mode(two_classes, source):
     with torch.inference_mode():
-        inside = QualityGate().fit(LatentPool(two_classes.z.clone(), two_classes.labels))
+        inside = QualityGate().fit(ReferenceSet(two_classes.z.clone(), two_classes.labels))
         share = inside.score(source).agreement.clone()
     assert torch.equal(share, QualityGate().fit(two_classes).score(source).agreement)
 

@@ -26,7 +26,7 @@ from augmentor.exceptions import (
     DataError,
     InputError,
     OutputError,
-    PartnerError,
+    ReferenceSetError,
     ShardError,
     UnknownNameError,
 )
@@ -88,7 +88,7 @@ def test_each_sample_is_what_its_source_and_copy_make(reference):
     numbers = np.arange(30)
     sources, copies = numbers % 12, numbers // 12
     images, labels = augmenter().synthesize(
-        dataset.images[sources], dataset.targets[sources], indices=sources, copy=copies, seed=0, epoch=0
+        dataset.images[sources], dataset.targets[sources], indices=sources, draw_index=copies, seed=0, epoch=0
     )
     found = torch.stack([image for image, _ in data])
     assert (found.int() - images.int()).abs().max() <= 1
@@ -148,7 +148,7 @@ def test_seed_and_epoch_change_the_images(reference, tmp_path, change):
 def test_a_policy_with_partners_is_fitted_on_the_data_set(tmp_path, policy):
     first, second = augmenter(policy), augmenter(policy)
     folder = generate(tmp_path / "first", augment=first)
-    assert first.pool is not None
+    assert first.reference is not None
     manifest = read_manifest(folder / MANIFEST)
     assert manifest.fitted_sha256 is not None
     assert manifest.labels == ("soft" if "same_class=False" in policy else "int64")
@@ -234,7 +234,7 @@ def test_other_arguments_are_checked(tmp_path):
         generate(out, augment=torch.nn.Identity())
     with pytest.raises(DataError, match="map-style"):
         generate(out, dataset=iter([1]))
-    with pytest.raises(PartnerError):
+    with pytest.raises(ReferenceSetError):
         generate(out, dataset=real(3), augment=augmenter("smote"))
     assert not out.exists()
 

@@ -23,24 +23,24 @@ def gated(vae, keep=0.95):
 def test_what_the_gate_turns_away_is_stored_as_the_real_image(vae, few, tmp_path):
     folder = generate_shards(few, gated(vae), tmp_path / "shards", num_samples=240, shard_size=100)
     shards = ShardDataset(folder)
-    alone = (shards.copies == -1).nonzero().squeeze(1).tolist()
-    assert 10 < len(alone) < 200
+    rejected = (shards.draw_indices == -1).nonzero().squeeze(1).tolist()
+    assert 10 < len(rejected) < 200
     for index in range(len(shards)):
         image, label = shards[index]
         real, its_label = few[index % len(few)]
         assert label == int(its_label)
-        assert torch.equal(image, real) == (index in alone)
+        assert torch.equal(image, real) == (index in rejected)
     assert shards.manifest.gate == "quality_gate(keep=0.95, k=3, redraws=1, action='redraw')"
 
 
 def test_stored_latents_that_were_left_alone_are_the_source_s_own(vae, few, tmp_path):
     folder = generate_shards(few, gated(vae), tmp_path / "shards", num_samples=120, store="latents")
     shards = ShardDataset(folder, autoencoder=vae)
-    alone = (shards.copies == -1).nonzero().squeeze(1)
-    assert len(alone)
-    made = torch.stack([shards[int(index)][0] for index in alone]).float()
+    rejected = (shards.draw_indices == -1).nonzero().squeeze(1)
+    assert len(rejected)
+    made = torch.stack([shards[int(index)][0] for index in rejected]).float()
     with torch.no_grad():
-        reconstructed = vae(few.images[alone].float() / 255) * 255
+        reconstructed = vae(few.images[rejected].float() / 255) * 255
     assert (made - reconstructed).abs().max() <= 1.01
 
 

@@ -49,7 +49,7 @@ def reference(tmp_path_factory):
 
 
 class Deadly(ArrayDataset):
-    """The first worker that reads on after `after` shards are there is ended as by the system."""
+    """The first worker that reads on after `after` shards are there is ended as by the training method."""
 
     def __init__(self, folder: Path, after: int):
         super().__init__(real().images, real().targets, real().classes)
@@ -125,7 +125,7 @@ def test_a_machine_is_lost(machines, reference, tmp_path):
 
 
 def test_a_copy_for_other_machines_draws_the_same(digits, vae):
-    """All that it holds is brought to the CPU: pool, what the policy has fitted, the gate's measure."""
+    """All that it holds is brought to the CPU: reference set, what the policy has fitted, the gate's measure."""
     gate, getter = QualityGate(), lambda sample: sample[1]
     augment = LatentAugment(vae, "class_gaussian(std=0.5)", gate=gate, labels_getter=getter).fit(digits)
     moved = _on_the_cpu(augment)

@@ -117,7 +117,7 @@ def test_the_bound_of_bfloat16_is_the_documented_one():
 
 
 def test_latents_that_are_compared_stay_exact(vae, digits):
-    """In bfloat16 a sample would not find itself in the pool, and be its own neighbour."""
+    """In bfloat16 a sample would not find itself in the reference set, and be its own neighbour."""
     augment = LatentAugment(vae, "smote(k=1)", p=1.0, seed=0, precision="bf16").fit(digits)
     exact = LatentAugment(vae, "smote(k=1)", p=1.0, seed=0).fit(digits)
     images, labels = digits.images[:64].float() / 255, digits.targets[:64]

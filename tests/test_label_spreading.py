@@ -1,4 +1,4 @@
-"""A few labels reach the unlabelled images that are sure of theirs, and those become partners."""
+"""A few labels reach the unlabelled images that are sure of theirs, and those become reference samples."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def few(digits):
 def test_the_labels_of_fifty_digits_reach_the_others(vae, few):
     labelled, rest = few
     augment = LatentAugment(vae, "smote").fit(labelled, unlabelled=[(rest.images, rest.targets * 0)])  # a lie, unread
-    assert augment.pool is not None
-    assert len(augment.pool) == len(labelled) + round(SURE_SHARE * len(rest))
+    assert augment.reference is not None
+    assert len(augment.reference) == len(labelled) + round(SURE_SHARE * len(rest))
     raw = encode_all(vae, rest)[0].mean
     rows, labels = spread_labels(
         vae.stats.standardise(encode_all(vae, labelled)[0].mean), labelled.targets, vae.stats.standardise(raw)
@@ -36,8 +36,8 @@ def test_partners_are_found_among_the_unlabelled(vae, few):
     labelled, rest = few
     augment = LatentAugment(vae, "class_gaussian").fit(labelled)
     wider = LatentAugment(vae, "class_gaussian").fit(labelled, unlabelled=rest)
-    assert len(augment.pool) == 50
-    assert wider.pool.class_counts()[3] > 50
+    assert len(augment.reference) == 50
+    assert wider.reference.class_counts()[3] > 50
     assert not torch.equal(
         augment.synthesize(labelled.images, labelled.targets, indices=range(50), seed=0)[0],
         wider.synthesize(labelled.images, labelled.targets, indices=range(50), seed=0)[0],
@@ -54,8 +54,8 @@ def test_a_gate_learns_from_them_as_well(vae, few):
 def test_without_labels_all_join_the_pool(vae, few):
     labelled, rest = few
     augment = LatentAugment(vae, "smote").fit([(labelled.images, None)], unlabelled=rest)
-    assert len(augment.pool) == len(labelled) + len(rest)
-    assert not augment.pool.labelled
+    assert len(augment.reference) == len(labelled) + len(rest)
+    assert not augment.reference.labelled
 
 
 def test_it_is_the_same_every_time_and_draws_nothing(vae, few, global_rng_untouched):

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from augmentor._internal.engine import Engine
 from augmentor._internal.random import torch_generator
 from augmentor.data import AugmentedLoader, Indexed
-from augmentor.gan import get_augmentation, get_system
+from augmentor.gan import get_augmentation, get_method
 from augmentor.gan.feed import Feed
 from augmentor.latents import LatentCache
 from augmentor.policies import list_policies, policies
@@ -98,17 +98,17 @@ def test_a_gated_loader_s_batches(action, device, no_waits, data, digits, vae):
 
 
 @DEVICES
-@pytest.mark.parametrize("system", ["gan", "ae-init", "latent-gan", "guided-gan", "vae-gan"])
+@pytest.mark.parametrize("method", ["gan", "ae-init", "latent-gan", "guided-gan", "vae-gan"])
 @pytest.mark.parametrize("augmentation", ["none", "both", "real"])
-def test_a_gan_s_steps(system, augmentation, device, no_waits, digits, vae, monkeypatch):
-    if augmentation != "none" and system == "latent-gan":
+def test_a_gan_s_steps(method, augmentation, device, no_waits, digits, vae, monkeypatch):
+    if augmentation != "none" and method == "latent-gan":
         pytest.skip("latent-gan shows its discriminator no images")
     chosen = get_augmentation(augmentation, LatentAugment(vae, "gaussian(std=0.5)"))
-    trained = get_system(
-        system, image_shape=(1, 8, 8), num_classes=10, seed=0,
-        network="dcgan(width=8)" if system == "gan" else None,
-        autoencoder=None if system == "gan" else vae,
-        augmentation=None if system == "latent-gan" else chosen,
+    trained = get_method(
+        method, image_shape=(1, 8, 8), num_classes=10, seed=0,
+        network="dcgan(width=8)" if method == "gan" else None,
+        autoencoder=None if method == "gan" else vae,
+        augmentation=None if method == "latent-gan" else chosen,
     )  # fmt: skip
     trained.prepare(Feed(digits, 16, 0, Engine("cpu"), labelled=True))
     trained.step(0)
@@ -119,7 +119,7 @@ def test_a_gan_s_steps(system, augmentation, device, no_waits, digits, vae, monk
 
 
 def _move(trained, device, monkeypatch) -> None:
-    """A prepared system and its feed to another device; meta has no generators, so there chance comes from the host."""
+    """A prepared training method and its feed to another device; meta has no generators, so there chance comes from the host."""
     trained.feed.engine = Engine(device)
     for network in trained.networks().values():
         network.to(device)

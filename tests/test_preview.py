@@ -13,7 +13,7 @@ from PIL import Image
 import augmentor.views.preview as module
 from augmentor.autoencoders import get_autoencoder
 from augmentor.data import ArrayDataset
-from augmentor.exceptions import PartnerError, ShapeError, UnknownNameError
+from augmentor.exceptions import ReferenceSetError, ShapeError, UnknownNameError
 from augmentor.policies import list_policies, policies
 from augmentor.views.preview import preview_png
 
@@ -109,11 +109,11 @@ def test_a_policy_that_does_not_fit_is_drawn_as_the_reason(digits, drawn):
 
 
 def test_a_policy_that_was_asked_for_and_does_not_fit_raises(digits, vae):
-    alone = digits.subset(torch.cat([torch.tensor([0]), (digits.targets[:50] != 0).nonzero().squeeze(1)]))
-    with pytest.raises(PartnerError, match="class 0 has 1"):
-        preview_png(alone, vae, policies=["smote"])
+    rejected = digits.subset(torch.cat([torch.tensor([0]), (digits.targets[:50] != 0).nonzero().squeeze(1)]))
+    with pytest.raises(ReferenceSetError, match="class 0 has 1"):
+        preview_png(rejected, vae, policies=["smote"])
     with pytest.raises(UnknownNameError, match="did you mean 'smote'"):
-        preview_png(alone, vae, policies=["smot"])
+        preview_png(rejected, vae, policies=["smot"])
     with pytest.raises(ShapeError, match="1, 8, 8"):
         preview_png(ArrayDataset(torch.zeros(3, 1, 9, 9, dtype=torch.uint8)), vae)
 

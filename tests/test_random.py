@@ -109,15 +109,15 @@ def test_the_largest_and_smallest_words_give_finite_normals():
     random = Extreme(np.zeros(4, np.uint64))
     assert random.normal(3).isfinite().all()
     assert random.uniform(3).max() < 1
-    assert random.chance(1.0).all()
-    assert not random.chance(0.0).any()
+    assert random.bernoulli(1.0).all()
+    assert not random.bernoulli(0.0).any()
 
 
 def test_chance_hits_with_its_probability_and_is_certain_at_the_ends():
     for p in (0.1, 0.5, 0.9):
-        assert abs(random_for(range(20000)).chance(p).mean() - p) < 0.015
-    assert random_for(range(20000)).chance(1.0).all()
-    assert not random_for(range(20000)).chance(0.0).any()
+        assert abs(random_for(range(20000)).bernoulli(p).mean() - p) < 0.015
+    assert random_for(range(20000)).bernoulli(1.0).all()
+    assert not random_for(range(20000)).bernoulli(0.0).any()
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 8, 13, 16, 31, 64, 70])
@@ -145,7 +145,7 @@ def test_any_subset_in_any_order_draws_the_same_rows(indices, data):
 def test_taking_rows_goes_on_where_the_sequences_stand():
     rows = np.asarray([3, 0, 4])
     random = random_for(range(5))
-    random.chance(0.5)
+    random.bernoulli(0.5)
     part = random.take(rows)
     assert torch.equal(part.normal(6), random.normal(6)[rows])
     assert len(part) == 3
@@ -244,7 +244,7 @@ def test_drawing_leaves_the_global_generators_alone(global_rng_untouched):
     random = random_for(range(3))
     random.normal(3)
     random.uniform(3)
-    random.chance(0.5)
+    random.bernoulli(0.5)
     fold(1, "x")
     assert (np.random.get_state()[1] == before).all()
 
@@ -281,8 +281,8 @@ def test_noise_of_a_batch_is_that_of_every_split_of_it():
 
 def test_a_chance_of_one_takes_as_much_of_the_sequence_as_any_other():
     certain, likely = (SampleRandom(sample_keys(0, 0, range(5))) for _ in range(2))
-    assert certain.chance(1.0).all()
-    likely.chance(0.5)
+    assert certain.bernoulli(1.0).all()
+    likely.bernoulli(0.5)
     assert torch.equal(certain.normal(3), likely.normal(3))
 
 

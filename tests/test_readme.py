@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from augmentor.gan import systems
+from augmentor.gan import methods
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -24,7 +24,7 @@ def test_there_is_code_in_the_readme():
 @pytest.mark.parametrize(("name", "block"), BLOCKS)
 def test_a_block_runs(name, block, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(systems, "_members", dict(systems._members))  # what a text registers is for the text
+    monkeypatch.setattr(methods, "_members", dict(methods._members))  # what a text registers is for the text
     exec(compile(block, name, "exec"), {})
 
 

@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from augmentor import LatentSampler
-from augmentor.exceptions import InputError, PartnerError, RangeError, ShapeError
+from augmentor.exceptions import InputError, RangeError, ReferenceSetError, ShapeError
 
 # Every check of both libraries runs, and none is expected to fail. They feed matrices that are no images, so they hold
 # for autoencoder=None. scikit-learn skips its check_array_api_input by itself, as for all that do not claim the array
@@ -56,9 +56,9 @@ def test_small_classes_are_filled_up_behind_the_real_rows(pictures):
 def test_a_rare_class_is_found_more_often(pictures):
     X, y = load_digits(return_X_y=True)
     X_test, y_test = X[900:][y[900:] == 8] / 16, y[900:][y[900:] == 8]
-    alone = LogisticRegression(max_iter=500).fit(*pictures)
+    rejected = LogisticRegression(max_iter=500).fit(*pictures)
     both = make_pipeline(LatentSampler("digits", "smote(k=3)", random_state=0), LogisticRegression(max_iter=500))
-    assert both.fit(*pictures).score(X_test, y_test) > alone.score(X_test, y_test) + 0.2
+    assert both.fit(*pictures).score(X_test, y_test) > rejected.score(X_test, y_test) + 0.2
 
 
 def test_the_random_state_decides_and_nothing_else_is_drawn(pictures, global_rng_untouched):
@@ -121,7 +121,7 @@ def test_what_does_not_fit_is_an_error_that_says_what_to_do(pictures):
         LatentSampler("digits").fit_resample(16 * X, y)
     with pytest.raises(InputError, match="mixes classes"):
         LatentSampler("digits", "interpolate(same_class=False)").fit_resample(X, y)
-    with pytest.raises(PartnerError):
+    with pytest.raises(ReferenceSetError):
         LatentSampler("digits").fit_resample(X, np.arange(len(X)) == 0)
     with pytest.raises(ShapeError, match="more than 16384"):
         LatentSampler().fit_resample(np.zeros((4, 16385)), [0, 0, 0, 1])

@@ -24,8 +24,8 @@ from augmentor.exceptions import (
     DataError,
     DeviceError,
     InputError,
-    PartnerError,
     RangeError,
+    ReferenceSetError,
     ShapeError,
     UnknownNameError,
     WeightsError,
@@ -229,7 +229,7 @@ def test_each_image_is_replaced_with_probability_p(vae, digits, p):
 def test_the_rows_that_chance_leaves_out_are_bit_for_bit_the_same(vae, images):
     augment = augmenter(vae, p=0.5)
     out = augment(images)
-    chosen = SampleRandom(augment._keys(images)).chance(0.5)
+    chosen = SampleRandom(augment._keys(images)).bernoulli(0.5)
     assert 0 < chosen.sum() < COUNT
     assert torch.equal(out[~chosen], images[~chosen])
     assert (out[chosen] != images[chosen]).flatten(1).any(1).all()
@@ -347,14 +347,14 @@ def test_synthesize_replaces_every_image_whatever_p_is(vae, levels, images):
 
 def test_synthesize_depends_on_seed_epoch_index_and_copy_alone(vae, images):
     augment = augmenter(vae, seed=None)
-    settings = {"indices": range(COUNT), "seed": 1, "epoch": 2, "copy": 3}
+    settings = {"indices": range(COUNT), "seed": 1, "epoch": 2, "draw_index": 3}
     first = augment.synthesize(images, **settings)
     augment.set_epoch(9)
     augment(images)
     assert torch.equal(augment.synthesize(images, **settings), first)
     reverse = augment.synthesize(images.flip(0), **{**settings, "indices": range(COUNT)[::-1]})
     torch.testing.assert_close(reverse.flip(0), first, atol=1e-5, rtol=0)
-    for change in ({"seed": 2}, {"epoch": 3}, {"copy": 4}, {"indices": range(1, COUNT + 1)}):
+    for change in ({"seed": 2}, {"epoch": 3}, {"draw_index": 4}, {"indices": range(1, COUNT + 1)}):
         other = augment.synthesize(images, **{**settings, **change})
         assert (other != first).flatten(1).any(1).all(), change
 
@@ -362,7 +362,7 @@ def test_synthesize_depends_on_seed_epoch_index_and_copy_alone(vae, images):
 def test_synthesize_takes_one_copy_number_an_image(vae, images):
     augment = augmenter(vae)
     same = images[:1].expand(3, -1, -1, -1)
-    out = augment.synthesize(same, copy=[0, 1, 0])
+    out = augment.synthesize(same, draw_index=[0, 1, 0])
     assert torch.equal(out[0], out[2])
     assert not torch.equal(out[0], out[1])
 
@@ -558,7 +558,7 @@ def test_fitting_takes_a_data_set_a_loader_or_batches(vae, digits, images, label
     for data in (part, tensors, DataLoader(tensors, 64), [(part.images[:99], part.targets[:99]), (part.images[99:], part.targets[99:])]):  # fmt: skip  # noqa: E501
         augment = augmenter(copy.deepcopy(vae), "smote")
         assert augment.fit(data) is augment
-        assert len(augment.pool) == 300
+        assert len(augment.reference) == 300
         results.append(augment(images, labels)[0])
     for other in results[1:]:
         torch.testing.assert_close(other, results[0], atol=1e-5, rtol=0)
@@ -589,9 +589,9 @@ def test_fitting_on_nothing_or_on_what_does_not_fit_is_refused(vae, digits):
     with pytest.raises(ShapeError, match="3 channels"):
         augment.fit([torch.rand(2, 3, 8, 8)])
     lonely = digits.subset(torch.cat([torch.nonzero(digits.targets == 1)[:5, 0], torch.nonzero(digits.targets == 2)[:1, 0]]))  # fmt: skip  # noqa: E501
-    with pytest.raises(PartnerError, match="class 2 has 1"):
+    with pytest.raises(ReferenceSetError, match="class 2 has 1"):
         augment.fit(lonely)
-    assert augment.pool is None
+    assert augment.reference is None
     images_of_sizes = [torch.rand(2, 1, 8, 8), torch.rand(2, 1, 16, 16)]
     with pytest.raises(DataError, match="different sizes"):
         LatentAugment(SpatialKLAutoencoder(channels=1, width=8)).fit(images_of_sizes)
@@ -608,14 +608,14 @@ def test_a_fitted_pool_serves_batches_of_one_and_single_images(vae, digits, imag
 
 @pytest.mark.parametrize("policy", ["interpolate", "extrapolate", "slerp", "smote", "compose(gaussian, smote)"])
 def test_a_batch_of_one_without_a_pool_is_refused_with_advice(vae, images, labels, policy):
-    with pytest.raises(PartnerError, match=r"call augment\.fit\(dataset\) first"):
+    with pytest.raises(ReferenceSetError, match=r"call augment\.fit\(dataset\) first"):
         augmenter(vae, policy)(images[:1], labels[:1])
-    with pytest.raises(PartnerError, match=r"call augment\.fit\(dataset\) first"):
+    with pytest.raises(ReferenceSetError, match=r"call augment\.fit\(dataset\) first"):
         augmenter(vae, policy)(images[0], int(labels[0]))
 
 
 def test_class_gaussian_has_to_be_fitted(vae, images, labels):
-    with pytest.raises(PartnerError, match=r"class_gaussian is not fitted; call augment\.fit\(dataset\)"):
+    with pytest.raises(ReferenceSetError, match=r"class_gaussian is not fitted; call augment\.fit\(dataset\)"):
         augmenter(vae, "class_gaussian")(images, labels)
 
 
@@ -713,7 +713,7 @@ def test_a_data_set_of_pil_images_can_be_fitted_on(vae, digits):
 
     of_pil = augmenter(vae, "smote(k=1)").fit(Pil())
     of_arrays = augmenter(vae, "smote(k=1)").fit(ArrayDataset(digits.images[:20], digits.targets[:20]))
-    torch.testing.assert_close(of_pil.pool.z, of_arrays.pool.z)
+    torch.testing.assert_close(of_pil.reference.z, of_arrays.reference.z)
 
 
 def test_an_autoencoder_without_latent_statistics_is_said_once():
@@ -822,7 +822,7 @@ def test_a_gate_leaves_the_global_generators_alone(gated, images, labels, digits
 def test_a_gate_without_real_images_asks_for_fit(vae, images, labels):
     augment = augmenter(vae, gate=QualityGate())
     assert augment.needs_fit
-    with pytest.raises(PartnerError, match=r"has seen none; call augment\.fit\(dataset\)"):
+    with pytest.raises(ReferenceSetError, match=r"has seen none; call augment\.fit\(dataset\)"):
         augment(images, labels)
     with pytest.raises(InputError, match=r"gate is a QualityGate or None, got 0\.95"):
         augmenter(vae, gate=0.95)
@@ -846,7 +846,7 @@ def test_an_empty_batch_passes_the_gate(gated, levels, labels):
 
 @pytest.mark.parametrize("policy", ["smote(k=2)", "interpolate"])
 def test_redraws_find_partners_in_the_whole_batch(gated, vae, digits, policy):
-    """A gate that was fitted by itself, so that the transform has no pool."""
+    """A gate that was fitted by itself, so that the transform has no reference set."""
     rows = (digits.targets == 3).nonzero()[:24, 0]
     augment = augmenter(vae, policy, gate=copy.deepcopy(gated.gate))
     _, labels, weights = augment.synthesize(digits.images[rows], digits.targets[rows], return_weights=True)
@@ -859,18 +859,18 @@ def test_soft_labels_of_what_is_left_alone_are_its_own(vae, digits, images, labe
     augment = augmenter(vae, "interpolate(same_class=False)", gate=QualityGate(redraws=1)).fit(digits)
     out, soft, weights = augment.synthesize(images, labels, return_weights=True)
     assert soft.shape == (COUNT, 10)
-    alone = weights == 0
-    assert alone.any()
-    assert torch.equal(out[alone], images[alone])
-    assert torch.equal(soft[alone], nn.functional.one_hot(labels[alone], 10).float())
+    rejected = weights == 0
+    assert rejected.any()
+    assert torch.equal(out[rejected], images[rejected])
+    assert torch.equal(soft[rejected], nn.functional.one_hot(labels[rejected], 10).float())
 
 
 def test_gradients_flow_through_gated_samples(gated, images, labels):
     images.requires_grad_()
     out, _, weights = copy.deepcopy(gated).synthesize(images, labels, return_weights=True)
     out.sum().backward()
-    alone = weights == 0
-    assert torch.equal(images.grad[alone], torch.ones_like(images)[alone])
+    rejected = weights == 0
+    assert torch.equal(images.grad[rejected], torch.ones_like(images)[rejected])
     assert (images.grad.flatten(1).abs().sum(1) > 0).all()
 
 

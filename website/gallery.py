@@ -17,7 +17,7 @@ from augmentor._internal.pictures import grid
 from augmentor._internal.random import SampleRandom, sample_keys
 from augmentor._internal.registry import describe
 from augmentor.data import load_source
-from augmentor.latents import LatentPool, Latents
+from augmentor.latents import Latents, ReferenceSet
 from augmentor.policies import LatentPolicy, policies
 
 SAMPLES, DIGITS = 60, 12
@@ -25,9 +25,9 @@ COLOURS = ("#4051b5", "#e07b39")
 
 
 def names() -> list[str]:
-    """Of all policies: those of a sample alone, those with partners, and those made of others."""
+    """Of all policies: those of a sample alone, those with reference samples, and those made of others."""
     return sorted(list_policies(), key=lambda name: (hasattr(policies.get(name).example(), "policies"),
-                                                     policies.get(name).needs_partners, name))  # fmt: skip
+                                                     policies.get(name).needs_reference, name))  # fmt: skip
 
 
 def sections() -> str:
@@ -65,14 +65,14 @@ def picture(name: str) -> bytes:
 
 
 def _draw_plane(axis, policy: LatentPolicy) -> None:
-    pool = _moons()
-    z, labels = pool.z, pool.labels
-    policy.fit(pool)
+    reference = _moons()
+    z, labels = reference.z, reference.labels
+    policy.fit(reference)
     chosen = torch.tensor([int((z - torch.tensor(at)).norm(dim=1).argmin()) for at in ((-1.2, 0.6), (0.9, -1.1))])
     rows = chosen.repeat_interleave(SAMPLES)
     sources = Latents(z[rows], torch.tensor([0.22, 0.08]).expand(len(rows), 2), labels[rows])
     random = SampleRandom(sample_keys(0, 0, np.repeat(np.arange(2), SAMPLES), np.tile(np.arange(SAMPLES), 2)))
-    made = policy(sources, random, pool).z
+    made = policy(sources, random, reference).z
     for label, colour in enumerate(COLOURS):
         axis.scatter(*z[labels == label].T, s=9, color=colour, alpha=0.3, linewidths=0)
         axis.scatter(*made[sources.labels == label].T, s=9, color=colour, linewidths=0)
@@ -83,11 +83,11 @@ def _draw_plane(axis, policy: LatentPolicy) -> None:
 
 
 @functools.cache
-def _moons() -> LatentPool:
+def _moons() -> ReferenceSet:
     """Two classes of standard latents (N, 2), curved, so that a straight line may leave its class."""
     z, labels = make_moons(120, noise=0.1, random_state=0)
     z = (z - z.mean(0)) / z.std(0)
-    return LatentPool(torch.tensor(z, dtype=torch.float32), torch.tensor(labels), 2)
+    return ReferenceSet(torch.tensor(z, dtype=torch.float32), torch.tensor(labels), 2)
 
 
 @functools.cache
@@ -102,9 +102,9 @@ def _fitted_once() -> LatentAugment:
 
 
 def _fitted(policy: LatentPolicy) -> LatentAugment:
-    """The policy on digits, with the pool of all of them."""
+    """The policy on digits, with the reference set of all of them."""
     known = _fitted_once()
     augment = LatentAugment("digits", policy)
-    augment.pool = known.pool
-    policy.fit(known.pool)
+    augment.reference = known.reference
+    policy.fit(known.reference)
     return augment

@@ -1,7 +1,7 @@
 """Where a run computes: one device, or several processes and lower precision through Lightning Fabric.
 
 Every process takes its part of each batch, and gradients are averaged before an optimiser steps, in one piece, as in
-StyleGAN3. Networks are not wrapped, so a system may call any method of them and take gradients of gradients.
+StyleGAN3. Networks are not wrapped, so a training method may call any method of them and take gradients of gradients.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Random numbers that belong to a sample, not to a process.
 
-What a sample becomes is a function of (seed, epoch, index of the sample, copy number), so it cannot depend on batch
+What a sample becomes is a function of (seed, epoch, index of the sample, draw index), so it cannot depend on batch
 size, worker count, rank or the order of calls. The four integers are hashed to a 64-bit key, and the key starts a
 splitmix64 sequence (Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators"): the j-th word is
 ``mix(key + (j + 1) * golden)``. No state is kept between calls, and no global generator is read or reseeded.
@@ -44,10 +44,10 @@ def mix(words: np.ndarray) -> np.ndarray:
     return words
 
 
-def sample_keys(seed: int, epoch: int, index: Integers, copy: Integers = 0) -> np.ndarray:
-    """Hash (seed, epoch, index, copy) to one uint64 key a sample; `index` and `copy` broadcast."""
+def sample_keys(seed: int, epoch: int, index: Integers, draw_index: Integers = 0) -> np.ndarray:
+    """Hash (seed, epoch, index, draw_index) to one uint64 key a sample; `index` and `draw_index` broadcast."""
     keys = _start(seed, epoch)
-    for part in (index, copy):
+    for part in (index, draw_index):
         keys = mix(keys ^ (_hashed(part) if isinstance(part, int) else mix(_as_uint64(part) + _GOLDEN)))
     return keys
 
@@ -163,7 +163,7 @@ class SampleRandom:
         part._drawn = self._drawn
         return part
 
-    def chance(self, p: float) -> np.ndarray:
+    def bernoulli(self, p: float) -> np.ndarray:
         """Bool (n,) on the host: true with probability `p`."""
         if p == 1:  # as many words are taken
             self._drawn += 1

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 
 from .._internal.random import Integers, SampleRandom
-from ..latents import LatentPool, Posterior
+from ..latents import Posterior, ReferenceSet
 from ..policies import LatentPolicy
 from ..quality import QualityGate
 from .base import Autoencoder
@@ -42,7 +42,7 @@ class Augmenter(Protocol):
     autoencoder: Autoencoder
     policy: LatentPolicy
     gate: QualityGate | None
-    pool: LatentPool | None
+    reference: ReferenceSet | None
     residual: float
     inference: Inference
     mixing: Any
@@ -73,7 +73,7 @@ class Augmenter(Protocol):
         labels: torch.Tensor | None = None,
         *,
         indices: Integers | None = None,
-        copy: Integers = 0,
+        draw_index: Integers = 0,
         seed: int | None = None,
         epoch: int | None = None,
         raw: Posterior | None = None,

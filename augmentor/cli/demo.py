@@ -99,12 +99,12 @@ def _train_gan(
 ) -> tuple[list[dict[str, Any]], Any]:
     """Train one GAN; its history, and as many of its samples as there are digits."""
     from ..data import load_source
-    from ..gan import get_system
+    from ..gan import get_method
     from ..gan.trainer import GANTrainer
 
-    system = get_system("gan", network=NETWORK, image_shape=(1, 8, 8), num_classes=10, lr=5e-4, seed=seed)
+    method = get_method("gan", network=NETWORK, image_shape=(1, 8, 8), num_classes=10, lr=5e-4, seed=seed)
     trainer = GANTrainer(
-        system, steps=steps, features=features, round_steps=max(1, steps // 3), out=out, seed=seed, device=device
+        method, steps=steps, features=features, round_steps=max(1, steps // 3), out=out, seed=seed, device=device
     )
     averaged = trainer.fit(data, reference=load_source("digits"))
     return trainer.history, trainer.sample(averaged, 1797, "evaluation")

@@ -75,7 +75,7 @@ def generate(
     from ..latents import LatentCache
     from ..quality import QualityGate
     from ..shards import ShardDataset, generate_shards, read_partial
-    from ..shards.formats.hdf5 import LEFT_ALONE
+    from ..shards.formats.hdf5 import ORIGINAL_KEPT
     from ..transform import LatentAugment
 
     device = resolve_device(device)
@@ -114,8 +114,8 @@ def generate(
         click.echo(f"wrote {count} images to {out}; read them with {reader}")
         if gate is not None and format == "hdf5":
             shards = ShardDataset(folder, autoencoder=model if store == "latents" else None)
-            alone = int((shards.copies == LEFT_ALONE).sum())
-            click.echo(f"the gate let no version of {alone} of them pass: they are the real images themselves")
+            rejected = int((shards.draw_indices == ORIGINAL_KEPT).sum())
+            click.echo(f"the gate let no version of {rejected} of them pass: they are the real images themselves")
 
 
 @contextlib.contextmanager

@@ -31,7 +31,7 @@ def _installed(device: str) -> dict[str, Any]:
     from .._internal.version import __version__
     from ..autoencoders import autoencoders, list_autoencoders
     from ..autoencoders.pretrained import card
-    from ..gan import augmentations, discriminators, generators, losses, systems
+    from ..gan import augmentations, discriminators, generators, losses, methods
     from ..policies import policies
 
     examples = {policy: str(policies.get(policy).example()) for policy in policies.names()}
@@ -45,7 +45,7 @@ def _installed(device: str) -> dict[str, Any]:
         "discriminators": discriminators.names(),
         "gan losses": losses.names(),
         "gan augmentations": augmentations.names(),
-        "systems": systems.names(),
+        "training methods": methods.names(),
     }
 
 

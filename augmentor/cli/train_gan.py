@@ -17,7 +17,7 @@ from ._options import (
     scores_text,
 )
 
-# Options that are the system's; the rest are the trainer's.
+# Options that are the training method's; the rest are the trainer's.
 _OF_SYSTEM = ("network", "loss", "lr", "r1_gamma", "discriminator_steps")
 
 
@@ -25,7 +25,7 @@ _OF_SYSTEM = ("network", "loss", "lr", "r1_gamma", "discriminator_steps")
 @click.argument("data")
 @data_options
 @click.option(
-    "--system", default="gan", show_default=True, help="What is trained and how, such as gan; see augmentor info."
+    "--method", default="gan", show_default=True, help="What is trained and how, such as gan; see augmentor info."
 )
 @click.option("--network", default="dcgan", show_default=True, help="dcgan or resnet, such as 'resnet(width=48)'.")
 @click.option("--loss", default="nonsaturating", show_default=True, help="nonsaturating, hinge, lsgan or wgan_gp.")
@@ -55,18 +55,18 @@ _OF_SYSTEM = ("network", "loss", "lr", "r1_gamma", "discriminator_steps")
 @click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True)
 @common("runs/gan", "Folder for the generator, sample grids, history and checkpoint.")
 def train_gan(
-    data: str, split: str, size: int | None, skip_bad: bool, system: str, conditional: bool, autoencoder: str,
+    data: str, split: str, size: int | None, skip_bad: bool, method: str, conditional: bool, autoencoder: str,
     policy: str, residual: float, p: str | None, ratio: float | None, epochs: int | None, augment: str, device: str,
     out: str, seed: int, **settings: Any,
 ) -> None:  # fmt: skip
     """Train a GAN on DATA; write OUT/generator.safetensors, OUT/best.safetensors and sample grids.
 
-    The autoencoder augments (--augment), is what some systems build on, and its latents are the features that FID is
+    The autoencoder augments (--augment), is what some training methods build on, and its latents are the features that FID is
     measured on. Without one that fits, nothing is measured.
     """
     from ..autoencoders.pretrained import GENERAL, fitting_autoencoder
     from ..data import load_source
-    from ..gan import cannot_do_without, get_augmentation, get_system, needs_autoencoder
+    from ..gan import cannot_do_without, get_augmentation, get_method, needs_autoencoder
     from ..gan.trainer import GANTrainer
     from ..policies import get_policy
     from ..quality import AutoencoderFeatures
@@ -76,7 +76,7 @@ def train_gan(
     if policy != "auto":
         get_policy(policy)  # a wrong one is an error even where --augment none leaves it unused
     in_latents = needs_autoencoder(augment)
-    needed = in_latents or autoencoder != "auto" or cannot_do_without(system, "autoencoder")
+    needed = in_latents or autoencoder != "auto" or cannot_do_without(method, "autoencoder")
     dataset = load_source(data, split=split, size=size, skip_bad=skip_bad)
     shape = image_shape_of(dataset)
     known = needed or fitting_autoencoder(shape) != GENERAL
@@ -87,8 +87,8 @@ def train_gan(
     made = get_augmentation(augment, latent_augment, p=p, ratio=ratio)
     parts = {name: settings.pop(name) for name in _OF_SYSTEM}
     trainer = GANTrainer(
-        get_system(
-            system,
+        get_method(
+            method,
             image_shape=shape,
             num_classes=len(dataset.classes) if conditional else 0,
             augmentation=None if augment == "none" else made,
@@ -105,7 +105,7 @@ def train_gan(
     how = ({} if made.p is None else {"p": made.p}) | (
         {} if latent_augment is None else {"policy": latent_augment.policy, "residual": residual}
     )
-    say(data=f"{data}: {len(dataset)} images {shape}", system=system, conditional=conditional, augment=augment, **how,
+    say(data=f"{data}: {len(dataset)} images {shape}", method=method, conditional=conditional, augment=augment, **how,
         autoencoder="none, so nothing is measured" if model is None else model.name, device=device, out=out,
         seed=seed, **parts, **settings)  # fmt: skip
     trainer.fit(dataset)

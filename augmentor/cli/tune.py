@@ -52,7 +52,7 @@ class _Seconds(click.ParamType):
 @click.option(
     "--unlabelled",
     metavar="DATA",
-    help="More images of the same kind, without labels: partners for latents of a classifier's images.",
+    help="More images of the same kind, without labels: reference samples for latents of a classifier's images.",
 )
 @click.option(
     "--geometric/--no-geometric",

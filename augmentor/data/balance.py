@@ -28,7 +28,7 @@ def added_counts(labels: torch.Tensor, strategy: SamplingStrategy) -> dict[int, 
         alone, as SMOTE does. A `Mixing` keeps the synthetic share the same in all classes.
 
     >>> added_counts(torch.tensor([0, 0, 0, 1]), "auto")
-    {1: Added(repeats=0, synthetic=2)}
+    {1: Added(oversampled=0, synthetic=2)}
     """
     classes, counts = class_index(labels).unique(return_counts=True)
     have = dict(zip(classes.tolist(), counts.tolist(), strict=True))

@@ -37,8 +37,8 @@ class AugmentedLoader:
     cache: latents of the data set, so that samples are only decoded. Batches then have to say which samples they hold:
         wrap the data set in `Indexed`, ``DataLoader(Indexed(dataset), ...)``; the numbers do not come out again. Images
         have to be those that were encoded, so no random transform may stand before.
-    seed: what a sample becomes depends on (seed, epoch, its place in the epoch, copy), not on the batch size. Under
-        a distributed sampler the place counts over all ranks. A policy with partners needs a fitted pool for that.
+    seed: what a sample becomes depends on (seed, epoch, its place in the epoch, draw index), not on the batch size. Under
+        a distributed sampler the place counts over all ranks. A policy that needs a reference set needs a fitted reference set for that.
 
     Each `iter` starts the next epoch, unless `set_epoch` says which. Nothing here makes the host wait for the device.
     On CUDA batches come through pinned memory, and the next one is made in a stream of its own while the training step
@@ -98,8 +98,8 @@ class AugmentedLoader:
             images, labels = split_item(batch)
             images = image_to_tensor(images)
             check_range(images, "AugmentedLoader")
-            rows, copies = self._chosen(seen + np.arange(len(images)))
-            keys = sample_keys(self.seed, self.epoch, (seen + rows) * ranks + rank, copies)
+            rows, draw_indices = self._chosen(seen + np.arange(len(images)))
+            keys = sample_keys(self.seed, self.epoch, (seen + rows) * ranks + rank, draw_indices)
             seen += len(images)
             yield self._mixed(images, None if labels is None else labels_tensor(labels), rows, keys, raw)
 
@@ -130,8 +130,8 @@ class AugmentedLoader:
                 labels = torch.cat([labels, made_labels])
             by_gate = torch.ones(len(made), device=self.device) if by_gate is None else by_gate
             gate = self.augment.gate
-            alone = torch.zeros_like(by_gate, dtype=torch.bool) if gate is None else gate.left_alone(by_gate)
-            weights, synthetic = torch.cat([weights, by_gate]), torch.cat([synthetic, ~alone])
+            rejected = torch.zeros_like(by_gate, dtype=torch.bool) if gate is None else gate.rejected(by_gate)
+            weights, synthetic = torch.cat([weights, by_gate]), torch.cat([synthetic, ~rejected])
         parts = [images]
         parts += [] if labels is None else [labels]
         parts += [synthetic] if self.return_mask else []
@@ -139,14 +139,14 @@ class AugmentedLoader:
         return tuple(parts) if len(parts) > 1 else images
 
     def _chosen(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Which rows get synthetic copies, and their copy numbers, as a function of the places in the epoch alone."""
+        """Which rows get synthetic draw_indices, and their draw indices, as a function of the places in the epoch alone."""
         # The running total ratio * place, rounded down, from a start that differs between epochs: every place gets
         # its share over the epochs, and a batch of B gets exactly ratio * B when that is whole.
         start = fold(self.seed, self.epoch, "start") / 2**63
         before, after = np.floor(places * self.ratio + start), np.floor((places + 1) * self.ratio + start)
-        copies = (after - before).astype(np.int64)
-        rows = np.repeat(np.arange(len(places)), copies)
-        first = np.repeat(np.cumsum(copies) - copies, copies)
+        draw_indices = (after - before).astype(np.int64)
+        rows = np.repeat(np.arange(len(places)), draw_indices)
+        first = np.repeat(np.cumsum(draw_indices) - draw_indices, draw_indices)
         return rows, np.arange(len(rows)) - first
 
 

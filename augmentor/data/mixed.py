@@ -19,8 +19,8 @@ from ..exceptions import AugmentorWarning, DataError, InputError
 from ..latents import LatentCache, class_index, soft_labels
 from .balance import SamplingStrategy, added_counts
 
-# The copy number of a real sample that comes once more as it is.
-REPEATED = -1
+# The draw index of a real sample that comes once more as it is.
+OVERSAMPLED = -1
 
 
 class MixedDataset(Dataset[Any]):
@@ -36,9 +36,9 @@ class MixedDataset(Dataset[Any]):
         then learn that what looks decoded is of a small class; a `Mixing` keeps their share the same in all classes.
     cache: the data set's latents; then synthetic samples are only decoded. `CacheError` if it is of another data set
         or autoencoder.
-    seed: with the epoch (`set_epoch`), the index of the source and the copy number it decides what a sample becomes.
+    seed: with the epoch (`set_epoch`), the index of the source and the draw index it decides what a sample becomes.
 
-    Where the policy needs partners, or there is a gate, and `augment` has not been fitted, it is fitted on this data
+    Where the policy needs a reference set, or there is a gate, and `augment` has not been fitted, it is fitted on this data
     set. An image that the gate leaves alone comes out as it is.
 
     >>> from augmentor.data import load_source
@@ -67,8 +67,8 @@ class MixedDataset(Dataset[Any]):
         self.dataset, self.augment, self.seed = dataset, augment, seed
         self.ratio, self.sampling_strategy = ratio, sampling_strategy
         self._epoch = SharedEpoch()
-        self.sources, self.copies = self._plan()
-        has_synthetic = bool((self.copies != REPEATED).any())
+        self.sources, self.draw_indices = self._plan()
+        has_synthetic = bool((self.draw_indices != OVERSAMPLED).any())
         if len(self.sources) == 0:
             what = f"ratio={ratio}" if sampling_strategy is None else f"sampling_strategy={sampling_strategy!r}"
             warnings.warn(f"MixedDataset with {what} adds no synthetic samples", AugmentorWarning, stacklevel=2)
@@ -102,26 +102,26 @@ class MixedDataset(Dataset[Any]):
     def is_synthetic(self, index: int) -> bool:
         """Whether the sample at this index is a synthetic one."""
         place = self._checked(index) - len(self.dataset)
-        return place >= 0 and bool(self.copies[place] != REPEATED)
+        return place >= 0 and bool(self.draw_indices[place] != OVERSAMPLED)
 
     def set_epoch(self, epoch: int) -> None:
         """Make other synthetic samples in this epoch; reaches loader workers that already run."""
         self._epoch.set(epoch)
 
     def _plan(self) -> tuple[np.ndarray, np.ndarray]:
-        """For each sample that is added the index of its source and its copy number."""
+        """For each sample that is added the index of its source and its draw index."""
         if self.sampling_strategy is None:
             return self._spread(np.arange(len(self.dataset)), round(self.ratio * len(self.dataset)))
         labels, strategy = dataset_labels(self.dataset), self._strategy()
         classes = class_index(labels).numpy()
-        sources, copies = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+        sources, draw_indices = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
         for label, added in added_counts(labels, strategy).items():
             members = np.flatnonzero(classes == label)
-            repeated, _ = self._spread(members, added.repeats)
+            oversampled, _ = self._spread(members, added.oversampled)
             perturbed, numbers = self._spread(members, added.synthetic)
-            sources += [repeated, perturbed]
-            copies += [np.full(len(repeated), REPEATED), numbers]
-        return np.concatenate(sources), np.concatenate(copies)
+            sources += [oversampled, perturbed]
+            draw_indices += [np.full(len(oversampled), OVERSAMPLED), numbers]
+        return np.concatenate(sources), np.concatenate(draw_indices)
 
     def _strategy(self) -> SamplingStrategy:
         if self.sampling_strategy != "tuned":
@@ -147,7 +147,7 @@ class MixedDataset(Dataset[Any]):
             images,
             labels,
             indices=sources,
-            copy=self.copies[numbers],
+            draw_index=self.draw_indices[numbers],
             seed=self.seed,
             epoch=self._epoch.get(),
             raw=None if self.cache is None else self.cache[sources],

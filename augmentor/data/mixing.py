@@ -12,7 +12,7 @@ from ..exceptions import InputError
 class Added(NamedTuple):
     """What joins the samples of a class: some of them again as they are, and synthetic ones."""
 
-    repeats: int
+    oversampled: int
     synthetic: int
 
 
@@ -25,7 +25,7 @@ class Mixing:
     that what looks decoded is of a small class.
 
     >>> Mixing(ratio=1.0, balance=0.5).added({0: 100, 1: 20})
-    {0: Added(repeats=0, synthetic=100), 1: Added(repeats=40, synthetic=60)}
+    {0: Added(oversampled=0, synthetic=100), 1: Added(oversampled=40, synthetic=60)}
     """
 
     ratio: float = 1.0

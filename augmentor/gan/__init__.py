@@ -5,30 +5,30 @@ May import: `transform`, `data`, `shards`, `autoencoders`, `policies`, `quality`
 
 from .augmentations import AdaptiveP, AnnealedP, Augmentation, augmentations, get_augmentation, needs_autoencoder
 from .losses import GANLoss, get_loss, losses, r1_penalty
-from .methods import GAN, AdversarialSystem, System, cannot_do_without, get_system, systems
+from .methods import GAN, AdversarialMethod, TrainingMethod, cannot_do_without, get_method, methods
 from .networks import Discriminator, Generator, discriminators, generators
 from .trainer import GANTrainer
 
 __all__ = [
     "GAN",
     "AdaptiveP",
-    "AdversarialSystem",
+    "AdversarialMethod",
     "AnnealedP",
     "Augmentation",
     "Discriminator",
     "GANLoss",
     "GANTrainer",
     "Generator",
-    "System",
+    "TrainingMethod",
     "augmentations",
     "cannot_do_without",
     "discriminators",
     "generators",
     "get_augmentation",
     "get_loss",
-    "get_system",
+    "get_method",
     "losses",
     "needs_autoencoder",
     "r1_penalty",
-    "systems",
+    "methods",
 ]

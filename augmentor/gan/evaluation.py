@@ -17,13 +17,13 @@ from ..quality import compare, extract
 from .networks import Generator
 
 # Features of at most so many real and generated images are compared, and at least so many.
-_JUDGED, _FEWEST_JUDGED = 2000, 10
+_EVALUATED, _FEWEST_EVALUATED = 2000, 10
 # The spread is measured on at most so many.
 _SPREAD = 200
 _COLUMNS = 10
 
 
-class Judge:
+class Evaluator:
     """Real images to compare with, and the same noise at every call.
 
     features: an extractor as `augmentor.quality` takes it, or None. num_classes: those that the generator knows.
@@ -38,7 +38,7 @@ class Judge:
         num_classes: int,
     ):
         order = np.random.Generator(np.random.Philox(fold(seed, "judged"))).permutation(len(dataset))
-        images, labels = fetch(dataset, order[: _JUDGED if features is not None else _SPREAD].tolist())
+        images, labels = fetch(dataset, order[: _EVALUATED if features is not None else _SPREAD].tolist())
         self._features, self._seed, self._device, self._count = features, seed, device, len(images)
         self._real = None if features is None else extract(features, images, 256, device)
         # Within classes, unless there are so many that hardly two images would be of the same.
@@ -66,13 +66,15 @@ class Judge:
         return grid(images.split(columns))
 
 
-def check_judged(dataset: Any, features: Callable[[torch.Tensor], torch.Tensor] | None, device: torch.device) -> None:
+def check_evaluated(
+    dataset: Any, features: Callable[[torch.Tensor], torch.Tensor] | None, device: torch.device
+) -> None:
     """Raise what measuring against this data set would raise."""
     if features is None:
         return
-    if len(dataset) < _FEWEST_JUDGED:
+    if len(dataset) < _FEWEST_EVALUATED:
         raise DataError(
-            f"measuring takes at least {_FEWEST_JUDGED} real images, got {len(dataset)}; give more, or features=None"
+            f"measuring takes at least {_FEWEST_EVALUATED} real images, got {len(dataset)}; give more, or features=None"
         )
     extract(features, fetch(dataset, [0])[0], 1, device)
 

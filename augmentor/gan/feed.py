@@ -23,7 +23,7 @@ from ..exceptions import InputError
 class Batch(NamedTuple):
     """This process's part of a batch.
 
-    images: float (B,C,H,W) in [0, 1], on the device. labels: int64 (B,), or None for an unconditional system.
+    images: float (B,C,H,W) in [0, 1], on the device. labels: int64 (B,), or None for an unconditional training method.
     keys: uint64 (B,), one random sequence an image. places: int64 (B,), in the whole batch. indices: int64 (B,), in
     the data set.
     """
@@ -89,7 +89,7 @@ class Feed:
         return torch_generator(self.device, self.seed, purpose, number, self.engine.rank)
 
     def samples(self) -> Any:
-        """The whole data set for `LatentAugment.fit` and the like: without its labels if the system has no classes."""
+        """The whole data set for `LatentAugment.fit` and the like: without its labels if the training method has no classes."""
         return self.dataset if self.labelled else [(images, None) for images, _ in batches(self.dataset)]
 
 

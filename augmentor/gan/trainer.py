@@ -1,4 +1,4 @@
-"""`GANTrainer`: any system, any data set, exactly resumable, watched."""
+"""`GANTrainer`: any training method, any data set, exactly resumable, watched."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from .._internal.run import Run
 from .._internal.weights import save_network
 from ..exceptions import AugmentorWarning, DataError, InputError, TrainingError
 from .board import Board
-from .evaluation import Judge, check_judged, sample
+from .evaluation import Evaluator, check_evaluated, sample
 from .feed import Feed
 from .guards import GUARDS, troubles
-from .methods import System
+from .methods import TrainingMethod
 from .networks import Generator
 
 # Samples looked at for numbers that are not finite.
@@ -32,9 +32,9 @@ _LOOKED_AT = 10
 
 
 class GANTrainer:
-    """Trains a system; keeps an average of its generator, and the best snapshot of that.
+    """Trains a training method; keeps an average of its generator, and the best snapshot of that.
 
-    system: what is trained and how, such as ``get_system("gan", image_shape=(1, 28, 28), num_classes=10)``.
+    method: what is trained and how, such as ``get_method("gan", image_shape=(1, 28, 28), num_classes=10)``.
     steps: of the generator. batch_size: of all processes together. ema_decay: of the averaged generator.
     features: an extractor as `augmentor.quality` takes it, to measure FID, KID, precision and recall every
         `round_steps` steps; None measures nothing and keeps the last generator as the best. best_by: "fid" or "kid".
@@ -50,9 +50,9 @@ class GANTrainer:
     Raises `TrainingError` when a loss is not finite; the last good checkpoint stays.
 
     >>> from augmentor.data import load_source
-    >>> from augmentor.gan import get_system
-    >>> system = get_system("gan", network="dcgan(width=8)", image_shape=(1, 8, 8))
-    >>> trainer = GANTrainer(system, steps=2, batch_size=8, progress=False)
+    >>> from augmentor.gan import get_method
+    >>> method = get_method("gan", network="dcgan(width=8)", image_shape=(1, 8, 8))
+    >>> trainer = GANTrainer(method, steps=2, batch_size=8, progress=False)
     >>> generator = trainer.fit(load_source("digits"))
     >>> [row["step"] for row in trainer.history]
     [2]
@@ -60,7 +60,7 @@ class GANTrainer:
 
     def __init__(
         self,
-        system: System,
+        method: TrainingMethod,
         *,
         steps: int = 5000,
         batch_size: int = 64,
@@ -76,8 +76,10 @@ class GANTrainer:
         precision: str = "fp32",
         progress: bool = True,
     ):
-        if not isinstance(system, System):
-            raise InputError(f"system is a System, such as get_system('gan', image_shape=(1, 28, 28)); got {system!r}")
+        if not isinstance(method, TrainingMethod):
+            raise InputError(
+                f"method is a TrainingMethod, such as get_method('gan', image_shape=(1, 28, 28)); got {method!r}"
+            )
         for name, value in {"steps": steps, "batch_size": batch_size, "round_steps": round_steps}.items():
             if value < 1:
                 raise InputError(f"{name} is at least 1, got {value}")
@@ -88,7 +90,7 @@ class GANTrainer:
         if isinstance(stop_on, str) or not set(stop_on) <= GUARDS.keys():
             raise InputError(f"stop_on is a collection of {', '.join(map(repr, GUARDS))}, got {stop_on!r}")
         check_engine(devices, precision)
-        self.system = system
+        self.method = method
         self.steps, self.batch_size, self.ema_decay = steps, batch_size, ema_decay
         self.features, self.best_by, self.round_steps, self.stop_on = features, best_by, round_steps, stop_on
         self.out, self.seed, self.device, self.progress = out, seed, torch.device(device), progress
@@ -100,13 +102,13 @@ class GANTrainer:
 
         reference: real images to measure against, where they are not those of `dataset`.
         """
-        system, judged = self.system, dataset if reference is None else reference
+        method, evaluated = self.method, dataset if reference is None else reference
         engine = get_engine(self.device, self.devices, self.precision)
-        labelled = system.generator.num_classes > 0
+        labelled = method.generator.num_classes > 0
         self._check_fits(dataset)
-        check_judged(judged, self.features, engine.device)
-        system.prepare(Feed(dataset, min(self.batch_size, len(dataset)), self.seed, engine, labelled=labelled))
-        averaged = AveragedModel(system.generator, multi_avg_fn=get_ema_multi_avg_fn(self.ema_decay))
+        check_evaluated(evaluated, self.features, engine.device)
+        method.prepare(Feed(dataset, min(self.batch_size, len(dataset)), self.seed, engine, labelled=labelled))
+        averaged = AveragedModel(method.generator, multi_avg_fn=get_ema_multi_avg_fn(self.ema_decay))
         generator: Any = averaged.module
 
         # Where to go on: nothing, or all that the last round left.
@@ -114,36 +116,40 @@ class GANTrainer:
         step, best = 0, math.inf
         state = engine.agree(run.load())
         if state is not None:
-            system.load_state_dict(state["system"])
+            method.load_state_dict(state["method"])
             averaged.load_state_dict(state["averaged"])
             step, best = state["step"], state["best"]
         self.history = run.history = engine.agree(run.history)
 
-        judge = Judge(judged, self.features, self.seed, engine.device, generator.num_classes) if engine.writes else None
+        evaluator = (
+            Evaluator(evaluated, self.features, self.seed, engine.device, generator.num_classes)
+            if engine.writes
+            else None
+        )
         board = Board(run.folder)
-        bar = tqdm(total=self.steps, initial=step, desc=f"train {system.name}", delay=2,
+        bar = tqdm(total=self.steps, initial=step, desc=f"train {method.name}", delay=2,
                    disable=not (self.progress and engine.writes))  # fmt: skip
         while step < self.steps:
-            # One round of the system's steps.
+            # One round of the training method's steps.
             self._stop_if_asked(step)
-            system.start_round(step, generator)
+            method.start_round(step, generator)
             end = min(self.steps, (step // self.round_steps + 1) * self.round_steps)
             sums: dict[str, torch.Tensor] = {}
             steps = end - step
             while step < end:
-                for name, value in system.step(step).items():
+                for name, value in method.step(step).items():
                     sums[name] = sums.get(name, 0) + value / steps
-                averaged.update_parameters(system.generator)
+                averaged.update_parameters(method.generator)
                 step += 1
                 bar.update()
 
             # Judge it, keep the best, leave a trace.
             means = engine.mean(torch.stack(list(sums.values()))).tolist()
-            row: dict[str, Any] = {"step": step, **dict(zip(sums, means, strict=True)), **system.status()}
+            row: dict[str, Any] = {"step": step, **dict(zip(sums, means, strict=True)), **method.status()}
             self._refuse_what_is_not_finite(generator, row)
-            if judge is not None:
-                row |= judge.row(generator)
-                picture = judge.grid(generator)
+            if evaluator is not None:
+                row |= evaluator.row(generator)
+                picture = evaluator.grid(generator)
                 run.write(f"samples/step-{step:07d}.png", png(picture))
                 board.add(row, picture)
             row = self._with_alerts(engine.agree(row), say=engine.writes)
@@ -152,13 +158,13 @@ class GANTrainer:
                 _save(run, "best.safetensors", generator, row)
             shown = ("d_loss", "g_loss", "fid")
             bar.set_postfix({name: f"{row[name]:.3f}" for name in shown if name in row}, refresh=False)
-            state = {"system": system.state_dict(), "averaged": averaged.state_dict(), "step": step, "best": best}
+            state = {"method": method.state_dict(), "averaged": averaged.state_dict(), "step": step, "best": best}
             run.save(state, row)
         bar.close()
         board.close()
 
         result = copy.deepcopy(generator).eval()
-        for name, network in system.finish(result).items():
+        for name, network in method.finish(result).items():
             _save(run, f"{name}.safetensors", network, self.history[-1])
         _save(run, "generator.safetensors", result, self.history[-1])
         return result
@@ -169,7 +175,7 @@ class GANTrainer:
 
     def _check_fits(self, dataset: Any) -> None:
         """Raise on images or labels that the generator does not make, before anything is written."""
-        generator = self.system.generator
+        generator = self.method.generator
         if len(dataset) == 0:
             raise DataError("got an empty data set; expected at least one image")
         images, labels = fetch(dataset, range(min(self.batch_size, len(dataset))))
@@ -193,12 +199,12 @@ class GANTrainer:
 
     def _refuse_what_is_not_finite(self, averaged: Generator, row: dict[str, Any]) -> None:
         """A round's last step shows in none of its losses, so the weights and some samples are looked at as well."""
-        step, advice = row["step"], f"the last good checkpoint is kept: try a lower rate than lr={self.system.lr}"
+        step, advice = row["step"], f"the last good checkpoint is kept: try a lower rate than lr={self.method.lr}"
         broken = {name: value for name, value in row.items() if not math.isfinite(value)}
         if broken:
             values = ", ".join(f"{name} became {value}" for name, value in broken.items())
             raise TrainingError(f"{values} before step {step}; {advice}")
-        weights = [w.detach() for network in self.system.networks().values() for w in network.parameters()]
+        weights = [w.detach() for network in self.method.networks().values() for w in network.parameters()]
         if not bool(torch.stack([w.isfinite().all() for w in weights]).all()) or not bool(
             self.sample(averaged, _LOOKED_AT).isfinite().all()
         ):
@@ -226,7 +232,7 @@ class GANTrainer:
         names = ("steps", "batch_size", "ema_decay", "best_by", "round_steps", "seed", "precision")
         return {
             "what": "gan",
-            **self.system.settings(),
+            **self.method.settings(),
             "features": None if self.features is None else type(self.features).__name__,
             "dataset": dataset_fingerprint(dataset),
             "images": len(dataset),

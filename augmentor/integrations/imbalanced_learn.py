@@ -47,7 +47,7 @@ class LatentSampler(BaseOverSampler):
 
     After fitting `sampling_strategy_` has the number of new samples of each class and `augment_` the `LatentAugment`
     that made them. Real rows come first, as they are; the type of X stays. Raises `ValueError` (`ShapeError`,
-    `RangeError`, `PartnerError`) for what does not fit.
+    `RangeError`, `ReferenceSetError`) for what does not fit.
 
     >>> from sklearn.datasets import load_digits
     >>> X, y = load_digits(return_X_y=True)
@@ -98,7 +98,7 @@ class LatentSampler(BaseOverSampler):
             form = _Pixels(rows, self.image_shape or self.augment_.autoencoder.image_shape)
         images = form.images(rows)
         self.augment_.fit(zip(images.split(_AT_ONCE), labels.split(_AT_ONCE), strict=True))
-        if self.augment_.policy.soft_classes(labels, self.augment_.pool) is not None:
+        if self.augment_.policy.soft_classes(labels, self.augment_.reference) is not None:
             raise InputError(f"policy {self.policy} mixes classes, and a sampler's labels are whole; use another one")
 
         # Each class in turn: its sources, evenly, in an order of chance.
@@ -110,7 +110,11 @@ class LatentSampler(BaseOverSampler):
             for start in range(0, count, _AT_ONCE):
                 part = slice(start, start + _AT_ONCE)
                 samples, _ = self.augment_.synthesize(
-                    images[sources[part]], labels[sources[part]], indices=sources[part], copy=copies[part], seed=seed
+                    images[sources[part]],
+                    labels[sources[part]],
+                    indices=sources[part],
+                    draw_index=copies[part],
+                    seed=seed,
                 )
                 made.append(form.rows(samples))
             targets.append(np.full(count, label, dtype=y.dtype))

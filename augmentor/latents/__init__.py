@@ -8,14 +8,14 @@ from .cache import LatentCache
 from .classifier import LatentClassifier
 from .encoding import encode_all
 from .label_spreading import spread_labels
-from .reference import SAME, LatentPool
+from .reference import SAME, ReferenceSet
 from .statistics import LatentStats
 
 __all__ = [
     "SAME",
     "LatentCache",
     "LatentClassifier",
-    "LatentPool",
+    "ReferenceSet",
     "LatentStats",
     "Latents",
     "Posterior",

@@ -28,11 +28,11 @@ class Posterior(NamedTuple):
 class Latents:
     """A batch of standard latents.
 
-    z: float (B, *L). spread: the encoder's own deviation (B, *L), or None. labels: int64 (B,), float (B,K) or None.
+    z: float (B, *L). posterior_std: the standard deviation of the encoder's posterior (B, *L), or None. labels: int64 (B,), float (B,K) or None.
     """
 
     z: torch.Tensor
-    spread: torch.Tensor | None = None
+    posterior_std: torch.Tensor | None = None
     labels: torch.Tensor | None = None
 
     def __len__(self) -> int:
@@ -40,22 +40,22 @@ class Latents:
 
     def take(self, rows: torch.Tensor) -> Latents:
         """Some of the samples, int64 (n,)."""
-        spread, labels = (None if part is None else part[rows] for part in (self.spread, self.labels))
-        return Latents(self.z[rows], spread, labels)
+        posterior_std, labels = (None if part is None else part[rows] for part in (self.posterior_std, self.labels))
+        return Latents(self.z[rows], posterior_std, labels)
 
     def where(self, mask: torch.Tensor, others: Latents) -> Latents:
         """The other latents and labels where the mask, bool (B,), is true."""
         labels = self.labels
         if labels is not None and others.labels is not None:
             labels = torch.where(per_sample(mask, labels), others.labels, labels)
-        return Latents(torch.where(per_sample(mask, self.z), others.z, self.z), self.spread, labels)
+        return Latents(torch.where(per_sample(mask, self.z), others.z, self.z), self.posterior_std, labels)
 
     def put(self, rows: torch.Tensor, others: Latents) -> Latents:
         """These samples with other latents and labels at some places, int64 (n,)."""
         labels = self.labels
         if labels is not None and others.labels is not None:
             labels = labels.index_copy(0, rows, others.labels)
-        return Latents(self.z.index_copy(0, rows, others.z), self.spread, labels)
+        return Latents(self.z.index_copy(0, rows, others.z), self.posterior_std, labels)
 
 
 def per_sample(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""The samples that a policy may combine a sample with: a fitted pool of latents, or else the batch itself."""
+"""The samples that a policy may combine a sample with: a fitted reference set of latents, or else the batch itself."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from .._internal.random import SampleRandom, sample_keys
-from ..exceptions import PartnerError
+from ..exceptions import ReferenceSetError
 from .batch import Latents, class_index
 from .classifier import LatentClassifier
 from .forest import Forest
@@ -23,18 +23,18 @@ _BLOCK = 2048
 _MARGIN = 8
 # In a large set of rows candidates are found by the group.
 _LARGE, _GROUP = 1 << 14, 8
-# A sample of the pool is found by its place along a line, among so many rows to either side.
+# A sample of the reference set is found by its place along a line, among so many rows to either side.
 _AROUND = 2
 
 
-class LatentPool:
-    """Standard latents of real samples, kept sorted by class so that a partner is found in constant time.
+class ReferenceSet:
+    """Standard latents of real samples, kept sorted by class so that a reference sample is found in constant time.
 
     z: float (N, *L). labels: int64 (N,), or None, which makes all samples one class. num_classes: K, or None where
-    it is not known. fitted: False for a pool that is just the current batch.
+    it is not known. fitted: False for a reference set that is just the current batch.
 
-    >>> pool = LatentPool(torch.randn(6, 2), torch.tensor([0, 0, 0, 1, 1, 1]))
-    >>> pool.class_counts()
+    >>> reference = ReferenceSet(torch.randn(6, 2), torch.tensor([0, 0, 0, 1, 1, 1]))
+    >>> reference.class_counts()
     {0: 3, 1: 3}
     """
 
@@ -55,11 +55,11 @@ class LatentPool:
         self._tables: dict[tuple[int, bool], tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = {}
 
     @classmethod
-    def of_batch(cls, latents: Latents) -> LatentPool:
-        """The batch as its own pool."""
+    def of_batch(cls, latents: Latents) -> ReferenceSet:
+        """The batch as its own reference set."""
         if len(latents) < 2:
-            raise PartnerError(
-                "this policy combines samples, and got a batch of one and no pool; "
+            raise ReferenceSetError(
+                "this policy combines samples, and got a batch of one and no reference set; "
                 "call augment.fit(dataset) first, or give batches"
             )
         soft = latents.labels is not None and latents.labels.ndim == 2
@@ -69,12 +69,12 @@ class LatentPool:
     def __len__(self) -> int:
         return len(self.z)
 
-    def to(self, device: torch.device | str) -> LatentPool:
-        """The pool on a device; itself when it is there already."""
+    def to(self, device: torch.device | str) -> ReferenceSet:
+        """The reference set on a device; itself when it is there already."""
         if self.z.device == torch.device(device):
             return self
         labels = self.labels.to(device) if self.labelled else None
-        moved = LatentPool(self.z.to(device), labels, self.num_classes, fitted=self.fitted)
+        moved = ReferenceSet(self.z.to(device), labels, self.num_classes, fitted=self.fitted)
         if "classifier" in self.__dict__ and self.classifier is not None:
             moved.__dict__["classifier"] = self.classifier.to(device)
         return moved
@@ -85,15 +85,15 @@ class LatentPool:
         return dict(zip(classes.tolist(), counts.tolist(), strict=True))
 
     def require(self, each: int, policy: str) -> None:
-        """`PartnerError` unless every class has at least `each` samples."""
+        """`ReferenceSetError` unless every class has at least `each` samples."""
         for label, count in self.class_counts().items():
             if count < each:
-                raise PartnerError(
+                raise ReferenceSetError(
                     f"{policy} needs {each} samples of each class, and class {label} has {count}; "
                     "give more images of it, leave the class out, or use gaussian"
                 )
 
-    def partners(
+    def random_samples(
         self, latents: Latents, random: SampleRandom, *, same_class: bool = True
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """A random other sample for each sample: latents (B, *L) and class numbers (B,)."""
@@ -109,7 +109,7 @@ class LatentPool:
         self, latents: Latents, random: SampleRandom, k: int, *, same_class: bool = True
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """One of the k nearest other samples of each sample, each with equal chance."""
-        self._candidates(latents, same_class)  # raises for a class that the pool lacks
+        self._candidates(latents, same_class)  # raises for a class that the reference set lacks
         classes = self._classes(latents) if same_class and self.labelled else None
         nearest, rows = self._remembered(latents.z, k + 1, classes)
         itself = (nearest[:, :1] < SAME).long().squeeze(1)
@@ -142,7 +142,7 @@ class LatentPool:
         return distance, rows
 
     def nearby(self, z: torch.Tensor, k: int, origin: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-        """What `nearest` says; in a large pool on the CPU the nearest of a few dozen candidates, in no time.
+        """What `nearest` says; in a large reference set on the CPU the nearest of a few dozen candidates, in no time.
 
         There it is a bound from above: a neighbour may be missed, but for what is all but a copy of it. Distances are
         then to be compared with others that `nearby` gave. origin: rows (B,) that are looked at in any case.
@@ -171,7 +171,7 @@ class LatentPool:
         return rows
 
     def _remembered(self, z: torch.Tensor, k: int, classes: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
-        """What `nearest` says. For samples of a fitted pool on the CPU it is looked up once, and then known."""
+        """What `nearest` says. For samples of a fitted reference set on the CPU it is looked up once, and then known."""
         k = min(k, len(self))
         row = self._rows_of(z)
         if classes is not None:
@@ -197,7 +197,7 @@ class LatentPool:
         return self._tables[k, by_class]
 
     def _rows_of(self, z: torch.Tensor) -> torch.Tensor:
-        """Which row of the pool each latent is, int64 (B,); -1 for others, and where that is not worth a look."""
+        """Which row of the reference set each latent is, int64 (B,); -1 for others, and where that is not worth a look."""
         if not self.fitted or z.device.type != "cpu":
             return torch.full((len(z),), -1, device=z.device)
         flat = z.detach().flatten(1)
@@ -256,14 +256,14 @@ class LatentPool:
         return distance[:, :k], candidates.gather(1, order[:, :k])
 
     def _measured(self, flat: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-        """Distances (B,C) from latents (B,D) to rows (B,C) of the pool, pair by pair."""
+        """Distances (B,C) from latents (B,D) to rows (B,C) of the reference set, pair by pair."""
         real = self.z.flatten(1).index_select(0, rows.flatten()).unflatten(0, rows.shape)  # faster than an index
         pairs = torch.cdist(flat[:, None], real, compute_mode="donot_use_mm_for_euclid_dist")
         return pairs.squeeze(1) / flat.shape[1] ** 0.5
 
     @cached_property
     def classifier(self) -> LatentClassifier | None:
-        """Fitted on the pool when it is first asked for; None without labels or with one class."""
+        """Fitted on the reference set when it is first asked for; None without labels or with one class."""
         if not self.labelled or len(self.class_counts()) < 2:
             return None
         return LatentClassifier(self.z, self.labels)
@@ -286,16 +286,16 @@ class LatentPool:
         count = torch.searchsorted(self.labels, classes, right=True) - start
         if classes.device.type == "cpu" and bool((count == 0).any()):
             missing = sorted(set(classes[count == 0].tolist()))
-            raise PartnerError(
-                f"the pool has no sample of class {missing[0]}; it has classes {list(self.class_counts())}: "
+            raise ReferenceSetError(
+                f"the reference set has no sample of class {missing[0]}; it has classes {list(self.class_counts())}: "
                 "fit it on data with the same labels"
             )
         return start, count
 
     def _classes(self, latents: Latents) -> torch.Tensor:
         if latents.labels is None:
-            raise PartnerError(
-                "the pool is labelled and the samples are not; pass their labels (labels_getter, or labels=), "
+            raise ReferenceSetError(
+                "the reference set is labelled and the samples are not; pass their labels (labels_getter, or labels=), "
                 "or use same_class=False"
             )
         return class_index(latents.labels).contiguous()

@@ -9,8 +9,8 @@ from typing import ClassVar
 import torch
 
 from .._internal.random import SampleRandom
-from ..exceptions import InputError, PartnerError
-from ..latents import LatentPool, Latents, per_sample
+from ..exceptions import InputError, ReferenceSetError
+from ..latents import Latents, ReferenceSet, per_sample
 from ._base import LatentPolicy, Params, check_strength
 
 Score = Callable[[torch.Tensor], torch.Tensor]  # latents (B, *L) => one number a sample (B,), differentiable
@@ -26,10 +26,10 @@ class AscendingPolicy(LatentPolicy):
     """Moves each sample uphill on an objective, by projected gradient ascent (Madry et al. 2018, eq. 2.2).
 
     All the work is done when drawing: the parameters are the displacement, so that for gradients it is a constant.
-    What a sample becomes depends on its latent, its label, its own random sequence and the pool, never on the batch.
+    What a sample becomes depends on its latent, its label, its own random sequence and the reference set, never on the batch.
     """
 
-    needs_partners = True
+    needs_reference = True
     weight: ClassVar[float]  # what agreement with the label weighs against the objective
     enough: ClassVar[float] = 1.0  # a chance of the label beyond which more of it is no aim
 
@@ -37,21 +37,21 @@ class AscendingPolicy(LatentPolicy):
         check_strength(self.name, radius=radius)
         check_count(self.name, steps=steps)
         self.radius, self.steps = radius, steps
-        self.fitted: LatentPool | None = None
+        self.fitted: ReferenceSet | None = None
 
-    def fit(self, pool: LatentPool) -> None:
-        _ = pool.classifier  # fitted now, so that workers get it with the pool
-        self.fitted = pool
+    def fit(self, reference: ReferenceSet) -> None:
+        _ = reference.classifier  # fitted now, so that workers get it with the reference set
+        self.fitted = reference
 
-    def draw(self, latents: Latents, random: SampleRandom, pool: LatentPool | None = None) -> Params:
-        pool = pool if pool is not None and pool.fitted else self.fitted
-        if pool is None:
-            raise PartnerError(f"{self.name} is not fitted; call augment.fit(dataset) first")
-        pool = pool.to(latents.z.device)
+    def draw(self, latents: Latents, random: SampleRandom, reference: ReferenceSet | None = None) -> Params:
+        reference = reference if reference is not None and reference.fitted else self.fitted
+        if reference is None:
+            raise ReferenceSetError(f"{self.name} is not fitted; call augment.fit(dataset) first")
+        reference = reference.to(latents.z.device)
         with torch.inference_mode(False), torch.enable_grad():
             labels = None if latents.labels is None else latents.labels.clone()
             source = Latents(latents.z.detach().clone(), None, labels)
-            objective, agreement = self._objective(source, random, pool), _agreement(source, pool)
+            objective, agreement = self._objective(source, random, reference), _agreement(source, reference)
 
             def height(z: torch.Tensor) -> torch.Tensor:
                 return objective(z) + self.weight * agreement(z).clamp_max(math.log(self.enough))
@@ -59,12 +59,12 @@ class AscendingPolicy(LatentPolicy):
             return {"shift": _ascend(source.z, random, height, agreement, self.radius, self.steps)}
 
     def apply(self, latents: Latents, params: Params) -> Latents:
-        return Latents(latents.z + params["shift"], latents.spread, latents.labels)
+        return Latents(latents.z + params["shift"], latents.posterior_std, latents.labels)
 
     def is_identity(self) -> bool:
         return self.radius == 0
 
-    def _objective(self, latents: Latents, random: SampleRandom, pool: LatentPool) -> Score:
+    def _objective(self, latents: Latents, random: SampleRandom, reference: ReferenceSet) -> Score:
         """What to raise; one row of it is a function of the same row of the latents."""
         raise NotImplementedError
 
@@ -95,15 +95,15 @@ def _ascend(
     return kept - source
 
 
-def _agreement(latents: Latents, pool: LatentPool) -> Score:
+def _agreement(latents: Latents, reference: ReferenceSet) -> Score:
     """How well the labels fit latents made from these, at most 0; always 0 where nothing is labelled.
 
     A sample is judged by the classifier that was fitted without it, or without the real sample nearest to it.
     """
-    classifier, labels = pool.classifier, latents.labels
+    classifier, labels = reference.classifier, latents.labels
     if classifier is None or labels is None:
         return lambda z: z.new_zeros(len(z))
-    folds = classifier.folds[pool.origin(latents.z)]
+    folds = classifier.folds[reference.origin(latents.z)]
     return lambda z: classifier.agreement(z, labels, folds)
 
 

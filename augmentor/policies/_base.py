@@ -15,7 +15,7 @@ import torch
 from .._internal.random import SampleRandom
 from .._internal.registry import Registry, describe
 from ..exceptions import InputError
-from ..latents import LatentPool, Latents
+from ..latents import Latents, ReferenceSet
 
 policies: Registry[LatentPolicy] = Registry("policy")
 
@@ -33,24 +33,24 @@ class LatentPolicy:
     """
 
     name: ClassVar[str]
-    needs_partners: bool = False
+    needs_reference: bool = False
 
-    def draw(self, latents: Latents, random: SampleRandom, pool: LatentPool | None = None) -> Params:
-        """Parameters for each sample. All chance comes from `random`; partners from `pool`, or else the batch."""
+    def draw(self, latents: Latents, random: SampleRandom, reference: ReferenceSet | None = None) -> Params:
+        """Parameters for each sample. All chance comes from `random`; reference samples from `reference`, or else the batch."""
         raise NotImplementedError
 
     def apply(self, latents: Latents, params: Params) -> Latents:
         """The latents (and labels, if they change) that these parameters make."""
         raise NotImplementedError
 
-    def __call__(self, latents: Latents, random: SampleRandom, pool: LatentPool | None = None) -> Latents:
+    def __call__(self, latents: Latents, random: SampleRandom, reference: ReferenceSet | None = None) -> Latents:
         """Draw, then apply."""
-        return self.apply(latents, self.draw(latents, random, pool))
+        return self.apply(latents, self.draw(latents, random, reference))
 
-    def fit(self, pool: LatentPool) -> None:
-        """Take what the policy needs from a pool of real latents; raise `PartnerError` if it is too small."""
+    def fit(self, reference: ReferenceSet) -> None:
+        """Take what the policy needs from a reference set of real latents; raise `ReferenceSetError` if it is too small."""
 
-    def soft_classes(self, labels: torch.Tensor, pool: LatentPool | None) -> int | None:
+    def soft_classes(self, labels: torch.Tensor, reference: ReferenceSet | None) -> int | None:
         """The number of classes K if the policy turns these labels into soft ones (B,K), or None if it keeps them."""
         return None
 
@@ -72,9 +72,9 @@ class LatentPolicy:
         return describe(self)
 
 
-def partner_pool(latents: Latents, pool: LatentPool | None) -> LatentPool:
-    """The fitted pool, or else the batch itself."""
-    return LatentPool.of_batch(latents) if pool is None else pool
+def reference_or_batch(latents: Latents, reference: ReferenceSet | None) -> ReferenceSet:
+    """The fitted reference set, or else the batch itself."""
+    return ReferenceSet.of_batch(latents) if reference is None else reference
 
 
 def check_strength(policy: str, **values: float) -> None:

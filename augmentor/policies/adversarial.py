@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from .._internal.random import SampleRandom
-from ..exceptions import PartnerError, ShapeError
-from ..latents import LatentPool, Latents, LatentStats, class_index, soft_labels
+from ..exceptions import ReferenceSetError, ShapeError
+from ..latents import Latents, LatentStats, ReferenceSet, class_index, soft_labels
 from ._ascent import SURE, AscendingPolicy, Score
 from ._base import Params
 
@@ -28,7 +28,7 @@ class Decoder(Protocol):
 
 
 class Adversarial(AscendingPolicy):
-    """Up the cross-entropy of a model, while the pool's classifier, which is another one, keeps the label.
+    """Up the cross-entropy of a model, while the reference set's classifier, which is another one, keeps the label.
 
     Adversarial training (Madry et al. 2018) along the latent space, so that what is hard is a shape and not a pattern
     of pixels (Stutz et al. 2019, "Disentangling Adversarial Robustness and Generalization"). It has to be fitted
@@ -60,14 +60,14 @@ class Adversarial(AscendingPolicy):
         super().__init__(radius, steps)
         self.model, self.autoencoder = model, autoencoder
 
-    def draw(self, latents: Latents, random: SampleRandom, pool: LatentPool | None = None) -> Params:
+    def draw(self, latents: Latents, random: SampleRandom, reference: ReferenceSet | None = None) -> Params:
         with evaluating(self.model):
-            return super().draw(latents, random, pool)
+            return super().draw(latents, random, reference)
 
-    def _objective(self, latents: Latents, random: SampleRandom, pool: LatentPool) -> Score:
+    def _objective(self, latents: Latents, random: SampleRandom, reference: ReferenceSet) -> Score:
         labels = latents.labels
-        if labels is None or pool.classifier is None:
-            raise PartnerError(
+        if labels is None or reference.classifier is None:
+            raise ReferenceSetError(
                 "adversarial needs labels of at least two classes, of the samples (labels_getter, or labels=) and of "
                 "the data set it is fitted on"
             )

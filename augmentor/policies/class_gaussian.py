@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from .._internal.random import SampleRandom
-from ..exceptions import PartnerError
-from ..latents import LatentPool, Latents, class_index
+from ..exceptions import ReferenceSetError
+from ..latents import Latents, ReferenceSet, class_index
 from ._base import LatentPolicy, Params, check_strength, policies
 
 # A covariance has the square of this many numbers for each class.
@@ -27,7 +27,7 @@ class ClassGaussian(LatentPolicy):
     0.8
     """
 
-    needs_partners = True
+    needs_reference = True
 
     def __init__(self, std: float = 1.0):
         check_strength("class_gaussian", std=std)
@@ -38,17 +38,17 @@ class ClassGaussian(LatentPolicy):
     def strengths(cls) -> tuple[ClassGaussian, ClassGaussian, ClassGaussian]:
         return cls(0.5), cls(0.75), cls(1.0)
 
-    def fit(self, pool: LatentPool) -> None:
+    def fit(self, reference: ReferenceSet) -> None:
         from sklearn.covariance import ledoit_wolf  # 0.5 s to import, needed only here
 
-        pool.require(2, str(self))
-        flat = pool.z.flatten(1).double().cpu().numpy()
+        reference.require(2, str(self))
+        flat = reference.z.flatten(1).double().cpu().numpy()
         if flat.shape[1] > _MAX_DIMENSIONS:
-            raise PartnerError(
+            raise ReferenceSetError(
                 f"class_gaussian fits a covariance, and {flat.shape[1]} latent dimensions are too many "
                 f"(at most {_MAX_DIMENSIONS}); use gaussian or smote for feature-map latents"
             )
-        labels = pool.labels.cpu().numpy()
+        labels = reference.labels.cpu().numpy()
         classes = np.unique(labels)
         groups = [flat[labels == label] for label in classes]
         covariances = [ledoit_wolf(group)[0] + 1e-6 * np.eye(flat.shape[1]) for group in groups]
@@ -56,11 +56,11 @@ class ClassGaussian(LatentPolicy):
             classes=torch.as_tensor(classes),
             means=torch.as_tensor(np.stack([group.mean(0) for group in groups])),
             factors=torch.as_tensor(np.linalg.cholesky(covariances)),
-        ).to(pool.z)
+        ).to(reference.z)
 
-    def draw(self, latents: Latents, random: SampleRandom, pool: LatentPool | None = None) -> Params:
+    def draw(self, latents: Latents, random: SampleRandom, reference: ReferenceSet | None = None) -> Params:
         if self.fitted is None:
-            raise PartnerError("class_gaussian is not fitted; call augment.fit(dataset) first")
+            raise ReferenceSetError("class_gaussian is not fitted; call augment.fit(dataset) first")
         self.fitted = self.fitted.to(latents.z)
         return {"noise": random.normal(*latents.z.shape[1:]), "row": self.fitted.rows(latents)}
 
@@ -70,7 +70,7 @@ class ClassGaussian(LatentPolicy):
         # Every class's factor on every sample, then the sample's own: small, and without waiting for the device.
         spread = torch.einsum("kde,be->bkd", self.fitted.factors, noise)[torch.arange(len(row), device=row.device), row]
         z = (self.fitted.means[row] + self.std * spread).reshape(latents.z.shape)
-        return Latents(z, latents.spread, latents.labels)
+        return Latents(z, latents.posterior_std, latents.labels)
 
 
 @dataclass(frozen=True)
@@ -91,13 +91,13 @@ class ClassGaussians:
         """For each sample the row of its class, int64 (B,)."""
         if latents.labels is None:
             if len(self.classes) > 1:
-                raise PartnerError("class_gaussian was fitted with labels; pass the samples' labels as well")
+                raise ReferenceSetError("class_gaussian was fitted with labels; pass the samples' labels as well")
             return torch.zeros(len(latents), dtype=torch.int64, device=latents.z.device)
         wanted = class_index(latents.labels)
         row = torch.searchsorted(self.classes, wanted.contiguous()).clamp_max(len(self.classes) - 1)
         if row.device.type == "cpu" and bool((self.classes[row] != wanted).any()):
             unknown = wanted[self.classes[row] != wanted][0]
-            raise PartnerError(
+            raise ReferenceSetError(
                 f"class_gaussian was not fitted on class {int(unknown)}; it knows {self.classes.tolist()}"
             )
         return row

@@ -10,7 +10,7 @@ import torch
 
 from .._internal.random import SampleRandom
 from ..exceptions import InputError
-from ..latents import LatentPool, Latents, soft_labels
+from ..latents import Latents, ReferenceSet, soft_labels
 from ._base import LatentPolicy, Params, get_policy, policies
 
 
@@ -21,14 +21,14 @@ class _Several(LatentPolicy):
         if not policies:
             raise InputError(f"policy {self.name!r} takes at least one policy, got none")
         self.policies = [get_policy(policy) for policy in policies]
-        self.needs_partners = any(policy.needs_partners for policy in self.policies)
+        self.needs_reference = any(policy.needs_reference for policy in self.policies)
 
-    def fit(self, pool: LatentPool) -> None:
+    def fit(self, reference: ReferenceSet) -> None:
         for policy in self.policies:
-            policy.fit(pool)
+            policy.fit(reference)
 
-    def soft_classes(self, labels: torch.Tensor, pool: LatentPool | None) -> int | None:
-        counts = [policy.soft_classes(labels, pool) for policy in self.policies]
+    def soft_classes(self, labels: torch.Tensor, reference: ReferenceSet | None) -> int | None:
+        counts = [policy.soft_classes(labels, reference) for policy in self.policies]
         return next((count for count in counts if count is not None), None)
 
     def is_identity(self) -> bool:
@@ -52,10 +52,10 @@ class Compose(_Several):
     'compose(gaussian(std=0.3), smote(k=5, strength=1.0))'
     """
 
-    def draw(self, latents: Latents, random: SampleRandom, pool: LatentPool | None = None) -> Params:
+    def draw(self, latents: Latents, random: SampleRandom, reference: ReferenceSet | None = None) -> Params:
         params: Params = {}
         for number, policy in enumerate(self.policies):
-            params[str(number)] = policy.draw(latents, random, pool)
+            params[str(number)] = policy.draw(latents, random, reference)
             latents = policy.apply(latents, params[str(number)])
         return params
 
@@ -84,19 +84,19 @@ class OneOf(_Several):
             )
         self.weights = None if weights is None else list(weights)
 
-    def draw(self, latents: Latents, random: SampleRandom, pool: LatentPool | None = None) -> Params:
+    def draw(self, latents: Latents, random: SampleRandom, reference: ReferenceSet | None = None) -> Params:
         weights = self.weights or [1.0] * len(self.policies)
         chance = random.uniform()
         bounds = [bound / sum(weights) for bound in itertools.accumulate(weights)][:-1]
         choice = sum(((chance >= bound).long() for bound in bounds), torch.zeros_like(chance, dtype=torch.int64))
-        drawn = {str(n): policy.draw(latents, random, pool) for n, policy in enumerate(self.policies)}
+        drawn = {str(n): policy.draw(latents, random, reference) for n, policy in enumerate(self.policies)}
         return {"choice": choice, **drawn}
 
     def apply(self, latents: Latents, params: Params) -> Latents:
         results = [policy.apply(latents, params[str(n)]) for n, policy in enumerate(self.policies)]
         return Latents(
             _choose([result.z for result in results], params["choice"]),
-            latents.spread,
+            latents.posterior_std,
             _choose_labels([result.labels for result in results], params["choice"]),
         )
 

@@ -6,12 +6,12 @@ import torch
 
 from ..latents import lerp
 from ._base import policies
-from ._partnered import PartneredPolicy
+from ._reference import ReferencePolicy
 
 
 @policies.register("extrapolate")
-class Extrapolate(PartneredPolicy):
-    """``z + w (z - partner)`` with w uniform on [0, strength) (DeVries and Taylor 2017, eq. 3).
+class Extrapolate(ReferencePolicy):
+    """``z + w (z - target)`` with w uniform on [0, strength) (DeVries and Taylor 2017, eq. 3).
 
     >>> Extrapolate(strength=0.5).strength
     0.5
@@ -24,5 +24,5 @@ class Extrapolate(PartneredPolicy):
     def strengths(cls) -> tuple[Extrapolate, Extrapolate, Extrapolate]:
         return cls(0.25), cls(0.5), cls(1.0)
 
-    def _move(self, z: torch.Tensor, partner: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        return lerp(z, partner, -weight)
+    def _move(self, z: torch.Tensor, target: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        return lerp(z, target, -weight)

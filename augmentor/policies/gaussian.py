@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from .._internal.random import SampleRandom
-from ..latents import LatentPool, Latents
+from ..latents import Latents, ReferenceSet
 from ._base import LatentPolicy, Params, check_strength, policies
 
 
@@ -25,11 +25,11 @@ class Gaussian(LatentPolicy):
     def strengths(cls) -> tuple[Gaussian, Gaussian, Gaussian]:
         return cls(0.25), cls(0.5), cls(1.0)
 
-    def draw(self, latents: Latents, random: SampleRandom, pool: LatentPool | None = None) -> Params:
+    def draw(self, latents: Latents, random: SampleRandom, reference: ReferenceSet | None = None) -> Params:
         return {"noise": random.normal(*latents.z.shape[1:])}
 
     def apply(self, latents: Latents, params: Params) -> Latents:
-        return Latents(torch.add(latents.z, params["noise"], alpha=self.std), latents.spread, latents.labels)
+        return Latents(torch.add(latents.z, params["noise"], alpha=self.std), latents.posterior_std, latents.labels)
 
     def is_identity(self) -> bool:
         return self.std == 0

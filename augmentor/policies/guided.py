@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from .._internal.random import SampleRandom
-from ..latents import SAME, LatentPool, Latents
+from ..latents import SAME, Latents, ReferenceSet
 from ._ascent import AscendingPolicy, Score, check_count
 from ._base import policies
 
@@ -15,7 +15,7 @@ _PARTNERS = 3
 
 @policies.register("guided")
 class Guided(AscendingPolicy):
-    """Up the mean log distance to the nearest real latents, while the pool's classifier keeps the label.
+    """Up the mean log distance to the nearest real latents, while the reference set's classifier keeps the label.
 
     After GIF (Zhang et al. 2023, "Expanding Small-Scale Datasets with Guided Imagination") and LatentAugment (Tronchin
     et al. 2023), which shares a name with our transform and differs in what it needs: see docs/guided.md. It has to be
@@ -43,12 +43,12 @@ class Guided(AscendingPolicy):
     def strengths(cls) -> tuple[Guided, Guided, Guided]:
         return cls(0.5), cls(0.75), cls(1.0)
 
-    def _objective(self, latents: Latents, random: SampleRandom, pool: LatentPool) -> Score:
-        partners = torch.stack([pool.partners(latents, random)[0] for _ in range(_PARTNERS)], 1)
+    def _objective(self, latents: Latents, random: SampleRandom, reference: ReferenceSet) -> Score:
+        random_samples = torch.stack([reference.random_samples(latents, random)[0] for _ in range(_PARTNERS)], 1)
 
         def diversity(z: torch.Tensor) -> torch.Tensor:
-            _, rows = pool.nearest(z, self.k)
-            others = torch.cat([pool.z[rows], partners], 1)
+            _, rows = reference.nearest(z, self.k)
+            others = torch.cat([reference.z[rows], random_samples], 1)
             squares = (z.unsqueeze(1) - others).flatten(2).square().mean(2)
             return (squares + SAME**2).log().mean(1) / 2  # bounded below; above, the ball bounds it
 

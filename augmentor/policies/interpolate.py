@@ -6,18 +6,18 @@ import torch
 
 from .._internal.random import SampleRandom
 from ..exceptions import InputError
-from ..latents import LatentPool, Latents, lerp, soft_labels
-from ._base import Params, partner_pool, policies
-from ._partnered import PartneredPolicy
+from ..latents import Latents, ReferenceSet, lerp, soft_labels
+from ._base import Params, policies, reference_or_batch
+from ._reference import ReferencePolicy
 
 
 @policies.register("interpolate")
-class Interpolate(PartneredPolicy):
-    """``z + w (partner - z)`` with w uniform on [0, strength) (DeVries and Taylor 2017, eq. 2).
+class Interpolate(ReferencePolicy):
+    """``z + w (target - z)`` with w uniform on [0, strength) (DeVries and Taylor 2017, eq. 2).
 
-    same_class: partners of the sample's own class, whose label stays. False takes any partner and mixes the labels
+    same_class: reference samples of the sample's own class, whose label stays. False takes any reference sample and mixes the labels
     with the same weight, as Mixup does for pixels (Zhang et al. 2018); labels become float (B,K).
-    num_classes: K, needed across classes where neither a fitted pool nor soft labels tell it.
+    num_classes: K, needed across classes where neither a fitted reference set nor soft labels tell it.
 
     >>> Interpolate(strength=0.5, same_class=False, num_classes=10).strength
     0.5
@@ -35,11 +35,11 @@ class Interpolate(PartneredPolicy):
     def strengths(cls) -> tuple[Interpolate, Interpolate, Interpolate]:
         return cls(0.25), cls(0.5), cls(1.0)
 
-    def draw(self, latents: Latents, random: SampleRandom, pool: LatentPool | None = None) -> Params:
-        pool = partner_pool(latents, pool)
-        partner, classes = pool.partners(latents, random, same_class=self.same_class)
-        params = {"partner": partner, "weight": self.strength * random.uniform()}
-        count = None if latents.labels is None else self.soft_classes(latents.labels, pool)
+    def draw(self, latents: Latents, random: SampleRandom, reference: ReferenceSet | None = None) -> Params:
+        reference = reference_or_batch(latents, reference)
+        target, classes = reference.random_samples(latents, random, same_class=self.same_class)
+        params = {"target": target, "weight": self.strength * random.uniform()}
+        count = None if latents.labels is None else self.soft_classes(latents.labels, reference)
         if count is not None:
             params["partner_labels"] = soft_labels(classes, count)
         return params
@@ -51,17 +51,17 @@ class Interpolate(PartneredPolicy):
         assert latents.labels is not None
         target = params["partner_labels"]
         labels = lerp(soft_labels(latents.labels, target.shape[1]), target, params["weight"])
-        return Latents(moved.z, moved.spread, labels)
+        return Latents(moved.z, moved.posterior_std, labels)
 
-    def fit(self, pool: LatentPool) -> None:
+    def fit(self, reference: ReferenceSet) -> None:
         if self.same_class:
-            super().fit(pool)
+            super().fit(reference)
 
-    def soft_classes(self, labels: torch.Tensor, pool: LatentPool | None) -> int | None:
+    def soft_classes(self, labels: torch.Tensor, reference: ReferenceSet | None) -> int | None:
         if self.same_class:
             return None
-        of_pool = None if pool is None else pool.num_classes
-        known = labels.shape[1] if labels.ndim == 2 else of_pool if self.num_classes is None else self.num_classes
+        of_reference = None if reference is None else reference.num_classes
+        known = labels.shape[1] if labels.ndim == 2 else of_reference if self.num_classes is None else self.num_classes
         if known is None:
             raise InputError(
                 "policy 'interpolate' across classes makes soft labels and does not know how many classes there "
@@ -69,5 +69,5 @@ class Interpolate(PartneredPolicy):
             )
         return known
 
-    def _move(self, z: torch.Tensor, partner: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        return lerp(z, partner, weight)
+    def _move(self, z: torch.Tensor, target: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        return lerp(z, target, weight)

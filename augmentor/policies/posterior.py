@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .._internal.random import SampleRandom
 from ..exceptions import InputError
-from ..latents import LatentPool, Latents
+from ..latents import Latents, ReferenceSet
 from ._base import LatentPolicy, Params, check_strength, policies
 
 
@@ -26,8 +26,8 @@ class Posterior(LatentPolicy):
     def strengths(cls) -> tuple[Posterior, Posterior, Posterior]:
         return cls(1.0), cls(2.0), cls(3.0)
 
-    def draw(self, latents: Latents, random: SampleRandom, pool: LatentPool | None = None) -> Params:
-        if latents.spread is None:
+    def draw(self, latents: Latents, random: SampleRandom, reference: ReferenceSet | None = None) -> Params:
+        if latents.posterior_std is None:
             raise InputError(
                 "policy 'posterior' needs an encoder that gives a spread, and this autoencoder gives none; "
                 "use gaussian(std=0.5), or a variational autoencoder (vae, spatial_kl)"
@@ -35,9 +35,9 @@ class Posterior(LatentPolicy):
         return {"noise": random.normal(*latents.z.shape[1:])}
 
     def apply(self, latents: Latents, params: Params) -> Latents:
-        assert latents.spread is not None
-        z = latents.z + self.factor * latents.spread * params["noise"]
-        return Latents(z, latents.spread, latents.labels)
+        assert latents.posterior_std is not None
+        z = latents.z + self.factor * latents.posterior_std * params["noise"]
+        return Latents(z, latents.posterior_std, latents.labels)
 
     def is_identity(self) -> bool:
         return self.factor == 0

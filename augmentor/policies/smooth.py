@@ -6,7 +6,7 @@ import torch
 
 from .._internal.random import SampleRandom
 from ..exceptions import InputError
-from ..latents import LatentPool, Latents
+from ..latents import Latents, ReferenceSet
 from ._base import LatentPolicy, Params, check_strength, policies
 
 
@@ -32,7 +32,7 @@ class Smooth(LatentPolicy):
     def strengths(cls) -> tuple[Smooth, Smooth, Smooth]:
         return cls(0.125), cls(0.25), cls(0.5)
 
-    def draw(self, latents: Latents, random: SampleRandom, pool: LatentPool | None = None) -> Params:
+    def draw(self, latents: Latents, random: SampleRandom, reference: ReferenceSet | None = None) -> Params:
         channels, *places = latents.z.shape[1:]
         return {"noise": random.normal(channels, *(self.cells for _ in places))}
 
@@ -40,7 +40,7 @@ class Smooth(LatentPolicy):
         field = params["noise"]
         for axis, places in enumerate(latents.z.shape[2:], start=2):
             field = _spread(field, axis, places)
-        return Latents(latents.z + self.std * field, latents.spread, latents.labels)
+        return Latents(latents.z + self.std * field, latents.posterior_std, latents.labels)
 
     def is_identity(self) -> bool:
         return self.std == 0

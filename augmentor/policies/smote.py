@@ -6,17 +6,17 @@ import torch
 
 from .._internal.random import SampleRandom
 from ..exceptions import InputError
-from ..latents import LatentPool, Latents, lerp
+from ..latents import Latents, ReferenceSet, lerp
 from ._base import policies
-from ._partnered import PartneredPolicy
+from ._reference import ReferencePolicy
 
 
 @policies.register("smote")
-class Smote(PartneredPolicy):
+class Smote(ReferencePolicy):
     """Chawla et al. 2002 on latents, as in DeepSMOTE (Dablain et al. 2021).
 
     k: how many nearest neighbours of the class to choose from; classes with fewer use what they have, and a fitted
-    class of one image is refused with a `PartnerError`.
+    class of one image is refused with a `ReferenceSetError`.
 
     >>> Smote(k=3).k
     3
@@ -32,8 +32,10 @@ class Smote(PartneredPolicy):
     def strengths(cls) -> tuple[Smote, Smote, Smote]:
         return cls(5, 0.25), cls(5, 0.5), cls(5, 1.0)
 
-    def _pick(self, pool: LatentPool, latents: Latents, random: SampleRandom) -> tuple[torch.Tensor, torch.Tensor]:
-        return pool.neighbours(latents, random, self.k)
+    def _pick(
+        self, reference: ReferenceSet, latents: Latents, random: SampleRandom
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        return reference.neighbours(latents, random, self.k)
 
-    def _move(self, z: torch.Tensor, partner: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        return lerp(z, partner, weight)
+    def _move(self, z: torch.Tensor, target: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        return lerp(z, target, weight)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from ..exceptions import InputError
-from ..latents import SAME, LatentPool
+from ..latents import SAME, ReferenceSet
 from .features import Extractor, Images, extract
 from .fidelity import checked_pair
 
@@ -84,10 +84,10 @@ def find_copies(
     )
     mean, deviation = reals.mean(0), reals.std(0)
     scale = torch.where(deviation > 1e-6, 1 / deviation, 0)  # a feature that never moves says nothing
-    pool = LatentPool((reals - mean) * scale)  # without labels it keeps the order
-    references = pool.z[:: -(-len(pool) // _REFERENCES)]
-    among_real, _ = pool.nearest(references, 2)  # the first is the image itself
-    distance, rows = pool.nearest((made - mean) * scale, k)
+    reference = ReferenceSet((reals - mean) * scale)  # without labels it keeps the order
+    references = reference.z[:: -(-len(reference) // _REFERENCES)]
+    among_real, _ = reference.nearest(references, 2)  # the first is the image itself
+    distance, rows = reference.nearest((made - mean) * scale, k)
     return Copies(distance, rows, _novelty(distance[:, 0], among_real[:, 1]), among_real[:, 1])
 
 

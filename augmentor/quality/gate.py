@@ -19,10 +19,10 @@ import torch
 
 from .._internal.random import SampleRandom
 from .._internal.registry import describe
-from ..exceptions import InputError, PartnerError
-from ..latents import SAME, LatentPool, Latents
+from ..exceptions import InputError, ReferenceSetError
+from ..latents import SAME, Latents, ReferenceSet
 
-# As many real samples, spread over the pool, say what is usual.
+# As many real samples, spread over the reference set, say what is usual.
 _REFERENCES = 2000
 ACTIONS = ("redraw", "weigh")
 
@@ -83,11 +83,11 @@ class QualityGate:
     Calibrating every score on real samples is conformal anomaly detection (Laxhammar and Falkman 2010). The
     classifier is cross-fitted (`LatentClassifier`). With few real samples held-out ones differ much from each other,
     and so the gate is lenient where it cannot know. Samples between a real one and a near neighbour of it, such as
-    those of `smote`, often fail for novelty. A label (B,K) is compared as a whole. In a large pool distances are to the
-    nearest of some candidates (`LatentPool.nearby`), for real samples and synthetic ones alike.
+    those of `smote`, often fail for novelty. A label (B,K) is compared as a whole. In a large reference set distances are to the
+    nearest of some candidates (`ReferenceSet.nearby`), for real samples and synthetic ones alike.
 
-    >>> pool = LatentPool(torch.randn(200, 4))
-    >>> gate = QualityGate().fit(pool)
+    >>> reference = ReferenceSet(torch.randn(200, 4))
+    >>> gate = QualityGate().fit(reference)
     >>> gate.passes(Latents(torch.full((1, 4), 9.0)))
     tensor([False])
     """
@@ -103,18 +103,20 @@ class QualityGate:
             raise InputError(f"QualityGate takes action 'redraw' or 'weigh', got {action!r}")
         self.keep, self.k, self.redraws, self.action = keep, k, redraws, action
         self._tally: dict[str, int | torch.Tensor] = {}  # added up on the device, looked at by `counts`
-        self._pool: LatentPool | None = None
+        self._reference: ReferenceSet | None = None
         self._real: dict[str, torch.Tensor] = {}  # ascending raw scores of held-out real samples
 
-    def fit(self, pool: LatentPool) -> QualityGate:
-        """Learn what is usual from a pool of real latents; `PartnerError` where it is too small to tell."""
-        if len(pool) < 2:
-            raise PartnerError(f"QualityGate compares real samples with each other, and the pool has {len(pool)}")
-        self._pool = pool
-        rows = torch.arange(0, len(pool), -(-len(pool) // _REFERENCES), device=pool.z.device)
-        distance, _ = pool.nearby(pool.z[rows], self._neighbour(pool) + 1, rows)
+    def fit(self, reference: ReferenceSet) -> QualityGate:
+        """Learn what is usual from a reference set of real latents; `ReferenceSetError` where it is too small to tell."""
+        if len(reference) < 2:
+            raise ReferenceSetError(
+                f"QualityGate compares real samples with each other, and the reference set has {len(reference)}"
+            )
+        self._reference = reference
+        rows = torch.arange(0, len(reference), -(-len(reference) // _REFERENCES), device=reference.z.device)
+        distance, _ = reference.nearby(reference.z[rows], self._neighbour(reference) + 1, rows)
         others = distance[:, 1:]  # the first is the sample itself
-        raw = _raw(others, pool, pool.z[rows], pool.labels[rows] if pool.labelled else None, rows)
+        raw = _raw(others, reference, reference.z[rows], reference.labels[rows] if reference.labelled else None, rows)
         self._real = {name: values.sort().values for name, values in raw.items()}
         return self
 
@@ -132,7 +134,7 @@ class QualityGate:
         limit = (1 - self.keep) / len(each)
         return (each / limit).clamp_max(1).amin(0) if limit > 0 else torch.ones_like(each[0])
 
-    def left_alone(self, weights: torch.Tensor) -> torch.Tensor:
+    def rejected(self, weights: torch.Tensor) -> torch.Tensor:
         """Bool (B,): which samples of these weights are the real ones themselves, as `choose` leaves them."""
         return (weights == 0) & (self.action == "redraw")
 
@@ -160,7 +162,7 @@ class QualityGate:
                 passed = (self._judged(again, origin[places], open_) == 1).to(weight.dtype)
                 made = made.put(places, made.take(places).where(open_, again))
                 weight = weight.index_copy(0, places, torch.where(open_, passed, weight[places]))
-            made = made.where(self.left_alone(weight), source)
+            made = made.where(self.rejected(weight), source)
         self._count(samples=len(source), passed=(weight == 1).sum())
         return made, weight
 
@@ -177,20 +179,20 @@ class QualityGate:
         return describe(self)
 
     def _origin(self, source: Latents) -> torch.Tensor:
-        """For each real sample the row of the pool that it is, or else is nearest to, int64 (B,)."""
-        return self._pool_on(source.z.device).origin(source.z)
+        """For each real sample the row of the reference set that it is, or else is nearest to, int64 (B,)."""
+        return self._reference_on(source.z.device).origin(source.z)
 
     def _score(self, latents: Latents, origin: torch.Tensor | None) -> GateScores:
-        pool = self._pool_on(latents.z.device)
-        distance, near = pool.nearby(latents.z, self._neighbour(pool), origin)
-        raw = _raw(distance, pool, latents.z, latents.labels, near[:, 0] if origin is None else origin)
+        reference = self._reference_on(latents.z.device)
+        distance, near = reference.nearby(latents.z, self._neighbour(reference), origin)
+        raw = _raw(distance, reference, latents.z, latents.labels, near[:, 0] if origin is None else origin)
         shares = {name: _share(self._real[name], values) for name, values in raw.items() if name in self._real}
         # A copy is none the newer where the real set holds copies too.
         shares["novelty"] = shares["novelty"].masked_fill(distance[:, 0] < SAME, 0)
         return GateScores(shares["fidelity"], shares["novelty"], shares.get("agreement"))
 
     def _judged(self, made: Latents, origin: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
-        """Weights. origin: rows of the pool that they were made from. counted: bool (B,), which ones to count."""
+        """Weights. origin: rows of the reference set that they were made from. counted: bool (B,), which ones to count."""
         scores = self._score(made, origin)
         each = scores.each()
         limit = (1 - self.keep) / len(each)
@@ -202,24 +204,26 @@ class QualityGate:
         for name, number in more.items():
             self._tally[name] = self._tally.get(name, 0) + number
 
-    def _pool_on(self, device: torch.device) -> LatentPool:
-        if self._pool is None:
-            raise PartnerError("QualityGate compares with real samples, and has seen none; call augment.fit(dataset)")
-        self._pool = self._pool.to(device)
+    def _reference_on(self, device: torch.device) -> ReferenceSet:
+        if self._reference is None:
+            raise ReferenceSetError(
+                "QualityGate compares with real samples, and has seen none; call augment.fit(dataset)"
+            )
+        self._reference = self._reference.to(device)
         self._real = {name: values.to(device) for name, values in self._real.items()}
-        return self._pool
+        return self._reference
 
-    def _neighbour(self, pool: LatentPool) -> int:
-        return min(self.k, len(pool) - 1)
+    def _neighbour(self, reference: ReferenceSet) -> int:
+        return min(self.k, len(reference) - 1)
 
 
 def _raw(
-    distance: torch.Tensor, pool: LatentPool, z: torch.Tensor, labels: torch.Tensor | None, rows: torch.Tensor
+    distance: torch.Tensor, reference: ReferenceSet, z: torch.Tensor, labels: torch.Tensor | None, rows: torch.Tensor
 ) -> dict[str, torch.Tensor]:
-    """Scores of which more is better, (B,) each. distance: (B,k), ascending. rows: of the pool, that they stem from."""
+    """Scores of which more is better, (B,) each. distance: (B,k), ascending. rows: of the reference set, that they stem from."""
     raw = {"fidelity": -distance[:, -1], "novelty": distance[:, 0]}
-    if labels is not None and pool.classifier is not None:
-        raw["agreement"] = pool.classifier.agreement(z, labels, pool.classifier.folds[rows])
+    if labels is not None and reference.classifier is not None:
+        raw["agreement"] = reference.classifier.agreement(z, labels, reference.classifier.folds[rows])
     return raw
 
 

@@ -119,8 +119,8 @@ class ShardDataset(Dataset[tuple[Any, Any]]):
         return torch.from_numpy(np.concatenate([self._shard(n).labels for n in range(self.manifest.num_shards)]))
 
     @cached_property
-    def copies(self) -> torch.Tensor:
-        """Copy numbers, int32 (N,); -1 for real samples that a gate left as they are."""
+    def draw_indices(self) -> torch.Tensor:
+        """Draw indices, int32 (N,); -1 for real samples that a gate left as they are."""
         return torch.from_numpy(np.concatenate([self._shard(n).copy for n in range(self.manifest.num_shards)]))
 
     def __len__(self) -> int:

@@ -72,7 +72,7 @@ def generate_shards(
     """Fill the folder `out` with `num_samples` synthetic samples; read it with `ShardDataset`. Returns the folder.
 
     dataset: map-style, items `(image, label)` or images (which become class 0), not yet normalised.
-    augment: makes the samples, on its own device. Where its policy needs partners, or it has a gate, and it has not
+    augment: makes the samples, on its own device. Where its policy needs a reference set, or it has a gate, and it has not
         been fitted, it is fitted on `dataset`. What the gate leaves alone is stored as it is, with copy number -1.
     seed, epoch: with the index of the source and the copy number they decide what a sample becomes.
 
@@ -98,7 +98,7 @@ def generate_shards(
     at once (parts, ranks) have to be told one.
 
     Raises `OutputError` for a folder that holds other things, was made with other settings, or cannot be written;
-    `InputError`, `DataError`, `CacheError` or `PartnerError` for arguments and data that do not fit. Whatever stops it,
+    `InputError`, `DataError`, `CacheError` or `ReferenceSetError` for arguments and data that do not fit. Whatever stops it,
     finished shards stay, and the same call goes on from there.
 
     >>> import tempfile
@@ -129,7 +129,7 @@ def generate_shards(
         with full_precision(augment.device.type):
             augment.fit(
                 dataset if cache is None else cache
-            )  # a batch as its own pool would make the bytes depend on the micro-batch
+            )  # a batch as its own reference set would make the bytes depend on the micro-batch
     check_images(images, augment.autoencoder.image_shape, f"the {augment.autoencoder.name} autoencoder")
     channels, height, width = images.shape[1:]
     soft = augment.soften(labels)
@@ -310,8 +310,8 @@ def _plan(augment: Augmenter, folder: Path, *, in_parts: bool) -> InferencePlan:
 
 
 def _fitted_sha256(augment: Augmenter, cache: LatentCache | None) -> str | None:
-    """What was encoded beforehand is a setting like any other: the pool that is looked at, and a cache."""
+    """What was encoded beforehand is a setting like any other: the reference set that is looked at, and a cache."""
     tensors = {} if cache is None else {f"cache.{name}": tensor for name, tensor in cache.tensors().items()}
-    if augment.pool is not None and (augment.policy.needs_partners or augment.gate is not None):
-        tensors |= {"z": augment.pool.z, "labels": augment.pool.labels}
+    if augment.reference is not None and (augment.policy.needs_reference or augment.gate is not None):
+        tensors |= {"z": augment.reference.z, "labels": augment.reference.labels}
     return fingerprint(tensors) if tensors else None

@@ -68,7 +68,7 @@ class Manifest:
     labels: "int64" for class numbers (n,), "soft" for float32 (n,K), K being the number of `class_names`.
     store: "images", or "latents" for raw latents float32 (n,*L) that a reader decodes to images of `image_shape`.
     latent_shape: L, where latents are stored; None for images. files: "hdf5" or "webdataset".
-    fitted_sha256: of latents that were encoded beforehand: the pool that a policy with partners, or the gate, was
+    fitted_sha256: of latents that were encoded beforehand: the reference set that a policy that needs a reference set, or the gate, was
         fitted to, and a cache; None without.
     residual: how much of what the autoencoder cannot reproduce was put back, 0 to 1; 0 for latents.
     gate: the quality gate's settings as a text; None without one.

@@ -24,7 +24,7 @@ from ..autoencoders.augmenter import Augmenter
 from ..exceptions import DataError
 from ..latents import LatentCache
 from ..latents import Posterior as RawPosterior
-from .formats.hdf5 import LEFT_ALONE, encode_shard
+from .formats.hdf5 import ORIGINAL_KEPT, encode_shard
 from .formats.webdataset import encode_tar
 from .manifest import Manifest, ShardEntry
 from .precision import full_precision
@@ -99,7 +99,7 @@ class Work:
         sources, copies = self._plan(unit)
         step = self.settings.micro_batch
         batches = regrouped(islice(reads, -(-len(sources) // self.batch_size)), step)
-        settings, labels, alone = self.settings, [], np.zeros(len(sources), bool)
+        settings, labels, rejected = self.settings, [], np.zeros(len(sources), bool)
         pixels, latents = (settings.image_shape, np.uint8), (settings.latent_shape or (), np.float32)
         shape, dtype = pixels if settings.store == "images" else latents
         content = np.empty((len(sources), *shape), dtype)
@@ -107,13 +107,13 @@ class Work:
         with torch.no_grad(), full_precision(self.augment.device.type), self.augment.inference.using(plan):
             for start, batch in zip(range(0, len(sources), step), batches, strict=True):
                 part = slice(start, start + step)
-                content[part], some_labels, alone[part] = self._micro_batch(*batch, sources[part], copies[part])
+                content[part], some_labels, rejected[part] = self._micro_batch(*batch, sources[part], copies[part])
                 labels.append(some_labels)
         return {
             settings.store: content,
             "labels": np.concatenate(labels),
             "source_index": sources[:, None],
-            "copy": np.where(alone, LEFT_ALONE, copies).astype(np.int32),
+            "copy": np.where(rejected, ORIGINAL_KEPT, copies).astype(np.int32),
         }
 
     def _micro_batch(
@@ -136,10 +136,10 @@ class Work:
         raw = None if self.cache is None else self.cache[sources]
         content, new_labels, weights = self._synthetic(images, labels, SampleRandom(keys, self.augment.device), raw)
         made = content[:count].cpu().numpy()
-        alone = np.zeros(count, bool) if weights is None else (weights[:count] == 0).cpu().numpy()
+        rejected = np.zeros(count, bool) if weights is None else (weights[:count] == 0).cpu().numpy()
         if new_labels is None:
-            return made, np.zeros(count, np.int64), alone
-        return made, self._checked_labels(new_labels[:count].cpu().numpy()), alone
+            return made, np.zeros(count, np.int64), rejected
+        return made, self._checked_labels(new_labels[:count].cpu().numpy()), rejected
 
     def _synthetic(
         self,

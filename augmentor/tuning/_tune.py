@@ -64,7 +64,7 @@ def tune(
     folds, network, steps, batch_size: of the cross-validation and of each training; `network` is called with the
         numbers of channels and of classes.
     unlabelled: further images of the same kind for a classifier, map-style; their labels, if any, are not looked at.
-        They widen the pool of partners (`LatentAugment.fit`), and the result wants them there too.
+        They widen the reference set (`LatentAugment.fit`), and the result wants them there too.
     geometry: of the control and of settings on top of it; `mild_geometry()` by default, None for neither.
     space: other values for "policy", "residual", "ratio", "balance", "gate" or "base" ("policy" or "mode" for a GAN).
 

@@ -17,7 +17,7 @@ from .._internal.random import fold, seeded
 from ..autoencoders import Autoencoder
 from ..data import MixedDataset, Mixing
 from ..exceptions import DataError, InputError, ShapeError
-from ..latents import LatentPool
+from ..latents import ReferenceSet
 from ..policies import list_policies
 from ..quality import QualityGate
 from ..training.classifier import Network, accuracy, macro_recall, predict, train_classifier
@@ -93,7 +93,7 @@ class ClassificationTask(Task):
         if unlabelled is not None:
             _check_same_shape(unlabelled, dataset)
         self._splits: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
-        self._fitted: dict[int, tuple[Autoencoder, LatentPool]] = {}
+        self._fitted: dict[int, tuple[Autoencoder, ReferenceSet]] = {}
 
     def evaluate(self, setting: Setting, cell: int, deadline: float) -> Score:
         train, test = self._parts(cell)
@@ -122,7 +122,7 @@ class ClassificationTask(Task):
         if self.autoencoders.train is not None:
             self.autoencoders.make(_cell_name(cell), train, deadline)
         if self.unlabelled is not None:
-            self._pool(cell, train, deadline)
+            self._reference(cell, train, deadline)
 
     def close(self) -> None:
         self.final_autoencoder()
@@ -192,14 +192,14 @@ class ClassificationTask(Task):
             base = Transformed(base, self.geometry)
         if control is not None:
             return base, None
-        autoencoder, pool = self._pool(cell, train)
+        autoencoder, reference = self._reference(cell, train)
         augment = augment_of(setting, autoencoder)
-        augment.fit_latents(autoencoder.stats.unstandardise(pool.z), pool.labels, pool.num_classes)
+        augment.fit_latents(autoencoder.stats.unstandardise(reference.z), reference.labels, reference.num_classes)
         mixing = Mixing(setting["ratio"], setting["balance"])
         return MixedDataset(base, augment, sampling_strategy=mixing, seed=fold(self.seed, "mixed", cell)), None
 
-    def _pool(self, cell: int, train: Any, deadline: float = math.inf) -> tuple[Autoencoder, LatentPool]:
-        """A cell's autoencoder and its pool of partners, the same for all settings."""
+    def _reference(self, cell: int, train: Any, deadline: float = math.inf) -> tuple[Autoencoder, ReferenceSet]:
+        """A cell's autoencoder and its reference set, the same for all settings."""
         if cell not in self._fitted:
             if len(self._fitted) >= self.search_cells:  # those of the search come again and again, others do not
                 self._fitted.popitem()
@@ -207,8 +207,8 @@ class ClassificationTask(Task):
             autoencoder = copy.deepcopy(self.autoencoders.get(_cell_name(cell), train))
             more = None if self.unlabelled is None else Until(self.unlabelled, deadline)
             fitted = LatentAugment(autoencoder).fit(train, unlabelled=more)
-            assert fitted.pool is not None
-            self._fitted[cell] = autoencoder, fitted.pool
+            assert fitted.reference is not None
+            self._fitted[cell] = autoencoder, fitted.reference
         return self._fitted[cell]
 
     def _parts(self, cell: int) -> tuple[Any, Any]:

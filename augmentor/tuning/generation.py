@@ -14,7 +14,7 @@ from .._internal.random import fold, seeded
 from ..autoencoders import Autoencoder
 from ..data import Mixing
 from ..exceptions import DataError, InputError
-from ..gan import get_augmentation, get_system
+from ..gan import get_augmentation, get_method
 from ..gan.trainer import GANTrainer
 from ..policies import list_policies
 from ..quality import AutoencoderFeatures, compare, extract
@@ -28,7 +28,7 @@ POLICIES = (
     "smote(k=5)",
 )  # fmt: skip
 # At most so many real and generated images are compared.
-_JUDGED = 2000
+_EVALUATED = 2000
 NETWORK = "dcgan(latent_dim=32)"
 
 
@@ -64,7 +64,7 @@ class GenerationTask(Task):
         image, label = fetch(dataset, [0])
         self.shape = tuple(image.shape[1:])
         order = np.random.Generator(np.random.Philox(fold(seed, "judged"))).permutation(len(dataset))
-        self._judged, _ = fetch(dataset, order[:_JUDGED].tolist())
+        self._judged, _ = fetch(dataset, order[:_EVALUATED].tolist())
         self.num_classes = 0 if label is None else num_classes_of(dataset, dataset_labels(dataset)) or 0
         spread = autoencoders.has_spread(image)
         known = [text for text in POLICIES if text.partition("(")[0] in list_policies()]
@@ -82,12 +82,12 @@ class GenerationTask(Task):
         autoencoder = copy.deepcopy(self.final_autoencoder())
         if "policy" in setting:
             augment = LatentAugment(autoencoder, setting["policy"], p=0.5).to(self.device).fit(self.dataset)
-        system = get_system(
+        method = get_method(
             "gan", image_shape=self.shape, num_classes=self.num_classes, network=NETWORK, lr=5e-4,
             augmentation=get_augmentation(setting.get("mode", "none"), augment), seed=fold(self.seed, "gan", cell),
         )  # fmt: skip
         trainer = GANTrainer(
-            system, steps=self.steps, batch_size=self.batch_size, round_steps=self.steps,
+            method, steps=self.steps, batch_size=self.batch_size, round_steps=self.steps,
             seed=fold(self.seed, "cell", cell), device=self.device, progress=False,
         )  # fmt: skip
         with seeded(self.seed, "geometry", cell):  # which a transform draws from torch's global generator

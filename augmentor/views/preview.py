@@ -15,12 +15,12 @@ from .._internal.pictures import grid
 from .._internal.random import fold
 from .._internal.registry import describe
 from ..autoencoders import Autoencoder
-from ..exceptions import InputError, PartnerError
+from ..exceptions import InputError, ReferenceSetError
 from ..policies import LatentPolicy, get_policy, list_policies, policies
 from ..transform import LatentAugment
 
-# Partners and class statistics are taken from at most this many images.
-_POOL = 2000
+# Reference samples and class statistics are taken from at most this many images.
+_REFERENCE = 2000
 
 
 def preview_png(
@@ -45,17 +45,17 @@ def preview_png(
     b'PNG'
     """
     order = np.random.Generator(np.random.Philox(fold(seed, "preview"))).permutation(len(dataset))
-    pool_images, pool_labels = fetch(dataset, order[:_POOL].tolist())
-    pool = [(pool_images, pool_labels)]
-    rows = spread_over_classes(pool_labels, len(pool_images), count)
-    images, labels = pool_images[rows], None if pool_labels is None else pool_labels[rows]
+    reference_images, reference_labels = fetch(dataset, order[:_REFERENCE].tolist())
+    reference = [(reference_images, reference_labels)]
+    rows = spread_over_classes(reference_labels, len(reference_images), count)
+    images, labels = reference_images[rows], None if reference_labels is None else reference_labels[rows]
     with torch.no_grad():
         rebuilt = autoencoder(images.to(autoencoder.device))
     excuse = policies is None  # a policy that was asked for by name raises where it does not fit
     strips: list[list[tuple[str, torch.Tensor | str]]] = [[("originals", images), ("reconstructions", rebuilt)]]
     for line in tqdm(_lines(policies), desc="drawing", unit="policy", delay=2, leave=False, disable=not progress):
         augments = [LatentAugment(autoencoder, policy, residual=residual) for policy in line]
-        strips.append([(describe(augment.policy, brief=True), _made(augment, pool, images, labels, seed, excuse))
+        strips.append([(describe(augment.policy, brief=True), _made(augment, reference, images, labels, seed, excuse))
                        for augment in augments])  # fmt: skip
     return _drawn(strips)
 
@@ -67,15 +67,15 @@ def _lines(texts: Sequence[str] | None) -> list[Sequence[LatentPolicy]]:
 
 
 def _made(
-    augment: LatentAugment, pool: Any, images: torch.Tensor, labels: Any, seed: int, excuse: bool
+    augment: LatentAugment, reference: Any, images: torch.Tensor, labels: Any, seed: int, excuse: bool
 ) -> torch.Tensor | str:
     """Synthetic images, or the reason why this policy has none for this autoencoder and these images."""
     try:
         if augment.needs_fit:
-            augment.fit(pool)
+            augment.fit(reference)
         made = augment.synthesize(images, labels, indices=np.arange(len(images)), seed=seed)
         return made[0] if isinstance(made, tuple) else made
-    except (InputError, PartnerError) as error:
+    except (InputError, ReferenceSetError) as error:
         if not excuse:
             raise
         return str(error).split(";")[0]

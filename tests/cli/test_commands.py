@@ -322,13 +322,13 @@ def test_train_gan_on_colour_without_an_autoencoder_or_classes(call, data):
 
 def test_train_gan_with_everything_said(call, data):
     result = call(
-        "train-gan", data / "grey.npz", "--system", "gan(r1_every=2)", "--augment", "both+diffaugment(cutout=0)", "--p",
+        "train-gan", data / "grey.npz", "--method", "gan(r1_every=2)", "--augment", "both+diffaugment(cutout=0)", "--p",
         "adaptive(images=100, every=1)", "--best-by", "kid", "--stop-on", "collapse", "--stop-on", "saturation",
         "--steps", 2, "--batch-size", 8, "--network", "dcgan(width=8, latent_dim=4)", "--out", "gan",
     )  # fmt: skip
     assert result.code == 0, result.err
     settings = json.loads(Path("gan/run.json").read_text())
-    assert (settings["system"], settings["r1_every"], settings["best_by"]) == ("gan", 2, "kid")
+    assert (settings["method"], settings["r1_every"], settings["best_by"]) == ("gan", 2, "kid")
     assert settings["augment"] == "both+diffaugment(colour=True, translation=0.125, cutout=0)"
     assert settings["augment 0"]["p"] == "adaptive(target=0.6, images=100, every=1, start=0.0)"
     assert "p" in json.loads(Path("gan/history.jsonl").read_text().splitlines()[-1])
@@ -397,7 +397,7 @@ def test_info_tells_what_there_is(call, data):
     assert found["policies"]["smote"].startswith("smote(k=")
     assert "wgan_gp" in found["gan losses"]
     assert {"both", "diffaugment", "ada"} <= set(found["gan augmentations"])
-    assert "gan" in found["systems"]
+    assert "gan" in found["training methods"]
 
 
 @pytest.mark.parametrize(
@@ -584,7 +584,7 @@ MODEL = "{data}/model/model.safetensors"
         bad("train-gan", "digits", "--augment", "bot", said=["did you mean 'both'"], name="augment"),
         bad("train-gan", "digits", "--augment", "both", "--policy", "interpolate(same_class=False)",
             said=["mixes classes"], name="mixing"),
-        bad("train-gan", "digits", "--system", "gam", said=["did you mean 'gan'"], name="system"),
+        bad("train-gan", "digits", "--method", "gam", said=["did you mean 'gan'"], name="method"),
         bad("train-gan", "digits", "--augment", "ada+both", said=["put both first"], name="order"),
         bad("train-gan", "digits", "--loss", "wgan_gp", "--augment", "ada", said=["give p a number"], name="adaptive"),
         bad("train-gan", "digits", "--stop-on", "boredom", said=["'collapse', 'saturation'"], name="stop on"),

@@ -10,8 +10,8 @@ import torch
 
 from augmentor._internal.random import SampleRandom, sample_keys
 from augmentor._internal.registry import arguments_of
-from augmentor.exceptions import InputError, PartnerError, UnknownNameError
-from augmentor.latents import LatentPool, Latents
+from augmentor.exceptions import InputError, ReferenceSetError, UnknownNameError
+from augmentor.latents import Latents, ReferenceSet
 from augmentor.policies import LatentPolicy, get_policy, list_policies, policies
 
 NAMES = list_policies()
@@ -40,15 +40,15 @@ def some_latents(shape: tuple[int, ...], *, labels: bool = True, soft: bool = Fa
     return Latents(z, spread, chosen if labels else None)
 
 
-def some_pool(shape: tuple[int, ...], *, labels: bool = True) -> LatentPool:
+def some_reference(shape: tuple[int, ...], *, labels: bool = True) -> ReferenceSet:
     numbers = torch.arange(60) % CLASSES
     z = torch.randn(60, *shape, generator=torch.Generator().manual_seed(1)) + numbers.reshape(-1, *(1 for _ in shape))
-    return LatentPool(z, numbers if labels else None, CLASSES if labels else None)
+    return ReferenceSet(z, numbers if labels else None, CLASSES if labels else None)
 
 
-def fitted(spec: str, pool: LatentPool) -> LatentPolicy:
+def fitted(spec: str, reference: ReferenceSet) -> LatentPolicy:
     policy = get_policy(spec)
-    policy.fit(pool)
+    policy.fit(reference)
     return policy
 
 
@@ -60,7 +60,9 @@ def rows_of(params: Any, rows: slice) -> Any:
 
 
 def part(latents: Latents, rows: slice) -> Latents:
-    return Latents(latents.z[rows], latents.spread[rows], None if latents.labels is None else latents.labels[rows])
+    return Latents(
+        latents.z[rows], latents.posterior_std[rows], None if latents.labels is None else latents.labels[rows]
+    )
 
 
 def strengths_of(policy: LatentPolicy) -> list[str]:
@@ -78,17 +80,17 @@ def test_the_text_form_reads_back_as_an_equal_policy(spec):
     again = get_policy(str(policy))
     assert type(again) is type(policy)
     assert str(again) == str(policy)
-    latents, pool = some_latents((5,)), some_pool((5,))
-    policy.fit(pool)
-    again.fit(pool)
-    assert torch.equal(policy(latents, draws(), pool).z, again(latents, draws(), pool).z)
+    latents, reference = some_latents((5,)), some_reference((5,))
+    policy.fit(reference)
+    again.fit(reference)
+    assert torch.equal(policy(latents, draws(), reference).z, again(latents, draws(), reference).z)
 
 
 @pytest.mark.parametrize("spec", SPECS)
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 def test_output_has_the_shape_and_type_of_the_input_and_is_finite(spec, shape):
-    latents, pool = some_latents(shape), some_pool(shape)
-    out = fitted(spec, pool)(latents, draws(), pool)
+    latents, reference = some_latents(shape), some_reference(shape)
+    out = fitted(spec, reference)(latents, draws(), reference)
     assert out.z.shape == latents.z.shape
     assert out.z.dtype == latents.z.dtype
     assert out.z.isfinite().all()
@@ -97,10 +99,10 @@ def test_output_has_the_shape_and_type_of_the_input_and_is_finite(spec, shape):
 
 @pytest.mark.parametrize("spec", SPECS)
 def test_draw_then_apply_is_the_call(spec):
-    latents, pool = some_latents((5,)), some_pool((5,))
-    policy = fitted(spec, pool)
-    whole = policy(latents, draws(), pool)
-    params = policy.draw(latents, draws(), pool)
+    latents, reference = some_latents((5,)), some_reference((5,))
+    policy = fitted(spec, reference)
+    whole = policy(latents, draws(), reference)
+    params = policy.draw(latents, draws(), reference)
     for _ in range(2):  # applying is pure: the same again
         out = policy.apply(latents, params)
         assert torch.equal(out.z, whole.z)
@@ -110,28 +112,28 @@ def test_draw_then_apply_is_the_call(spec):
 @pytest.mark.parametrize("spec", SPECS)
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 def test_applying_to_a_batch_is_applying_to_each_row_with_its_parameters(spec, shape):
-    latents, pool = some_latents(shape), some_pool(shape)
-    policy = fitted(spec, pool)
-    params = policy.draw(latents, draws(), pool)
+    latents, reference = some_latents(shape), some_reference(shape)
+    policy = fitted(spec, reference)
+    params = policy.draw(latents, draws(), reference)
     together = policy.apply(latents, params)
     for row in range(COUNT):
         rows = slice(row, row + 1)
-        alone = policy.apply(part(latents, rows), rows_of(params, rows))
-        torch.testing.assert_close(alone.z, together.z[rows], atol=1e-6, rtol=1e-5)
-        torch.testing.assert_close(alone.labels, together.labels[rows])
+        rejected = policy.apply(part(latents, rows), rows_of(params, rows))
+        torch.testing.assert_close(rejected.z, together.z[rows], atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(rejected.labels, together.labels[rows])
 
 
 @pytest.mark.parametrize("spec", SPECS)
 @pytest.mark.parametrize("cuts", [[1] * COUNT, [5, 7], [11, 1]], ids=["ones", "5+7", "11+1"])
 def test_a_row_does_not_depend_on_its_batch(spec, cuts):
-    latents, pool = some_latents((5,)), some_pool((5,))
-    policy = fitted(spec, pool)
-    whole = policy(latents, draws(), pool)
+    latents, reference = some_latents((5,)), some_reference((5,))
+    policy = fitted(spec, reference)
+    whole = policy(latents, draws(), reference)
     start = 0
     for size in cuts:
         rows = slice(start, start + size)
         random = SampleRandom(sample_keys(5, 0, range(start, start + size)))
-        out = policy(part(latents, rows), random, pool)
+        out = policy(part(latents, rows), random, reference)
         torch.testing.assert_close(out.z, whole.z[rows], atol=1e-6, rtol=1e-5)
         torch.testing.assert_close(out.labels, whole.labels[rows])
         start += size
@@ -140,10 +142,10 @@ def test_a_row_does_not_depend_on_its_batch(spec, cuts):
 @pytest.mark.parametrize("spec", SPECS)
 @pytest.mark.parametrize("soft", [False, True], ids=["numbers", "soft"])
 def test_labels_are_kept_or_become_soft_rows_that_sum_to_one(spec, soft):
-    latents, pool = some_latents((5,), soft=soft), some_pool((5,))
-    policy = fitted(spec, pool)
-    out = policy(latents, draws(), pool)
-    count = policy.soft_classes(latents.labels, pool)
+    latents, reference = some_latents((5,), soft=soft), some_reference((5,))
+    policy = fitted(spec, reference)
+    out = policy(latents, draws(), reference)
+    count = policy.soft_classes(latents.labels, reference)
     if count is None:
         assert torch.equal(out.labels, latents.labels)
         assert out.labels.dtype == latents.labels.dtype
@@ -157,40 +159,40 @@ def test_labels_are_kept_or_become_soft_rows_that_sum_to_one(spec, soft):
 
 @pytest.mark.parametrize("spec", SPECS)
 def test_unlabelled_latents_work_with_an_unlabelled_pool(spec):
-    latents, pool = some_latents((5,), labels=False), some_pool((5,), labels=False)
-    out = fitted(spec, pool)(latents, draws(), pool)
+    latents, reference = some_latents((5,), labels=False), some_reference((5,), labels=False)
+    out = fitted(spec, reference)(latents, draws(), reference)
     assert out.labels is None
     assert out.z.isfinite().all()
 
 
 @pytest.mark.parametrize("spec", SPECS)
 def test_the_inputs_are_not_modified(spec):
-    latents, pool = some_latents((5,)), some_pool((5,))
-    z, labels, members = latents.z.clone(), latents.labels.clone(), pool.z.clone()
-    fitted(spec, pool)(latents, draws(), pool)
+    latents, reference = some_latents((5,)), some_reference((5,))
+    z, labels, members = latents.z.clone(), latents.labels.clone(), reference.z.clone()
+    fitted(spec, reference)(latents, draws(), reference)
     assert torch.equal(latents.z, z)
     assert torch.equal(latents.labels, labels)
-    assert torch.equal(pool.z, members)
+    assert torch.equal(reference.z, members)
 
 
 @pytest.mark.parametrize("spec", SPECS)
 def test_chance_comes_from_the_samples_sequences_alone(spec, global_rng_untouched):
-    latents, pool = some_latents((5,)), some_pool((5,))
-    policy = fitted(spec, pool)
-    first, again, other = (policy(latents, draws(seed=seed), pool).z for seed in (5, 5, 6))
+    latents, reference = some_latents((5,)), some_reference((5,))
+    policy = fitted(spec, reference)
+    first, again, other = (policy(latents, draws(seed=seed), reference).z for seed in (5, 5, 6))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
 
 @pytest.mark.parametrize("spec", SPECS)
 def test_gradients_reach_the_latents_wherever_the_result_depends_on_them(spec):
-    latents, pool = some_latents((5,)), some_pool((5,))
-    policy = fitted(spec, pool)
-    params = policy.draw(latents, draws(), pool)
-    moved = Latents(latents.z + 1, latents.spread, latents.labels)
+    latents, reference = some_latents((5,)), some_reference((5,))
+    policy = fitted(spec, reference)
+    params = policy.draw(latents, draws(), reference)
+    moved = Latents(latents.z + 1, latents.posterior_std, latents.labels)
     depends = (policy.apply(moved, params).z != policy.apply(latents, params).z).flatten(1).any(1)
     z = latents.z.clone().requires_grad_()
-    out = policy.apply(Latents(z, latents.spread, latents.labels), params).z
+    out = policy.apply(Latents(z, latents.posterior_std, latents.labels), params).z
     reached = torch.zeros(COUNT, dtype=torch.bool)
     if out.requires_grad:
         out.square().sum().backward()
@@ -202,11 +204,11 @@ def test_gradients_reach_the_latents_wherever_the_result_depends_on_them(spec):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_policy_of_strength_zero_says_so_if_and_only_if_it_changes_nothing(name):
     example = policies.get(name).example()
-    pool, latents = some_pool((5,)), some_latents((5,))
+    reference, latents = some_reference((5,)), some_latents((5,))
     variants = [policies.create(name, {**arguments_of(example), argument: 0}) for argument in strengths_of(example)]
     for policy in [example, *variants] if name not in ("compose", "one_of") else [example]:
-        policy.fit(pool)
-        unchanged = torch.allclose(policy(latents, draws(), pool).z, latents.z, atol=1e-6)
+        policy.fit(reference)
+        unchanged = torch.allclose(policy(latents, draws(), reference).z, latents.z, atol=1e-6)
         assert policy.is_identity() == unchanged, str(policy)
 
 
@@ -220,20 +222,20 @@ def test_policies_of_policies_are_identities_when_all_their_members_are():
 def test_strengths_are_three_different_valid_instances(name):
     instances = policies.get(name).strengths()
     assert len({str(policy) for policy in instances}) == 3
-    latents, pool = some_latents((5,)), some_pool((5,))
+    latents, reference = some_latents((5,)), some_reference((5,))
     for policy in instances:
         assert policy.name == name
         assert not policy.is_identity()
         assert str(get_policy(str(policy))) == str(policy)
-        policy.fit(pool)
-        assert policy(latents, draws(), pool).z.isfinite().all()
+        policy.fit(reference)
+        assert policy(latents, draws(), reference).z.isfinite().all()
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if n not in ("class_gaussian",)])
 def test_a_stronger_instance_moves_samples_further(name):
-    latents, pool = some_latents((5,)), some_pool((5,))
+    latents, reference = some_latents((5,)), some_reference((5,))
     moved = [
-        float((policy(latents, draws(), pool).z - latents.z).square().mean())
+        float((policy(latents, draws(), reference).z - latents.z).square().mean())
         for policy in policies.get(name).strengths()
     ]
     assert moved[0] < moved[1] < moved[2]
@@ -241,8 +243,8 @@ def test_a_stronger_instance_moves_samples_further(name):
 
 @pytest.mark.parametrize("spec", SPECS)
 def test_partners_come_from_the_batch_where_there_is_no_pool(spec):
-    latents, pool = some_latents((5,)), some_pool((5,))
-    policy = fitted(spec.replace("same_class=False", "same_class=False, num_classes=3"), pool)
+    latents, reference = some_latents((5,)), some_reference((5,))
+    policy = fitted(spec.replace("same_class=False", "same_class=False, num_classes=3"), reference)
     out = policy(latents, draws(), None)
     assert out.z.isfinite().all()
     assert not torch.equal(out.z, latents.z)
@@ -252,8 +254,8 @@ def test_partners_come_from_the_batch_where_there_is_no_pool(spec):
 def test_a_batch_of_one_without_a_pool_is_refused_only_if_partners_are_needed(name):
     policy = policies.get(name).example()
     one = part(some_latents((5,)), slice(0, 1))
-    if policy.needs_partners:
-        with pytest.raises(PartnerError, match=r"augment\.fit\(dataset\)"):
+    if policy.needs_reference:
+        with pytest.raises(ReferenceSetError, match=r"augment\.fit\(dataset\)"):
             policy(one, draws(1), None)
     else:
         assert policy(one, draws(1), None).z.shape == (1, 5)
@@ -261,10 +263,10 @@ def test_a_batch_of_one_without_a_pool_is_refused_only_if_partners_are_needed(na
 
 @pytest.mark.parametrize("spec", SPECS)
 def test_policies_pickle(spec):
-    latents, pool = some_latents((5,)), some_pool((5,))
-    policy = fitted(spec, pool)
+    latents, reference = some_latents((5,)), some_reference((5,))
+    policy = fitted(spec, reference)
     again = pickle.loads(pickle.dumps(policy))
-    assert torch.equal(again(latents, draws(), pool).z, policy(latents, draws(), pool).z)
+    assert torch.equal(again(latents, draws(), reference).z, policy(latents, draws(), reference).z)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -370,9 +372,9 @@ def test_a_label_beyond_the_number_of_classes_is_refused():
 
 
 def test_labels_mix_with_the_weight_of_the_latents():
-    latents, pool = some_latents((5,)), some_pool((5,))
+    latents, reference = some_latents((5,)), some_reference((5,))
     policy = get_policy("interpolate(same_class=False)")
-    params = policy.draw(latents, draws(), pool)
+    params = policy.draw(latents, draws(), reference)
     out = policy.apply(latents, params)
     own = out.labels[torch.arange(COUNT), latents.labels]
     same = params["partner_labels"].argmax(1) == latents.labels
@@ -391,7 +393,7 @@ def test_class_gaussian_has_the_mean_and_covariance_of_the_class():
     mixing = torch.tensor([[1.0, 0.0], [0.9, 0.3]])
     z = torch.randn(2000, 2, generator=generator) @ mixing.T + 5 * labels[:, None]
     policy = get_policy("class_gaussian")
-    policy.fit(LatentPool(z, labels))
+    policy.fit(ReferenceSet(z, labels))
     made = policy(Latents(torch.zeros(4000, 2), None, torch.ones(4000, dtype=torch.int64)), draws(4000)).z
     torch.testing.assert_close(made.mean(0), torch.tensor([5.0, 5.0]), atol=0.1, rtol=0)
     torch.testing.assert_close(made.T.cov(), mixing @ mixing.T, atol=0.12, rtol=0)
@@ -399,22 +401,22 @@ def test_class_gaussian_has_the_mean_and_covariance_of_the_class():
 
 def test_class_gaussian_errors_say_what_to_do():
     policy = get_policy("class_gaussian")
-    with pytest.raises(PartnerError, match=r"not fitted; call augment\.fit\(dataset\)"):
+    with pytest.raises(ReferenceSetError, match=r"not fitted; call augment\.fit\(dataset\)"):
         policy(some_latents((5,)), draws())
-    policy.fit(some_pool((5,)))
-    with pytest.raises(PartnerError, match="not fitted on class 7; it knows"):
+    policy.fit(some_reference((5,)))
+    with pytest.raises(ReferenceSetError, match="not fitted on class 7; it knows"):
         policy(Latents(torch.zeros(1, 5), None, torch.tensor([7])), draws(1))
-    with pytest.raises(PartnerError, match="pass the samples' labels"):
+    with pytest.raises(ReferenceSetError, match="pass the samples' labels"):
         policy(Latents(torch.zeros(1, 5)), draws(1))
-    with pytest.raises(PartnerError, match="too many"):
-        policy.fit(LatentPool(torch.zeros(4, 8, 32, 32)))
+    with pytest.raises(ReferenceSetError, match="too many"):
+        policy.fit(ReferenceSet(torch.zeros(4, 8, 32, 32)))
 
 
 @pytest.mark.parametrize("spec", ["smote", "interpolate", "slerp", "extrapolate", "class_gaussian"])
 def test_a_class_of_one_image_is_refused_when_fitting(spec):
-    pool = LatentPool(torch.randn(5, 3), torch.tensor([0, 0, 0, 0, 4]))
-    with pytest.raises(PartnerError, match=rf"{spec}.* needs 2 samples of each class, and class 4 has 1"):
-        get_policy(spec).fit(pool)
+    reference = ReferenceSet(torch.randn(5, 3), torch.tensor([0, 0, 0, 0, 4]))
+    with pytest.raises(ReferenceSetError, match=rf"{spec}.* needs 2 samples of each class, and class 4 has 1"):
+        get_policy(spec).fit(reference)
 
 
 def test_mixed_labels_stay_a_distribution():

@@ -1,4 +1,4 @@
-"""What every system promises, whichever it is: shapes, exact resume, what it saves. New members are picked up."""
+"""What every training method promises, whichever it is: shapes, exact resume, what it saves. New members are picked up."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from augmentor._internal.weights import load_network
 from augmentor.autoencoders import Autoencoder, ConvVAE
 from augmentor.data import ArrayDataset
 from augmentor.exceptions import InputError, TrainingError, UnknownNameError
-from augmentor.gan import GAN, System, cannot_do_without, generators, get_augmentation, get_system, systems
+from augmentor.gan import GAN, TrainingMethod, cannot_do_without, generators, get_augmentation, get_method, methods
 from augmentor.training import GANTrainer
 
-EVERY = pytest.mark.parametrize("name", systems.names())
+EVERY = pytest.mark.parametrize("name", methods.names())
 # Grey and RGB, the smallest and the largest, odd and not square; with classes and without.
 SHAPES = [((1, 8, 8), 3), ((3, 17, 20), 0), ((3, 32, 32), 3), ((1, 128, 128), 0)]
 
@@ -44,15 +44,15 @@ def autoencoder(image_shape: tuple[int, int, int]) -> Autoencoder:
     return model.eval()
 
 
-def system_of(name: str, image_shape: tuple[int, int, int] = (1, 8, 8), num_classes: int = 3) -> System:
-    return get_system(
+def system_of(name: str, image_shape: tuple[int, int, int] = (1, 8, 8), num_classes: int = 3) -> TrainingMethod:
+    return get_method(
         name, image_shape=image_shape, num_classes=num_classes, network="dcgan(width=4, latent_dim=4)",
         autoencoder=copy.deepcopy(autoencoder(image_shape)), lr=1e-3,
     )  # fmt: skip
 
 
-def trainer_of(system: System, **settings) -> GANTrainer:
-    return GANTrainer(system, **{"steps": 5, "batch_size": 8, "round_steps": 2, "progress": False, **settings})
+def trainer_of(method: TrainingMethod, **settings) -> GANTrainer:
+    return GANTrainer(method, **{"steps": 5, "batch_size": 8, "round_steps": 2, "progress": False, **settings})
 
 
 def equal(a: torch.nn.Module, b: torch.nn.Module) -> bool:
@@ -75,19 +75,19 @@ def test_images_of_every_kind(name, image_shape, num_classes, global_rng_untouch
 @EVERY
 def test_every_network_that_it_names_is_trained_and_the_autoencoder_given_is_not(name):
     given = copy.deepcopy(autoencoder((1, 8, 8)))
-    system = get_system(
+    method = get_method(
         name, image_shape=(1, 8, 8), num_classes=3, network="dcgan(width=4, latent_dim=4)", autoencoder=given, lr=1e-3
     )
-    before = copy.deepcopy(system.networks())
-    trainer_of(system).fit(pictures((1, 8, 8), 3))
-    for part, network in system.networks().items():
+    before = copy.deepcopy(method.networks())
+    trainer_of(method).fit(pictures((1, 8, 8), 3))
+    for part, network in method.networks().items():
         assert not equal(before[part], network), part
     assert equal(given, autoencoder((1, 8, 8)))
     # What is trained is what the optimisers have, each weight in one of them.
     weights = [
-        w for optimizer in system.optimizers.values() for group in optimizer.param_groups for w in group["params"]
+        w for optimizer in method.optimizers.values() for group in optimizer.param_groups for w in group["params"]
     ]
-    known = {id(w) for network in system.networks().values() for w in network.parameters()}
+    known = {id(w) for network in method.networks().values() for w in network.parameters()}
     assert len({id(w) for w in weights}) == len(weights)
     assert {id(w) for w in weights} <= known
 
@@ -95,11 +95,11 @@ def test_every_network_that_it_names_is_trained_and_the_autoencoder_given_is_not
 @EVERY
 def test_the_seed_decides_the_weights_at_the_start_and_at_the_end(name):
     def trained(seed):
-        system = get_system(
+        method = get_method(
             name, image_shape=(1, 8, 8), num_classes=3, network="dcgan(width=4, latent_dim=4)", seed=seed,
             autoencoder=copy.deepcopy(autoencoder((1, 8, 8))),
         )  # fmt: skip
-        return trainer_of(system, seed=seed).fit(pictures((1, 8, 8), 3))
+        return trainer_of(method, seed=seed).fit(pictures((1, 8, 8), 3))
 
     first = trained(0)
     torch.manual_seed(5)
@@ -113,7 +113,7 @@ def test_a_saved_generator_draws_the_same_images(name, tmp_path):
     generator = trainer.fit(pictures((1, 8, 8), 3))
     loaded = load_network(tmp_path / "generator.safetensors", generators)
     assert torch.equal(trainer.sample(loaded, 9), trainer.sample(generator, 9))
-    assert json.loads((tmp_path / "run.json").read_text())["system"] == name
+    assert json.loads((tmp_path / "run.json").read_text())["method"] == name
 
 
 class StopHere(Exception):
@@ -140,28 +140,28 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(name, at, tmp_path):
     resumed = trainer_of(system_of(name), out=tmp_path)
     assert equal(resumed.fit(data), expected)
     assert resumed.history == whole.history
-    for part, network in whole.system.networks().items():
-        assert equal(network, resumed.system.networks()[part]), part
+    for part, network in whole.method.networks().items():
+        assert equal(network, resumed.method.networks()[part]), part
 
 
 @EVERY
 def test_weights_that_are_no_numbers_stop_it(name, tmp_path):
-    system = system_of(name)
-    step = system.step
+    method = system_of(name)
+    step = method.step
 
     def poisoned(number):
         logs = step(number)
         with torch.no_grad():
-            next(iter(system.optimizers.values())).param_groups[0]["params"][0].fill_(torch.nan)
+            next(iter(method.optimizers.values())).param_groups[0]["params"][0].fill_(torch.nan)
         return logs
 
-    system.step = poisoned
+    method.step = poisoned
     with pytest.raises(TrainingError, match="the last good checkpoint is kept"):
-        trainer_of(system, out=tmp_path).fit(pictures((1, 8, 8), 3))
+        trainer_of(method, out=tmp_path).fit(pictures((1, 8, 8), 3))
     assert not (tmp_path / "checkpoint.pt").exists()
 
 
-# A real process, killed. It forks one child a system, so that the imports are paid once.
+# A real process, killed. It forks one child a training method, so that the imports are paid once.
 
 _KILLED = """
 import os, signal, sys, time
@@ -176,8 +176,8 @@ for name in sys.argv[3:]:
     child = os.fork()
     if not child:
         trainer = killable(name, str(history.parent))
-        step = trainer.system.step
-        trainer.system.step = lambda number: time.sleep(0.05) or step(number)
+        step = trainer.training method.step
+        trainer.training method.step = lambda number: time.sleep(0.05) or step(number)
         trainer.fit(pictures((1, 8, 8), 3))
         os._exit(0)
     while not (history.exists() and history.read_text().count("\\n") >= 2):
@@ -197,7 +197,7 @@ def killable(name: str, out: str | None) -> GANTrainer:
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("killed")
-    arguments = [sys.executable, "-c", _KILLED, str(folder), str(Path(__file__).parent), *systems.names()]
+    arguments = [sys.executable, "-c", _KILLED, str(folder), str(Path(__file__).parent), *methods.names()]
     process = subprocess.run(
         arguments, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False
     )
@@ -220,34 +220,34 @@ def test_a_killed_process_resumed_ends_with_the_same_weights_bit_for_bit(name, k
 
 def test_a_text_sets_what_the_settings_leave_open():
     shape = {"image_shape": (1, 8, 8), "network": "dcgan(width=8)"}
-    system = get_system("gan(discriminator_steps=3)", **shape, discriminator_steps=2, loss=None, lr=1e-3)
-    assert (system.discriminator_steps, system.lr, str(system.loss)) == (3, 1e-3, "nonsaturating()")
-    assert get_system(system) is system
-    assert system.generator.width == system.discriminator.width == 8
+    method = get_method("gan(discriminator_steps=3)", **shape, discriminator_steps=2, loss=None, lr=1e-3)
+    assert (method.discriminator_steps, method.lr, str(method.loss)) == (3, 1e-3, "nonsaturating()")
+    assert get_method(method) is method
+    assert method.generator.width == method.discriminator.width == 8
     with pytest.raises(UnknownNameError, match="did you mean 'gan'"):
-        get_system("gam", **shape)
+        get_method("gam", **shape)
     with pytest.raises(InputError, match=r"give image_shape=\(C, H, W\)"):
-        get_system("gan")
+        get_method("gan")
     with pytest.raises(InputError, match="follows the signs of logits"):
-        get_system("gan(loss='wgan_gp')", **shape, augmentation=get_augmentation("ada"))
-    get_system("gan(loss='wgan_gp')", **shape, augmentation=get_augmentation("ada", p="annealed"))
+        get_method("gan(loss='wgan_gp')", **shape, augmentation=get_augmentation("ada"))
+    get_method("gan(loss='wgan_gp')", **shape, augmentation=get_augmentation("ada", p="annealed"))
 
 
 def test_what_a_system_has_no_use_for(monkeypatch):
-    monkeypatch.setattr(systems, "_members", dict(systems._members))
+    monkeypatch.setattr(methods, "_members", dict(methods._members))
 
-    @systems.register("of-codes")
+    @methods.register("of-codes")
     class OfCodes(GAN):
         def __init__(self, autoencoder, *, image_shape, num_classes=0):
             super().__init__("dcgan(width=4)", image_shape=image_shape, num_classes=num_classes)
 
     model = autoencoder((1, 8, 8))
-    assert get_system("of-codes", image_shape=(1, 8, 8), autoencoder=model, loss="hinge", seed=3).name == "of-codes"
-    with pytest.raises(InputError, match="system 'of-codes' shows its discriminator no images"):
-        get_system("of-codes", image_shape=(1, 8, 8), autoencoder=model, augmentation=get_augmentation("ada"))
+    assert get_method("of-codes", image_shape=(1, 8, 8), autoencoder=model, loss="hinge", seed=3).name == "of-codes"
+    with pytest.raises(InputError, match="training method 'of-codes' shows its discriminator no images"):
+        get_method("of-codes", image_shape=(1, 8, 8), autoencoder=model, augmentation=get_augmentation("ada"))
     with pytest.raises(InputError, match="missing a required argument: 'autoencoder'"):
-        get_system("of-codes", image_shape=(1, 8, 8))
+        get_method("of-codes", image_shape=(1, 8, 8))
     assert cannot_do_without("of-codes", "autoencoder")
     assert not cannot_do_without("gan", "autoencoder")
-    with pytest.raises(InputError, match="system is a System"):
+    with pytest.raises(InputError, match="training method is a Training method"):
         GANTrainer("gan")

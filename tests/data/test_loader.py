@@ -18,8 +18,8 @@ from augmentor.exceptions import (
     AugmentorWarning,
     CacheError,
     InputError,
-    PartnerError,
     RangeError,
+    ReferenceSetError,
     ShapeError,
 )
 from augmentor.latents import LatentCache
@@ -133,14 +133,14 @@ def test_set_epoch_reaches_the_sampler(data, augment):
 
 
 def test_two_ranks_together_make_what_one_makes_alone(data, augment):
-    alone = synthetic(AugmentedLoader(DataLoader(data, 16), augment, ratio=1.0, return_mask=True))
+    rejected = synthetic(AugmentedLoader(DataLoader(data, 16), augment, ratio=1.0, return_mask=True))
     parts = []
     for rank in (0, 1):
         sampler = DistributedSampler(data, num_replicas=2, rank=rank, shuffle=False)
         loader = DataLoader(data, 8, sampler=sampler)
         parts.append(synthetic(AugmentedLoader(loader, augment, ratio=1.0, return_mask=True)))
     together = torch.stack(parts, 1).flatten(0, 1)
-    assert (together.int() - alone.int()).abs().max() <= 1
+    assert (together.int() - rejected.int()).abs().max() <= 1
 
 
 @pytest.mark.parametrize("policy", ["interpolate", "smote", "slerp", "extrapolate"])
@@ -148,13 +148,13 @@ def test_partners_are_sought_in_the_whole_batch(digits, vae, policy):
     images = digits.images[digits.targets == 3][:16]
     loader = AugmentedLoader([images], LatentAugment(vae, policy), ratio=0.0625, return_mask=True)
     made = synthetic(loader)
-    assert len(made) == 1  # one row alone would have no partner
+    assert len(made) == 1  # one row alone would have no reference sample
     assert (made != images).flatten(1).any(1).all()
 
 
 def test_a_batch_of_one_and_no_pool_is_refused(digits, vae):
     loader = AugmentedLoader([digits.images[:1]], LatentAugment(vae, "smote"), ratio=1.0)
-    with pytest.raises(PartnerError, match=r"augment\.fit\(dataset\)"):
+    with pytest.raises(ReferenceSetError, match=r"augment\.fit\(dataset\)"):
         next(iter(loader))
 
 
@@ -347,7 +347,7 @@ def test_a_gated_sample_does_not_depend_on_the_batch_size(data, digits, vae, act
 
 def test_an_unfitted_gate_asks_for_fit(data, vae):
     loader = AugmentedLoader(DataLoader(data, 16), LatentAugment(vae, gate=QualityGate()), ratio=1.0)
-    with pytest.raises(PartnerError, match=r"call augment\.fit\(dataset\)"):
+    with pytest.raises(ReferenceSetError, match=r"call augment\.fit\(dataset\)"):
         next(iter(loader))
 
 

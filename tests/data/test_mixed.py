@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Subset
 from torchvision import tv_tensors
 
 from augmentor.data import ArrayDataset, MixedDataset, Mixing
-from augmentor.exceptions import AugmentorWarning, DataError, InputError, PartnerError
+from augmentor.exceptions import AugmentorWarning, DataError, InputError, ReferenceSetError
 from augmentor.quality import QualityGate
 from augmentor.transform import LatentAugment
 
@@ -75,9 +75,9 @@ def test_every_source_is_used_alike_and_copies_are_numbered(few, augment):
     mixed = MixedDataset(few, augment, ratio=2.5)
     counts = np.bincount(mixed.sources, minlength=40)
     assert set(counts.tolist()) == {2, 3}
-    pairs = set(zip(mixed.sources.tolist(), mixed.copies.tolist(), strict=True))
+    pairs = set(zip(mixed.sources.tolist(), mixed.draw_indices.tolist(), strict=True))
     assert len(pairs) == len(mixed.sources) == 100
-    assert sorted(set(mixed.copies.tolist())) == [0, 1, 2]
+    assert sorted(set(mixed.draw_indices.tolist())) == [0, 1, 2]
 
 
 def test_one_at_a_time_is_the_same_as_many_at_a_time(few, augment):
@@ -85,9 +85,9 @@ def test_one_at_a_time_is_the_same_as_many_at_a_time(few, augment):
     order = torch.randperm(80, generator=torch.Generator().manual_seed(0)).tolist()
     together = mixed.__getitems__(order)
     for index, (image, label) in zip(order, together, strict=True):
-        alone = mixed[index]
-        assert alone[1] == label
-        assert (alone[0].int() - image.int()).abs().max() <= 1
+        rejected = mixed[index]
+        assert rejected[1] == label
+        assert (rejected[0].int() - image.int()).abs().max() <= 1
 
 
 def test_synthetic_samples_of_a_batch_are_decoded_in_one_call(few, augment, monkeypatch):
@@ -152,17 +152,17 @@ def test_a_strategy_with_nothing_to_add_says_so(few, augment):
 def test_policies_with_partners_are_fitted_on_the_data_set(few, vae):
     augment = LatentAugment(vae, "smote(k=2)")
     mixed = MixedDataset(few, augment)
-    assert len(augment.pool) == 40
+    assert len(augment.reference) == 40
     assert not torch.equal(mixed[45][0], few[int(mixed.sources[5])][0])
     lonely = few.subset(torch.tensor([0, 1, 2]))
-    with pytest.raises(PartnerError, match="needs 2 samples of each class"):
+    with pytest.raises(ReferenceSetError, match="needs 2 samples of each class"):
         MixedDataset(lonely, LatentAugment(copy.deepcopy(vae), "smote"))
 
 
 def test_a_pool_that_is_fitted_already_is_kept(few, digits, vae):
     augment = LatentAugment(vae, "smote").fit(digits)
     MixedDataset(few, augment)
-    assert len(augment.pool) == len(digits)
+    assert len(augment.reference) == len(digits)
 
 
 def test_labels_of_policies_that_mix_classes_are_soft_everywhere(few, vae):
@@ -284,7 +284,7 @@ def all_of(mixed: MixedDataset, workers: int = 0, context: str | None = None, ba
 def test_a_gate_is_fitted_on_the_data_set(few, vae):
     augment = LatentAugment(vae, "gaussian(std=0.5)", gate=QualityGate())
     mixed = MixedDataset(few, augment)
-    assert len(augment.pool) == 40
+    assert len(augment.reference) == 40
     mixed.__getitems__(range(80))
     assert augment.gate.counts.samples == 40
 

@@ -62,7 +62,7 @@ def test_the_copied_code_of_large_data_looks_at_the_same_part(settings, monkeypa
     view = Explorer().view(dataclasses.replace(settings, policy="smote(k=3)"))
     assert (view.looked, view.total) == (60, 120)
     made = runs(recipe.code(view))
-    assert len(made["augment"].pool) == len(made["looked"]) == 60
+    assert len(made["augment"].reference) == len(made["looked"]) == 60
     assert alike(made["samples"].reshape(view.samples.shape), view.samples)
     assert made["near_rows"] == view.near_rows
     assert set(view.rows) <= set(made["looked"].tolist())
@@ -98,7 +98,7 @@ def test_the_copied_policy_json_makes_the_same_samples(explorer, settings, redra
     augment = LatentAugment.from_config(json.loads(recipe.policy_json(view))).fit(load_source(few))
     assert (augment.gate is not None) is redraw
     for copy, samples in enumerate(view.samples):
-        made, _ = augment.synthesize(view.images, view.labels, indices=view.rows, copy=copy, seed=0)
+        made, _ = augment.synthesize(view.images, view.labels, indices=view.rows, draw_index=copy, seed=0)
         assert alike(made, samples)
 
 
@@ -139,7 +139,7 @@ def test_a_verdict_names_the_questions_that_were_failed(explorer, settings):
             low = [name for name, score in view.scores.items() if score[copy, place] < view.limit]
             assert verdict == (", ".join(low) or module.PASSED)
     again = explorer.view(dataclasses.replace(settings, policy="gaussian(std=30.0)", keep=0.5, redraw=True))
-    assert {verdict for copy in again.verdicts for verdict in copy} == {module.LEFT_ALONE}
+    assert {verdict for copy in again.verdicts for verdict in copy} == {module.ORIGINAL_KEPT}
     assert all(torch.equal(samples, again.images) for samples in again.samples)
 
 

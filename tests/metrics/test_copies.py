@@ -15,7 +15,7 @@ from torch.utils.data import TensorDataset
 
 from augmentor import load_autoencoder
 from augmentor.exceptions import DataError, InputError, RangeError, ShapeError
-from augmentor.latents import LatentPool, Latents
+from augmentor.latents import Latents, ReferenceSet
 from augmentor.quality import AutoencoderFeatures, QualityGate, find_copies
 from augmentor.views.copies import copies_html
 
@@ -57,7 +57,7 @@ def test_the_share_is_the_novelty_of_the_gate(digits, features):
     found = find_copies(made, real, features)
     raw = features(real).double()
     mean, deviation = raw.mean(0), raw.std(0)
-    gate = QualityGate().fit(LatentPool((raw - mean) / deviation))
+    gate = QualityGate().fit(ReferenceSet((raw - mean) / deviation))
     expected = gate.score(Latents((features(made).double() - mean) / deviation)).novelty
     torch.testing.assert_close(found.novelty.float(), expected.float())
 

@@ -162,17 +162,17 @@ def test_without_validation_all_images_train_and_the_last_weights_stay(few, tmp_
 
 def test_the_best_weights_are_kept_and_training_stops_when_nothing_gets_better(few, monkeypatch, tmp_path):
     judgements = iter([3.0, 1.0, 2.0, 1.5, 1.2, 0.1])
-    judged = []
+    evaluated = []
 
-    def judge(self, autoencoder, dataset, members):
-        judged.append(copy.deepcopy(autoencoder.state_dict()))
+    def evaluator(self, autoencoder, dataset, members):
+        evaluated.append(copy.deepcopy(autoencoder.state_dict()))
         return next(judgements)
 
-    monkeypatch.setattr(AutoencoderTrainer, "_validation_loss", judge)
+    monkeypatch.setattr(AutoencoderTrainer, "_validation_loss", evaluator)
     train = trainer(epochs=1000, patience=3, out=tmp_path / "run")
     result = train.fit(few)
     assert [row["val_loss"] for row in train.history] == [3.0, 1.0, 2.0, 1.5, 1.2]
-    for name, value in judged[1].items():
+    for name, value in evaluated[1].items():
         if not name.startswith("stats."):
             assert torch.equal(result.state_dict()[name], value), name
     again = trainer(epochs=1000, patience=3, out=tmp_path / "run").fit(few)

@@ -12,8 +12,8 @@ from augmentor.training import GANTrainer
 
 
 def trainer(out) -> GANTrainer:
-    system = GAN("dcgan(width=8)", image_shape=(1, 8, 8))
-    return GANTrainer(system, steps=6, round_steps=2, batch_size=8, progress=False, out=out)
+    method = GAN("dcgan(width=8)", image_shape=(1, 8, 8))
+    return GANTrainer(method, steps=6, round_steps=2, batch_size=8, progress=False, out=out)
 
 
 def test_the_history_and_the_grids_are_there(digits, tmp_path):

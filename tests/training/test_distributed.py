@@ -17,7 +17,7 @@ from augmentor import LatentAugment, load_autoencoder
 from augmentor._internal.engine import Engine, FabricEngine, get_engine
 from augmentor._internal.weights import load_network
 from augmentor.exceptions import InputError
-from augmentor.gan import GAN, generators, get_augmentation, get_system, systems
+from augmentor.gan import GAN, generators, get_augmentation, get_method, methods
 from augmentor.gan.feed import Feed
 from augmentor.training import GANTrainer
 
@@ -27,7 +27,7 @@ torch.set_num_threads(1)
 sys.path.insert(0, sys.argv[2])
 from test_distributed import every_system, trained
 trained(sys.argv[1], f"{sys.argv[1]}/seen-{os.environ['RANK']}.pt")
-every_system(f"{sys.argv[1]}/systems-{os.environ['RANK']}.pt")
+every_system(f"{sys.argv[1]}/training methods-{os.environ['RANK']}.pt")
 """
 STEPS = 5
 
@@ -41,7 +41,7 @@ def digits():
 def trained(folder: str, notes: str) -> GANTrainer:
     """A short run that notes what each image became before the discriminator saw it."""
     chain = "both(p='adaptive(images=200, start=0.5, every=2)')+diffaugment"
-    system = GAN(
+    method = GAN(
         "dcgan(width=8, latent_dim=6)", image_shape=(1, 8, 8), num_classes=10, discriminator_steps=2,
         seed=int(os.environ.get("RANK", 0)),  # the second process starts with other weights, and is given the first's
 
@@ -49,7 +49,7 @@ def trained(folder: str, notes: str) -> GANTrainer:
     )  # fmt: skip
     seen: dict[int, torch.Tensor] = {}
     for side in ("real", "fake"):
-        method = getattr(system.augmentation, side)
+        method = getattr(method.augmentation, side)
 
         def noting(batch, method=method):
             made = method(batch)
@@ -57,24 +57,24 @@ def trained(folder: str, notes: str) -> GANTrainer:
             seen.update(zip(batch.keys.tolist(), images.detach(), strict=True))
             return made
 
-        setattr(system.augmentation, side, noting)
-    trainer = GANTrainer(system, steps=STEPS, batch_size=12, round_steps=3, out=f"{folder}/run", progress=False)
+        setattr(method.augmentation, side, noting)
+    trainer = GANTrainer(method, steps=STEPS, batch_size=12, round_steps=3, out=f"{folder}/run", progress=False)
     trainer.fit(digits())
-    torch.save({"seen": seen, "weights": system.state_dict()["networks"], "history": trainer.history}, notes)
+    torch.save({"seen": seen, "weights": method.state_dict()["networks"], "history": trainer.history}, notes)
     return trainer
 
 
 def every_system(notes: str) -> None:
     """A short run of each: the weights that it ends with, and its history."""
     ends = {}
-    for name in systems.names():
+    for name in methods.names():
         # The noise under which an autoencoder is refitted is each process's own.
         text = "guided-gan(refit_steps=0)" if name == "guided-gan" else name
-        system = get_system(text, network="dcgan(width=8)", image_shape=(1, 8, 8), num_classes=10, lr=1e-3,
+        method = get_method(text, network="dcgan(width=8)", image_shape=(1, 8, 8), num_classes=10, lr=1e-3,
                             autoencoder=load_autoencoder("digits"), seed=int(os.environ.get("RANK", 0)))  # fmt: skip
-        trainer = GANTrainer(system, steps=4, batch_size=12, round_steps=2, progress=False)
+        trainer = GANTrainer(method, steps=4, batch_size=12, round_steps=2, progress=False)
         trainer.fit(digits())
-        ends[name] = system.state_dict()["networks"], trainer.history
+        ends[name] = method.state_dict()["networks"], trainer.history
     torch.save(ends, notes)
 
 
@@ -126,11 +126,11 @@ def test_both_processes_have_the_weights_that_one_has(runs):
             assert apart.mean() < 1e-3, (name, apart)
             assert apart.max() < 5e-3, (name, apart)
     assert two[0]["history"] == two[1]["history"]
-    for row, alone in zip(two[0]["history"], one["history"], strict=True):
-        assert row == pytest.approx(alone, abs=0.02)
+    for row, rejected in zip(two[0]["history"], one["history"], strict=True):
+        assert row == pytest.approx(rejected, abs=0.02)
 
 
-@pytest.mark.parametrize("name", systems.names())
+@pytest.mark.parametrize("name", methods.names())
 def test_every_system_learns_as_in_one_process(runs, name):
     ((_, history),), two = ([rank[name] for rank in runs[which]["systems"]] for which in ("one", "two"))
     assert len(two) == 2
@@ -138,8 +138,8 @@ def test_every_system_learns_as_in_one_process(runs, name):
         assert all(torch.equal(weight, two[1][0][network][key]) for key, weight in weights.items()), network
     # Weights whose gradient is nothing but rounding may go either way; the losses tell what they do.
     assert two[0][1] == two[1][1]
-    for row, alone in zip(two[0][1], history, strict=True):
-        assert row == pytest.approx(alone, rel=2e-3, abs=2e-3)
+    for row, rejected in zip(two[0][1], history, strict=True):
+        assert row == pytest.approx(rejected, rel=2e-3, abs=2e-3)
 
 
 def test_one_of_them_writes(runs):
@@ -172,10 +172,10 @@ def test_one_process_in_full_precision_needs_no_fabric(monkeypatch):
 
 def test_fabric_is_not_imported_without_need():
     code = (
-        "import sys, torch\nfrom augmentor.training import GANTrainer, get_system\n"
+        "import sys, torch\nfrom augmentor.training import GANTrainer, get_method\n"
         "from augmentor.data import load_source\n"
-        "system = get_system('gan', network='dcgan(width=4)', image_shape=(1, 8, 8))\n"
-        "GANTrainer(system, steps=1, batch_size=4, progress=False).fit(load_source('digits'))\n"
+        "training method = get_method('gan', network='dcgan(width=4)', image_shape=(1, 8, 8))\n"
+        "GANTrainer(training method, steps=1, batch_size=4, progress=False).fit(load_source('digits'))\n"
         "assert not [name for name in sys.modules if name.startswith(('lightning', 'kornia'))]"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -183,8 +183,8 @@ def test_fabric_is_not_imported_without_need():
 
 def test_lower_precision_trains(digits):
     def trained(precision):
-        system = GAN("dcgan(width=8)", image_shape=(1, 8, 8), lr=1e-3)
-        trainer = GANTrainer(system, steps=4, batch_size=16, round_steps=4, precision=precision, progress=False)
+        method = GAN("dcgan(width=8)", image_shape=(1, 8, 8), lr=1e-3)
+        trainer = GANTrainer(method, steps=4, batch_size=16, round_steps=4, precision=precision, progress=False)
         return trainer.fit(digits.subset(torch.arange(100))), trainer.history[-1]
 
     (full, row), (low, other) = trained("fp32"), trained("bf16")

@@ -31,8 +31,8 @@ from augmentor.exceptions import (
     DataError,
     InputError,
     OutputError,
-    PartnerError,
     RangeError,
+    ReferenceSetError,
     ShapeError,
     TrainingError,
     UnknownNameError,
@@ -54,13 +54,13 @@ def networks(num_classes: int = 0, name: str = "dcgan"):
 
 
 def gan(num_classes: int = 0, *, name: str = "dcgan", **settings) -> GANTrainer:
-    """A trainer of the plain system; settings are sorted out between the two, and the augmentation."""
+    """A trainer of the plain training method; settings are sorted out between the two, and the augmentation."""
     augment = {name: settings.pop(name) for name in ("latent_augment", "ratio", "p") if name in settings}
     augmentation = get_augmentation(settings.pop("augment", "none"), **augment)
     of_system = ("loss", "lr", "r1_gamma", "r1_every", "discriminator_steps")
     parts = {name: settings.pop(name) for name in of_system if name in settings}
-    system = GAN(networks(num_classes, name), augmentation=augmentation, **parts)
-    return GANTrainer(system, **{"steps": 3, "batch_size": BATCH, "round_steps": 2, "progress": False, **settings})
+    method = GAN(networks(num_classes, name), augmentation=augmentation, **parts)
+    return GANTrainer(method, **{"steps": 3, "batch_size": BATCH, "round_steps": 2, "progress": False, **settings})
 
 
 def equal(a: torch.nn.Module, b: torch.nn.Module) -> bool:
@@ -105,9 +105,9 @@ def test_it_learns_digits(digits, vae):
 @pytest.mark.parametrize("loss", losses.names())
 def test_every_loss_moves_both_networks(loss, few):
     trainer = gan(loss=str(losses.get(loss).example()))
-    before = copy.deepcopy(trainer.system.generator), copy.deepcopy(trainer.system.discriminator)
+    before = copy.deepcopy(trainer.method.generator), copy.deepcopy(trainer.method.discriminator)
     trainer.fit(few)
-    for was, now in zip(before, (trainer.system.generator, trainer.system.discriminator), strict=True):
+    for was, now in zip(before, (trainer.method.generator, trainer.method.discriminator), strict=True):
         for (name, a), b in zip(was.named_parameters(), now.parameters(), strict=True):
             assert b.isfinite().all()
             # The last bias cancels out of losses that only compare reals and fakes.
@@ -139,8 +139,8 @@ def test_policies_with_partners_are_fitted_on_the_data(few, vae):
     augment = LatentAugment(vae, "smote(k=3)")
     trainer = gan(10, augment="both", latent_augment=augment)
     trainer.fit(few)
-    assert augment.pool is not None
-    assert len(augment.pool) == len(few)
+    assert augment.reference is not None
+    assert len(augment.reference) == len(few)
     assert all(math.isfinite(value) for row in trainer.history for value in row.values())
 
 
@@ -165,8 +165,8 @@ class Spy:
         self.seen: list[tuple[torch.Tensor, torch.Tensor | None]] = []
         self.replaced: list[tuple[torch.Tensor, torch.Tensor]] = []
         self.gradients: list[torch.Tensor] = []
-        trainer.system.discriminator.register_forward_pre_hook(self._see)
-        augment = getattr(trainer.system.augmentation, "latent_augment", None)
+        trainer.method.discriminator.register_forward_pre_hook(self._see)
+        augment = getattr(trainer.method.augmentation, "latent_augment", None)
         if augment is not None:
             self.replace = augment.replace
             augment.replace = self._replace
@@ -212,9 +212,9 @@ def test_both_reaches_the_generator_only_through_the_transform(few, vae):
         for weight in vae.decoder.parameters():
             weight.zero_()
     trainer = gan(augment="both", latent_augment=LatentAugment(vae, p=1.0), steps=2)
-    before = copy.deepcopy(trainer.system.generator)
+    before = copy.deepcopy(trainer.method.generator)
     trainer.fit(few)
-    assert equal(before, trainer.system.generator)
+    assert equal(before, trainer.method.generator)
 
 
 def test_real_gives_the_discriminator_more_reals_than_came(few, vae):
@@ -235,7 +235,7 @@ def test_real_gives_the_discriminator_more_reals_than_came(few, vae):
 
 def test_none_shows_the_images_as_they_are_and_needs_no_transform(few):
     trainer = gan(steps=1, r1_gamma=0)
-    assert str(trainer.system.augmentation) == "none"
+    assert str(trainer.method.augmentation) == "none"
     spy = Spy(trainer)
     trainer.fit(few)
     assert [len(images) for images, _ in spy.seen] == [BATCH] * 3
@@ -263,8 +263,8 @@ def test_r1_comes_every_few_steps_and_the_discriminator_takes_its_turns(few, mon
 @pytest.mark.parametrize("loss", ["hinge", "wgan_gp", "lsgan"])
 def test_the_discriminator_minimises_its_loss_and_the_penalties(few, monkeypatch, loss):
     module = importlib.import_module("augmentor.gan.methods._adversarial")
-    system = gan(loss=loss, r1_gamma=0.5, r1_every=2).system
-    GANTrainer(system, steps=1, batch_size=BATCH, progress=False).fit(few)
+    method = gan(loss=loss, r1_gamma=0.5, r1_every=2).method
+    GANTrainer(method, steps=1, batch_size=BATCH, progress=False).fit(few)
     seen = {}
 
     def noting(name, function):
@@ -275,33 +275,33 @@ def test_the_discriminator_minimises_its_loss_and_the_penalties(few, monkeypatch
         return noted
 
     for name in ("discriminator", "penalty"):
-        monkeypatch.setattr(system.loss, name, noting(name, getattr(system.loss, name)))
+        monkeypatch.setattr(method.loss, name, noting(name, getattr(method.loss, name)))
     monkeypatch.setattr(module, "r1_penalty", noting("r1", module.r1_penalty))
-    monkeypatch.setattr(system.feed.engine, "minimise", noting("minimise", lambda *_: None))
-    logs = system.discriminator_step(2)
+    monkeypatch.setattr(method.feed.engine, "minimise", noting("minimise", lambda *_: None))
+    logs = method.discriminator_step(2)
     total = seen["discriminator"][1] + seen["penalty"][1] + 0.5 * 2 * seen["r1"][1]
     assert torch.allclose(seen["minimise"][0][0], total)
-    assert seen["minimise"][0][1] is system.optimizers["discriminator"]
+    assert seen["minimise"][0][1] is method.optimizers["discriminator"]
     assert bool(seen["penalty"][1] > 0) == (loss == "wgan_gp")
     assert bool(seen["r1"][1] > 0)
     real_logits = seen["discriminator"][0][0]
-    assert float(logs["real_sign"]) == float(system.loss.signs(real_logits))
+    assert float(logs["real_sign"]) == float(method.loss.signs(real_logits))
     seen.clear()
-    system.discriminator_step(3)
+    method.discriminator_step(3)
     assert "r1" not in seen
 
 
 def test_adaptive_p_is_told_of_the_real_images(few, monkeypatch):
-    system = gan(augment="ada").system
-    GANTrainer(system, steps=1, batch_size=BATCH, progress=False).fit(few)
+    method = gan(augment="ada").method
+    GANTrainer(method, steps=1, batch_size=BATCH, progress=False).fit(few)
     told = []
-    monkeypatch.setattr(system.augmentation, "observe", lambda sign, images: told.append((float(sign), images)))
-    monkeypatch.setattr(system.discriminator, "forward", lambda images, labels=None: images.flatten(1).mean(1) - 0.1)
-    monkeypatch.setattr(system.augmentation, "fake", lambda batch: 0 * batch.images)
-    monkeypatch.setattr(system.augmentation, "real", lambda batch: (0 * batch.images + 1, batch.labels))
-    monkeypatch.setattr(system.feed.engine, "minimise", lambda *_: None)
-    monkeypatch.setattr(system, "r1_gamma", 0.0)
-    system.discriminator_step(0)
+    monkeypatch.setattr(method.augmentation, "observe", lambda sign, images: told.append((float(sign), images)))
+    monkeypatch.setattr(method.discriminator, "forward", lambda images, labels=None: images.flatten(1).mean(1) - 0.1)
+    monkeypatch.setattr(method.augmentation, "fake", lambda batch: 0 * batch.images)
+    monkeypatch.setattr(method.augmentation, "real", lambda batch: (0 * batch.images + 1, batch.labels))
+    monkeypatch.setattr(method.feed.engine, "minimise", lambda *_: None)
+    monkeypatch.setattr(method, "r1_gamma", 0.0)
+    method.discriminator_step(0)
     assert told == [(1.0, BATCH)]
 
 
@@ -311,11 +311,11 @@ def test_adaptive_p_is_told_of_the_real_images(few, monkeypatch):
 def test_the_averaged_generator_is_what_comes_back(few):
     one = gan(steps=1)
     first = one.fit(few)
-    assert equal(first, one.system.generator)  # nothing to average yet
+    assert equal(first, one.method.generator)  # nothing to average yet
     two = gan(steps=2, ema_decay=0.9)
     second = two.fit(few)
-    assert not equal(second, two.system.generator)
-    pairs = zip(first.parameters(), two.system.generator.parameters(), second.parameters(), strict=True)
+    assert not equal(second, two.method.generator)
+    pairs = zip(first.parameters(), two.method.generator.parameters(), second.parameters(), strict=True)
     for start, raw, averaged in pairs:
         torch.testing.assert_close(averaged, 0.9 * start + 0.1 * raw)
 
@@ -488,8 +488,8 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(augment, name, few, vae
     assert len((tmp_path / "history.jsonl").read_text().splitlines()) == 2  # of 2 steps each
     resumed = run(out=tmp_path)
     assert equal(resumed.fit(few), expected)
-    assert equal(resumed.system.generator, undisturbed.system.generator)
-    assert equal(resumed.system.discriminator, undisturbed.system.discriminator)
+    assert equal(resumed.method.generator, undisturbed.method.generator)
+    assert equal(resumed.method.discriminator, undisturbed.method.discriminator)
     assert resumed.history == undisturbed.history
 
 
@@ -584,7 +584,7 @@ def test_a_killed_process_resumes_to_the_same_weights(tmp_path):
     resumed, undisturbed = killable(str(tmp_path / "run")), killable(None)
     result, expected = resumed.fit(slow_digits(0)), undisturbed.fit(slow_digits(0))
     assert equal(result, expected)
-    assert equal(resumed.system.generator, undisturbed.system.generator)
+    assert equal(resumed.method.generator, undisturbed.method.generator)
     assert resumed.history == undisturbed.history
     assert equal(load_network(tmp_path / "run" / "generator.safetensors", generators), expected)
     assert not list((tmp_path / "run").rglob("*.partial"))
@@ -599,7 +599,7 @@ def test_a_loss_that_is_not_finite_keeps_the_last_good_checkpoint(value, few, tm
         gan(out=tmp_path, steps=7, loss=Breaks(3, value)).fit(few)
     state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
     assert state["step"] == 2
-    assert all(tensor.isfinite().all() for tensor in state["system"]["networks"]["generator"].values())
+    assert all(tensor.isfinite().all() for tensor in state["method"]["networks"]["generator"].values())
     resumed = gan(out=tmp_path, steps=7, loss="hinge")
     assert equal(resumed.fit(few), gan(steps=7, loss="hinge").fit(few))
 
@@ -620,7 +620,7 @@ def test_a_loss_that_breaks_in_the_last_step_of_a_round_spoils_nothing(at, few, 
         gan(out=tmp_path, steps=7, loss=Poisons(at, 0.0)).fit(few)
     if at == 4:
         state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
-        assert all(tensor.isfinite().all() for tensor in state["system"]["networks"]["generator"].values())
+        assert all(tensor.isfinite().all() for tensor in state["method"]["networks"]["generator"].values())
     assert (tmp_path / "checkpoint.pt").exists() == (at == 4)
 
 
@@ -694,9 +694,9 @@ def test_data_that_does_not_fit_leaves_nothing_behind(few, vae, tmp_path):
         gan(out=folder).fit(TensorDataset(few.images.long()))
     with pytest.raises(DataError, match="at least 10 real images, got 9"):
         gan(out=folder, features=flat).fit(few.subset(torch.arange(9)))
-    alone = few.subset(torch.cat([torch.tensor([0]), (few.targets != 0).nonzero().squeeze(1)]))
-    with pytest.raises(PartnerError, match="class 0 has 1"):
-        gan(10, out=folder, augment="real", latent_augment=LatentAugment(vae, "smote")).fit(alone)
+    rejected = few.subset(torch.cat([torch.tensor([0]), (few.targets != 0).nonzero().squeeze(1)]))
+    with pytest.raises(ReferenceSetError, match="class 0 has 1"):
+        gan(10, out=folder, augment="real", latent_augment=LatentAugment(vae, "smote")).fit(rejected)
 
     # An autoencoder for other images, as transform and as features.
     wide = get_generator("dcgan")((1, 16, 16), width=8), get_discriminator("dcgan")((1, 16, 16), width=8)
@@ -721,11 +721,11 @@ def test_values_out_of_range_are_noticed_in_every_batch(few):
 
 def test_the_discriminator_learns_on_after_an_interruption(few, monkeypatch):
     trainer = gan()
-    monkeypatch.setattr(trainer.system, "generator_losses", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(trainer.method, "generator_losses", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         trainer.fit(few)
     monkeypatch.undo()
-    assert all(weight.requires_grad for weight in trainer.system.discriminator.parameters())
+    assert all(weight.requires_grad for weight in trainer.method.discriminator.parameters())
     trainer.fit(few)
 
 
@@ -783,15 +783,15 @@ def test_a_grid_is_a_png(few, tmp_path):
 def test_without_classes_partners_come_from_all_of_them(vae, few):
     trainer = gan(augment="both", latent_augment=LatentAugment(vae, "smote"))
     trainer.fit(few)
-    pool = trainer.system.augmentation.latent_augment.pool
-    assert pool is not None
-    assert not pool.labelled
+    reference = trainer.method.augmentation.latent_augment.reference
+    assert reference is not None
+    assert not reference.labelled
 
 
 def test_the_r1_penalty_that_goes_with_the_loss():
-    assert gan(loss="wgan_gp").system.r1_gamma == 0
-    assert gan(loss="hinge").system.r1_gamma == 1
-    assert gan(loss="wgan_gp", r1_gamma=2.0).system.r1_gamma == 2
+    assert gan(loss="wgan_gp").method.r1_gamma == 0
+    assert gan(loss="hinge").method.r1_gamma == 1
+    assert gan(loss="wgan_gp", r1_gamma=2.0).method.r1_gamma == 2
 
 
 def test_labels_beyond_the_classes_of_the_networks_are_refused_before_anything_is_written(few, tmp_path):

@@ -12,7 +12,7 @@ from augmentor._internal.weights import load_network
 from augmentor.data import ArrayDataset
 from augmentor.exceptions import AugmentorWarning, TrainingError
 from augmentor.gan import GAN, generators
-from augmentor.gan.evaluation import Judge, spread
+from augmentor.gan.evaluation import Evaluator, spread
 from augmentor.gan.guards import troubles
 from augmentor.training import GANTrainer
 
@@ -39,7 +39,7 @@ def history(*rows, every=500):
         ([FINE, SATURATED, SATURATED], ["saturation"]),
         ([FINE, SATURATED, FINE, SATURATED], []),
         ([{**COLLAPSED, "real_sign": 1.0, "fake_sign": -1.0}] * 3, ["collapse", "saturation"]),
-        ([{}] * 5, []),  # a system that logs none of it
+        ([{}] * 5, []),  # a training method that logs none of it
         ([{"recall": 0.0, "precision": 0.1}] * 5, []),  # young samples that look like nothing
     ],
 )
@@ -62,7 +62,7 @@ def test_the_spread_is_that_within_classes():
 def test_many_classes_are_no_collapse(digits):
     """With a class for each image there is no spread within classes to speak of."""
     many = ArrayDataset(digits.images[:200], torch.arange(200))
-    judge = Judge(many, None, 0, torch.device("cpu"), num_classes=200)
+    evaluator = Evaluator(many, None, 0, torch.device("cpu"), num_classes=200)
 
     class Real(torch.nn.Module):
         image_shape, latent_dim, num_classes = (1, 8, 8), 4, 200
@@ -70,11 +70,11 @@ def test_many_classes_are_no_collapse(digits):
         def forward(self, noise, labels):
             return many.images[labels].float() / 255
 
-    assert judge.row(Real())["spread"] == pytest.approx(1, abs=1e-5)
+    assert evaluator.row(Real())["spread"] == pytest.approx(1, abs=1e-5)
 
 
 def test_a_generator_that_makes_one_image_a_class_has_no_spread(digits):
-    judge = Judge(digits, None, 0, torch.device("cpu"), num_classes=10)
+    evaluator = Evaluator(digits, None, 0, torch.device("cpu"), num_classes=10)
 
     class Constant(torch.nn.Module):
         image_shape, latent_dim, num_classes = (1, 8, 8), 4, 10
@@ -89,8 +89,8 @@ def test_a_generator_that_makes_one_image_a_class_has_no_spread(digits):
             )
             return digits.images[rows].float() / 255
 
-    assert judge.row(Constant())["spread"] < 1e-9
-    assert 0.5 < judge.row(Real())["spread"] < 2
+    assert evaluator.row(Constant())["spread"] < 1e-9
+    assert 0.5 < evaluator.row(Real())["spread"] < 2
 
 
 class Stuck(GAN):
@@ -114,9 +114,9 @@ def soon(monkeypatch):
     monkeypatch.setattr("augmentor.gan.guards._LASTS", 4)
 
 
-def trainer(system=None, **settings) -> GANTrainer:
+def trainer(method=None, **settings) -> GANTrainer:
     return GANTrainer(
-        system or Stuck(0), **{"steps": 8, "round_steps": 2, "batch_size": 8, "progress": False, **settings}
+        method or Stuck(0), **{"steps": 8, "round_steps": 2, "batch_size": 8, "progress": False, **settings}
     )
 
 
@@ -159,8 +159,8 @@ def test_the_other_trouble_does_not_stop_it(digits, soon):
 def test_the_best_snapshot_is_by_the_metric_that_was_chosen(digits, by, best, tmp_path, monkeypatch):
     scores = iter([{"fid": 1.0, "kid": 3.0}, {"fid": 2.0, "kid": 2.0}])
     monkeypatch.setattr("augmentor.quality.compare", lambda *args, **kwargs: next(scores))
-    system = GAN("dcgan(width=8, latent_dim=4)", image_shape=(1, 8, 8))
-    trainer(system, steps=4, features=flat, best_by=by, out=tmp_path).fit(digits)
+    method = GAN("dcgan(width=8, latent_dim=4)", image_shape=(1, 8, 8))
+    trainer(method, steps=4, features=flat, best_by=by, out=tmp_path).fit(digits)
     from augmentor._internal.weights import read_header
 
     assert read_header(tmp_path / "best.safetensors")["info"]["step"] == best

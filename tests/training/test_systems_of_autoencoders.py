@@ -1,4 +1,4 @@
-"""The systems that build on an autoencoder: what each is, that it learns, what it leaves; beside the contract tests."""
+"""The training methods that build on an autoencoder: what each is, that it learns, what it leaves; beside the contract tests."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from augmentor._internal.weights import load_network
 from augmentor.autoencoders import Autoencoder, CallableAutoencoder, autoencoders
 from augmentor.cli import main
 from augmentor.data import ArrayDataset
-from augmentor.exceptions import DataError, InputError, PartnerError, UnknownNameError
-from augmentor.gan import generators, get_augmentation, get_system
-from augmentor.gan.methods._codes import real_pool
+from augmentor.exceptions import DataError, InputError, ReferenceSetError, UnknownNameError
+from augmentor.gan import generators, get_augmentation, get_method
+from augmentor.gan.methods._codes import real_reference
 from augmentor.quality import ModuleFeatures
 from augmentor.training import AutoencoderTrainer, GANTrainer
 
@@ -39,12 +39,12 @@ def made(text: str) -> Autoencoder:
 
 def system_of(name: str, autoencoder: Autoencoder, **settings):
     settings = {"num_classes": 10, "network": "dcgan(width=8)", "lr": 1e-3, **settings}
-    return get_system(name, autoencoder=autoencoder, **settings)
+    return get_method(name, autoencoder=autoencoder, **settings)
 
 
-def train(system, data, **settings):
+def train(method, data, **settings):
     """The trainer, after it, and the averaged generator."""
-    trainer = GANTrainer(system, **{"steps": 3, "batch_size": 16, "round_steps": 2, "progress": False, **settings})
+    trainer = GANTrainer(method, **{"steps": 3, "batch_size": 16, "round_steps": 2, "progress": False, **settings})
     return trainer, trainer.fit(data)
 
 
@@ -94,14 +94,14 @@ def classifier(digits) -> torch.nn.Module:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_it_learns_digits(name, hasty, classifier, digits):
-    """From an autoencoder that has learnt little where the system improves it, else from one that has learnt."""
+    """From an autoencoder that has learnt little where the training method improves it, else from one that has learnt."""
     start, steps = (load_autoencoder("digits"), 600) if name == "latent-gan" else (hasty, 250)
     data = digits.subset(torch.arange(600))
 
     def fid(steps):
-        system = system_of(name, start, network="dcgan(width=12)", r1_gamma=0.1)
+        method = system_of(name, start, network="dcgan(width=12)", r1_gamma=0.1)
         settings = {"batch_size": 32, "round_steps": 125, "ema_decay": 0.95, "features": classifier}
-        return train(system, data, steps=steps, **settings)[0].history[-1]["fid"]
+        return train(method, data, steps=steps, **settings)[0].history[-1]["fid"]
 
     before, after = fid(1), fid(steps)
     assert after < before / 3
@@ -111,14 +111,14 @@ def test_it_learns_digits(name, hasty, classifier, digits):
 @pytest.mark.parametrize("num_classes", [0, 2])
 @pytest.mark.parametrize("name", NAMES)
 def test_every_kind_of_latents(name, num_classes, family, odd, tmp_path):
-    def system():
+    def method():
         return system_of(name, made(FAMILIES[family]), image_shape=(1, 12, 10), num_classes=num_classes)
 
     if name == "vae-gan" and family in ("conv", "dense"):
         with pytest.raises(InputError, match="takes a variational autoencoder"):
-            system()
+            method()
         return
-    trainer, generator = train(system(), odd, out=tmp_path, batch_size=8)
+    trainer, generator = train(method(), odd, out=tmp_path, batch_size=8)
     images = trainer.sample(generator, 5)
     assert images.shape == (5, 1, 12, 10)
     assert 0 <= images.min() < images.max() <= 1
@@ -131,12 +131,12 @@ def test_from_the_command_line(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # `main` takes it over
     train_gan = [
-        "train-gan", "digits", "--system", name, "--steps", "2", "--batch-size", "8", "--round-steps", "1",
+        "train-gan", "digits", "--method", name, "--steps", "2", "--batch-size", "8", "--round-steps", "1",
         "--network", "dcgan(width=4)", "--out", "gan",
     ]  # fmt: skip
     for arguments in (train_gan, ["evaluate", "gan/generator.safetensors", "digits", "--num-samples", "20"]):
         main([*arguments, "--device", "cpu"])
-    assert json.loads((tmp_path / "gan" / "run.json").read_text())["system"] == name
+    assert json.loads((tmp_path / "gan" / "run.json").read_text())["method"] == name
     assert (tmp_path / "gan" / "autoencoder.safetensors").exists() == (name in ("guided-gan", "vae-gan"))
 
 
@@ -146,11 +146,11 @@ def test_from_the_command_line(name, tmp_path, monkeypatch):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_ae_init_starts_as_the_decoder_on_the_codes_of_a_class_and_as_the_encoder(family, odd):
     model = made(FAMILIES[family])
-    system = system_of("ae-init", copy.deepcopy(model), image_shape=(1, 12, 10), num_classes=2)
-    train(system, odd, steps=1, batch_size=8)  # the distributions are fitted before the first step, and stay
+    method = system_of("ae-init", copy.deepcopy(model), image_shape=(1, 12, 10), num_classes=2)
+    train(method, odd, steps=1, batch_size=8)  # the distributions are fitted before the first step, and stay
     raw = model.encode(odd.images).mean
     z = model.stats.fit([raw]).standardise(raw).flatten(1)
-    means, factors = system.generator.means, system.generator.factors
+    means, factors = method.generator.means, method.generator.factors
     assert torch.allclose(means, torch.stack([z[odd.targets == label].mean(0) for label in (0, 1)]), atol=1e-4)
     assert torch.linalg.matrix_norm(factors[0] @ factors[0].T - z[odd.targets == 0].T.cov()) < 0.7 * z.shape[1]
 
@@ -171,12 +171,12 @@ def test_ae_init_starts_as_the_decoder_on_the_codes_of_a_class_and_as_the_encode
 
 def test_ae_init_takes_latent_statistics_where_the_autoencoder_brings_none(odd):
     model = made(FAMILIES["vae"])
-    system = system_of("ae-init", model, image_shape=(1, 12, 10), num_classes=2)
-    train(system, odd, steps=1, batch_size=8)
+    method = system_of("ae-init", model, image_shape=(1, 12, 10), num_classes=2)
+    train(method, odd, steps=1, batch_size=8)
     assert not model.stats.fitted  # it stays as it is
     raw = model.encode(odd.images).mean
-    assert system.generator.model.stats.fitted
-    assert torch.allclose(system.generator.model.stats.mean, raw.mean(0), atol=1e-5)
+    assert method.generator.model.stats.fitted
+    assert torch.allclose(method.generator.model.stats.mean, raw.mean(0), atol=1e-5)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -190,21 +190,21 @@ def test_an_adapted_autoencoder_augments_a_gan(few, tmp_path):
     adapted = CallableAutoencoder(lambda x: x.flatten(1), lambda z: z.reshape(-1, 1, 8, 8), (1, 8, 8), version="same")
     augmentation = get_augmentation("both", LatentAugment(adapted))
     train(
-        get_system("gan", network="dcgan(width=8)", image_shape=(1, 8, 8), augmentation=augmentation), few, out=tmp_path
+        get_method("gan", network="dcgan(width=8)", image_shape=(1, 8, 8), augmentation=augmentation), few, out=tmp_path
     )
 
 
 def test_ae_init_needs_images_of_each_class(odd):
     model = made(FAMILIES["vae"])
     lonely = ArrayDataset(odd.images[:5], torch.tensor([0, 0, 1, 0, 0]), ["a", "b"])
-    with pytest.raises(PartnerError, match="class 1 has 1"):
+    with pytest.raises(ReferenceSetError, match="class 1 has 1"):
         train(system_of("ae-init", model, image_shape=(1, 12, 10), num_classes=2), lonely)
     with pytest.raises(DataError, match="class 2 has no images"):
         train(system_of("ae-init", model, image_shape=(1, 12, 10), num_classes=3), odd)
     with pytest.raises(InputError, match="takes images of any size; give image_shape"):
         system_of("ae-init", made(FAMILIES["spatial_kl"]))
     with pytest.raises(UnknownNameError, match="unknown discriminator 'decoder'"):
-        get_system("gan", network="decoder", image_shape=(1, 28, 28))
+        get_method("gan", network="decoder", image_shape=(1, 28, 28))
 
 
 # vae-gan
@@ -224,21 +224,21 @@ def test_vae_gan_leaves_an_autoencoder_that_augments(few, vae, tmp_path):
 
 
 def test_vae_gan_builds_an_autoencoder_from_a_text(few):
-    system = get_system(
+    method = get_method(
         "vae-gan(autoencoder='vae(latent_dim=5, width=4)')", image_shape=(1, 8, 8), num_classes=10,
         network="dcgan(width=8)",
     )  # fmt: skip
-    _, generator = train(system, few)
+    _, generator = train(method, few)
     assert generator.latent_dim == 5
     images = {"image_shape": (3, 16, 12), "network": "dcgan(width=8)"}
-    assert get_system("vae-gan(autoencoder='spatial_kl(width=4)')", **images).generator.latent_shape == (4, 4, 3)
+    assert get_method("vae-gan(autoencoder='spatial_kl(width=4)')", **images).generator.latent_shape == (4, 4, 3)
 
 
 def test_the_adversarial_loss_does_not_reach_the_encoder(few, vae):
     def moved(**settings):
-        system = system_of(f"vae-gan({', '.join(f'{k}={v}' for k, v in settings.items())})", vae)
-        train(system, few, steps=2)
-        model = system.generator.model
+        method = system_of(f"vae-gan({', '.join(f'{k}={v}' for k, v in settings.items())})", vae)
+        train(method, few, steps=2)
+        model = method.generator.model
         return not equal(model.encoder, vae.encoder), not equal(model.decoder, vae.decoder)
 
     assert moved(weight=0) == (False, True)
@@ -249,13 +249,13 @@ def test_the_adversarial_loss_does_not_reach_the_encoder(few, vae):
 
 
 def test_latent_gan_tells_standard_codes_apart_and_keeps_the_decoder(few, vae):
-    system = system_of("latent-gan", vae)
-    train(system, few)
-    batch = system.feed.batch(0)
+    method = system_of("latent-gan", vae)
+    train(method, few)
+    batch = method.feed.batch(0)
     expected = vae.stats.standardise(vae.encode(batch.images).mean)
-    assert torch.allclose(system.seen(batch).images, expected)
-    assert equal(system.generator.model.decoder, vae.decoder)
-    assert equal(system.generator.model.stats, vae.stats)
+    assert torch.allclose(method.seen(batch).images, expected)
+    assert equal(method.generator.model.decoder, vae.decoder)
+    assert equal(method.generator.model.stats, vae.stats)
     with pytest.raises(InputError, match="shows its discriminator no images"):
         system_of("latent-gan", vae, augmentation=get_augmentation("both", LatentAugment(vae)))
 
@@ -264,7 +264,7 @@ def test_latent_gan_tells_standard_codes_apart_and_keeps_the_decoder(few, vae):
 
 
 def test_guided_gan_refits_its_autoencoder_on_what_the_gate_lets_pass(few, vae, tmp_path, monkeypatch):
-    system = system_of("guided-gan(refit_steps=3)", vae)
+    method = system_of("guided-gan(refit_steps=3)", vae)
     trained_on = []
     losses = type(vae).training_losses
 
@@ -273,7 +273,7 @@ def test_guided_gan_refits_its_autoencoder_on_what_the_gate_lets_pass(few, vae, 
         return losses(model, images, *arguments, **settings)
 
     monkeypatch.setattr(type(vae), "training_losses", spied)
-    trainer, _ = train(system, few, steps=4, out=tmp_path)
+    trainer, _ = train(method, few, steps=4, out=tmp_path)
     assert len(trained_on) == 2 * 3
     passed = [row["passed"] for row in trainer.history]
     assert [sum(trained_on[at : at + 3]) for at in (0, 3)] == [round(48 * (1 + share)) for share in passed]
@@ -284,10 +284,10 @@ def test_guided_gan_refits_its_autoencoder_on_what_the_gate_lets_pass(few, vae, 
 
 
 def test_the_gate_of_guided_gan_lets_reconstructions_pass_and_no_copies(few, vae):
-    system = system_of("guided-gan(refit_steps=1)", vae)
-    train(system, few, steps=1)
+    method = system_of("guided-gan(refit_steps=1)", vae)
+    train(method, few, steps=1)
     real = few.images[:16] / 255
-    gate = QualityGate().fit(real_pool(system.autoencoder, system.feed))
+    gate = QualityGate().fit(real_reference(method.autoencoder, method.feed))
 
     class Draws(torch.nn.Module):
         latent_dim = 8
@@ -299,23 +299,23 @@ def test_the_gate_of_guided_gan_lets_reconstructions_pass_and_no_copies(few, vae
         def forward(self, noise, labels):
             return self.images
 
-    assert len(system._passing(gate, Draws(real), 0)) == 0
-    assert len(system._passing(gate, Draws(system.autoencoder(real)), 0)) > 8
+    assert len(method._passing(gate, Draws(real), 0)) == 0
+    assert len(method._passing(gate, Draws(method.autoencoder(real)), 0)) > 8
 
 
 def test_the_terms_of_guided_gan_are_small_for_real_images(few, vae):
-    system = system_of("guided-gan(match=2, reconstruct=3)", vae)
-    train(system, few, steps=1)
-    batch = system.feed.batch(0)
+    method = system_of("guided-gan(match=2, reconstruct=3)", vae)
+    train(method, few, steps=1)
+    batch = method.feed.batch(0)
     logits = torch.zeros(len(batch.images))
-    system.generator = lambda noise, labels: batch.images  # draws each real image from its code
-    losses = system.generator_losses(batch.images, logits, batch)
+    method.generator = lambda noise, labels: batch.images  # draws each real image from its code
+    losses = method.generator_losses(batch.images, logits, batch)
     assert float(losses["match"]) == float(losses["reconstruction"]) == 0
-    losses = system.generator_losses(batch.images * 0, logits, batch)
+    losses = method.generator_losses(batch.images * 0, logits, batch)
     assert losses["match"] > 0.1
-    system.generator = lambda noise, labels: 1 - batch.images
+    method.generator = lambda noise, labels: 1 - batch.images
     apart = 3 * (1 - 2 * batch.images).square().mean()
-    assert torch.isclose(system.generator_losses(batch.images, logits, batch)["reconstruction"], apart)
+    assert torch.isclose(method.generator_losses(batch.images, logits, batch)["reconstruction"], apart)
 
 
 def test_the_moments_of_guided_gan_have_the_gradient_of_the_whole_batch(few, vae):
@@ -327,21 +327,21 @@ def test_the_moments_of_guided_gan_have_the_gradient_of_the_whole_batch(few, vae
         def mean(self, value):
             return self.whole.pop(0)
 
-    system = system_of("guided-gan", vae)
-    train(system, few, steps=1)
+    method = system_of("guided-gan", vae)
+    train(method, few, steps=1)
     codes = torch.randn(6, 8, generator=torch.Generator().manual_seed(0), requires_grad=True)
     weight = torch.arange(8.0)
 
     def gradient(part: torch.Tensor) -> torch.Tensor:
-        mean, std = system._moments(part)
+        mean, std = method._moments(part)
         return torch.autograd.grad(((mean + std) * weight).sum(), codes)[0]
 
     expected = gradient(codes)
     halves = []
     for part in (codes[:3], codes[3:]):
-        system.feed.engine = Half("cpu")
+        method.feed.engine = Half("cpu")
         variance = (codes - codes.mean(0)).square().mean(0)
-        system.feed.engine.whole = [codes.mean(0).detach(), variance.detach()]
+        method.feed.engine.whole = [codes.mean(0).detach(), variance.detach()]
         halves.append(gradient(part))
     assert torch.allclose(torch.stack(halves).mean(0), expected, atol=1e-6)
 

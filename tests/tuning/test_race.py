@@ -302,9 +302,9 @@ def test_a_setting_that_drops_out_half_way_does_not_come_to_the_final():
     assert [cell for name, cell in task.calls if name == "broken"] == [0, 1]
     assert result.answer == "latent"
     assert result.config["setting"] == {"policy": "good"}
-    alone = run(Known({"good": 2.0}))  # nothing doubles its p
+    rejected = run(Known({"good": 2.0}))  # nothing doubles its p
     assert [row["p_value"] for row in result.table if row["setting"] == {"policy": "good"}] == [
-        row["p_value"] for row in alone.table if row["setting"] == {"policy": "good"}
+        row["p_value"] for row in rejected.table if row["setting"] == {"policy": "good"}
     ]
 
 

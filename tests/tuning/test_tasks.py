@@ -222,8 +222,8 @@ def test_images_without_labels_widen_the_pool_and_belong_to_the_run(few, digits,
     setting = {"policy": "class_gaussian", "residual": 0.0, "ratio": 1.0, "balance": 0.0, "gate": False, "base": "none"}
     plain, wide = task_on(few), task_on(few, unlabelled=rest)
     train, _ = wide._parts(0)
-    assert len(wide._pool(0, train)[1]) == len(train) + 240
-    assert len(plain._pool(0, train)[1]) == len(train)
+    assert len(wide._reference(0, train)[1]) == len(train) + 240
+    assert len(plain._reference(0, train)[1]) == len(train)
     made = [task._training_set(setting, train, 0)[0] for task in (plain, wide)]
     assert not torch.equal(made[0][len(train)][0], made[1][len(train)][0])
 

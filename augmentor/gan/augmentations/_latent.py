@@ -34,7 +34,7 @@ class InLatents(Augmentation):
     def prepare(self, feed: Feed) -> None:
         augment = self.latent_augment.to(feed.device)
         if augment.needs_fit:
-            # Without classes every sample may be a partner of every other.
+            # Without classes every sample may be a reference sample of every other.
             augment.fit(feed.samples())
         batch = feed.batch(0)
         labels = None if batch.labels is None else batch.labels[:1]
@@ -49,5 +49,5 @@ class InLatents(Augmentation):
             "policy": str(augment.policy),
             "residual": augment.residual,
             "gate": None if augment.gate is None else str(augment.gate),
-            "pool": None if augment.pool is None else fingerprint({"z": augment.pool.z}),
+            "reference": None if augment.reference is None else fingerprint({"z": augment.reference.z}),
         }

@@ -1,7 +1,7 @@
 """Ways of training a generator. A new one is a new file here and one import line below; see docs/gan.md."""
 
-from ._adversarial import AdversarialSystem, network_pair
-from ._base import System, cannot_do_without, get_system, systems
+from ._adversarial import AdversarialMethod, network_pair
+from ._base import TrainingMethod, cannot_do_without, get_method, methods
 from .ae_init import AEInit
 from .gan import GAN
 from .guided_gan import GuidedGAN
@@ -12,12 +12,12 @@ __all__ = [
     "GAN",
     "VAEGAN",
     "AEInit",
-    "AdversarialSystem",
+    "AdversarialMethod",
     "GuidedGAN",
     "LatentGAN",
-    "System",
+    "TrainingMethod",
     "cannot_do_without",
-    "get_system",
+    "get_method",
     "network_pair",
-    "systems",
+    "methods",
 ]

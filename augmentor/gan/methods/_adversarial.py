@@ -1,4 +1,4 @@
-"""A discriminator and a generator that step in turn: what most systems are, with their differences as methods."""
+"""A discriminator and a generator that step in turn: what most training methods are, with their differences as methods."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from ..augmentations import Augmentation, get_augmentation
 from ..feed import Batch, Feed
 from ..losses import GANLoss, get_loss, r1_penalty
 from ..networks import Discriminator, Generator, discriminators, generators
-from ._base import System
+from ._base import TrainingMethod
 
 
-class AdversarialSystem(System):
-    """Base of the systems with one generator and one discriminator (or critic), each with its Adam.
+class AdversarialMethod(TrainingMethod):
+    """Base of the training methods with one generator and one discriminator (or critic), each with its Adam.
 
     A member overrides what it does otherwise: `seen` and `make` (what is told apart), `generator_losses` (what the
     generator minimises besides), `networks` and `prepare`.
@@ -27,7 +27,7 @@ class AdversarialSystem(System):
     discriminator: samples and class numbers (or None) => logits (B,).
 
     >>> generator, discriminator = network_pair("dcgan(width=8)", (1, 8, 8), num_classes=0, seed=0)
-    >>> AdversarialSystem(generator, discriminator, loss="hinge").loss.name
+    >>> AdversarialMethod(generator, discriminator, loss="hinge").loss.name
     'hinge'
     """
 
@@ -127,7 +127,7 @@ class AdversarialSystem(System):
                 logits = self.discriminator(fake, batch.labels).float()
                 losses = self.generator_losses(made, logits, batch)
             feed.engine.minimise(torch.stack(list(losses.values())).sum(), self.optimizers["generator"])
-        finally:  # an interrupted run may go on with this system
+        finally:  # an interrupted run may go on with this training method
             self.discriminator.requires_grad_(True)
         return {name: loss.detach() for name, loss in losses.items()} | {"fake_sign": self.loss.signs(logits)}
 

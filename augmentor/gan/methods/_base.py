@@ -1,4 +1,4 @@
-"""The contract of a system: what is trained, and how one step goes. `GANTrainer` knows only this.
+"""The contract of a training method: what is trained, and how one step goes. `GANTrainer` knows only this.
 
 The trainer calls, in this order:
 
@@ -7,7 +7,7 @@ The trainer calls, in this order:
     step(number)                  for 0, 1, ...; batches and chance come from `self.feed`
     finish(averaged)              once, at the end
 
-Between rounds it judges, draws and saves the average of `generator`. docs/gan.md shows a system in one file.
+Between rounds it judges, draws and saves the average of `generator`. docs/gan.md shows a training method in one file.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from ...exceptions import InputError
 from ..feed import Feed
 from ..networks import Generator
 
-systems: Registry[System] = Registry("system")
+methods: Registry[TrainingMethod] = Registry("training method")
 
 
-class System:
-    """Base of all systems.
+class TrainingMethod:
+    """Base of all training methods.
 
     A member's constructor takes, of these settings and under these names, those it has a use for: network, image_shape,
     num_classes, loss, augmentation, autoencoder, lr, r1_gamma, r1_every, discriminator_steps, seed (of the initial
@@ -36,7 +36,7 @@ class System:
     generator: noise (B, latent_dim) and class numbers => images in [0, 1]. It is what is averaged, sampled, judged and
         saved, so it holds all that drawing an image takes, and `load_network` can build it from its own arguments.
 
-    >>> get_system("gan(discriminator_steps=2)", image_shape=(1, 8, 8), network="dcgan(width=8)").settings()["system"]
+    >>> get_method("gan(discriminator_steps=2)", image_shape=(1, 8, 8), network="dcgan(width=8)").settings()["method"]
     'gan'
     """
 
@@ -86,7 +86,7 @@ class System:
 
     def settings(self) -> dict[str, Any]:
         """What a resumed run must have in common with this one, as JSON."""
-        return {"system": self.name, "generator": describe(self.generator), "lr": self.lr}
+        return {"method": self.name, "generator": describe(self.generator), "lr": self.lr}
 
     def state_dict(self) -> dict[str, Any]:
         """All that a resumed run needs: tensors, numbers, texts, and dicts and lists of them."""
@@ -103,31 +103,31 @@ class System:
             optimizer.load_state_dict(state["optimizers"][name])
 
 
-def get_system(spec: str | System, **settings: Any) -> System:
-    """The system that a text such as ``"gan(discriminator_steps=2)"`` describes; a system is returned as it is.
+def get_method(spec: str | TrainingMethod, **settings: Any) -> TrainingMethod:
+    """The training method that a text such as ``"gan(discriminator_steps=2)"`` describes; a training method is returned as it is.
 
-    settings: see `System`; those that are None, or that the member does not take, are left out. Raises `InputError`
+    settings: see `TrainingMethod`; those that are None, or that the member does not take, are left out. Raises `InputError`
     for an augmentation that the member has no use for.
 
-    >>> get_system("gan", network="dcgan(width=8)", image_shape=(1, 8, 8), loss="hinge").name
+    >>> get_method("gan", network="dcgan(width=8)", image_shape=(1, 8, 8), loss="hinge").name
     'gan'
     """
-    if isinstance(spec, System):
+    if isinstance(spec, TrainingMethod):
         return spec
     settings = {name: value for name, value in settings.items() if value is not None}
     member = _member(spec)
     if "augmentation" in settings and "augmentation" not in inspect.signature(member).parameters:
         raise InputError(
-            f"system {member.name!r} shows its discriminator no images that could be augmented; use --augment none"
+            f"training method {member.name!r} shows its discriminator no images that could be augmented; use --augment none"
         )
-    return systems.build(spec, **settings)
+    return methods.build(spec, **settings)
 
 
 def cannot_do_without(spec: str, setting: str) -> bool:
-    """Whether the system of this text has to be given a setting, such as an autoencoder."""
+    """Whether the training method of this text has to be given a setting, such as an autoencoder."""
     parameter = inspect.signature(_member(spec)).parameters.get(setting)
     return parameter is not None and parameter.default is parameter.empty
 
 
-def _member(spec: str) -> type[System]:
-    return systems.get(spec.split("(")[0].strip())
+def _member(spec: str) -> type[TrainingMethod]:
+    return methods.get(spec.split("(")[0].strip())

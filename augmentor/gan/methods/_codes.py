@@ -1,4 +1,4 @@
-"""Codes of the real images, and what the systems that build on an autoencoder fit to them."""
+"""Codes of the real images, and what the training methods that build on an autoencoder fit to them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..._internal.checks import to_unit_float
 from ..._internal.items import fetch
 from ...autoencoders import AdaptedAutoencoder, Autoencoder
 from ...exceptions import DataError, InputError
-from ...latents import LatentPool
+from ...latents import ReferenceSet
 from ...policies import ClassGaussian
 from ..feed import Feed
 from ..networks import DecoderGenerator
@@ -31,7 +31,7 @@ def shape_of(autoencoder: Autoencoder, image_shape: tuple[int, int, int] | None)
     """
     if isinstance(autoencoder, AdaptedAutoencoder):
         raise InputError(
-            f"systems on top of an autoencoder build networks like its own, which an adapted one ({autoencoder.name}) "
+            f"training methods on top of an autoencoder build networks like its own, which an adapted one ({autoencoder.name}) "
             "does not tell; take one of this package, or use it with augment='both' or 'real'"
         )
     shape = autoencoder.image_shape if image_shape is None else image_shape
@@ -43,7 +43,7 @@ def shape_of(autoencoder: Autoencoder, image_shape: tuple[int, int, int] | None)
 
 @torch.no_grad()
 def real_latents(autoencoder: Autoencoder, feed: Feed) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Raw latents (N, *L) of real images on the run's device, and class numbers (N,) if the system has classes."""
+    """Raw latents (N, *L) of real images on the run's device, and class numbers (N,) if the training method has classes."""
     rows = range(0, len(feed.dataset), -(-len(feed.dataset) // _ENCODED))
     found = [fetch(feed.dataset, rows[at : at + 256]) for at in range(0, len(rows), 256)]
     raw = torch.cat([autoencoder.encode(to_unit_float(images.to(feed.device))).mean.float() for images, _ in found])
@@ -57,28 +57,28 @@ def standard_codes(autoencoder: Autoencoder, images: torch.Tensor) -> torch.Tens
     return autoencoder.stats.standardise(autoencoder.encode(images).mean.float())
 
 
-def real_pool(autoencoder: Autoencoder, feed: Feed) -> LatentPool:
+def real_reference(autoencoder: Autoencoder, feed: Feed) -> ReferenceSet:
     """The same as standard latents; an autoencoder without latent statistics gets them first."""
     raw, labels = real_latents(autoencoder, feed)
     if not autoencoder.stats.fitted:
         autoencoder.stats.fit([raw])
-    return LatentPool(autoencoder.stats.standardise(raw), labels)
+    return ReferenceSet(autoencoder.stats.standardise(raw), labels)
 
 
 @torch.no_grad()
-def fit_gaussians(generator: DecoderGenerator, pool: LatentPool) -> None:
-    """Set the normal distributions that the generator's codes come from to those of a pool of real codes.
+def fit_gaussians(generator: DecoderGenerator, reference: ReferenceSet) -> None:
+    """Set the normal distributions that the generator's codes come from to those of a reference set of real codes.
 
-    Raises `PartnerError` for a class with one image and `DataError` for one with none.
+    Raises `ReferenceSetError` for a class with one image and `DataError` for one with none.
     """
-    missing = set(range(generator.num_classes)) - set(pool.class_counts())
+    missing = set(range(generator.num_classes)) - set(reference.class_counts())
     if generator.num_classes and missing:
         raise DataError(
             f"a distribution of codes is fitted to each class, and class {min(missing)} has no images; "
             "leave it out, or train without classes (--unconditional)"
         )
     gaussian = ClassGaussian()
-    gaussian.fit(pool)
+    gaussian.fit(reference)
     assert gaussian.fitted is not None
     generator.means.copy_(gaussian.fitted.means)
     generator.factors.copy_(gaussian.fitted.factors)

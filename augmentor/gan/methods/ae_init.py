@@ -13,18 +13,18 @@ from ..feed import Feed
 from ..losses import GANLoss
 from ..networks import DecoderGenerator, EncoderDiscriminator
 from ..networks._decoding import take_weights
-from ._adversarial import AdversarialSystem
-from ._base import systems
-from ._codes import fit_gaussians, frozen, real_pool, shape_of
+from ._adversarial import AdversarialMethod
+from ._base import methods
+from ._codes import fit_gaussians, frozen, real_reference, shape_of
 
 
-@systems.register("ae-init")
-class AEInit(AdversarialSystem):
+@methods.register("ae-init")
+class AEInit(AdversarialMethod):
     """BAGAN (Mariani et al. 2018): the decoder becomes the generator, the encoder the discriminator's trunk.
 
     A class's noise is a normal distribution fitted to the codes of its real images before training; without classes
     one is fitted to all. The paper's discriminator has an output for each class and one for generated images; here
-    the class enters by projection, as in the other systems, so that any loss will do.
+    the class enters by projection, as in the other training methods, so that any loss will do.
 
     autoencoder: where to start; it stays as it is. The other settings are those of `GAN`.
 
@@ -70,7 +70,7 @@ class AEInit(AdversarialSystem):
     def prepare(self, feed: Feed) -> None:
         super().prepare(feed)
         start = frozen(self._start).to(feed.device)
-        fit_gaussians(self.generator, real_pool(start, feed))
+        fit_gaussians(self.generator, real_reference(start, feed))
         self.generator.model.stats.load_state_dict(start.stats.state_dict())  # fitted now, where it brought none
 
     def settings(self) -> dict[str, Any]:

@@ -1,16 +1,16 @@
-"""The plain system: a generator against a discriminator."""
+"""The plain training method: a generator against a discriminator."""
 
 from __future__ import annotations
 
 from ..augmentations import Augmentation
 from ..losses import GANLoss
 from ..networks import Discriminator, Generator
-from ._adversarial import AdversarialSystem, network_pair
-from ._base import systems
+from ._adversarial import AdversarialMethod, network_pair
+from ._base import methods
 
 
-@systems.register("gan")
-class GAN(AdversarialSystem):
+@methods.register("gan")
+class GAN(AdversarialMethod):
     """Goodfellow et al. 2014, with any loss, and augmentation of real images or of real and generated ones.
 
     network: a text such as ``"dcgan(width=48)"``, or a generator and a discriminator, trained in place; conditional if

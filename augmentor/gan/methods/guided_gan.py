@@ -13,23 +13,23 @@ from ..._internal.registry import describe
 from ..._internal.weights import fingerprint
 from ...autoencoders import Autoencoder
 from ...exceptions import InputError
-from ...latents import LatentPool, Latents
+from ...latents import Latents, ReferenceSet
 from ...quality import QualityGate
 from ..augmentations import Augmentation
 from ..feed import Batch
 from ..losses import GANLoss
 from ..networks import Discriminator, Generator
 from ..networks._decoding import latent_shape_of
-from ._adversarial import AdversarialSystem, network_pair
-from ._base import systems
-from ._codes import frozen, real_latents, real_pool, shape_of, standard_codes
+from ._adversarial import AdversarialMethod, network_pair
+from ._base import methods
+from ._codes import frozen, real_latents, real_reference, shape_of, standard_codes
 
 # A variance below it has a root whose gradient is too steep.
 _SMALLEST = 1e-8
 
 
-@systems.register("guided-gan")
-class GuidedGAN(AdversarialSystem):
+@methods.register("guided-gan")
+class GuidedGAN(AdversarialMethod):
     """The generator minimises besides ``match * (|m - m'|^2 + |s - s'|^2) / D + reconstruct * |x - G(E(x))|^2``.
 
     m, s and m', s' are mean and deviation of the codes of a batch of real and of generated images: feature matching
@@ -106,7 +106,7 @@ class GuidedGAN(AdversarialSystem):
         """Refit the autoencoder, and the statistics of its latents."""
         feed, model = self.feed, self.autoencoder
         # The autoencoder is told no labels, so the gate judges none.
-        gate = QualityGate().fit(LatentPool(real_pool(model, feed).z))
+        gate = QualityGate().fit(ReferenceSet(real_reference(model, feed).z))
         numbers = range(step * self.refit_steps, (step + 1) * self.refit_steps)
         # All samples are judged by the autoencoder as it is before.
         passed = [self._passing(gate, averaged, number) for number in numbers]

@@ -14,13 +14,13 @@ from ..feed import Batch, Feed
 from ..losses import GANLoss
 from ..networks import CodeDiscriminator, CodeGenerator
 from ..networks._decoding import take_weights
-from ._adversarial import AdversarialSystem
-from ._base import systems
-from ._codes import frozen, real_pool, shape_of, standard_codes
+from ._adversarial import AdversarialMethod
+from ._base import methods
+from ._codes import frozen, real_reference, shape_of, standard_codes
 
 
-@systems.register("latent-gan")
-class LatentGAN(AdversarialSystem):
+@methods.register("latent-gan")
+class LatentGAN(AdversarialMethod):
     """The generator makes standard latents, the critic tells them from those of real images, the decoder draws.
 
     The autoencoder stays as it is, so images are never sharper than its reconstructions, and a step is cheap. It is
@@ -72,7 +72,7 @@ class LatentGAN(AdversarialSystem):
     def prepare(self, feed: Feed) -> None:
         super().prepare(feed)
         self.autoencoder.to(feed.device)
-        real_pool(self.autoencoder, feed)  # statistics, where it brought none
+        real_reference(self.autoencoder, feed)  # statistics, where it brought none
         take_weights(self.generator.model, self.autoencoder)
 
     @torch.no_grad()

@@ -19,16 +19,16 @@ from ..feed import Batch, Feed
 from ..losses import GANLoss
 from ..networks import DecoderGenerator, Discriminator, Generator
 from ..networks._decoding import take_weights
-from ._adversarial import AdversarialSystem, network_pair
-from ._base import systems
-from ._codes import fit_gaussians, real_latents, real_pool, shape_of
+from ._adversarial import AdversarialMethod, network_pair
+from ._base import methods
+from ._codes import fit_gaussians, real_latents, real_reference, shape_of
 
 # Mean square of features below which they are the same.
 _SMALLEST = 1e-6
 
 
-@systems.register("vae-gan")
-class VAEGAN(AdversarialSystem):
+@methods.register("vae-gan")
+class VAEGAN(AdversarialMethod):
     """Larsen et al. 2016: the decoder is the generator, and what is alike is said by the discriminator's features.
 
     Encoder and decoder minimise ``weight * (log(|f(x) - f(x')|^2 / F) / 2 + beta * KL / F)`` for the reconstruction
@@ -96,10 +96,10 @@ class VAEGAN(AdversarialSystem):
 
     def prepare(self, feed: Feed) -> None:
         super().prepare(feed)
-        real_pool(self.generator.model, feed)  # statistics, where it brought none
+        real_reference(self.generator.model, feed)  # statistics, where it brought none
 
     def start_round(self, step: int, averaged: Generator) -> None:
-        fit_gaussians(self.generator, real_pool(self.generator.model, self.feed))
+        fit_gaussians(self.generator, real_reference(self.generator.model, self.feed))
 
     def fakes(self, purpose: str, number: int, batch: Batch) -> torch.Tensor:
         """Samples in the even places of a batch, reconstructions in the odd ones."""

@@ -111,7 +111,7 @@ def _portable(work: Work) -> Work:
 
 
 def _on_the_cpu(augment: Augmenter) -> Augmenter:
-    """A copy, with all that the pool, the policy and the gate hold."""
+    """A copy, with all that the reference set, the policy and the gate hold."""
     from ray import cloudpickle  # which takes functions of a script as well
 
     copied = io.BytesIO()

@@ -50,7 +50,7 @@ from ..storage import (
     stored_in,
 )
 
-LEFT_ALONE = -1  # the copy number of a real sample that the gate left as it is
+ORIGINAL_KEPT = -1  # the copy number of a real sample that the gate left as it is
 
 _CHUNK_BYTES = 64 << 10
 _MAX_SOURCES = 64

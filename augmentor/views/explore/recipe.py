@@ -28,7 +28,7 @@ with torch.no_grad():
     rebuilt = augment.autoencoder(images)
 samples, sample_labels, weights = augment.synthesize(
     torch.cat([images] * {copies}), torch.cat([labels] * {copies}),
-    indices=rows * {copies}, copy=np.repeat(np.arange({copies}), {count}), seed={seed}, return_weights=True,
+    indices=rows * {copies}, draw_index=np.repeat(np.arange({copies}), {count}), seed={seed}, return_weights=True,
 )
 print(gate.counts)
 
@@ -36,8 +36,8 @@ print(gate.counts)
 autoencoder, stats = augment.autoencoder, augment.autoencoder.stats
 with torch.no_grad():
     z = stats.standardise(autoencoder.encode(samples[{sample}][None]).mean).float()
-distances, places = augment.pool.nearest(z, {neighbours})
-by_class = class_index(data.targets[looked]).argsort(stable=True)  # as a pool is sorted
+distances, places = augment.reference set.nearest(z, {neighbours})
+by_class = class_index(data.targets[looked]).argsort(stable=True)  # as a reference set is sorted
 near_rows = looked[by_class[places[0]].numpy()].tolist()
 
 # One latent dimension (or channel) at a time, around one original

@@ -19,7 +19,7 @@ from ..._internal.registry import describe
 from ...autoencoders import Autoencoder, load_autoencoder
 from ...autoencoders.pretrained import fitting_autoencoder
 from ...data import load_source
-from ...latents import LatentPool, Latents, class_index, per_sample
+from ...latents import Latents, ReferenceSet, class_index, per_sample
 from ...policies import LatentPolicy, default_policy, get_policy
 from ...quality import GateCounts, QualityGate
 from ...transform import LatentAugment
@@ -33,7 +33,7 @@ LOOKED = 2000
 DIMENSIONS, STEPS, REACH = 4, 7, 3.0
 NEIGHBOURS = 6
 
-PASSED, LEFT_ALONE = "passed", "left alone"
+PASSED, ORIGINAL_KEPT = "passed", "left alone"
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class _Data(NamedTuple):
 
 
 class Explorer:
-    """Makes views, and keeps what is slow to make between them: data, autoencoder, pool, and what is fitted to it.
+    """Makes views, and keeps what is slow to make between them: data, autoencoder, reference set, and what is fitted to it.
 
     >>> view = Explorer().view(Settings(data="digits", policy="gaussian(std=0.5)", images=4, copies=2))
     >>> view.samples.shape
@@ -108,8 +108,8 @@ class Explorer:
         shape = (settings.copies, len(rows))
         original, copy = min(settings.original, shape[1] - 1), min(settings.copy, shape[0] - 1)
         closely = samples[copy * len(rows) + original][None]
-        distances, places = cast(LatentPool, augment.pool).nearest(_encoded(model, closely), NEIGHBOURS)
-        order = class_index(data.labels).argsort(stable=True)  # a pool is sorted by class
+        distances, places = cast(ReferenceSet, augment.reference).nearest(_encoded(model, closely), NEIGHBOURS)
+        order = class_index(data.labels).argsort(stable=True)  # a reference set is sorted by class
         near_rows = data.looked[order[places[0].cpu()].numpy()].tolist()
         near_images, near_labels = fetch(data.dataset, near_rows)
         about_image = (self._kept["model"][0], rows[original])  # dragging a slider leaves the traversal as it is
@@ -137,7 +137,7 @@ class Explorer:
         _, (model, *_) = self._data_and_model(settings)
         return replace(settings, policy=describe(default_policy(model.latent_shape), brief=True))
 
-    def _data_and_model(self, settings: Settings) -> tuple[_Data, tuple[Autoencoder, bool, LatentPool]]:
+    def _data_and_model(self, settings: Settings) -> tuple[_Data, tuple[Autoencoder, bool, ReferenceSet]]:
         about_data = (settings.data, settings.split, settings.size, settings.skip_bad)
         data = self._keep("data", about_data, lambda: _read(*about_data))
         name = autoencoder_of(settings, data.dataset)
@@ -145,28 +145,30 @@ class Explorer:
 
     def _augment(self, settings: Settings) -> tuple[_Data, Autoencoder, bool, LatentAugment]:
         """The transform, fitted. Each step is made anew only if what it depends on has changed."""
-        data, (model, brought, pool) = self._data_and_model(settings)
+        data, (model, brought, reference) = self._data_and_model(settings)
         about_model = self._kept["model"][0]
         action = "redraw" if settings.redraw else "weigh"
         gate = self._keep(
-            "gate", (about_model, settings.keep, action), lambda: QualityGate(settings.keep, action=action).fit(pool)
+            "gate",
+            (about_model, settings.keep, action),
+            lambda: QualityGate(settings.keep, action=action).fit(reference),
         )
 
         def fitted() -> LatentPolicy:
             policy = get_policy(settings.policy)
-            policy.fit(pool)
+            policy.fit(reference)
             return policy
 
         policy = self._keep("policy", (about_model, settings.policy), fitted)
         augment = LatentAugment(model, policy, residual=settings.residual, gate=gate)
-        augment.pool = pool  # with what was fitted above this is `fit`, but for encoding all images once more
+        augment.reference = reference  # with what was fitted above this is `fit`, but for encoding all images once more
         return data, model, brought, augment
 
-    def _load(self, name: str, data: _Data) -> tuple[Autoencoder, bool, LatentPool]:
+    def _load(self, name: str, data: _Data) -> tuple[Autoencoder, bool, ReferenceSet]:
         model = load_autoencoder(name)
         brought = bool(model.stats.fitted)  # before statistics of this data are put into a model without any
         augment = LatentAugment(model.to(self.device)).fit(data.source)
-        return model, brought, cast(LatentPool, augment.pool)
+        return model, brought, cast(ReferenceSet, augment.reference)
 
     def _keep(self, name: str, key: Any, make: Callable[[], T]) -> T:
         """The last one made under this name, if for the same key."""
@@ -221,9 +223,9 @@ def _verdicts(
     gate: QualityGate, weights: torch.Tensor, scores: dict[str, torch.Tensor], limit: float, shape: tuple[int, int]
 ) -> list[list[str]]:
     said = []
-    for number, alone in enumerate(gate.left_alone(weights).tolist()):
+    for number, rejected in enumerate(gate.rejected(weights).tolist()):
         failed = [name for name, score in scores.items() if score[number] < limit]
-        said.append(LEFT_ALONE if alone else PASSED if weights[number] == 1 else ", ".join(failed))
+        said.append(ORIGINAL_KEPT if rejected else PASSED if weights[number] == 1 else ", ".join(failed))
     return [said[start : start + shape[1]] for start in range(0, len(said), shape[1])]
 
 
