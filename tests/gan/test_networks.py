@@ -15,7 +15,7 @@ from augmentor.gan.networks import get_discriminator, get_generator
 
 SHAPES = [(1, 8, 8), (1, 28, 28), (3, 32, 32), (3, 64, 64), (1, 9, 13), (3, 8, 128), (1, 31, 17)]
 
-# Those that draw with a decoder have no reference sample: tests/training/test_systems_of_autoencoders.py has them.
+# Those that draw with a decoder have no counterpart: tests/gan/test_methods_of_autoencoders.py has them.
 pair = pytest.mark.parametrize("name", discriminators.names())
 classes = pytest.mark.parametrize("num_classes", [0, 3])
 

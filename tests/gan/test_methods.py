@@ -169,7 +169,7 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)
 sys.path.insert(0, sys.argv[2])
-from test_systems import killable, pictures
+from test_methods import killable, pictures
 
 for name in sys.argv[3:]:
     history = Path(sys.argv[1]) / name / "history.jsonl"

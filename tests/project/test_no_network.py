@@ -60,7 +60,7 @@ except OSError:
 def events(code: str, folder: Path) -> list[str]:
     """The network events of a process that runs this code."""
     plain = {name: value for name, value in os.environ.items() if name != "NO_ALBUMENTATIONS_UPDATE"}
-    root = str(Path(__file__).resolve().parents[1])
+    root = str(Path(__file__).resolve().parents[2])
     done = subprocess.run(
         [sys.executable, "-c", _WATCH + code + _REPORT],
         cwd=folder,

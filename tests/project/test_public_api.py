@@ -1,6 +1,6 @@
 """Names and parameters of everything public, against a committed listing: what breaks callers shows in a diff.
 
-Run as a program it prints the listing: python tests/test_public_api.py > tests/public_api.txt
+Run as a program it prints the listing: python tests/project/test_public_api.py > tests/project/public_api.txt
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def test_the_public_interface_is_the_one_that_was_decided():
     new = "\n  ".join(line for line in now if line not in known)
     assert known == now, (
         f"gone or changed:\n  {gone}\nnew:\n  {new}\n"
-        "If it was meant: python tests/test_public_api.py > tests/public_api.txt, and a line in CHANGELOG.md"
+        "If it was meant: python tests/project/test_public_api.py > tests/project/public_api.txt, and a line in CHANGELOG.md"
     )
 
 

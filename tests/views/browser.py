@@ -1,6 +1,6 @@
 """A real browser without a window, for the tests of the page and for the picture in the documentation.
 
-    python tests/explore/browser.py docs/explore.png --data mnist:ROOT
+    python tests/views/browser.py docs/explore.png --data mnist:ROOT
 
 draws the picture: it starts `augmentor explore`, clicks, and takes a screenshot.
 """

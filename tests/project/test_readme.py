@@ -7,7 +7,7 @@ import pytest
 
 from augmentor.gan import methods
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 TEXTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 LINKING = [*TEXTS, ROOT / "CONTRIBUTING.md", ROOT / "benchmarks" / "README.md"]
 BLOCKS = [

@@ -19,7 +19,7 @@ import yaml
 import augmentor
 from augmentor.autoencoders import list_autoencoders
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 

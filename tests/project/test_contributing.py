@@ -9,8 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-COPIED = ("augmentor", "pretrained", "tests/conftest.py", "tests/contracts/test_policies.py", "pyproject.toml")
+ROOT = Path(__file__).resolve().parents[2]
+COPIED = ("augmentor", "pretrained", "tests/conftest.py", "tests/policies/test_policies.py", "pyproject.toml")
 
 
 def test_a_new_policy_is_a_file_and_an_import_line(tmp_path):
@@ -28,7 +28,7 @@ def test_a_new_policy_is_a_file_and_an_import_line(tmp_path):
         file.write(line)
 
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "tests/contracts/test_policies.py", "-k", Path(place).stem],
+        [sys.executable, "-m", "pytest", "tests/policies/test_policies.py", "-k", Path(place).stem],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
         capture_output=True,

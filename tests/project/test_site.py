@@ -14,7 +14,7 @@ import augmentor
 from augmentor.autoencoders import list_autoencoders
 from augmentor.policies import list_policies
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "website"))
 
 # Elements whose address a browser fetches by itself; a link is not among them.

@@ -15,7 +15,7 @@ from augmentor.exceptions import AugmentorError
 from augmentor.gan import methods
 from augmentor.policies import get_policy
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 TEXTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")),
          *sorted((ROOT / "pretrained").glob("*/card.md")), ROOT / "benchmarks" / "README.md"]  # fmt: skip
 # Blocks of these alone, on digits or on what the block itself made, take a second or two.
