@@ -5,7 +5,7 @@
     │   ├── ShapeError                wrong channels, size or number of dimensions
     │   ├── RangeError                values outside [0, 1], NaN, infinity
     │   └── UnknownNameError          a name or argument that is not registered ("did you mean")
-    ├── ReferenceSetError(ValueError)      a policy needs other samples and has none, or too few of the class
+    ├── ReferenceSetError(ValueError) a policy needs reference samples and has none, or too few of the class
     ├── DataError(ValueError)         an empty folder, an unreadable image, a data set of the wrong kind
     ├── WeightsError(ValueError)      a truncated, foreign or tampered weights file
     ├── CacheError(ValueError)        latents cached from other data or another autoencoder
@@ -44,7 +44,7 @@ class UnknownNameError(InputError):
 
 
 class ReferenceSetError(AugmentorError, ValueError):
-    """A policy that combines samples has nobody to combine a sample with."""
+    """A policy needs reference samples, and there are none, or too few of the class."""
 
 
 class DataError(AugmentorError, ValueError):

@@ -25,10 +25,9 @@ from augmentor._internal.checks import to_unit_float
 from augmentor._internal.files import write_bytes, write_json
 from augmentor._internal.pictures import grid, png
 from augmentor._internal.random import seeded, torch_generator
-from augmentor._internal.weights import load_network
 from augmentor.autoencoders import Autoencoder, autoencoders
 from augmentor.data import ArrayDataset
-from augmentor.gan import Generator, generators, get_augmentation, get_method, needs_autoencoder
+from augmentor.gan import get_augmentation, get_method, load_generator, needs_autoencoder
 from augmentor.quality import ModuleFeatures, compare, extract
 from augmentor.training import AutoencoderTrainer, GANTrainer, small_cnn, train_classifier
 from augmentor.training.classifier import accuracy, predict
@@ -240,8 +239,8 @@ def gan(trial: Trial, method: str = "gan", augment: str = "none", p: str | None 
     settings, data = trial.settings, trial.draw.train
     folder = trial.folder(f"{method}-{augment}{'' if p is None else f'-{p}'}")
     builds_on_decoder, in_latents = method != "gan", needs_autoencoder(augment)
-    chance = None if p is None else getattr(settings, p)
-    augmentation = get_augmentation(augment, trial.augment() if in_latents else None, p=chance)
+    probability = None if p is None else getattr(settings, p)
+    augmentation = get_augmentation(augment, trial.augment() if in_latents else None, p=probability)
     made = get_method(
         method,
         network=settings.network,
@@ -264,7 +263,7 @@ def gan(trial: Trial, method: str = "gan", augment: str = "none", p: str | None 
         progress=False,
     )
     generator = trainer.fit(data, trial.draw.reference)
-    best: Generator = load_network(folder / "best.safetensors", generators).to(trial.device)
+    best = load_generator(folder / "best.safetensors").to(trial.device)
     samples = trainer.sample(generator, settings.samples, "measured")
     write_bytes(folder / "samples.png", png(grid(trainer.sample(generator, 20).split(10))))
     return {

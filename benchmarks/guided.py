@@ -2,7 +2,8 @@
 
     python benchmarks/guided.py
 
-Half of the digits are the reference set and the sources; a support vector machine that learnt the other half is the judge.
+Half of the digits are the reference set and the sources; a support vector machine that learnt the other half is the
+evaluation classifier.
 """
 
 from __future__ import annotations
@@ -27,11 +28,11 @@ POLICIES = (
 
 
 def one_seed(policy: str, seed: int) -> dict[str, float]:
-    """One synthetic digit for each of the reference set: distance to the 5 nearest of the others, share of labels kept."""
+    """One synthetic digit for each reference sample: distance to the 5 nearest of the others, share of labels kept."""
     digits = load_source("digits")
     order = torch.randperm(len(digits), generator=torch_generator("cpu", seed, "halves"))
     reference, others = digits.subset(order[:900]), digits.subset(order[900:])
-    judge = SVC().fit(others.images.flatten(1).numpy(), others.targets.numpy())
+    classifier = SVC().fit(others.images.flatten(1).numpy(), others.targets.numpy())
     augment = LatentAugment("digits", policy).fit(reference)
     started = time.perf_counter()
     made, labels = augment.synthesize(reference.images, reference.targets, indices=range(len(reference)), seed=seed)
@@ -39,7 +40,7 @@ def one_seed(policy: str, seed: int) -> dict[str, float]:
     with torch.no_grad():
         z = augment.autoencoder.stats.standardise(augment.autoencoder.encode(made).mean)
     distance, _ = augment.reference.nearest(z, 5)
-    kept = judge.predict(made.flatten(1).numpy()) == labels.numpy()
+    kept = classifier.predict(made.flatten(1).numpy()) == labels.numpy()
     return {"distance": float(distance.mean()), "kept": 100 * float(kept.mean()), "ms_an_image": 1000 * seconds / 900}
 
 
@@ -52,7 +53,7 @@ def main() -> None:
         name = "reconstructions" if policy == "gaussian(std=0)" else policy
         rows[name] = {key: spread([seed[key] for seed in found]) for key in found[0]}
     lines = [
-        "| | mean distance to the 5 nearest real | labels the judge still sees, % | ms an image |",
+        "| | mean distance to the 5 nearest real | labels the classifier still sees, % | ms an image |",
         "|---|---|---|---|",
     ]
     for name, row in rows.items():

@@ -79,8 +79,8 @@ def in_processes(
     """Run all jobs, and publish each set when the last of its seeds is done."""
     jobs = list(jobs)
     waiting = [job.name for job in jobs]
-    with multiprocessing.get_context("spawn").Pool(processes) as reference:
-        for job in reference.imap_unordered(run, jobs):
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+        for job in pool.imap_unordered(run, jobs):
             waiting.remove(job.name)
             if job.name not in waiting:
                 publish([other for other in jobs if other.name == job.name])

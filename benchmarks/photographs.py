@@ -18,7 +18,7 @@ from sets import SETS
 
 from augmentor import LatentAugment
 from augmentor._internal.checks import to_uint8
-from augmentor._internal.items import spread_over_classes
+from augmentor._internal.datasets import spread_over_classes
 from augmentor._internal.pictures import grid
 
 COUNT = 14

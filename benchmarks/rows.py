@@ -21,7 +21,7 @@ from torchvision.transforms import v2
 
 import augmentor
 from augmentor import LatentAugment, MixedDataset, load_autoencoder
-from augmentor._internal.items import dataset_fingerprint
+from augmentor._internal.datasets import dataset_fingerprint
 from augmentor._internal.random import seeded
 from augmentor.autoencoders import Autoencoder, autoencoders
 from augmentor.data import ArrayDataset, Mixing
@@ -102,7 +102,7 @@ class Trial:
         return self.draw.unlabelled if who == "unlabelled" else None
 
     def mixed(self, augment: LatentAugment, who: str, base: Any, **how_many: Any) -> Any:
-        """Real and synthetic samples; reference samples are labelled images as they are, and unlabelled ones sure of a label."""
+        """Real and synthetic samples; reference samples are labelled images as they are, and those sure of a label."""
         augment.to(self.device).fit(self.draw.labelled, unlabelled=self.unlabelled(who))
         return MixedDataset(base, augment, seed=self.seed, **how_many)
 
@@ -174,7 +174,7 @@ def colour_jitter(trial: Trial, found: Found) -> dict[str, Any]:
 
 def oversampling(trial: Trial, found: Found, geometric: bool) -> dict[str, Any]:
     """Classes filled up to the largest with their own images again."""
-    data = oversampled(trial.draw.labelled, trial.draw.labelled.classes)
+    data = oversampled(trial.draw.labelled)
     return trial.score(Transformed(data, trial.geometry()) if geometric else data)
 
 

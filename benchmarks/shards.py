@@ -43,8 +43,8 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2.functional import pil_to_tensor
 
 from augmentor import LatentAugment, ShardDataset, generate_shards
+from augmentor._internal.datasets import fetch
 from augmentor._internal.files import write_bytes
-from augmentor._internal.items import fetch
 from augmentor.autoencoders import Autoencoder
 from augmentor.data import ArrayDataset, load_source
 from augmentor.shards import encode_shard

@@ -436,28 +436,31 @@ def _pixel_pipelines(data: ArrayDataset, images: torch.Tensor, counts: dict[str,
 # ---------------------------------------------------------------------------- neighbours, and growth
 
 
-def pool_of(size: int, classes: int, device: torch.device, latent: int = LATENT) -> ReferenceSet:
+def reference_of(size: int, classes: int, device: torch.device, latent: int = LATENT) -> ReferenceSet:
     random = SampleRandom(sample_keys(SEED, 0, range(size)))
     return ReferenceSet(random.normal(latent), torch.arange(size) % classes, classes).to(device)
 
 
 def neighbours(bench: Bench, size: int = 100_000, classes: int = 10) -> tuple[dict[str, Any], dict[str, float]]:
     """`smote` and the gate on a large reference set, beside the decoding of the batch they serve."""
-    model, reference = network().to(bench.device), pool_of(size, classes, bench.device)
+    model, reference = network().to(bench.device), reference_of(size, classes, bench.device)
     rows = torch.arange(0, size, size // BATCH, device=bench.device)[:BATCH]
     batch = Latents(reference.z[rows], None, reference.labels[rows])
     gate = QualityGate().fit(reference)
     keys = sample_keys(0, 0, range(BATCH))
     moved = Latents(batch.z + 0.5 * SampleRandom(keys, bench.device).normal(LATENT), None, batch.labels)
 
-    def forget() -> None:
-        reference._tables.clear()
+    def look_up() -> None:
         reference.neighbours(batch, SampleRandom(keys, bench.device), 5)
+
+    def forget() -> None:
+        reference._known.clear()
+        look_up()
 
     with torch.no_grad():
         seconds = bench.in_turn({
             "bare decoder": lambda: model.decode(batch.z),
-            "smote, neighbours looked up before": lambda: reference.neighbours(batch, SampleRandom(keys, bench.device), 5),
+            "smote, neighbours looked up before": look_up,
             "smote, seen for the first time": forget,
             "gate, one judgement": lambda: gate.score(moved, batch),
         }, rounds=5)  # fmt: skip
@@ -504,13 +507,13 @@ def growth(bench: Bench) -> dict[str, dict[str, list[float]]]:
         "classes": [(10_000, classes) for classes in (2, 10, 100, 1000)],
     }.items():
         for size, classes in settings:
-            measure(curve, classes if curve == "classes" else size, on_pool(model, size, classes, bench), BATCH)
+            measure(curve, classes if curve == "classes" else size, on_reference(model, size, classes, bench), BATCH)
     return curves
 
 
-def on_pool(model: Autoencoder, size: int, classes: int, bench: Bench) -> dict[str, Callable[[], Any]]:
+def on_reference(model: Autoencoder, size: int, classes: int, bench: Bench) -> dict[str, Callable[[], Any]]:
     """Policies that need a reference set, and the gate, on a reference set, from latents to images."""
-    reference = pool_of(size, classes, bench.device)
+    reference = reference_of(size, classes, bench.device)
     reference.__dict__["classifier"] = None
     raw = reference.z[torch.arange(BATCH, device=bench.device) * (size // BATCH)]
     labels = reference.labels[torch.arange(BATCH, device=bench.device) * (size // BATCH)]

@@ -22,8 +22,8 @@ import numpy as np
 from common import draw_table, record
 from scipy.stats import t
 
-from augmentor.tuning.race import FINALISTS, LEVEL
-from augmentor.tuning.verdict import crossed_p_value, paired_p_value
+from augmentor.tuning.race import FINALISTS
+from augmentor.tuning.verdict import LEVEL, crossed_p_value, paired_p_value
 
 RACES, FOLDS = 400, 3
 COUNTS, REPEATS, GAINS = (50, 100, 500), (1, 2, 10), (0.0, 0.03, 0.06, 0.12)

@@ -16,6 +16,7 @@ from augmentor._internal.random import torch_generator
 from augmentor.data import AugmentedLoader, Indexed
 from augmentor.gan import get_augmentation, get_method
 from augmentor.gan.feed import Feed
+from augmentor.gan.methods import methods
 from augmentor.latents import LatentCache
 from augmentor.policies import list_policies, policies
 from augmentor.quality import QualityGate
@@ -56,6 +57,11 @@ def no_waits(device):
 
 
 @pytest.fixture
+def few(digits):
+    return digits.subset(torch.arange(300))
+
+
+@pytest.fixture
 def data(digits) -> TensorDataset:
     return TensorDataset(digits.images[:48], digits.targets[:48])
 
@@ -71,8 +77,8 @@ def test_the_meta_device_notices_whoever_looks():
 
 @DEVICES
 @pytest.mark.parametrize("policy", list_policies())
-def test_a_loader_s_batches(policy, device, no_waits, data, digits, vae):
-    augment = LatentAugment(vae, policies.get(policy).example()).fit(digits)
+def test_a_loader_s_batches(policy, device, no_waits, data, few, vae):
+    augment = LatentAugment(vae, policies.get(policy).example()).fit(few)
     loader = AugmentedLoader(DataLoader(data, 16), augment, device=device, return_mask=True)
     next(iter(loader))  # moves what was fitted
     batches = no_waits(lambda: list(loader))
@@ -90,27 +96,26 @@ def test_a_loader_s_batches_from_a_cache(device, no_waits, data, vae):
 
 @DEVICES
 @pytest.mark.parametrize("action", ["redraw", "weigh"])
-def test_a_gated_loader_s_batches(action, device, no_waits, data, digits, vae):
-    augment = LatentAugment(vae, "gaussian(std=1.0)", gate=QualityGate(action=action)).fit(digits)
+def test_a_gated_loader_s_batches(action, device, no_waits, data, few, vae):
+    augment = LatentAugment(vae, "gaussian(std=1.0)", gate=QualityGate(action=action)).fit(few)
     loader = AugmentedLoader(DataLoader(data, 16), augment, device=device, return_weights=True)
     next(iter(loader))
     assert [len(weights) for *_, weights in no_waits(lambda: list(loader))] == [24] * 3
 
 
 @DEVICES
-@pytest.mark.parametrize("method", ["gan", "ae-init", "latent-gan", "guided-gan", "vae-gan"])
-@pytest.mark.parametrize("augmentation", ["none", "both", "real"])
-def test_a_gan_s_steps(method, augmentation, device, no_waits, digits, vae, monkeypatch):
-    if augmentation != "none" and method == "latent-gan":
-        pytest.skip("latent-gan shows its discriminator no images")
-    chosen = get_augmentation(augmentation, LatentAugment(vae, "gaussian(std=0.5)"))
+@pytest.mark.parametrize(
+    ("method", "augmentation"), [("gan", "none"), ("gan", "real"), *((name, "both") for name in methods.names())]
+)
+def test_a_gan_s_steps(method, augmentation, device, no_waits, few, vae, monkeypatch):
+    kind = methods.get(method)
     trained = get_method(
         method, image_shape=(1, 8, 8), num_classes=10, seed=0,
-        network="dcgan(width=8)" if method == "gan" else None,
-        autoencoder=None if method == "gan" else vae,
-        augmentation=None if method == "latent-gan" else chosen,
+        network=None if kind.needs_autoencoder else "dcgan(width=8)",
+        autoencoder=vae if kind.needs_autoencoder else None,
+        augmentation=get_augmentation(augmentation, LatentAugment(vae)) if kind.takes_augmentation else None,
     )  # fmt: skip
-    trained.prepare(Feed(digits, 16, 0, Engine("cpu"), labelled=True))
+    trained.prepare(Feed(few, 16, 0, Engine("cpu"), labelled=True))
     trained.step(0)
     _move(trained, device, monkeypatch)
     trained.step(1)
@@ -119,7 +124,7 @@ def test_a_gan_s_steps(method, augmentation, device, no_waits, digits, vae, monk
 
 
 def _move(trained, device, monkeypatch) -> None:
-    """A prepared training method and its feed to another device; meta has no generators, so there chance comes from the host."""
+    """A prepared method and its feed to another device; meta has no generators, so there the host draws."""
     trained.feed.engine = Engine(device)
     for network in trained.networks().values():
         network.to(device)

@@ -1,9 +1,10 @@
-"""Every public object with state works in spawned loader workers, which get it by pickle."""
+"""Every public object with state makes the same after pickling, here and in a spawned loader worker."""
 
 from __future__ import annotations
 
 import inspect
 import multiprocessing
+import pickle
 
 import numpy as np
 import pytest
@@ -23,22 +24,25 @@ def pixels(thing: object) -> torch.Tensor:
     """Some numbers that the object makes, the same for an equal object."""
     images = torch.linspace(0, 1, 5 * 64).reshape(5, 1, 8, 8)
     labels = torch.tensor([0, 1, 0, 1, 0])
-    if isinstance(thing, augmentor.LatentAugment):
-        return thing(images, labels)[0]
-    if isinstance(thing, augmentor.Autoencoder):
-        return thing(images)
-    if isinstance(thing, augmentor.LatentSampler):
-        X = np.random.RandomState(0).rand(20, 64)
-        return torch.from_numpy(thing.fit_resample(X, [0] * 14 + [1] * 6)[0])
-    if isinstance(thing, augmentor.QualityGate):
-        z = torch.linspace(-3, 3, 40).reshape(5, 8)
-        return torch.stack(list(thing.score(Latents(z, None, labels)).each().values()))
-    if isinstance(thing, augmentor.LatentCache):
-        return thing[[0, 2]].mean
-    if isinstance(thing, (augmentor.MixedDataset, augmentor.ShardDataset)):
-        return torch.stack([image.float() for image, _ in thing.__getitems__([0, len(thing) - 1])])
-    assert isinstance(thing, augmentor.AugmentedLoader)
-    return torch.cat([batch.float() for batch, _ in thing])
+    match thing:
+        case augmentor.LatentAugment():
+            return thing(images, labels)[0]
+        case augmentor.Autoencoder():
+            return thing(images)
+        case augmentor.LatentSampler():
+            X = np.random.RandomState(0).rand(20, 64)
+            return torch.from_numpy(thing.fit_resample(X, [0] * 14 + [1] * 6)[0])
+        case augmentor.QualityGate():
+            z = torch.linspace(-3, 3, 40).reshape(5, 8)
+            return torch.stack(list(thing.score(Latents(z, None, labels)).each().values()))
+        case augmentor.LatentCache():
+            return thing[[0, 2]].mean
+        case augmentor.MixedDataset() | augmentor.ShardDataset():
+            return torch.stack([image.float() for image, _ in thing.__getitems__([0, len(thing) - 1])])
+        case augmentor.AugmentedLoader():
+            thing.set_epoch(0)
+            return torch.cat([batch.float() for batch, _ in thing])
+    raise AssertionError(f"what does a {type(thing).__name__} make?")
 
 
 class Made(Dataset):
@@ -51,7 +55,7 @@ class Made(Dataset):
         return len(self.things)
 
     def __getitem__(self, index):
-        return type(self.things[index]).__name__, pixels(self.things[index])
+        return pixels(self.things[index])
 
 
 @pytest.fixture
@@ -63,7 +67,7 @@ def things(digits, vae, tmp_path) -> list[object]:
     ]
     gated = augmentor.LatentAugment(vae, p=1.0, seed=1, gate=augmentor.QualityGate()).fit(few)
     folder = augmentor.generate_shards(few, augments[0], tmp_path / "shards", num_samples=10)
-    return [
+    made = [
         *augments,
         gated,
         gated.gate,
@@ -74,26 +78,17 @@ def things(digits, vae, tmp_path) -> list[object]:
         augmentor.LatentCache(few, vae, tmp_path / "cache.safetensors"),
         augmentor.LatentSampler("digits", random_state=0),
     ]
-
-
-def test_every_public_class_is_among_them(things):
     for name in CLASSES:
-        assert any(isinstance(thing, getattr(augmentor, name)) for thing in things), name
+        assert any(isinstance(thing, getattr(augmentor, name)) for thing in made), name
+    return made
 
 
-def test_they_make_the_same_in_a_spawned_worker(things):
-    for thing in things:  # drawn here once: a worker has to do as well with an object that was used
-        pixels(thing)
-    expected = []
-    for thing in things:
-        if isinstance(thing, augmentor.AugmentedLoader):
-            thing.set_epoch(0)
-        expected.append(pixels(thing))
-        if isinstance(thing, augmentor.AugmentedLoader):
-            thing.set_epoch(0)
-    loader = DataLoader(
-        Made(things), batch_size=None, num_workers=1, multiprocessing_context=multiprocessing.get_context("spawn")
-    )
-    for thing, (name, made), here in zip(things, loader, expected, strict=True):
-        assert name == type(thing).__name__
+@pytest.mark.parametrize("where", ["here", pytest.param("in a spawned worker", marks=pytest.mark.slow)])
+def test_what_was_used_and_pickled_makes_the_same(things, where):
+    expected = [pixels(thing) for thing in things]
+    again = pickle.loads(pickle.dumps(Made(things)))
+    if where == "in a spawned worker":
+        spawn = multiprocessing.get_context("spawn")
+        again = DataLoader(Made(things), batch_size=None, num_workers=1, multiprocessing_context=spawn)
+    for made, here in zip(again, expected, strict=True):
         torch.testing.assert_close(made, here, atol=1.01 if made.max() > 1 else 1e-5, rtol=0)

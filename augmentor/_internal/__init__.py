@@ -1,4 +1,4 @@
-"""Foundations: random keys, files, weights, registry, checks, reading of samples, training runs.
+"""Foundations: random keys, files, weights, the registry, checks, reading of samples, the folder of a run.
 
-May import: `exceptions`.
+May import `exceptions` and what is below it.
 """

@@ -1,11 +1,11 @@
-"""`policy.json`: a way to augment, written down; `augmentor tune` makes it and `LatentAugment.from_config` takes it.
+"""The document `policy.json`, an augmentation: `augmentor tune` writes it, `LatentAugment.from_config` reads it.
 
     {"format": 1, "autoencoder": "mnist", "autoencoder_sha256": "...", "policy": "gaussian(std=0.5)", "p": 0.5,
      "residual": 0.0, "gate": {"keep": 0.95, "k": 3, "redraws": 3, "action": "redraw"},
      "mixing": {"ratio": 1.0, "balance": 0.5}}
 
-autoencoder is a pretrained name, or the path of a weights file, relative to the folder of the JSON; null where it was
-an object, which then has to be given again. ``"statistics": {"mean": [...], "std": [...]}`` are latent statistics that
+autoencoder is a pretrained name, or the path of a weights file, relative to the folder of the JSON; null for an
+object, which then has to be given again. ``"statistics": {"mean": [...], "std": [...]}`` are latent statistics that
 were fitted, where the weights brought none. Only autoencoder and policy have to be there. Further entries, such as how
 the answer was found, are kept for people and ignored.
 """
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..exceptions import InputError
+from ..exceptions import InputError, WeightsError
 from .checks import is_number
 from .registry import arguments_of, did_you_mean
 
@@ -71,6 +71,14 @@ class AugmentConfig:
             beside = Path(source).parent / name
             name = str(beside) if os.path.isfile(beside) else name
         return cls(name, **fields)
+
+    def check_weights(self, found: str, name: str) -> None:
+        """`WeightsError` unless this is the fingerprint of the autoencoder that the document was made with."""
+        if self.autoencoder_sha256 not in (None, found):
+            raise WeightsError(
+                f"autoencoder {name!r} has the fingerprint {found:.12}..., and the policy was chosen for "
+                f"{self.autoencoder_sha256:.12}...; give that one, or tune again"
+            )
 
     def document(self) -> dict[str, Any]:
         """As plain JSON values."""

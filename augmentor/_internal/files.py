@@ -1,4 +1,4 @@
-"""Whole or absent: what is written appears under its name only when it is complete and on the disk."""
+"""Reading and writing of files: a file appears under its name only when it is complete and on the disk."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ from typing import Any
 
 from ..exceptions import OutputError
 
+# Windows has the last of these alone, and would else translate line ends.
+_READ_FLAGS = sum(getattr(os, name, 0) for name in ("O_RDONLY", "O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
+
 
 def write_bytes(path: str | Path, data: bytes, *, shared: bool = False) -> None:
     """Write `data` to a temporary name, flush it to the disk, rename it to `path`, flush the folder.
 
-    shared: other processes may write this file at the same time, so that each needs a temporary name of its own. The
-    names end in ``.partial``. A killed process leaves them behind; whoever sweeps them up may meet one in use, which is
-    then written again.
+    shared: other processes may write this file at the same time, so each takes a temporary name of its own. These
+    names end in ``.partial``. A killed process leaves its file behind; if another process deletes one that is in use,
+    it is written again.
     """
     path = Path(path)
     if not path.name:
@@ -59,7 +62,9 @@ def _write_over(partial: Path, path: Path, data: bytes) -> None:
 
 
 def flush_folder(folder: Path) -> None:
-    """Flush the names in a folder to the disk."""
+    """Flush the names in a folder to the disk; nothing on Windows, which opens no folders."""
+    if os.name == "nt":
+        return
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -73,11 +78,13 @@ def write_json(path: str | Path, value: Any) -> None:
 
 
 def open_regular(path: str | Path) -> io.BufferedReader:
-    """Open a file of somebody else's folder for reading: never a link, a pipe or a device.
+    """Open a file for reading that may come from somebody else; `OSError` for a link, a pipe or a device.
 
-    A link could name any file of the user's, and opening a pipe would wait forever. Raises `OSError`.
+    A link could name any file of the user, and opening a pipe could wait forever.
     """
-    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not hasattr(os, "O_NOFOLLOW") and os.path.islink(path):
+        raise OSError(errno.ELOOP, "it is a link", str(path))
+    handle = os.open(path, _READ_FLAGS)
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
         raise OSError(errno.EINVAL, "it is no regular file", str(path))

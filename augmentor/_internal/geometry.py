@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torchvision.transforms import v2
 
 from .checks import to_unit_float
-from .items import image_to_tensor, tensor_to_image
+from .samples import image_to_tensor, tensor_to_image
 
 
 def mild_geometry() -> v2.Transform:

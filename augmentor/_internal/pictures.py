@@ -1,9 +1,10 @@
-"""Grids of images as PNG bytes."""
+"""Grids of images and figures as PNG bytes."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torchvision.transforms.v2 import functional as VF
@@ -27,4 +28,11 @@ def png(picture: torch.Tensor) -> bytes:
     """A uint8 picture (3,H,W) as the bytes of a PNG file."""
     buffer = io.BytesIO()
     VF.to_pil_image(picture).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def figure_png(figure: Any) -> bytes:
+    """A matplotlib figure as the bytes of a PNG file."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
     return buffer.getvalue()

@@ -64,7 +64,7 @@ def _hashed(part: int) -> np.ndarray:
 
 
 class FreshKeys:
-    """Keys that nobody can foresee, each given out once, for samples without a seed; made by the thousand.
+    """Unforeseeable keys for samples without a seed, each given out once; made by the thousand.
 
     process: where it was made; a fork of it would repeat its keys.
     """
@@ -127,7 +127,7 @@ def _seeded_accelerator(device: torch.device, key: int) -> Iterator[None]:
 def pixel_fingerprints(images: torch.Tensor) -> np.ndarray:
     """An int64 index for each image (B,C,H,W), made from its pixels at uint8 depth.
 
-    It stands in for the index of a sample where nobody knows that index, as in a transform pipeline.
+    It takes the place of the index of a sample where that is unknown, as in a transform pipeline.
     """
     if images.is_floating_point():
         images = images.detach().mul(255).round().to(torch.uint8)

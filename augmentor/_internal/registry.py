@@ -1,7 +1,7 @@
 """Names for the members of a family: ``name -> class``, and the text form ``"name(argument=1)"``.
 
-One `Registry` serves every family (policies, autoencoders, GAN networks and losses). A member registers itself where
-it is defined; a second claim to a name is refused; a miss says what was probably meant.
+`register`, `get`, `create` and `build` work on a plain dictionary of classes. `Registry` holds such a dictionary for
+the families that users extend with members of their own. `kind` is the word that messages use for a member ("policy").
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import ast
 import difflib
 import inspect
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
 from ..exceptions import InputError, UnknownNameError
@@ -21,8 +21,91 @@ T = TypeVar("T")
 _NAME = re.compile(r"^[A-Za-z][\w-]*")
 
 
+def register(kind: str, members: dict[str, type[Any]], name: str) -> Callable[[type], type]:
+    """Class decorator: add the class as `name`, its `name` attribute too; `ValueError` if the name is taken."""
+
+    def add(member: type) -> type:
+        if name in members:
+            raise ValueError(f"{kind} {name!r} is already {members[name].__qualname__}")
+        members[name] = member
+        member.name = name  # type: ignore[attr-defined]
+        return member
+
+    return add
+
+
+def get(kind: str, members: Mapping[str, type[T]], name: str) -> type[T]:
+    """The class called `name`, or `UnknownNameError` with the nearest name; a hyphen may stand as an underscore.
+
+    >>> get("number", {"whole": int, "real": float}, "real")
+    <class 'float'>
+    """
+    name = {known.replace("-", "_"): known for known in members}.get(name.replace("-", "_"), name)
+    if name not in members:
+        raise UnknownNameError(f"unknown {kind} {name!r}{did_you_mean(name, sorted(members))}")
+    return members[name]
+
+
+def create(kind: str, members: Mapping[str, type[T]], name: str, arguments: dict[str, Any]) -> T:
+    """The member called `name` with these keyword arguments, each checked against its signature."""
+    return _call(kind, get(kind, members, name), [], arguments, {})
+
+
+def build(kind: str, members: Mapping[str, type[T]], spec: str, /, **defaults: Any) -> T:
+    """The member that a text such as ``"gaussian(std=0.5)"`` describes; arguments may be members too.
+
+    defaults: arguments that the member gets if it takes them and the text does not give them.
+    """
+
+    def evaluate(node: ast.expr, defaults: dict[str, Any]) -> Any:
+        match node:
+            case ast.Name(id=name):
+                return _call(kind, get(kind, members, name), [], {}, defaults)
+            case ast.Call(func=ast.Name(id=name)):
+                member = get(kind, members, name)
+                args = [evaluate(arg, {}) for arg in node.args]
+                kwargs = {str(keyword.arg): evaluate(keyword.value, {}) for keyword in node.keywords}
+                return _call(kind, member, args, kwargs, defaults)
+            case ast.List(elts=items) | ast.Tuple(elts=items):
+                return [evaluate(item, {}) for item in items]
+        try:
+            return ast.literal_eval(node)
+        except (ValueError, TypeError, RecursionError) as error:
+            raise InputError(
+                f"cannot read {ast.unparse(node)!r} in {kind} {spec!r}: expected numbers, texts, lists or {kind} names"
+            ) from error
+
+    try:
+        tree = ast.parse(_NAME.sub(lambda name: name[0].replace("-", "_"), spec.strip(), 1), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError, AttributeError) as error:
+        raise InputError(f"cannot read {kind} {spec!r}: expected a name or name(argument=value)") from error
+    if not isinstance(tree, (ast.Name, ast.Call)):
+        raise InputError(f"cannot read {kind} {spec!r}: expected a name or name(argument=value)")
+    return evaluate(tree, defaults)
+
+
+def _call(kind: str, member: type[T], args: list[Any], kwargs: dict[str, Any], defaults: dict[str, Any]) -> T:
+    signature = inspect.signature(member)
+    called = f"{kind} {member.name!r}"  # type: ignore[attr-defined]
+    known = [p.name for p in signature.parameters.values() if p.kind is not p.VAR_POSITIONAL]
+    for name in kwargs:
+        if name not in known:
+            raise UnknownNameError(f"{called} has no argument {name!r}{did_you_mean(name, known)}")
+    taken = known[: len(args)]
+    kwargs = {k: v for k, v in defaults.items() if k in known and k not in taken} | kwargs
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as error:
+        raise InputError(f"{called}: {error}; its arguments are {signature}") from error
+    try:
+        return member(*args, **kwargs)
+    except TypeError as error:  # a text where a number belongs, and the like
+        message = f"cannot make {called} from {args or ''}{kwargs}: {error}; its arguments are {signature}"
+        raise InputError(message) from error
+
+
 class Registry(Generic[T]):
-    """The members of one family, by name.
+    """The members of a family that users can extend, by name.
 
     >>> fruits: Registry[object] = Registry("fruit")
     >>> @fruits.register("apple")
@@ -35,93 +118,27 @@ class Registry(Generic[T]):
 
     def __init__(self, kind: str):
         self.kind = kind
-        self._members: dict[str, type[T]] = {}
+        self.members: dict[str, type[T]] = {}
 
     def register(self, name: str) -> Callable[[type], type]:
-        """Class decorator: claim `name` for the class, which also gets it as its `name` attribute."""
-
-        def claim(member: type) -> type:
-            if name in self._members:
-                raise ValueError(f"{self.kind} {name!r} is already {self._members[name].__qualname__}")
-            self._members[name] = member
-            member.name = name  # type: ignore[attr-defined]
-            return member
-
-        return claim
+        """Class decorator that adds the class as `name`; see `register`."""
+        return register(self.kind, self.members, name)
 
     def names(self) -> list[str]:
         """All names, sorted."""
-        return sorted(self._members)
+        return sorted(self.members)
 
     def get(self, name: str) -> type[T]:
-        """The class called `name`, or `UnknownNameError` with the nearest name; a hyphen may stand as an underscore."""
-        name = {known.replace("-", "_"): known for known in self._members}.get(name.replace("-", "_"), name)
-        if name not in self._members:
-            raise UnknownNameError(f"unknown {self.kind} {name!r}{did_you_mean(name, self.names())}")
-        return self._members[name]
-
-    def build(self, spec: str, **defaults: Any) -> T:
-        """The member that a text such as ``"gaussian(std=0.5)"`` describes; arguments may be members too.
-
-        defaults: arguments that the member gets if it takes them and the text does not give them.
-        """
-        try:
-            tree = ast.parse(_NAME.sub(lambda name: name[0].replace("-", "_"), spec.strip(), 1), mode="eval").body
-        except (SyntaxError, ValueError, RecursionError, MemoryError, AttributeError) as error:
-            raise InputError(f"cannot read {self.kind} {spec!r}: expected a name or name(argument=value)") from error
-        if not isinstance(tree, (ast.Name, ast.Call)):
-            raise InputError(f"cannot read {self.kind} {spec!r}: expected a name or name(argument=value)")
-        return self._evaluate(tree, spec, defaults)
+        """The class called `name`; see `get`."""
+        return get(self.kind, self.members, name)
 
     def create(self, name: str, arguments: dict[str, Any]) -> T:
-        """The member called `name` with these keyword arguments, each checked against its signature."""
-        return self._call(self.get(name), [], arguments, {})
+        """The member called `name` with these keyword arguments; see `create`."""
+        return create(self.kind, self.members, name, arguments)
 
-    def _evaluate(self, node: ast.expr, spec: str, defaults: dict[str, Any]) -> Any:
-        match node:
-            case ast.Name(id=name):
-                return self._call(self.get(name), [], {}, defaults)
-            case ast.Call(func=ast.Name(id=name)):
-                member = self.get(name)
-                args = [self._evaluate(arg, spec, {}) for arg in node.args]
-                kwargs = {str(keyword.arg): self._evaluate(keyword.value, spec, {}) for keyword in node.keywords}
-                return self._call(member, args, kwargs, defaults)
-            case ast.List(elts=items) | ast.Tuple(elts=items):
-                return [self._evaluate(item, spec, {}) for item in items]
-            case _:
-                try:
-                    return ast.literal_eval(node)
-                except (ValueError, TypeError, RecursionError) as error:
-                    raise InputError(
-                        f"cannot read {ast.unparse(node)!r} in {self.kind} {spec!r}: "
-                        f"expected numbers, texts, lists or {self.kind} names"
-                    ) from error
-
-    def _call(self, member: type[T], args: list[Any], kwargs: dict[str, Any], defaults: dict[str, Any]) -> T:
-        signature = inspect.signature(member)
-        known = [p.name for p in signature.parameters.values() if p.kind is not p.VAR_POSITIONAL]
-        for name in kwargs:
-            if name not in known:
-                raise UnknownNameError(
-                    f"{self.kind} {member.name!r} has no argument {name!r}"  # type: ignore[attr-defined]
-                    f"{did_you_mean(name, known)}"
-                )
-        taken = known[: len(args)]
-        kwargs = {k: v for k, v in defaults.items() if k in known and k not in taken} | kwargs
-        try:
-            signature.bind(*args, **kwargs)
-        except TypeError as error:
-            raise InputError(
-                f"{self.kind} {member.name!r}: {error}; "  # type: ignore[attr-defined]
-                f"its arguments are {signature}"
-            ) from error
-        try:
-            return member(*args, **kwargs)
-        except TypeError as error:  # a text where a number belongs, and the like
-            raise InputError(
-                f"cannot make {self.kind} {member.name!r} from {args or ''}{kwargs}: {error}; "  # type: ignore[attr-defined]
-                f"its arguments are {signature}"
-            ) from error
+    def build(self, spec: str, /, **defaults: Any) -> T:
+        """The member that a text such as ``"gaussian(std=0.5)"`` describes; see `build`."""
+        return build(self.kind, self.members, spec, **defaults)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -10,4 +10,4 @@ def sent(tensor: torch.Tensor, device: torch.device | str) -> torch.Tensor:
     device = torch.device(device)
     if device.type == "cuda" and tensor.device.type == "cpu" and not tensor.requires_grad:
         tensor = tensor.pin_memory()
-    return tensor.to(device, non_blocking=device.type != "cpu")  # towards the host nobody would know when it is there
+    return tensor.to(device, non_blocking=device.type != "cpu")  # the host would not know when a copy to it is done

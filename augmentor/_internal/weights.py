@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from torch import nn
 
 from ..exceptions import WeightsError
 from .files import open_regular, write_bytes
-from .registry import Registry, arguments_of
+from .registry import arguments_of, create
 
 _KEY = "augmentor"
 _MAX_HEADER = 1 << 20
@@ -39,12 +40,15 @@ def save_network(network: nn.Module, path: str | Path, info: dict[str, Any] | No
     write_bytes(path, dump_tensors(state, {_KEY: json.dumps(header, sort_keys=True)}))
 
 
-def load_network(path: str | Path, registry: Registry[Any]) -> Any:
-    """Read a network written by `save_network`; `WeightsError` for a file that is anything else."""
+def load_network(path: str | Path, kind: str, members: Mapping[str, type[Any]]) -> Any:
+    """Read a network written by `save_network`; `WeightsError` for a file that is anything else.
+
+    kind, members: the family that the file must belong to, and its classes by name.
+    """
     path = Path(path)
     header = read_header(path)
-    if header.get("family") != registry.kind:
-        raise WeightsError(f"{path} holds {header.get('family')!r} weights; expected {registry.kind} weights")
+    if header.get("family") != kind:
+        raise WeightsError(f"{path} holds {header.get('family')!r} weights; expected {kind} weights")
     try:
         state = load_tensors(path.read_bytes())
     except (SafetensorError, OSError, ValueError) as error:
@@ -54,12 +58,11 @@ def load_network(path: str | Path, registry: Registry[Any]) -> Any:
     try:
         # On the meta device nothing is allocated, whatever sizes the header claims, and no initial weights are drawn.
         with torch.device("meta"):
-            network = registry.create(str(header.get("name")), header.get("config", {}))
+            network = create(kind, members, str(header.get("name")), header.get("config", {}))
         network.load_state_dict(state, assign=True)
     except (RuntimeError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise WeightsError(
-            f"{path} does not fit this version of {registry.kind} {header.get('name')!r}: "
-            f"{' '.join(str(error).split())[:300]}"
+            f"{path} does not fit this version of {kind} {header.get('name')!r}: {' '.join(str(error).split())[:300]}"
         ) from error
     return network.eval()
 

@@ -1,6 +1,6 @@
 """Autoencoders: families, adapters of other libraries' networks, pretrained ones, inference, and their trainer.
 
-May import: `policies`, `quality`, `latents`, `_internal`, `exceptions`.
+May import `policies` and what is below it.
 """
 
 from .adapters import AdaptedAutoencoder, CallableAutoencoder, DiffusersAutoencoder, PythaeAutoencoder

@@ -1,17 +1,30 @@
-"""What data sets, loaders and shards need of a `LatentAugment`. They know nothing else of it."""
+"""What a `LatentAugment` holds: an autoencoder, a policy, a gate, and the reference set that these look at.
+
+Data sets, loaders and shards know an `Augmenter`, and nothing else of the transform.
+"""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+import itertools
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple, Self
 
 import torch
+from torch import nn
 
-from .._internal.random import Integers, SampleRandom
-from ..latents import Posterior, ReferenceSet
-from ..policies import LatentPolicy
+from .._internal.datasets import batches, num_classes_of
+from ..exceptions import AugmentorWarning, InputError, ShapeError, WeightsError
+from ..latents import LatentCache, ReferenceSet, encode_all, soft_labels
+from ..latents.fitting import fit_reference
+from ..policies import LatentPolicy, default_policy, get_policy
 from ..quality import QualityGate
 from .base import Autoencoder
 from .inference import Inference, InferencePlan
+from .pretrained import GENERAL, fitting_autoencoder, load_autoencoder
+
+AUTO = "auto"  # chosen by the first images
 
 
 class PerturbedLatents(NamedTuple):
@@ -36,63 +49,166 @@ class Perturbed(NamedTuple):
     weights: torch.Tensor | None
 
 
-class Augmenter(Protocol):
-    """Makes synthetic samples of real ones. `LatentAugment` says what each of these is."""
+class Augmenter(nn.Module):
+    """Chooses the autoencoder, owns it as a frozen submodule in eval mode, and fits the reference set.
+
+    `LatentAugment` adds the flow from real images to synthetic samples; arguments are as there.
+    """
 
     autoencoder: Autoencoder
     policy: LatentPolicy
-    gate: QualityGate | None
-    reference: ReferenceSet | None
-    residual: float
     inference: Inference
-    mixing: Any
+    residual: float = 0.0
 
-    @property
-    def device(self) -> torch.device: ...
+    # What a member adds, with arguments as of `LatentAugment`.
+    perturb_latents: Callable[..., PerturbedLatents]
+    perturb: Callable[..., Perturbed]
+    synthesize: Callable[..., Any]
 
-    @property
-    def plan(self) -> InferencePlan: ...
-
-    @property
-    def needs_fit(self) -> bool: ...
-
-    @property
-    def needs_images(self) -> bool: ...
-
-    def to(self, device: torch.device | str) -> Any: ...
-
-    def choose_for(self, images: torch.Tensor) -> None: ...
-
-    def fit(self, data: Any) -> Any: ...
-
-    def soften(self, labels: torch.Tensor | None) -> torch.Tensor | None: ...
-
-    def synthesize(
+    def __init__(
         self,
-        images: torch.Tensor,
-        labels: torch.Tensor | None = None,
+        autoencoder: str | Path | Autoencoder,
+        policy: str | LatentPolicy,
         *,
-        indices: Integers | None = None,
-        draw_index: Integers = 0,
-        seed: int | None = None,
-        epoch: int | None = None,
-        raw: Posterior | None = None,
-    ) -> Any: ...
+        gate: QualityGate | None,
+        precision: str,
+        compile: bool,
+    ):
+        super().__init__()
+        if gate is not None and not isinstance(gate, QualityGate):
+            raise InputError(f"gate is a QualityGate or None, got {gate!r}")
+        self._name = None if isinstance(autoencoder, Autoencoder) else str(autoencoder)
+        self._asked_policy = None if policy == AUTO else get_policy(policy)
+        self._precision = precision, compile
+        if not isinstance(autoencoder, Autoencoder):
+            autoencoder = load_autoencoder(GENERAL if self._name == AUTO else autoencoder)
+        self._take(autoencoder)
+        self.gate = gate
+        self.reference: ReferenceSet | None = None
+        self.mixing: Any = None  # a `Mixing`, where a policy.json has one
+        self._lacks_statistics = not bool(autoencoder.stats.fitted)
+        self._brought_statistics = self._name is not None and not self._lacks_statistics
+        _ = self.plan  # found now, so that forked workers have the same
 
-    def perturb(
-        self,
-        images: torch.Tensor,
-        labels: torch.Tensor | None,
-        random: SampleRandom,
-        rows: torch.Tensor | None = None,
-        raw: Posterior | None = None,
-    ) -> Perturbed: ...
+    @property
+    def needs_fit(self) -> bool:
+        """Whether the policy or the gate looks at a reference set, and none has been fitted."""
+        return self.reference is None and (self.policy.needs_reference or self.gate is not None)
 
-    def perturb_latents(
+    @property
+    def needs_images(self) -> bool:
+        """Whether real images are looked at even where their latents are known."""
+        return self.residual > 0 or self.gate is not None
+
+    @property
+    def plan(self) -> InferencePlan:
+        """How the autoencoder is run here: precision and memory layout."""
+        return self.inference.plan
+
+    @property
+    def device(self) -> torch.device:
+        """Where the autoencoder is and the work is done."""
+        return self.autoencoder.device
+
+    def choose_for(self, images: torch.Tensor) -> None:
+        """Where no autoencoder was named, take the pretrained one for images of this shape (..., C,H,W), once.
+
+        `fit` and the first images do this; until then it is the general one, which takes any.
+        """
+        if self._name != AUTO:
+            return
+        self._name = fitting_autoencoder(images.shape[-3:])
+        if self._name != GENERAL:
+            self._take(load_autoencoder(self._name).to(self.device, self.autoencoder.dtype))
+        else:
+            warnings.warn(
+                f"no pretrained autoencoder knows images {tuple(images.shape[-3:])}, so LatentAugment takes "
+                f"{GENERAL!r}, which has seen photographs; name it to say so, or train one on your images",
+                AugmentorWarning,
+                stacklevel=3,
+            )
+
+    def fit(self, data: Any, batch_size: int = 256, *, unlabelled: Any = None) -> Self:
+        """Encode real images once: the reference set, and what the policy and the gate learn from it.
+
+        data: a map-style data set, an iterable of batches, or a `LatentCache`, of which nothing is encoded again.
+        unlabelled: more images of the same kind, whose labels, if any, are not looked at. Those that label spreading
+        is sure of (`augmentor.latents.spread_labels`) become reference samples as well. Latent statistics are taken
+        from the data, unless the autoencoder brought its own.
+        """
+        more = None
+        if isinstance(data, LatentCache):
+            mean, labels, num_classes = data.mean, data.labels, data.num_classes
+        else:
+            found = batches(data, batch_size)
+            first = list(itertools.islice(found, 1))
+            for images, _ in first:
+                self.choose_for(images)
+            (mean, _), labels = encode_all(self.autoencoder, itertools.chain(first, found), batch_size)
+            num_classes = num_classes_of(data, labels)
+        if unlabelled is not None:
+            more = encode_all(self.autoencoder, unlabelled, batch_size)[0].mean
+        return self.fit_latents(mean, labels, num_classes, unlabelled=more)
+
+    def fit_latents(
         self,
-        images: torch.Tensor,
-        labels: torch.Tensor | None,
-        random: SampleRandom,
-        rows: torch.Tensor | None = None,
-        raw: Posterior | None = None,
-    ) -> PerturbedLatents: ...
+        raw: torch.Tensor,
+        labels: torch.Tensor | None = None,
+        num_classes: int | None = None,
+        *,
+        unlabelled: torch.Tensor | None = None,
+    ) -> Self:
+        """The same from raw latents (N, *L) and (M, *L) that are known already."""
+        self._settle(None, warn=False)
+        reference = fit_reference(self.autoencoder.stats, raw, labels, num_classes, unlabelled)
+        self._lacks_statistics = False
+        self.policy.fit(reference)
+        if self.gate is not None:
+            self.gate.fit(reference)
+        self.reference = reference
+        return self
+
+    def soften(self, labels: torch.Tensor | None) -> torch.Tensor | None:
+        """Labels as float (B,K) if the policy mixes classes, so that all rows of a batch have labels of one kind."""
+        if labels is None:
+            return None
+        count = self.policy.soft_classes(labels, self.reference)
+        return labels if count is None else soft_labels(labels, count)
+
+    def restore_statistics(self, statistics: dict[str, list[float]]) -> None:
+        """Take latent statistics that `LatentStats.values` gave; `WeightsError` for those of another autoencoder."""
+        try:
+            self.autoencoder.stats.restore(**statistics)
+        except ShapeError as error:
+            raise WeightsError(f"{error}; the config was made with another autoencoder: give that one") from error
+        self._lacks_statistics = False
+
+    def train(self, mode: bool = True) -> Self:
+        """Stays in eval mode, so that a model that owns the transform can be trained."""
+        return super().train(False)
+
+    def _take(self, autoencoder: Autoencoder) -> None:
+        """Own this autoencoder, frozen, and the policy for its kind of latents if none was asked for."""
+        self.autoencoder = autoencoder.requires_grad_(False).eval()
+        self.inference = Inference(autoencoder, *self._precision)
+        self.policy = self._asked_policy or default_policy(autoencoder.latent_shape)
+
+    def _settle(self, images: torch.Tensor | None, *, warn: bool = True) -> None:
+        """Choose the autoencoder for these images; latents that are known (None) are those of the present one."""
+        if images is not None:
+            self.choose_for(images)
+        elif self._name == AUTO:
+            self._name = GENERAL
+        if warn and self._lacks_statistics:
+            self._lacks_statistics = False
+            warnings.warn(
+                f"autoencoder {self.autoencoder.name!r} has no latent statistics, so a strength of 1 is one raw unit; "
+                "call augment.fit(dataset), or train it with AutoencoderTrainer",
+                AugmentorWarning,
+                stacklevel=3,
+            )
+
+    def _reference_here(self) -> ReferenceSet | None:
+        if self.reference is not None:
+            self.reference = self.reference.to(self.device)
+        return self.reference

@@ -1,7 +1,8 @@
 """The contract of an autoencoder: pixels => raw latents => pixels.
 
-A family implements three methods on tensors (`_encode`, `_decode`, and `training_losses` where the default is not
-enough) and states a tiny instance of itself (`example`). It knows nothing of policies, files or trainers.
+A family builds an `encoder` and a `decoder`, overrides methods on tensors (`_encode`, `_decode`, `training_losses`)
+where the defaults are not enough, and gives a tiny instance of itself (`example`). It knows nothing of policies, files
+or trainers.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ import torch
 from torch import nn
 
 from .._internal.checks import check_images, to_unit_float
-from .._internal.registry import Registry
+from .._internal.registry import Registry, build
 from .._internal.weights import save_network
 from ..exceptions import InputError, ShapeError
 from ..latents import LatentStats, Posterior
-from .corruption import Corruption, corruptions
-from .likelihood import Likelihood, likelihoods
+from .corruption import CORRUPTIONS, Corruption
+from .likelihood import LIKELIHOODS, Likelihood
 
 autoencoders: Registry[Autoencoder] = Registry("autoencoder")
 
@@ -42,6 +43,8 @@ class Autoencoder(nn.Module):
     True
     """
 
+    encoder: nn.Module
+    decoder: nn.Module
     name: ClassVar[str]
     family: ClassVar[str] = autoencoders.kind
     sides: ClassVar[tuple[int, int]] = (8, 128)  # of images, in pixels, for a family of one size
@@ -70,8 +73,8 @@ class Autoencoder(nn.Module):
         self.latent_shape = tuple(latent_shape)
         self.likelihood = likelihood
         self.corruption = corruption
-        self._corrupt: Corruption = corruptions.build(corruption)
-        self._likelihood: Likelihood = likelihoods.build(likelihood)
+        self._corrupt: Corruption = build("corruption", CORRUPTIONS, corruption)
+        self._likelihood: Likelihood = build("likelihood", LIKELIHOODS, likelihood)
         self.stats = LatentStats(self.latent_shape)
 
     @classmethod
@@ -127,7 +130,7 @@ class Autoencoder(nn.Module):
     ) -> dict[str, torch.Tensor]:
         """Named scalar losses of a clean float batch in [0, 1], in nats a pixel; the trainer minimises their sum.
 
-        generator: on the device of the images; the only source of chance. progress: 0 to 1, how far training is.
+        generator: on the device of the images; the only source of randomness. progress: 0 to 1, how far training is.
         """
         mean, _ = self._encode(self._adapted(self._corrupt(images, generator)))
         return {"reconstruction": self._reconstruction_loss(self._decode(mean), images)}
@@ -138,29 +141,15 @@ class Autoencoder(nn.Module):
 
     def _encode(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Float images => mean and log-variance (or None) of the raw latents."""
-        raise NotImplementedError
+        return self.encoder(2 * images - 1), None
 
     def _decode(self, latents: torch.Tensor) -> torch.Tensor:
         """Raw latents => logits ("bernoulli") or pixels (others), not yet in range."""
-        raise NotImplementedError
+        return self.decoder(latents)
 
     def _reconstruction_loss(self, output: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
         output = output[..., : images.shape[-2], : images.shape[-1]].float()
         return self._likelihood.loss(output, images.expand_as(output))
-
-    def _variational_losses(
-        self, images: torch.Tensor, generator: torch.Generator, beta: float
-    ) -> dict[str, torch.Tensor]:
-        """The negative evidence bound (Kingma and Welling 2014, eq. 10), its KL term weighted by `beta`."""
-        mean, log_variance = self._encode(self._adapted(self._corrupt(images, generator)))
-        assert log_variance is not None
-        noise = torch.randn(mean.shape, generator=generator, device=mean.device)
-        output = self._decode(mean + (0.5 * log_variance).exp() * noise)
-        kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).flatten(1).sum(1).mean()
-        return {
-            "reconstruction": self._reconstruction_loss(output, images),
-            "kl": beta * kl / (self.depth * images[0, 0].numel()),
-        }
 
     def _check_latents(self, latents: torch.Tensor) -> None:
         expected = self.latent_shape
@@ -189,17 +178,6 @@ def check_widths(family: str, **values: int) -> None:
     for argument, value in values.items():
         if not isinstance(value, int) or value < 1:
             raise InputError(f"autoencoder {family!r} takes a whole number {argument} >= 1, got {value!r}")
-
-
-def warm_up(progress: float, share: float) -> float:
-    """A weight that rises from 0 to 1 over the first `share` of training."""
-    return min(1.0, progress / share) if share > 0 else 1.0
-
-
-def gaussian_parameters(features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Features (B, 2C, ...) => mean and log-variance (B, C, ...), the latter kept where its exponential is finite."""
-    mean, log_variance = features.chunk(2, dim=1)
-    return mean, log_variance.clamp(-16, 8)
 
 
 def get_autoencoder(name: str) -> type[Autoencoder]:

@@ -6,36 +6,35 @@ Source: Vincent et al. 2008, "Extracting and composing robust features with deno
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 import torch
 
-from .._internal.registry import Registry
 from ..exceptions import InputError
 
 
-class Corruption(Protocol):
+class Corruption:
     """Float images in [0, 1] => corrupted images of the same shape."""
 
     name: ClassVar[str]
 
-    def __call__(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor: ...
+    def __call__(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        raise NotImplementedError
 
 
-corruptions: Registry[Corruption] = Registry("corruption")
-
-
-@corruptions.register("none")
-class NoCorruption:
+class NoCorruption(Corruption):
     """The images as they are."""
+
+    name = "none"
 
     def __call__(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         return images
 
 
-@corruptions.register("gaussian")
-class GaussianCorruption:
+class GaussianCorruption(Corruption):
     """Additive normal noise of deviation `std` (in units of the [0, 1] range), clipped to [0, 1]."""
+
+    name = "gaussian"
 
     def __init__(self, std: float = 0.3):
         if not 0 < std < math.inf:
@@ -47,9 +46,10 @@ class GaussianCorruption:
         return (images + self.std * noise).clamp(0, 1)
 
 
-@corruptions.register("masking")
-class MaskingCorruption:
+class MaskingCorruption(Corruption):
     """A share `rate` of the pixels set to 0, the same pixels in every channel."""
+
+    name = "masking"
 
     def __init__(self, rate: float = 0.25):
         if not 0 < rate < 1:
@@ -57,5 +57,10 @@ class MaskingCorruption:
         self.rate = rate
 
     def __call__(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        chance = torch.rand((len(images), 1, *images.shape[2:]), generator=generator, device=images.device)
-        return images * (chance >= self.rate)
+        drawn = torch.rand((len(images), 1, *images.shape[2:]), generator=generator, device=images.device)
+        return images * (drawn >= self.rate)
+
+
+CORRUPTIONS: dict[str, type[Corruption]] = {
+    member.name: member for member in (NoCorruption, GaussianCorruption, MaskingCorruption)
+}

@@ -23,17 +23,17 @@ from torch import nn
 
 from .._internal.random import SampleRandom, sample_keys
 from ..exceptions import AugmentorWarning, InputError
-from ..latents import Posterior as RawPosterior
+from ..latents import Posterior
 from .base import Autoencoder
 
 # What bfloat16 may do to images, as PSNR against float32 in dB; 45 is an error of 1.4 levels of 255.
 LEAST_PSNR = 45.0
-# A plan that is further from the network as it is has to be faster by this much.
+# A plan that changes results more than another has to be faster by this factor.
 _WORTH = 1.1
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 _PROBE_IMAGES, _PROBE_SIZE, _PROBE_ROUNDS = 16, 64, 3
-# Plans part more in large batches: as many as take so long, at most so many times the images above.
+# Plans differ more in large batches: as many images as take so long, at most so many times those above.
 _PROBE_SECONDS, _PROBE_REPEATS = 0.05, 16
 
 
@@ -111,7 +111,7 @@ class Inference:
         finally:
             self._asked, self._found = before
 
-    def encode(self, images: torch.Tensor, *, exact: bool = False) -> RawPosterior:
+    def encode(self, images: torch.Tensor, *, exact: bool = False) -> Posterior:
         """Images (B,C,H,W) => raw latents, float32. exact: in float32 throughout, for latents that are compared."""
         plan = self.plan
         network = self.autoencoder if exact and plan.precision != "fp32" else self._network(plan)
@@ -119,7 +119,7 @@ class Inference:
             images = images.contiguous(memory_format=torch.channels_last)
         with in_float32(images.device) if exact else contextlib.nullcontext():
             mean, std = network.encode(images)
-        return RawPosterior(mean.float(), None if std is None else std.float())
+        return Posterior(mean.float(), None if std is None else std.float())
 
     def decode(self, raw: torch.Tensor, size: Sequence[int] | None = None) -> torch.Tensor:
         """Raw latents (B, *L) => images (B,C,H,W) in [0, 1], float32 and contiguous."""

@@ -3,38 +3,35 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 
-from .._internal.registry import Registry
 from ..exceptions import InputError
 
 # Deviation of a pixel around its reconstruction under the Gaussian likelihood: about 25 levels of 255.
 GAUSSIAN_STD = 0.1
 
 
-class Likelihood(Protocol):
+class Likelihood:
     """The distribution of a pixel around the decoder's output (B,C,H,W)."""
 
     name: ClassVar[str]
 
     def pixels(self, output: torch.Tensor) -> torch.Tensor:
         """Its mean, in [0, 1]."""
-        ...
+        raise NotImplementedError
 
     def loss(self, output: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
         """Negative log likelihood of float images of the same shape, in nats a pixel, up to a constant."""
-        ...
+        raise NotImplementedError
 
 
-likelihoods: Registry[Likelihood] = Registry("likelihood")
-
-
-@likelihoods.register("bernoulli")
-class Bernoulli:
+class Bernoulli(Likelihood):
     """Cross-entropy on logits: grey images near black and white."""
+
+    name = "bernoulli"
 
     def pixels(self, output: torch.Tensor) -> torch.Tensor:
         return output.sigmoid()
@@ -43,9 +40,10 @@ class Bernoulli:
         return F.binary_cross_entropy_with_logits(output, images)
 
 
-@likelihoods.register("gaussian")
-class Gaussian:
+class Gaussian(Likelihood):
     """Squared error."""
+
+    name = "gaussian"
 
     def pixels(self, output: torch.Tensor) -> torch.Tensor:
         return output.clamp(0, 1)
@@ -54,14 +52,15 @@ class Gaussian:
         return F.mse_loss(output, images) / (2 * GAUSSIAN_STD**2)
 
 
-@likelihoods.register("edges")
-class Edges:
+class Edges(Likelihood):
     """Absolute error of pixels and, `weight` times, of the differences between neighbours at each of `scales` scales.
 
     The squared error prefers a blurred edge to one that is a pixel off; this one asks for its steepness, too (the
     gradient difference of Mathieu et al. 2016, "Deep multi-scale video prediction beyond mean square error"). Both
     are Laplace likelihoods with the deviation of the Gaussian. Each scale halves the one before it.
     """
+
+    name = "edges"
 
     def __init__(self, weight: float = 1.0, scales: int = 2):
         if not 0 <= weight < math.inf or not isinstance(scales, int) or not 1 <= scales <= 3:
@@ -79,3 +78,6 @@ class Edges:
             steps = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
             total = total + self.weight / self.scales * steps
         return total * math.sqrt(2) / GAUSSIAN_STD
+
+
+LIKELIHOODS: dict[str, type[Likelihood]] = {member.name: member for member in (Bernoulli, Gaussian, Edges)}

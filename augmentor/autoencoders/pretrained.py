@@ -1,4 +1,4 @@
-"""The shelf of trained autoencoders: `pretrained/index.json`, and one folder a name with weights and a card."""
+"""Pretrained autoencoders: `pretrained/index.json`, and for each name a folder with weights and a card."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from .._internal.files import sha256_file
 from .._internal.registry import did_you_mean
 from .._internal.weights import load_network, read_header
 from ..exceptions import UnknownNameError, WeightsError
-from .adapters._base import adapters
-from .adapters.diffusers import DiffusersAutoencoder
+from .adapters import ADAPTERS, AdaptedAutoencoder, DiffusersAutoencoder
 from .base import Autoencoder, autoencoders
 
-# The one for any photograph.
+# The one for photographs of any kind.
 GENERAL = "natural"
 _DIFFUSERS = "diffusers:"
 
@@ -32,7 +31,7 @@ def list_autoencoders() -> list[str]:
 
 
 def load_autoencoder(name_or_path: str | Path) -> Autoencoder:
-    """A trained autoencoder by its name on the shelf, or from a `.safetensors` file; on the CPU, in eval mode.
+    """A pretrained autoencoder by its name, or one from a `.safetensors` file; on the CPU, in eval mode.
 
     ``"diffusers:PLACE"`` takes an `AutoencoderKL` or `AutoencoderTiny` from a local folder or from a hub.
 
@@ -44,26 +43,25 @@ def load_autoencoder(name_or_path: str | Path) -> Autoencoder:
     """
     name = str(name_or_path)
     if name in _index():
-        path = _shelf() / name / "model.safetensors"
+        path = pretrained_folder() / name / "model.safetensors"
         if not path.exists() or sha256_file(path) != _index()[name]["sha256"]:
             raise WeightsError(
                 f"the weights of {name!r} are missing or do not fit their checksum in index.json; "
                 "install the package again"
             )
-        return load_network(path, autoencoders)
+        return load_network(path, autoencoders.kind, autoencoders.members)
     if name.startswith(_DIFFUSERS):
         return DiffusersAutoencoder.load(name.removeprefix(_DIFFUSERS)).eval()
     if isinstance(name_or_path, str) and not name.endswith(".safetensors"):
         hint = did_you_mean(name, list_autoencoders())
         raise UnknownNameError(f"unknown autoencoder {name!r}{hint}; or give the path of a .safetensors file")
-    adapted = read_header(name_or_path).get("family") == adapters.kind
-    return load_network(name_or_path, adapters if adapted else autoencoders)
+    if read_header(name_or_path).get("family") == AdaptedAutoencoder.family:
+        return load_network(name_or_path, AdaptedAutoencoder.family, ADAPTERS)
+    return load_network(name_or_path, autoencoders.kind, autoencoders.members)
 
 
 def fitting_autoencoder(image_shape: Sequence[int]) -> str:
-    """The name of the pretrained autoencoder to take for images (C,H,W) of which nothing else is known.
-
-    That is one whose data alone have this shape, or else `GENERAL`.
+    """The name of the pretrained autoencoder for images (C,H,W) if only their shape is known, or else `GENERAL`.
 
     >>> fitting_autoencoder((1, 28, 28)), fitting_autoencoder((3, 375, 500))
     ('mnist', 'natural')
@@ -73,7 +71,7 @@ def fitting_autoencoder(image_shape: Sequence[int]) -> str:
 
 
 def card(name: str) -> dict[str, Any]:
-    """What the index says of a trained autoencoder: data, licence, command, figures."""
+    """The entry of a pretrained autoencoder in the index: data, licence, command, figures."""
     if name not in _index():
         raise UnknownNameError(f"unknown autoencoder {name!r}{did_you_mean(name, list_autoencoders())}")
     return _index()[name]
@@ -81,11 +79,11 @@ def card(name: str) -> dict[str, Any]:
 
 @functools.cache
 def _index() -> dict[str, Any]:
-    return json.loads((_shelf() / "index.json").read_text(encoding="utf-8"))
+    return json.loads((pretrained_folder() / "index.json").read_text(encoding="utf-8"))
 
 
 @functools.cache
-def _shelf() -> Path:
-    """`pretrained/` travels in the wheel as `augmentor/_pretrained`; in a checkout it stands beside the package."""
+def pretrained_folder() -> Path:
+    """Where the pretrained models are: `augmentor/_pretrained` in a wheel, `pretrained` in a checkout."""
     inside = Path(str(files("augmentor"))) / "_pretrained"
     return inside if inside.is_dir() else Path(__file__).resolve().parents[2] / "pretrained"

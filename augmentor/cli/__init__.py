@@ -1,4 +1,7 @@
-"""The command line, ``augmentor COMMAND``. Each command is a file here and is imported when it is called."""
+"""The command line: one file a command.
+
+May import `tuning` and what is below it.
+"""
 
 from __future__ import annotations
 
@@ -14,18 +17,18 @@ from .._internal.registry import did_you_mean
 from .._internal.version import __version__
 from ..exceptions import AugmentorError, UnknownNameError
 
-# Name => the module with a function of the same name, and its line in the overview.
+# Name => its line in the overview. The command is the function of the same name in the module of the same name.
 _COMMANDS = {
-    "demo": ("demo", "The whole product on scikit-learn's digits, with a report to look at."),
-    "train-autoencoder": ("train_autoencoder", "Train an autoencoder on your images."),
-    "preview": ("preview", "Draw what each policy makes of some images."),
-    "explore": ("explore", "A local page: images, what a policy makes of them, what the gate says."),
-    "generate": ("generate", "Write augmented images to HDF5 shards."),
-    "train-gan": ("train_gan", "Train a GAN, with or without latent augmentation."),
-    "evaluate": ("evaluate", "FID, KID, precision and recall of generated images."),
-    "tune": ("tune", "Find out whether latent augmentation helps a classifier or a GAN, and which."),
-    "verify": ("verify", "Check every byte of a shard folder against its manifest."),
-    "info": ("info", "What is installed, or what a weights file or shard folder holds."),
+    "demo": "The whole product on scikit-learn's digits, with a report to look at.",
+    "train-autoencoder": "Train an autoencoder on your images.",
+    "preview": "Draw what each policy makes of some images.",
+    "explore": "A local page: images, what a policy makes of them, what the gate says.",
+    "generate": "Write augmented images to HDF5 shards.",
+    "train-gan": "Train a GAN, with or without latent augmentation.",
+    "evaluate": "FID, KID, precision and recall of generated images.",
+    "tune": "Find out whether latent augmentation helps a classifier or a GAN, and which.",
+    "verify": "Check every byte of a shard folder against its manifest.",
+    "info": "What is installed, or what a weights file or shard folder holds.",
 }
 
 
@@ -38,19 +41,19 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
         if cmd_name not in _COMMANDS:
             raise UnknownNameError(f"unknown command {cmd_name!r}{did_you_mean(cmd_name, _COMMANDS)}")
-        module = _COMMANDS[cmd_name][0]
+        module = cmd_name.replace("-", "_")
         return getattr(importlib.import_module(f".{module}", __name__), module)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in _COMMANDS.items()])
+            formatter.write_dl(list(_COMMANDS.items()))
 
 
 @click.group(
     cls=_LazyGroup,
     invoke_without_command=True,
     subcommand_metavar="COMMAND [ARGS]...",
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True},
 )
 @click.version_option(__version__)
 @click.pass_context

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -13,57 +14,54 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def common(out: str | None, out_help: str, *, folder: bool = True) -> Callable[[F], F]:
     """``--seed``, ``--device`` and ``--out``; `out` is the default place, a folder or a file, or None for nowhere."""
-
-    def decorate(command: F) -> F:
-        place = click.Path(dir_okay=folder)
-        option = click.option("--out", type=place, default=out, show_default=out is not None, help=out_help)
-        return seed_and_device(option(command))
-
-    return decorate
+    option = click.option("--out", type=click.Path(dir_okay=folder), default=out, help=out_help)
+    return lambda command: seed_and_device(option(command))
 
 
 def seed_and_device(command: F) -> F:
-    """``--seed`` and ``--device``, for commands that write nothing."""
-    command = click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, or auto.")(command)
-    seeds = click.IntRange(0, 2**63 - 1)
-    return click.option("--seed", type=seeds, default=0, show_default=True, help="Decides everything random.")(command)
-
-
-def data_options(command: F) -> F:
-    """How the data argument is read."""
-    command = click.option("--skip-bad", is_flag=True, help="Leave unreadable image files out.")(command)
+    """``--seed`` and ``--device``, for commands that write nothing. The command gets a device that can be used."""
     command = click.option(
-        "--size", type=click.IntRange(8, 128), help="Crop and resize a folder's images to SIZE x SIZE."
-    )(command)
-    return click.option(
-        "--split",
-        type=click.Choice(["train", "test"]),
-        default="train",
-        show_default=True,
+        "--device", default="auto", callback=lambda ctx, option, name: resolve_device(name),
+        help="cpu, cuda, cuda:1, or auto.",
+    )(command)  # fmt: skip
+    return click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, help="Decides everything random.")(
+        command
+    )
+
+
+def data_options(command: Callable[..., None]) -> Callable[..., None]:
+    """How the data argument is read. The command gets these options as `reading`, keywords of `load_source`."""
+
+    @click.option(
+        "--split", type=click.Choice(["train", "test"]), default="train",
         help="Part of mnist and cifar10 that the (real) data argument means.",
-    )(command)
+    )  # fmt: skip
+    @click.option("--size", type=click.IntRange(8, 128), help="Crop and resize a folder's images to SIZE x SIZE.")
+    @click.option("--skip-bad", is_flag=True, help="Leave unreadable image files out.")
+    @functools.wraps(command)
+    def reading(*, split: str, size: int | None, skip_bad: bool, **others: Any) -> None:
+        command(reading={"split": split, "size": size, "skip_bad": skip_bad}, **others)
+
+    return reading
 
 
 def residual_option(command: F) -> F:
     """How samples are put together."""
     return click.option(
-        "--residual", type=click.FloatRange(0, 1), default=0.0, show_default=True,
+        "--residual", type=click.FloatRange(0, 1), default=0.0,
         help="How much of what the autoencoder cannot reproduce is put back: 1 keeps photographs sharp.",
     )(command)  # fmt: skip
 
 
 def augment_options(command: F) -> F:
     """Which autoencoder, which policy, and how samples are put together."""
-    command = click.option(
-        "--policy", default="auto", show_default=True, help="Such as 'smote(k=3)' (augmentor info), or what suits."
-    )(residual_option(command))
-    return click.option(
-        "--autoencoder",
-        default="auto",
-        show_default=True,
+    policy = click.option("--policy", default="auto", help="Such as 'smote(k=3)' (augmentor info), or what suits.")
+    autoencoder = click.option(
+        "--autoencoder", default="auto",
         help="A pretrained name, a .safetensors file, diffusers:FOLDER_OR_HUB_NAME, or auto: the pretrained one that "
         "fits the images.",
-    )(command)
+    )  # fmt: skip
+    return autoencoder(policy(residual_option(command)))
 
 
 def resolve_device(name: str) -> str:
@@ -99,7 +97,7 @@ def resolve_autoencoder(name: str, dataset: Any, device: str = "cpu") -> Any:
 
 def image_shape_of(dataset: Any) -> tuple[int, int, int]:
     """(C,H,W) of a data set's images."""
-    from .._internal.items import fetch
+    from .._internal.datasets import fetch
 
     channels, height, width = fetch(dataset, [0])[0].shape[1:]
     return channels, height, width

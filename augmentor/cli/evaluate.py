@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ._options import common, data_options, resolve_autoencoder, resolve_device, say, scores_text
+from ._options import common, data_options, resolve_autoencoder, say, scores_text
 
 
 @click.command()
@@ -17,15 +17,14 @@ from ._options import common, data_options, resolve_autoencoder, resolve_device,
 @click.option(
     "--features",
     default="auto",
-    show_default=True,
     help="An autoencoder (a pretrained name, a .safetensors file, or auto), or inception if its weights are at hand.",
 )
-@click.option("--num-samples", type=click.IntRange(20), default=2000, show_default=True, help="Images of each at most.")
+@click.option("--num-samples", type=click.IntRange(20), default=2000, help="Images of each at most.")
 @click.option("--copies", is_flag=True, help="Look for copies among all real images; draw copies.html beside --out.")
 @common("metrics.json", "The figures.", folder=False)
 def evaluate(
-    generated: str, real: str, split: str, size: int | None, skip_bad: bool, features: str, num_samples: int,
-    copies: bool, seed: int, device: str, out: str,
+    generated: str, real: str, reading: dict[str, Any], features: str, num_samples: int, copies: bool, seed: int,
+    device: str, out: str,
 ) -> None:  # fmt: skip
     """FID, KID, precision and recall of GENERATED against REAL, beside real against real.
 
@@ -33,56 +32,57 @@ def evaluate(
     argument. Figures of different features cannot be compared.
     """
     from .._internal.files import write_bytes, write_json
-    from ..data import load_source
-    from ..data.sources import takes_size
     from ..quality import AutoencoderFeatures, InceptionFeatures, find_copies
     from ..quality import evaluate as measure
     from ..views.copies import copies_html
 
-    device = resolve_device(device)
-    reals = load_source(real, split=split, size=size if takes_size(real) else None, skip_bad=skip_bad)
+    reals = _read(real, **reading)
     extractor: Any = (
         InceptionFeatures() if features == "inception" else AutoencoderFeatures(resolve_autoencoder(features, reals))
     )
-    fakes = _generated(generated, num_samples, seed, size, skip_bad)
+    if generated.endswith(".safetensors"):
+        fakes = _samples(generated, num_samples, seed)
+    else:
+        fakes = _read(generated, **{**reading, "split": "train"})
     say(generated=f"{generated}: {min(len(fakes), num_samples)} images", features=features, seed=seed, device=device,
         real=f"{real}: {min(len(reals), num_samples)} images", out=out)  # fmt: skip
     fakes = _some(fakes, num_samples, seed)
     scores = measure(fakes, _some(reals, num_samples, seed), extractor, seed=seed, device=device)
     figures = {"generated": generated, "real": real, "features": features, "seed": seed, **scores}
-    if copies:
-        found = find_copies(fakes, reals, extractor, device=device)
-        figures["copies"] = found.summary()
-        page = Path(out).with_name("copies.html")
-        title = f"Copies: {generated} against {real}"
-        write_bytes(page, copies_html(found, fakes, reals, title=title, seed=seed).encode())
-    write_json(out, figures)
     click.echo(f"generated     {scores_text(scores)}")
     click.echo(f"real to real  {scores_text(scores['floor'])}")  # type: ignore[arg-type]
     if copies:
+        found = find_copies(fakes, reals, extractor, device=device)
+        figures["copies"] = found.summary()
+        page, title = Path(out).with_name("copies.html"), f"Copies: {generated} against {real}"
+        write_bytes(page, copies_html(found, fakes, reals, title=title, seed=seed).encode())
         click.echo(f"copies        {found}")
         click.echo(f"wrote {page}")
+    write_json(out, figures)
     click.echo(f"wrote {out}")
 
 
-def _generated(source: str, count: int, seed: int, size: int | None, skip_bad: bool) -> Any:
-    """A data set, or samples of a generator."""
+def _read(source: str, *, size: int | None, **reading: Any) -> Any:
+    """A data set; `size` is for those of the two that can be brought to it."""
+    from ..data import load_source
+    from ..data.sources import takes_size
+
+    return load_source(source, size=size if takes_size(source) else None, **reading)
+
+
+def _samples(path: str, count: int, seed: int) -> Any:
+    """Images (count,C,H,W) of the generator in this file, its classes in turn."""
     import torch
 
     from .._internal.random import torch_generator
-    from .._internal.weights import load_network
-    from ..data import load_source
-    from ..data.sources import takes_size
-    from ..gan import generators
+    from ..gan import load_generator
 
-    if not source.endswith(".safetensors"):
-        return load_source(source, size=size if takes_size(source) else None, skip_bad=skip_bad)
-    network = load_network(source, generators)
+    network = load_generator(path)
     noise = torch.randn(count, network.latent_dim, generator=torch_generator("cpu", seed, "evaluate"))
     labels = torch.arange(count) % network.num_classes if network.num_classes else None
     with torch.no_grad():
         parts = [
-            network(noise[i : i + 256], None if labels is None else labels[i : i + 256]) for i in range(0, count, 256)
+            network(z, None if labels is None else labels[256 * i :][:256]) for i, z in enumerate(noise.split(256))
         ]
     return torch.cat(parts)
 
@@ -92,7 +92,7 @@ def _some(images: Any, count: int, seed: int) -> Any:
     import numpy as np
     import torch
 
-    from .._internal.items import fetch
+    from .._internal.datasets import fetch
     from .._internal.random import fold
 
     order = np.random.Generator(np.random.Philox(fold(seed, "evaluate"))).permutation(len(images))[:count]

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import webbrowser
+from typing import Any
 
 import click
 
-from ._options import augment_options, data_options, resolve_device, say, seed_and_device
+from ._options import augment_options, data_options, say, seed_and_device
 
 
 @click.command()
 @click.argument("data", default="digits")
 @data_options
 @augment_options
-@click.option("--port", type=click.IntRange(0, 65535), default=0, show_default=True, help="0 takes a free one.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="0 takes a free one.")
 @click.option(
-    "--host", default="127.0.0.1", show_default=True,
+    "--host", default="127.0.0.1",
     help="Address to bind to. Whoever reaches another one than this can read what this user can.",
 )  # fmt: skip
 @click.option("--no-browser", is_flag=True, help="Only say where the page is.")
 @seed_and_device
 def explore(
-    data: str, split: str, size: int | None, skip_bad: bool, autoencoder: str, policy: str, residual: float, port: int,
-    host: str, no_browser: bool, seed: int, device: str,
+    data: str, reading: dict[str, Any], autoencoder: str, policy: str, residual: float, port: int, host: str,
+    no_browser: bool, seed: int, device: str,
 ) -> None:  # fmt: skip
     """Look at DATA, its reconstructions and samples in a page on this machine, and move sliders.
 
@@ -31,12 +32,12 @@ def explore(
     from ..views.explore import Explorer, Settings
     from ..views.explore.server import serve
 
-    explorer = Explorer(resolve_device(device))
-    settings = Settings(data, split, size, skip_bad, autoencoder, policy, residual, seed=seed)
+    explorer = Explorer(device)
+    settings = Settings(data, **reading, autoencoder=autoencoder, policy=policy, residual=residual, seed=seed)
     server = serve(explorer, settings, host, port)
     view = explorer.view(settings)  # bad input ends the command here, and the page opens with all at hand
     say(data=f"{data}: {view.total} images, {view.looked} of them looked at", autoencoder=view.config["autoencoder"],
-        policy=view.settings.policy, seed=seed, device=explorer.device)  # fmt: skip
+        policy=view.settings.policy, seed=seed, device=device)  # fmt: skip
     address = f"http://{f'[{host}]' if ':' in host else host}:{server.port}/"
     click.echo(f"open {address}   (Ctrl-C ends it)")
     if not no_browser:

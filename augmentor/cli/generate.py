@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import click
 
-from ._options import augment_options, common, data_options, resolve_autoencoder, resolve_device, say
+from ._options import augment_options, common, data_options, resolve_autoencoder, say
 
 
 class _UnitRange(click.ParamType):
@@ -24,6 +26,18 @@ class _UnitRange(click.ParamType):
         return int(start), int(stop)
 
 
+class _OneOf(click.Choice):
+    """One of the names in a part of `shards`, which is imported when the names are looked at."""
+
+    def __init__(self, part: str, names: Callable[[Any], Iterable[str]]):
+        self._part, self._names = part, names
+        self.case_sensitive = True
+
+    @property
+    def choices(self) -> tuple[str, ...]:  # type: ignore[override]
+        return tuple(self._names(importlib.import_module(f"...shards.{self._part}", __name__)))
+
+
 @click.command()
 @click.argument("data")
 @data_options
@@ -32,36 +46,36 @@ class _UnitRange(click.ParamType):
     "--gate",
     type=click.FloatRange(0, 1),
     metavar="KEEP",
-    help="Turn away what is unlike real images, such as 0.95: the share of real ones that would pass.",
+    help="Reject what is unlike real images, such as 0.95: the share of real ones that would pass.",
 )
 @click.option("--num-samples", type=int, help="How many synthetic images; as many as DATA has by default.")
-@click.option("--shard-size", type=int, default=4096, show_default=True, help="Images in one file.")
+@click.option("--shard-size", type=int, default=4096, help="Images in one file.")
 @click.option(
-    "--store", type=click.Choice(["images", "latents"]), default="images", show_default=True,
+    "--store", type=click.Choice(["images", "latents"]), default="images",
     help="Latents take less room where they are small; the reader decodes them.",
 )  # fmt: skip
 @click.option(
-    "--format", type=click.Choice(["hdf5", "webdataset"]), default="hdf5", show_default=True,
+    "--format", type=_OneOf("formats", lambda part: part.FORMATS), default="hdf5",
     help="Of the files; webdataset writes tar files of PNG.",
 )  # fmt: skip
-@click.option("--compression", type=click.Choice(["none", "gzip"]), default="none", show_default=True)
+@click.option("--compression", type=_OneOf("formats", lambda part: part.compressions()), default="none")
 @click.option(
-    "--precision", default="fp32", show_default=True,
+    "--precision", default="fp32",
     help="fp32, bf16, auto (the fastest here that keeps the images), or a plan such as bf16+channels_last.",
 )  # fmt: skip
 @click.option("--cache", type=click.Path(), help="File to keep the latents of DATA in: they are encoded once.")
-@click.option("--batch-size", type=int, default=256, show_default=True, help="Real images read at once.")
-@click.option("--num-workers", type=int, default=0, show_default=True, help="Processes that read the real images.")
+@click.option("--batch-size", type=int, default=256, help="Real images read at once.")
+@click.option("--num-workers", type=int, default=0, help="Processes that read the real images.")
 @click.option(
-    "--executor", type=click.Choice(["local", "torchrun", "ray"]), default="local", show_default=True,
+    "--executor", type=_OneOf("engines", lambda part: part.EXECUTORS), default="local",
     help="Who does the work: this process, each rank of torchrun a part, or a Ray cluster.",
 )  # fmt: skip
 @click.option("--gpus-per-worker", type=float, help="Of a Ray worker, such as 0.5; 1 by default on a GPU.")
 @click.option("--unit-range", type=_UnitRange(), help="Only these shards, from 0; for jobs that make a part each.")
-@click.option("--resume/--no-resume", default=True, show_default=True, help="Go on with a folder that was begun.")
+@click.option("--resume/--no-resume", default=True, help="Go on with a folder that was begun.")
 @common("runs/shards", "Folder for the shards and their manifest.")
 def generate(
-    data: str, split: str, size: int | None, skip_bad: bool, autoencoder: str, policy: str, residual: float,
+    data: str, reading: dict[str, Any], autoencoder: str, policy: str, residual: float,
     gate: float | None, num_samples: int | None, shard_size: int, store: str, format: str, compression: str,
     precision: str, cache: str | None, batch_size: int, num_workers: int, executor: str, gpus_per_worker: float | None,
     unit_range: tuple[int, int] | None, resume: bool, seed: int, device: str, out: str,
@@ -74,23 +88,21 @@ def generate(
     from ..exceptions import InputError
     from ..latents import LatentCache
     from ..quality import QualityGate
-    from ..shards import ShardDataset, generate_shards, read_partial
-    from ..shards.formats.hdf5 import ORIGINAL_KEPT
+    from ..shards import generate_shards
     from ..transform import LatentAugment
 
-    device = resolve_device(device)
     if executor == "torchrun" and device == "cuda":
         device = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
     first = executor != "torchrun" or os.environ.get("RANK") == "0"  # only one rank talks
-    dataset = load_source(data, split=split, size=size, skip_bad=skip_bad)
+    dataset = load_source(data, **reading)
     if store == "latents" and autoencoder.startswith("diffusers:"):
         raise InputError(
             "readers of latents would not find the statistics that are fitted here; leave --store latents out, or fit "
             "and save the autoencoder first: LatentAugment('diffusers:...').fit(data).autoencoder.save(FILE)"
         )
-    judge = None if gate is None else QualityGate(gate)
     model = resolve_autoencoder(autoencoder, dataset, device)
-    augment = LatentAugment(model, policy, p=1.0, residual=residual, gate=judge, precision=precision)
+    checked = None if gate is None else QualityGate(gate)
+    augment = LatentAugment(model, policy, p=1.0, residual=residual, gate=checked, precision=precision)
     latents = None if cache is None else LatentCache(dataset, model, cache)
     count = len(dataset) if num_samples is None else num_samples
     if first:
@@ -105,17 +117,25 @@ def generate(
             num_workers=num_workers, cache=latents, unit_range=unit_range, gpus_per_worker=gpus_per_worker,
             class_names=dataset.classes, progress=first,
         )  # fmt: skip
-    if not first:
-        return
+    if first:
+        _report(folder, out, format, count, gated=gate is not None, autoencoder=model if store == "latents" else None)
+
+
+def _report(folder: Path, out: str, format: str, count: int, *, gated: bool, autoencoder: Any) -> None:
+    """What was written, how it is read, and how often the gate kept the original."""
+    from ..shards import ShardDataset, read_partial
+    from ..shards.formats import FORMATS, ORIGINAL_KEPT
+
     if (partial := read_partial(folder)) is not None:
         click.echo(f"{out} has {len(partial.shards)} of {partial.num_shards} shards; the others are still to come")
-    else:
-        reader = "webdataset" if format == "webdataset" else f"augmentor.ShardDataset({out!r})"
-        click.echo(f"wrote {count} images to {out}; read them with {reader}")
-        if gate is not None and format == "hdf5":
-            shards = ShardDataset(folder, autoencoder=model if store == "latents" else None)
-            rejected = int((shards.draw_indices == ORIGINAL_KEPT).sum())
-            click.echo(f"the gate let no version of {rejected} of them pass: they are the real images themselves")
+        return
+    readable = FORMATS[format].readable
+    click.echo(
+        f"wrote {count} images to {out}; read them with {f'augmentor.ShardDataset({out!r})' if readable else format}"
+    )
+    if gated and readable:
+        rejected = int((ShardDataset(folder, autoencoder=autoencoder).draw_indices == ORIGINAL_KEPT).sum())
+        click.echo(f"the gate let no version of {rejected} of them pass: they are the real images themselves")
 
 
 @contextlib.contextmanager

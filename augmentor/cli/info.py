@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ._options import common, resolve_device
+from ._options import common
 
 
 @click.command()
@@ -18,7 +18,7 @@ def info(target: str | None, seed: int, device: str, out: str | None) -> None:
     """What is installed; or what TARGET is: a pretrained name, a weights file, a shard folder or a run's folder."""
     from .._internal.files import write_json
 
-    found = _installed(resolve_device(device)) if target is None else _described(target)
+    found = _installed(device) if target is None else _described(target)
     click.echo(json.dumps(found, indent=2, ensure_ascii=False))
     if out is not None:
         write_json(out, found)
@@ -31,19 +31,21 @@ def _installed(device: str) -> dict[str, Any]:
     from .._internal.version import __version__
     from ..autoencoders import autoencoders, list_autoencoders
     from ..autoencoders.pretrained import card
-    from ..gan import augmentations, discriminators, generators, losses, methods
+    from ..gan.augmentations import augmentations
+    from ..gan.losses import LOSSES
+    from ..gan.methods import methods
+    from ..gan.networks import DISCRIMINATORS, GENERATORS
     from ..policies import policies
 
-    examples = {policy: str(policies.get(policy).example()) for policy in policies.names()}
     return {
         "versions": {"augmentor": __version__, "torch": torch.__version__, "torchvision": torchvision.__version__},
         "device": device,
         "pretrained": {name: card(name)["summary"] for name in list_autoencoders()},
-        "policies": examples,
+        "policies": {name: str(policies.get(name).example()) for name in policies.names()},
         "autoencoders": autoencoders.names(),
-        "generators": generators.names(),
-        "discriminators": discriminators.names(),
-        "gan losses": losses.names(),
+        "generators": sorted(GENERATORS),
+        "discriminators": sorted(DISCRIMINATORS),
+        "gan losses": sorted(LOSSES),
         "gan augmentations": augmentations.names(),
         "training methods": methods.names(),
     }

@@ -2,37 +2,36 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
-from ._options import common, data_options, residual_option, resolve_autoencoder, resolve_device, say
+from ._options import common, data_options, residual_option, resolve_autoencoder, say
 
 
 @click.command()
 @click.argument("data")
 @data_options
 @click.option(
-    "--autoencoder",
-    default="auto",
-    show_default=True,
+    "--autoencoder", default="auto",
     help="A pretrained name, a .safetensors file, diffusers:FOLDER_OR_HUB_NAME, or auto.",
-)
+)  # fmt: skip
 @click.option(
     "--policy", "policies", multiple=True, help="Only these, each at its own strength; all of them otherwise."
 )
 @residual_option
-@click.option("--images", "count", type=click.IntRange(1, 32), default=7, show_default=True, help="Originals to draw.")
+@click.option("--images", "count", type=click.IntRange(1, 32), default=7, help="Originals to draw.")
 @common("preview.png", "The picture.", folder=False)
 def preview(
-    data: str, split: str, size: int | None, skip_bad: bool, autoencoder: str, policies: tuple[str, ...],
-    residual: float, count: int, seed: int, device: str, out: str,
+    data: str, reading: dict[str, Any], autoencoder: str, policies: tuple[str, ...], residual: float, count: int,
+    seed: int, device: str, out: str,
 ) -> None:  # fmt: skip
     """Draw originals, reconstructions and what each policy makes of them, at three strengths."""
     from .._internal.files import write_bytes
     from ..data import load_source
     from ..views.preview import preview_png
 
-    device = resolve_device(device)
-    dataset = load_source(data, split=split, size=size, skip_bad=skip_bad)
+    dataset = load_source(data, **reading)
     model = resolve_autoencoder(autoencoder, dataset, device)
     say(data=f"{data}: {len(dataset)} images", autoencoder=model.name, policies=", ".join(policies) or "all",
         residual=residual, seed=seed, device=device, out=out)  # fmt: skip

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from ._options import common, data_options, image_shape_of, resolve_device, say
+from ._options import common, data_options, image_shape_of, say
 
 
 @click.command("train-autoencoder")
@@ -15,31 +15,21 @@ from ._options import common, data_options, image_shape_of, resolve_device, say
 @click.option(
     "--autoencoder",
     default="vae",
-    show_default=True,
     help="Family and settings, such as 'vae(latent_dim=32, beta=0.5)', 'dense(hidden=[128])', 'conv', 'spatial_kl'.",
 )
-@click.option("--epochs", type=int, default=50, show_default=True)
-@click.option("--batch-size", type=int, default=128, show_default=True)
-@click.option("--lr", type=float, default=2e-3, show_default=True, help="Peak learning rate of AdamW.")
-@click.option("--val-fraction", type=float, default=0.1, show_default=True, help="Held out to choose the best weights.")
+@click.option("--epochs", type=int, default=50)
+@click.option("--batch-size", type=int, default=128)
+@click.option("--lr", type=float, default=2e-3, help="Peak learning rate of AdamW.")
+@click.option("--val-fraction", type=float, default=0.1, help="Held out to choose the best weights.")
+@click.option("--patience", type=int, default=10, help="Rounds without a better loss before stopping.")
 @click.option(
-    "--patience", type=int, default=10, show_default=True, help="Rounds without a better loss before stopping."
-)
-@click.option(
-    "--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True,
+    "--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto",
     help="auto is bf16 on a GPU; it also pays on a processor with AMX.",
 )  # fmt: skip
 @click.option("--geometric", is_flag=True, help="Rotate, shift and scale the training images mildly; few need it.")
 @common("runs/autoencoder", "Folder for weights, history and a picture of reconstructions.")
 def train_autoencoder(
-    data: str,
-    split: str,
-    size: int | None,
-    skip_bad: bool,
-    autoencoder: str,
-    geometric: bool,
-    out: str,
-    **settings: Any,
+    data: str, reading: dict[str, Any], autoencoder: str, geometric: bool, out: str, device: str, **settings: Any
 ) -> None:
     """Train an autoencoder on DATA and write OUT/model.safetensors.
 
@@ -53,8 +43,7 @@ def train_autoencoder(
     from ..autoencoders.trainer import AutoencoderTrainer
     from ..data import load_source
 
-    device = resolve_device(settings.pop("device"))
-    dataset = load_source(data, split=split, size=size, skip_bad=skip_bad)
+    dataset = load_source(data, **reading)
     shape = image_shape_of(dataset)
     with seeded(settings["seed"], "init"):
         model = autoencoders.build(autoencoder, image_shape=shape, channels=shape[0])

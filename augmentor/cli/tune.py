@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from ._options import common, data_options, image_shape_of, resolve_device, say
+from ._options import common, data_options, image_shape_of, say
 
 
 class _Seconds(click.ParamType):
@@ -33,7 +33,6 @@ class _Seconds(click.ParamType):
 @click.option(
     "--autoencoder",
     default="auto",
-    show_default=True,
     help="A pretrained name, a .safetensors file, auto (the pretrained one that fits the images), or such as "
     "'vae(latent_dim=16)' to train one for each fold on its training part alone.",
 )
@@ -41,13 +40,12 @@ class _Seconds(click.ParamType):
     "--task",
     type=click.Choice(["accuracy", "macro_recall", "fid", "kid"]),
     default="accuracy",
-    show_default=True,
     help="Of a classifier by cross-validation, or of a small GAN.",
 )
-@click.option("--budget", type=_Seconds(), default="10m", show_default=True, help="Seconds, or such as 10m or 1h.")
-@click.option("--folds", type=click.IntRange(2), default=3, show_default=True, help="Of the cross-validation.")
-@click.option("--steps", type=click.IntRange(2), default=300, show_default=True, help="Of each training.")
-@click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True)
+@click.option("--budget", type=_Seconds(), default="10m", help="Seconds, or such as 10m or 1h.")
+@click.option("--folds", type=click.IntRange(2), default=3, help="Of the cross-validation.")
+@click.option("--steps", type=click.IntRange(2), default=300, help="Of each training.")
+@click.option("--batch-size", type=click.IntRange(1), default=64)
 @click.option("--labels-per-class", type=click.IntRange(2), help="Take only so many images of each class.")
 @click.option(
     "--unlabelled",
@@ -57,22 +55,13 @@ class _Seconds(click.ParamType):
 @click.option(
     "--geometric/--no-geometric",
     default=True,
-    show_default=True,
     help="Race against mild rotation, scale and shift, and try latents on top of it.",
 )
 @common("runs/tune", "Folder for policy.json, table.md, tune.png and the journal.")
 def tune(
-    data: str,
-    split: str,
-    size: int | None,
-    skip_bad: bool,
-    autoencoder: str,
-    labels_per_class: int | None,
-    unlabelled: str | None,
-    geometric: bool,
-    device: str,
-    **settings: Any,
-) -> None:
+    data: str, reading: dict[str, Any], autoencoder: str, labels_per_class: int | None, unlabelled: str | None,
+    geometric: bool, device: str, **settings: Any,
+) -> None:  # fmt: skip
     """Race latent settings on DATA against none, geometric and Mixup, and write the best to OUT/policy.json.
 
     A setting wins only if it beats all of those controls beyond the spread; otherwise the answer is "none".
@@ -84,13 +73,12 @@ def tune(
     from ..tuning import tune as race
     from ..tuning.datasets import few_of_each
 
-    device = resolve_device(device)
-    dataset: Any = load_source(data, split=split, size=size, skip_bad=skip_bad)
+    dataset: Any = load_source(data, **reading)
     if labels_per_class is not None:
         dataset = few_of_each(dataset, labels_per_class, settings["seed"])
     shape = image_shape_of(dataset)
     chosen = fitting_autoencoder(shape) if autoencoder == "auto" else autoencoder
-    more = None if unlabelled is None else load_source(unlabelled, split=split, size=size, skip_bad=skip_bad)
+    more = None if unlabelled is None else load_source(unlabelled, **reading)
     say(data=f"{data}: {len(dataset)} images {shape}", autoencoder=chosen,
         unlabelled="none" if more is None else f"{unlabelled}: {len(more)} images", geometric=geometric, device=device,
         **settings)  # fmt: skip

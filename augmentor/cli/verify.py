@@ -21,8 +21,7 @@ def verify(shards: str, seed: int, device: str, out: str | None) -> None:
 
     from .._internal.files import write_json
     from ..exceptions import ShardError
-    from ..shards import open_shard, verify_shard
-    from ..shards.dataset import complete_manifest
+    from ..shards import complete_manifest, verified
 
     folder = Path(shards)
     manifest = complete_manifest(folder)
@@ -30,12 +29,8 @@ def verify(shards: str, seed: int, device: str, out: str | None) -> None:
     say(shards=folder, files=len(manifest.shards), images=manifest.num_samples, bytes=total)
     damaged: dict[str, str] = {}
     with tqdm(desc="verifying", total=total, unit="B", unit_scale=True, delay=2) as bar:
-        for entry in manifest.shards:
-            try:
-                verify_shard(folder / entry.file, entry)
-                if manifest.files == "hdf5":
-                    open_shard(folder / entry.file, entry, manifest)
-            except ShardError as error:
+        for entry, error in verified(folder, manifest):
+            if error is not None:
                 damaged[entry.file] = str(error)
             bar.update(entry.bytes)
     if out is not None:

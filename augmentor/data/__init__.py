@@ -1,6 +1,6 @@
-"""Data sets and loaders: sources, arrays, mixing real and synthetic samples.
+"""Data sets and loaders: sources of real images, and real and synthetic samples mixed.
 
-May import: `shards`, `autoencoders`, `policies`, `quality`, `latents`, `_internal`, `exceptions`.
+May import `shards` and what is below it.
 """
 
 from .arrays import ArrayDataset

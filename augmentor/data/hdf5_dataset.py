@@ -15,7 +15,8 @@ from torch.utils.data import Dataset
 from .._internal.checks import check_range, checked_rows, to_uint8
 from .._internal.files import open_regular
 from ..exceptions import DataError, ShardError
-from ..shards.storage import BlockCache, ChunkedRows, Stored, rows_of, stored_in
+from ..shards.rows import BlockCache, ChunkedRows, rows_of
+from ..shards.storage import Stored, stored_in
 from .arrays import channels_first, checked_classes
 
 _BLOCK_BYTES = 64 << 10

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from .._internal.items import fetch_items
+from .._internal.datasets import fetch_items
 from ..exceptions import InputError
 from .wrapper import Around
 

@@ -10,13 +10,12 @@ import numpy as np
 import torch
 
 from .._internal.checks import check_range, check_ratio
-from .._internal.items import image_to_tensor, labels_tensor, split_item, tensor_to_image
 from .._internal.random import SampleRandom, fold, sample_keys
+from .._internal.samples import image_to_tensor, labels_tensor, split_item, tensor_to_image
 from .._internal.transfer import sent
 from ..autoencoders.augmenter import Augmenter
 from ..exceptions import AugmentorWarning
-from ..latents import LatentCache
-from ..latents import Posterior as RawPosterior
+from ..latents import LatentCache, Posterior
 from .block_sampler import BlockSampler
 from .indexed import without_index
 from .prefetch import ahead
@@ -31,19 +30,21 @@ class AugmentedLoader:
     ratio: synthetic samples for each real one. A batch of B gets ``ratio * B`` (when that is whole; else one more or
         less, so that the epoch's total is exact).
     device: where to work; the autoencoder's by default.
-    return_mask: yield also a bool tensor that is true for the synthetic rows (an image that the gate left as it is
-        counts as real). return_weights: yield also float weights in [0, 1] for the loss: 1 for real rows, the gate's
-        for the others.
+    return_mask: yield also a bool tensor that is true for the synthetic rows (a rejected sample, whose image is the
+        original, counts as real).
+    return_weights: yield also float weights in [0, 1] for the loss: 1 for real rows, the gate's for the others.
     cache: latents of the data set, so that samples are only decoded. Batches then have to say which samples they hold:
         wrap the data set in `Indexed`, ``DataLoader(Indexed(dataset), ...)``; the numbers do not come out again. Images
         have to be those that were encoded, so no random transform may stand before.
-    seed: what a sample becomes depends on (seed, epoch, its place in the epoch, draw index), not on the batch size. Under
-        a distributed sampler the place counts over all ranks. A policy that needs a reference set needs a fitted reference set for that.
+    seed: what a sample becomes depends on (seed, epoch, its place in the epoch, draw index), not on the batch size.
+        Under a distributed sampler the place counts over all ranks. A policy that needs a reference set has to be
+        fitted for that.
 
     Each `iter` starts the next epoch, unless `set_epoch` says which. Nothing here makes the host wait for the device.
     On CUDA batches come through pinned memory, and the next one is made in a stream of its own while the training step
     on the last one runs.
 
+    >>> from augmentor import LatentAugment
     >>> images, labels = torch.rand(8, 1, 8, 8), torch.arange(8)
     >>> loader = AugmentedLoader([(images, labels)], LatentAugment("digits"), ratio=0.5)
     >>> [(tuple(x.shape), len(y)) for x, y in loader]
@@ -103,11 +104,10 @@ class AugmentedLoader:
             seen += len(images)
             yield self._mixed(images, None if labels is None else labels_tensor(labels), rows, keys, raw)
 
-    def _looked_up(self, batch: Any, cache: LatentCache) -> tuple[Any, RawPosterior]:
+    def _looked_up(self, batch: Any, cache: LatentCache) -> tuple[Any, Posterior]:
         """The batch without its samples' numbers, and their latents on the device."""
         batch, indices = without_index(batch)
-        raw = cache[indices]
-        return batch, RawPosterior(*(None if part is None else sent(part, self.device) for part in raw))  # type: ignore[arg-type]
+        return batch, cache[indices].sent(self.device)
 
     def _mixed(
         self,
@@ -115,7 +115,7 @@ class AugmentedLoader:
         labels: torch.Tensor | None,
         rows: np.ndarray,
         keys: np.ndarray,
-        raw: RawPosterior | None,
+        raw: Posterior | None,
     ) -> Any:
         """Real rows, then one synthetic row for each of `rows`."""
         images = sent(images, self.device)
@@ -128,8 +128,9 @@ class AugmentedLoader:
             images = torch.cat([images, tensor_to_image(made, like=images)])
             if labels is not None and made_labels is not None:
                 labels = torch.cat([labels, made_labels])
-            by_gate = torch.ones(len(made), device=self.device) if by_gate is None else by_gate
             gate = self.augment.gate
+            if gate is None or by_gate is None:
+                by_gate = torch.ones(len(made), device=self.device)
             rejected = torch.zeros_like(by_gate, dtype=torch.bool) if gate is None else gate.rejected(by_gate)
             weights, synthetic = torch.cat([weights, by_gate]), torch.cat([synthetic, ~rejected])
         parts = [images]
@@ -139,14 +140,14 @@ class AugmentedLoader:
         return tuple(parts) if len(parts) > 1 else images
 
     def _chosen(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Which rows get synthetic draw_indices, and their draw indices, as a function of the places in the epoch alone."""
+        """Which rows get synthetic samples, and their draw indices, as a function of the places in the epoch alone."""
         # The running total ratio * place, rounded down, from a start that differs between epochs: every place gets
         # its share over the epochs, and a batch of B gets exactly ratio * B when that is whole.
         start = fold(self.seed, self.epoch, "start") / 2**63
         before, after = np.floor(places * self.ratio + start), np.floor((places + 1) * self.ratio + start)
-        draw_indices = (after - before).astype(np.int64)
-        rows = np.repeat(np.arange(len(places)), draw_indices)
-        first = np.repeat(np.cumsum(draw_indices) - draw_indices, draw_indices)
+        counts = (after - before).astype(np.int64)
+        rows = np.repeat(np.arange(len(places)), counts)
+        first = np.repeat(np.cumsum(counts) - counts, counts)
         return rows, np.arange(len(rows)) - first
 
 

@@ -11,13 +11,14 @@ import torch
 from torch.utils.data import Dataset
 
 from .._internal.checks import check_ratio
+from .._internal.datasets import collate, dataset_labels, fetch_items
 from .._internal.epoch import SharedEpoch
-from .._internal.items import collate, dataset_labels, fetch_items, label_key, split_item, tensor_to_image
 from .._internal.random import fold
+from .._internal.samples import label_key, split_item, tensor_to_image
 from ..autoencoders.augmenter import Augmenter
 from ..exceptions import AugmentorWarning, DataError, InputError
 from ..latents import LatentCache, class_index, soft_labels
-from .balance import SamplingStrategy, added_counts
+from .mixing import SamplingStrategy, added_counts
 
 # The draw index of a real sample that comes once more as it is.
 OVERSAMPLED = -1
@@ -32,15 +33,16 @@ class MixedDataset(Dataset[Any]):
     ratio: synthetic samples for each real one; `len` is real + round(ratio * real).
     sampling_strategy: instead of `ratio`, how to fill classes up, as in imbalanced-learn ("auto", dict, callable), a
         `Mixing`, or "tuned" for the one that `augmentor tune` found (``LatentAugment.from_config``); see
-        `augmentor.data.balance.added_counts`. The first fill up with synthetic samples alone, and a classifier may
+        `augmentor.data.mixing.added_counts`. The first fill up with synthetic samples alone, and a classifier may
         then learn that what looks decoded is of a small class; a `Mixing` keeps their share the same in all classes.
     cache: the data set's latents; then synthetic samples are only decoded. `CacheError` if it is of another data set
         or autoencoder.
     seed: with the epoch (`set_epoch`), the index of the source and the draw index it decides what a sample becomes.
 
-    Where the policy needs a reference set, or there is a gate, and `augment` has not been fitted, it is fitted on this data
-    set. An image that the gate leaves alone comes out as it is.
+    Where the policy needs a reference set, or there is a gate, and `augment` has not been fitted, it is fitted on this
+    data set. In the place of a sample that the gate rejects stands the original image.
 
+    >>> from augmentor import LatentAugment
     >>> from augmentor.data import load_source
     >>> mixed = MixedDataset(load_source("digits"), LatentAugment("digits"), ratio=0.5)
     >>> len(mixed)

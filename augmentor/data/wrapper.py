@@ -7,7 +7,7 @@ from typing import Any
 
 from torch.utils.data import Dataset
 
-from .._internal.items import dataset_fingerprint
+from .._internal.datasets import dataset_fingerprint
 
 
 class Around(Dataset[Any]):

@@ -1,12 +1,12 @@
 """Generative adversarial networks: networks, losses, training methods, augmentations, and the trainer.
 
-May import: `transform`, `data`, `shards`, `autoencoders`, `policies`, `quality`, `latents`, `_internal`, `exceptions`.
+May import `transform` and what is below it.
 """
 
-from .augmentations import AdaptiveP, AnnealedP, Augmentation, augmentations, get_augmentation, needs_autoencoder
-from .losses import GANLoss, get_loss, losses, r1_penalty
-from .methods import GAN, AdversarialMethod, TrainingMethod, cannot_do_without, get_method, methods
-from .networks import Discriminator, Generator, discriminators, generators
+from .augmentations import AdaptiveP, AnnealedP, Augmentation, get_augmentation, needs_autoencoder
+from .losses import GANLoss, get_loss, r1_penalty
+from .methods import GAN, AdversarialMethod, GANSettings, TrainingMethod, get_method, method_class
+from .networks import Discriminator, Generator, load_generator
 from .trainer import GANTrainer
 
 __all__ = [
@@ -17,18 +17,15 @@ __all__ = [
     "Augmentation",
     "Discriminator",
     "GANLoss",
+    "GANSettings",
     "GANTrainer",
     "Generator",
     "TrainingMethod",
-    "augmentations",
-    "cannot_do_without",
-    "discriminators",
-    "generators",
     "get_augmentation",
     "get_loss",
     "get_method",
-    "losses",
+    "load_generator",
+    "method_class",
     "needs_autoencoder",
     "r1_penalty",
-    "methods",
 ]

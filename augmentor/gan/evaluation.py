@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from .._internal.checks import to_unit_float
-from .._internal.items import fetch
+from .._internal.datasets import fetch
 from .._internal.pictures import grid
 from .._internal.random import fold, torch_generator
 from ..exceptions import DataError

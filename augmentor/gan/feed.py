@@ -1,4 +1,4 @@
-"""What a run draws from: batches of the data set, and chance, for the places that this process has of each batch.
+"""What a run draws from: batches of the data set, and random numbers, for the places of this process in each batch.
 
 All of it is a function of the seed, a purpose and a number, so resuming needs no state; and of the place in the whole
 batch, so it does not matter how many processes share it.
@@ -13,8 +13,8 @@ import torch
 
 from .._internal.batches import BatchStream
 from .._internal.checks import check_range, to_unit_float
+from .._internal.datasets import batches, fetch
 from .._internal.engine import Engine
-from .._internal.items import batches, fetch
 from .._internal.random import fold, sample_keys, torch_generator
 from .._internal.transfer import sent
 from ..exceptions import InputError
@@ -23,7 +23,7 @@ from ..exceptions import InputError
 class Batch(NamedTuple):
     """This process's part of a batch.
 
-    images: float (B,C,H,W) in [0, 1], on the device. labels: int64 (B,), or None for an unconditional training method.
+    images: float (B,C,H,W) in [0, 1], on the device. labels: int64 (B,), or None for an unconditional method.
     keys: uint64 (B,), one random sequence an image. places: int64 (B,), in the whole batch. indices: int64 (B,), in
     the data set.
     """
@@ -36,7 +36,7 @@ class Batch(NamedTuple):
 
 
 class Feed:
-    """Batches and chance of one run, with its engine.
+    """Batches and random numbers of one run, with its engine.
 
     batch_size: of the whole batch. labelled: whether batches have labels.
     """
@@ -80,16 +80,16 @@ class Feed:
 
     def normal(self, purpose: str, number: int, *shape: int) -> torch.Tensor:
         """Standard normal noise, float32 (B, *shape), on the device."""
-        chance = torch_generator(self.device, self.seed, purpose, number)
-        whole = torch.randn(self.batch_size, *shape, generator=chance, device=self.device)
+        random = torch_generator(self.device, self.seed, purpose, number)
+        whole = torch.randn(self.batch_size, *shape, generator=random, device=self.device)
         return whole[self.places[0] : self.places[-1] + 1]
 
     def generator(self, purpose: str, number: int) -> torch.Generator:
-        """Any other chance, on the device; different in each process."""
+        """Any other random numbers, on the device; different in each process."""
         return torch_generator(self.device, self.seed, purpose, number, self.engine.rank)
 
     def samples(self) -> Any:
-        """The whole data set for `LatentAugment.fit` and the like: without its labels if the training method has no classes."""
+        """The whole data set for `LatentAugment.fit` and the like, without its labels for a method without classes."""
         return self.dataset if self.labelled else [(images, None) for images, _ in batches(self.dataset)]
 
 

@@ -6,6 +6,7 @@ import copy
 import math
 import warnings
 from collections.abc import Callable, Collection
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from .._internal.checks import check_range
+from .._internal.datasets import dataset_fingerprint, dataset_labels, fetch
 from .._internal.engine import check_engine, get_engine
-from .._internal.items import dataset_fingerprint, dataset_labels, fetch
 from .._internal.pictures import png
 from .._internal.run import Run
 from .._internal.weights import save_network
@@ -104,74 +105,77 @@ class GANTrainer:
         """
         method, evaluated = self.method, dataset if reference is None else reference
         engine = get_engine(self.device, self.devices, self.precision)
-        labelled = method.generator.num_classes > 0
         self._check_fits(dataset)
         check_evaluated(evaluated, self.features, engine.device)
+        labelled = method.generator.num_classes > 0
         method.prepare(Feed(dataset, min(self.batch_size, len(dataset)), self.seed, engine, labelled=labelled))
         averaged = AveragedModel(method.generator, multi_avg_fn=get_ema_multi_avg_fn(self.ema_decay))
         generator: Any = averaged.module
-
-        # Where to go on: nothing, or all that the last round left.
         run = Run(self.out if engine.writes else None, self._settings(dataset))
-        step, best = 0, math.inf
-        state = engine.agree(run.load())
-        if state is not None:
-            method.load_state_dict(state["method"])
-            averaged.load_state_dict(state["averaged"])
-            step, best = state["step"], state["best"]
-        self.history = run.history = engine.agree(run.history)
+        step, best = self._resume(run, averaged)
+        evaluator = None
+        if engine.writes:
+            evaluator = Evaluator(evaluated, self.features, self.seed, engine.device, generator.num_classes)
 
-        evaluator = (
-            Evaluator(evaluated, self.features, self.seed, engine.device, generator.num_classes)
-            if engine.writes
-            else None
-        )
-        board = Board(run.folder)
-        bar = tqdm(total=self.steps, initial=step, desc=f"train {method.name}", delay=2,
-                   disable=not (self.progress and engine.writes))  # fmt: skip
-        while step < self.steps:
-            # One round of the training method's steps.
-            self._stop_if_asked(step)
-            method.start_round(step, generator)
-            end = min(self.steps, (step // self.round_steps + 1) * self.round_steps)
-            sums: dict[str, torch.Tensor] = {}
-            steps = end - step
-            while step < end:
-                for name, value in method.step(step).items():
-                    sums[name] = sums.get(name, 0) + value / steps
-                averaged.update_parameters(method.generator)
-                step += 1
-                bar.update()
+        with self._bar(step, show=engine.writes) as bar, closing(Board(run.folder)) as board:
+            while step < self.steps:
+                # One round of the training method's steps.
+                self._stop_if_asked(step)
+                method.start_round(step, generator)
+                end = min(self.steps, (step // self.round_steps + 1) * self.round_steps)
+                row = self._train(range(step, end), averaged, bar)
+                step = end
 
-            # Judge it, keep the best, leave a trace.
-            means = engine.mean(torch.stack(list(sums.values()))).tolist()
-            row: dict[str, Any] = {"step": step, **dict(zip(sums, means, strict=True)), **method.status()}
-            self._refuse_what_is_not_finite(generator, row)
-            if evaluator is not None:
-                row |= evaluator.row(generator)
-                picture = evaluator.grid(generator)
-                run.write(f"samples/step-{step:07d}.png", png(picture))
-                board.add(row, picture)
-            row = self._with_alerts(engine.agree(row), say=engine.writes)
-            if row.get(self.best_by, -math.inf) < best:
-                best = row.get(self.best_by, math.inf)
-                _save(run, "best.safetensors", generator, row)
-            shown = ("d_loss", "g_loss", "fid")
-            bar.set_postfix({name: f"{row[name]:.3f}" for name in shown if name in row}, refresh=False)
-            state = {"method": method.state_dict(), "averaged": averaged.state_dict(), "step": step, "best": best}
-            run.save(state, row)
-        bar.close()
-        board.close()
+                # Evaluate it, keep the best, leave a trace.
+                self._refuse_what_is_not_finite(generator, row)
+                if evaluator is not None:
+                    row |= evaluator.row(generator)
+                    picture = evaluator.grid(generator)
+                    run.write(f"samples/step-{step:07d}.png", png(picture))
+                    board.add(row, picture)
+                row = self._with_alerts(engine.agree(row), say=engine.writes)
+                if row.get(self.best_by, -math.inf) < best:
+                    best = row.get(self.best_by, math.inf)
+                    _save(run, "best.safetensors", generator, row)
+                shown = {name: f"{row[name]:.3f}" for name in ("d_loss", "g_loss", "fid") if name in row}
+                bar.set_postfix(shown, refresh=False)
+                state = {"method": method.state_dict(), "averaged": averaged.state_dict(), "step": step, "best": best}
+                run.save(state, row)
 
         result = copy.deepcopy(generator).eval()
-        for name, network in method.finish(result).items():
+        for name, network in {**method.finish(result), "generator": result}.items():
             _save(run, f"{name}.safetensors", network, self.history[-1])
-        _save(run, "generator.safetensors", result, self.history[-1])
         return result
 
     def sample(self, generator: Generator, count: int, purpose: str = "samples") -> torch.Tensor:
         """`count` float images (count,C,H,W) on the CPU, classes in turn; the same ones at every call."""
         return sample(generator, count, self.seed, next(generator.parameters()).device, purpose)
+
+    def _resume(self, run: Run, averaged: AveragedModel) -> tuple[int, float]:
+        """Load what the last round of the run left, if any => its step and the best score (0 and infinity)."""
+        agree = self.method.feed.engine.agree
+        state = agree(run.load())
+        self.history = run.history = agree(run.history)
+        if state is None:
+            return 0, math.inf
+        self.method.load_state_dict(state["method"])
+        averaged.load_state_dict(state["averaged"])
+        return state["step"], state["best"]
+
+    def _bar(self, step: int, *, show: bool) -> tqdm[Any]:
+        name, hidden = f"train {self.method.name}", not (self.progress and show)
+        return tqdm(total=self.steps, initial=step, desc=name, delay=2, disable=hidden)
+
+    def _train(self, steps: range, averaged: AveragedModel, bar: tqdm[Any]) -> dict[str, Any]:
+        """Take these steps => the row of the history: means of what they log, over the steps and the processes."""
+        sums: dict[str, torch.Tensor] = {}
+        for step in steps:
+            for name, value in self.method.step(step).items():
+                sums[name] = sums.get(name, 0) + value / len(steps)
+            averaged.update_parameters(self.method.generator)
+            bar.update()
+        means = self.method.feed.engine.mean(torch.stack(list(sums.values()))).tolist()
+        return {"step": steps.stop, **dict(zip(sums, means, strict=True)), **self.method.status()}
 
     def _check_fits(self, dataset: Any) -> None:
         """Raise on images or labels that the generator does not make, before anything is written."""

@@ -88,38 +88,34 @@ class LatentSampler(BaseOverSampler):
         seed = int(random.randint(2**31 - 1))
         rows = X.toarray() if sparse.issparse(X) else X
         labels = torch.from_numpy(np.unique(y, return_inverse=True)[1].astype(np.int64))
-
-        # Rows as images, and the transform that knows all of them.
-        if self.autoencoder is None:
-            form: _Table | _Pixels = _Table(rows)
-            self.augment_ = LatentAugment(_trained(form.images(rows), seed), self.policy, p=1.0)
-        else:
-            self.augment_ = LatentAugment(self.autoencoder, self.policy, p=1.0)
-            form = _Pixels(rows, self.image_shape or self.augment_.autoencoder.image_shape)
+        form = self._prepare(rows, seed)
         images = form.images(rows)
         self.augment_.fit(zip(images.split(_AT_ONCE), labels.split(_AT_ONCE), strict=True))
         if self.augment_.policy.soft_classes(labels, self.augment_.reference) is not None:
             raise InputError(f"policy {self.policy} mixes classes, and a sampler's labels are whole; use another one")
-
-        # Each class in turn: its sources, evenly, in an order of chance.
         made, targets = [rows], [y]
         for label, count in self.sampling_strategy_.items():
             members = random.permutation(np.flatnonzero(y == label))
-            number = np.arange(count)
-            sources, copies = members[number % len(members)], number // len(members)
+            draws, places = np.divmod(np.arange(count), len(members))  # each row as often as the others, or once more
             for start in range(0, count, _AT_ONCE):
                 part = slice(start, start + _AT_ONCE)
+                of = members[places[part]]
                 samples, _ = self.augment_.synthesize(
-                    images[sources[part]],
-                    labels[sources[part]],
-                    indices=sources[part],
-                    draw_index=copies[part],
-                    seed=seed,
+                    images[of], labels[of], indices=of, draw_index=draws[part], seed=seed
                 )
                 made.append(form.rows(samples))
             targets.append(np.full(count, label, dtype=y.dtype))
         samples = np.concatenate(made)
         return type(X)(samples) if sparse.issparse(X) else samples, np.concatenate(targets)
+
+    def _prepare(self, rows: np.ndarray, seed: int) -> _Table | _Pixels:
+        """How rows become images, and the transform for these images, not yet fitted."""
+        if self.autoencoder is None:
+            table = _Table(rows)
+            self.augment_ = LatentAugment(_trained(table.images(rows), seed), self.policy, p=1.0)
+            return table
+        self.augment_ = LatentAugment(self.autoencoder, self.policy, p=1.0)
+        return _Pixels(rows, self.image_shape or self.augment_.autoencoder.image_shape)
 
 
 class _Pixels:
@@ -165,7 +161,5 @@ def _trained(images: torch.Tensor, seed: int) -> Autoencoder:
     with seeded(seed, "init"):
         model = DenseAutoencoder((channels, height, width), _LATENT, hidden=(_WIDTH,), likelihood="gaussian")
     epochs = round(_STEPS / max(1, round(len(images) / _BATCH))) or 1
-    trainer = AutoencoderTrainer(
-        model, epochs=epochs, batch_size=_BATCH, val_fraction=0, seed=seed, progress=False
-    )  # fmt: skip
+    trainer = AutoencoderTrainer(model, epochs=epochs, batch_size=_BATCH, val_fraction=0, seed=seed, progress=False)
     return trainer.fit(TensorDataset(images))

@@ -1,6 +1,6 @@
-"""Latents: statistics, the reference set and its neighbours, encoding and its cache, label spreading.
+"""Latents: statistics, standardisation, the reference set and its neighbours, encoding, its cache, label spreading.
 
-May import: `_internal`, `exceptions`.
+May import `_internal` and what is below it.
 """
 
 from .batch import Latents, Posterior, class_index, lerp, per_sample, slerp, soft_labels
@@ -8,7 +8,8 @@ from .cache import LatentCache
 from .classifier import LatentClassifier
 from .encoding import encode_all
 from .label_spreading import spread_labels
-from .reference import SAME, ReferenceSet
+from .neighbours import SAME
+from .reference import ReferenceSet
 from .statistics import LatentStats
 
 __all__ = [

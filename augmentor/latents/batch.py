@@ -1,7 +1,7 @@
-"""What flows between an autoencoder and a policy: latents, raw and standard.
+"""Latents, raw and standard: what an autoencoder and a policy exchange.
 
     raw latents        what the encoder gives and the decoder takes
-    standard latents   the same with mean 0 and deviation 1 over the training images: per dimension for vectors
+    standard latents   the same with mean 0 and standard deviation 1 over the training images: per dimension for vectors
                        (B,D), per channel for feature maps (B,C,H,W)
 
 A policy acts on standard latents, so a strength means the same for every autoencoder.
@@ -14,21 +14,32 @@ from typing import NamedTuple
 
 import torch
 
+from .._internal.transfer import sent
 from ..exceptions import InputError
 
 
 class Posterior(NamedTuple):
-    """What the encoder says of each image: raw latents (B, *L), and their deviation (B, *L) or None."""
+    """The encoder's posterior of each image: mean and standard deviation, raw latents (B, *L); std may be None."""
 
     mean: torch.Tensor
     std: torch.Tensor | None = None
+
+    def take(self, rows: torch.Tensor) -> Posterior:
+        """Some of the samples, int64 (n,)."""
+        rows = rows.to(self.mean.device)
+        return Posterior(self.mean[rows], None if self.std is None else self.std[rows])
+
+    def sent(self, device: torch.device | str) -> Posterior:
+        """The same on a device; the host does not wait for the copy."""
+        return Posterior(sent(self.mean, device), None if self.std is None else sent(self.std, device))
 
 
 @dataclass(frozen=True)
 class Latents:
     """A batch of standard latents.
 
-    z: float (B, *L). posterior_std: the standard deviation of the encoder's posterior (B, *L), or None. labels: int64 (B,), float (B,K) or None.
+    z: float (B, *L). posterior_std: the standard deviation of the encoder's posterior (B, *L), or None.
+    labels: int64 (B,), float (B,K) or None.
     """
 
     z: torch.Tensor

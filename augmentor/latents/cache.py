@@ -12,8 +12,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as dump_tensors
 
+from .._internal.datasets import dataset_fingerprint, num_classes_of
 from .._internal.files import write_bytes
-from .._internal.items import dataset_fingerprint, num_classes_of
 from .._internal.weights import fingerprint
 from ..exceptions import CacheError
 from .batch import Posterior as RawPosterior
@@ -23,7 +23,7 @@ _KEY = "augmentor"
 
 
 class LatentCache:
-    """What the encoder says of every image: raw mean (N, *L), spread (N, *L) or None, labels or None.
+    """The encoder's posterior of every image: raw mean (N, *L), std (N, *L) or None, and labels or None.
 
     The key is the autoencoder's and the data set's fingerprint. A file with another key is refused with a
     `CacheError`; `rebuild=True` replaces it.
@@ -70,8 +70,7 @@ class LatentCache:
         return self._count
 
     def __getitem__(self, indices: Sequence[int] | np.ndarray | torch.Tensor) -> RawPosterior:
-        rows = torch.as_tensor(indices).to(self.mean.device)
-        return RawPosterior(self.mean[rows], None if self.std is None else self.std[rows])
+        return RawPosterior(self.mean, self.std).take(torch.as_tensor(indices))
 
     def check(self, autoencoder: Encoder, dataset: Any = None) -> LatentCache:
         """Itself, if it holds the latents of this autoencoder and (where given) data set; `CacheError` otherwise."""
@@ -96,7 +95,7 @@ class LatentCache:
         self.labels = tensors.get("labels")
 
     def __getstate__(self) -> dict[str, Any]:
-        """A file is opened again where the cache arrives, so that processes share it and nothing is copied."""
+        """Without the tensors of a file, which the receiving process maps again, so that nothing is copied."""
         dropped = () if self._path is None else ("mean", "std", "labels")
         return {name: value for name, value in self.__dict__.items() if name not in dropped}
 

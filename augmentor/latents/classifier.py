@@ -1,4 +1,4 @@
-"""A small classifier of latents that never judges what it was trained on."""
+"""A small classifier of latents that scores each sample by a network that was not trained on it."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class LatentClassifier:
     """Standard latents (B, *L) => log-probabilities of the classes, by cross-fitting (Chernozhukov et al. 2018).
 
     The samples are dealt into folds, class by class, and for each fold a network of one hidden layer is fitted on the
-    others. A sample, or one made from it, is judged by the network that has not seen it: pass its fold. All networks
-    are fitted at once, as one batched product, in about a second; each training row gets a little noise, so that a
-    handful of labels gives smooth regions.
+    others. A sample, or one made from it, is scored by the network that was fitted without it: pass its fold. All
+    networks are fitted at once, as one batched product, in about a second; each training row gets a little noise, so
+    that a handful of labels gives smooth regions.
 
     z: float (N, *L). labels: int64 (N,) or float (N,K), of which the heaviest class counts.
     folds: int64 (N,), the fold of each training sample; -1 for the only one of its class, which no fold can spare.
@@ -115,7 +115,7 @@ def _features(z: torch.Tensor) -> torch.Tensor:
 
 
 def _deal(target: torch.Tensor) -> torch.Tensor:
-    """Folds of the samples, each class dealt out like cards."""
+    """Folds of the samples, each class dealt out evenly."""
     folds = torch.empty_like(target)
     for number, count in enumerate(target.bincount().tolist()):
         rank = torch.arange(count, device=target.device)

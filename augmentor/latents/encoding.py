@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import torch
 
-from .._internal.items import batches
+from .._internal.datasets import batches
 from ..exceptions import DataError
 from .batch import Posterior as RawPosterior
 

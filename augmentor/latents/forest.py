@@ -17,6 +17,10 @@ class Forest:
     A tree halves the rows at the median along a random direction, one a level, until at most 8 are together. Four
     trees give at most 32 candidates. What is all but a copy of a row shares a leaf with it almost surely; further away
     a neighbour may be missed. rows: float (N, D), without a NaN.
+
+    For 256 latents among 100,000 rows of 16 to 512 dimensions it takes 4 to 39 ms on one thread; a matrix product with
+    `topk` takes 16 to 38 times as long, scikit-learn's brute force 21 to 36 times, its trees 370 times and more
+    (`benchmarks/results/neighbours.json`).
     """
 
     def __init__(self, rows: torch.Tensor):

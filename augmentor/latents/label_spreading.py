@@ -1,4 +1,4 @@
-"""Labels for unlabelled latents: from the few that have one, over the neighbours, to those where it is sure."""
+"""Labels for unlabelled latents, spread from labelled ones over the graph of neighbours."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from ..exceptions import DataError
 from .batch import class_index
 
 _NEIGHBOURS, _CLAMP, _ROUNDS = 10, 0.9, 200
-# The share of the unlabelled that is kept, the surest first. On MNIST with 5 labels a class about 94 % of these are
-# right, and 98 % of the surer half, which holds next to none of the hard classes.
+# The share of the unlabelled that is kept, the most probable first. On MNIST with 5 labels a class about 94 % of these
+# are right, and 98 % of the more probable half, which holds next to none of the hard classes.
 SURE_SHARE = 0.8
 
 
 def spread_labels(z: torch.Tensor, labels: torch.Tensor, unlabelled: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Which unlabelled latents get a label, int64 (n,), ascending, and which, int64 (n,).
+    """Rows of the unlabelled latents that get a label, int64 (n,), ascending, and their labels, int64 (n,).
 
     Label spreading over the graph of nearest neighbours (Zhou et al. 2004, "Learning with Local and Global
-    Consistency"), as scikit-learn has it; then the surest 80 %. z: float (N, *L). labels: int64 (N,), or float (N,K)
-    of which the heaviest class counts. unlabelled: float (M, *L). Raises `DataError` for labels of one class.
+    Consistency"), as scikit-learn has it; then the most probable 80 %. z: float (N, *L). labels: int64 (N,), or float
+    (N,K) of which the heaviest class counts. unlabelled: float (M, *L). Raises `DataError` for labels of one class.
 
     >>> z, more = torch.tensor([[-3.0], [3.0]]), torch.cat([torch.randn(30, 1) - 3, torch.randn(30, 1) + 3])
     >>> rows, labels = spread_labels(z, torch.tensor([0, 1]), more)
@@ -33,9 +33,9 @@ def spread_labels(z: torch.Tensor, labels: torch.Tensor, unlabelled: torch.Tenso
     points = torch.cat([z, unlabelled.to(z)]).flatten(1).double().cpu().numpy()
     target = torch.cat([known, torch.full((len(unlabelled),), -1)]).numpy()
     model = LabelSpreading(kernel="knn", n_neighbors=min(_NEIGHBOURS, len(points) - 1), alpha=_CLAMP, max_iter=_ROUNDS)
-    chances = torch.from_numpy(model.fit(points, target).label_distributions_[len(z) :])
-    reached = chances.sum(1) > 0  # the others hang together with no labelled one
-    sure, best = (chances / chances.sum(1, keepdim=True).clamp_min(1e-12)).max(1)
+    probabilities = torch.from_numpy(model.fit(points, target).label_distributions_[len(z) :])
+    reached = probabilities.sum(1) > 0  # the others are connected to no labelled one
+    sure, best = (probabilities / probabilities.sum(1, keepdim=True).clamp_min(1e-12)).max(1)
     order = sure.masked_fill(~reached, -1).argsort(descending=True, stable=True)
     rows = order[: min(round(SURE_SHARE * len(unlabelled)), int(reached.sum()))].sort().values
     return rows.to(z.device), classes[best[rows]].to(z.device)

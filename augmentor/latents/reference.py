@@ -5,29 +5,15 @@ from __future__ import annotations
 from functools import cached_property
 
 import torch
-import torch.nn.functional as F
 
-from .._internal.random import SampleRandom, sample_keys
+from .._internal.random import SampleRandom
 from ..exceptions import ReferenceSetError
 from .batch import Latents, class_index
 from .classifier import LatentClassifier
-from .forest import Forest
-
-# Standard latents closer than this (root mean square over the dimensions) are the same image.
-SAME = 1e-3
-
-# A table has at most this many entries at a time; on the CPU distances are looked at while they are in its cache.
-_TABLE = 1 << 24
-_BLOCK = 2048
-# Candidates looked at beyond those asked for, as matrix products round.
-_MARGIN = 8
-# In a large set of rows candidates are found by the group.
-_LARGE, _GROUP = 1 << 14, 8
-# A sample of the reference set is found by its place along a line, among so many rows to either side.
-_AROUND = 2
+from .neighbours import SAME, Neighbours
 
 
-class ReferenceSet:
+class ReferenceSet(Neighbours):
     """Standard latents of real samples, kept sorted by class so that a reference sample is found in constant time.
 
     z: float (N, *L). labels: int64 (N,), or None, which makes all samples one class. num_classes: K, or None where
@@ -47,12 +33,11 @@ class ReferenceSet:
         fitted: bool = True,
     ):
         classes = torch.zeros(len(z), dtype=torch.int64, device=z.device) if labels is None else class_index(labels)
-        self.labels, order = torch.sort(classes, stable=True)
-        self.z = z[order]
+        classes, order = torch.sort(classes, stable=True)
+        super().__init__(z[order], classes)
         self.labelled = labels is not None
         self.num_classes = num_classes
         self.fitted = fitted
-        self._tables: dict[tuple[int, bool], tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = {}
 
     @classmethod
     def of_batch(cls, latents: Latents) -> ReferenceSet:
@@ -65,9 +50,6 @@ class ReferenceSet:
         soft = latents.labels is not None and latents.labels.ndim == 2
         classes = latents.labels.shape[1] if soft else None  # type: ignore[union-attr]
         return cls(latents.z.detach(), latents.labels, classes, fitted=False)
-
-    def __len__(self) -> int:
-        return len(self.z)
 
     def to(self, device: torch.device | str) -> ReferenceSet:
         """The reference set on a device; itself when it is there already."""
@@ -97,10 +79,10 @@ class ReferenceSet:
         self, latents: Latents, random: SampleRandom, *, same_class: bool = True
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """A random other sample for each sample: latents (B, *L) and class numbers (B,)."""
-        start, count = self._candidates(latents, same_class)
+        start, count = self._class_range(latents, same_class)
         pick = (random.uniform() * count).long().minimum(count - 1).clamp_min(0)
         row = start + pick
-        itself = self._distance(latents.z, self.z[row]) < SAME
+        itself = (latents.z - self.z[row]).flatten(1).square().mean(1).sqrt() < SAME
         row = torch.where(itself, start + (pick + 1) % count.clamp_min(1), row)
         row = row.clamp_max(len(self) - 1)  # on an accelerator, where a missing class is not looked for
         return self.z[row], self.labels[row]
@@ -108,10 +90,10 @@ class ReferenceSet:
     def neighbours(
         self, latents: Latents, random: SampleRandom, k: int, *, same_class: bool = True
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """One of the k nearest other samples of each sample, each with equal chance."""
-        self._candidates(latents, same_class)  # raises for a class that the reference set lacks
+        """A random one of the k nearest other samples of each sample: latents (B, *L) and class numbers (B,)."""
+        self._class_range(latents, same_class)  # raises for a class that the reference set lacks
         classes = self._classes(latents) if same_class and self.labelled else None
-        nearest, rows = self._remembered(latents.z, k + 1, classes)
+        nearest, rows = (self.looked_up if self._recurs else self.nearest)(latents.z, k + 1, classes)
         itself = (nearest[:, :1] < SAME).long().squeeze(1)
         usable = (nearest.isfinite().sum(1) - itself).clamp_max(k)
         pick = (random.uniform() * usable).long().minimum(usable - 1).clamp_min(0) + itself
@@ -119,147 +101,15 @@ class ReferenceSet:
         row = rows.gather(1, pick[:, None]).squeeze(1)
         return self.z[row], self.labels[row]
 
-    def nearest(
-        self, z: torch.Tensor, k: int, classes: torch.Tensor | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The k nearest samples (at most all) of each latent (B, *L): distances (B,k), ascending, and rows (B,k).
-
-        The distance is the root mean square over the dimensions. classes: int64 (B,), where only samples of that
-        class count; missing ones are at infinity. The search is exact: matrix products, and a few candidates measured.
-        """
-        k = min(k, len(self))
-        if classes is None or z.device.type != "cpu":
-            return self._nearest(z, k, 0, len(self), classes)
-        # The rows of a class stand together, so only they are searched; the rows of others are at infinity.
-        distance, rows = z.new_full((len(z), k), torch.inf, dtype=torch.float32), torch.zeros(len(z), k).long()
-        for label in classes.unique():
-            places = (classes == label).nonzero().squeeze(1)
-            first, end = (int(torch.searchsorted(self.labels, label, right=right)) for right in (False, True))
-            count = min(k, end - first)
-            if count:
-                distance[places, :count], rows[places, :count] = self._nearest(z[places], count, first, end)
-            rows[places, count:] = (end + torch.arange(k - count)) % len(self)
-        return distance, rows
-
-    def nearby(self, z: torch.Tensor, k: int, origin: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-        """What `nearest` says; in a large reference set on the CPU the nearest of a few dozen candidates, in no time.
-
-        There it is a bound from above: a neighbour may be missed, but for what is all but a copy of it. Distances are
-        then to be compared with others that `nearby` gave. origin: rows (B,) that are looked at in any case.
-        """
-        if z.device.type != "cpu" or len(self) <= _LARGE:
-            return self.nearest(z, k)
-        flat, candidates = z.detach().flatten(1), self._forest.candidates(z.detach().flatten(1))
-        if origin is not None:
-            candidates = torch.cat([candidates, origin[:, None]], 1)
-        candidates = candidates.sort(1).values
-        missing = candidates == len(self)
-        missing[:, 1:] |= candidates[:, 1:] == candidates[:, :-1]
-        candidates = candidates.clamp_max(len(self) - 1)
-        distance = self._measured(flat, candidates).masked_fill_(missing, torch.inf)
-        distance, order = distance.topk(min(k, candidates.shape[1]), largest=False)
-        return distance, candidates.gather(1, order)
-
     def origin(self, z: torch.Tensor) -> torch.Tensor:
-        """The row that each latent of a real sample is, or else is nearest to: int64 (B,)."""
-        if z.device.type != "cpu":
+        """The row that each latent (B, *L) of a real sample is, or else is nearest to: int64 (B,)."""
+        if not self._recurs:
             return self.nearest(z, 1)[1].squeeze(1)
-        rows = self._rows_of(z)
+        rows = self.find(z)
         others = (rows < 0).nonzero().squeeze(1)
         if len(others):
             rows[others] = self.nearest(z[others], 1)[1].squeeze(1)
         return rows
-
-    def _remembered(self, z: torch.Tensor, k: int, classes: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
-        """What `nearest` says. For samples of a fitted reference set on the CPU it is looked up once, and then known."""
-        k = min(k, len(self))
-        row = self._rows_of(z)
-        if classes is not None:
-            row = torch.where(self.labels[row] == classes, row, -1)
-        if z.device.type != "cpu" or bool((row < 0).all()):
-            return self.nearest(z, k, classes)
-        known, distances, rows = self._table(k, classes is not None)
-        new = row[(row >= 0) & ~known[row]].unique()
-        if len(new):
-            distances[new], rows[new] = self.nearest(self.z[new], k, None if classes is None else self.labels[new])
-            known[new] = True
-        distance, found = distances[row], rows[row]
-        others = (row < 0).nonzero().squeeze(1)
-        if len(others):
-            distance[others], found[others] = self.nearest(z[others], k, None if classes is None else classes[others])
-        return distance, found
-
-    def _table(self, k: int, by_class: bool) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Of which rows the neighbours are known, and these: distances and rows, (N,k)."""
-        if (k, by_class) not in self._tables:
-            known, rows = torch.zeros(len(self), dtype=torch.bool), torch.zeros(len(self), k).long()
-            self._tables[k, by_class] = known, torch.zeros(len(self), k), rows
-        return self._tables[k, by_class]
-
-    def _rows_of(self, z: torch.Tensor) -> torch.Tensor:
-        """Which row of the reference set each latent is, int64 (B,); -1 for others, and where that is not worth a look."""
-        if not self.fitted or z.device.type != "cpu":
-            return torch.full((len(z),), -1, device=z.device)
-        flat = z.detach().flatten(1)
-        order, along, direction = self._line
-        place = torch.searchsorted(along, flat.to(direction.dtype) @ direction)
-        near = order[(place[:, None] + torch.arange(-_AROUND, _AROUND)).clamp(0, len(self) - 1)]
-        distance, at = self._measured(flat, near).min(1)
-        return torch.where(distance < SAME, near.gather(1, at[:, None]).squeeze(1), -1)
-
-    @cached_property
-    def _line(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """The rows in the order in which they stand along some direction, where they stand, and the direction."""
-        direction = SampleRandom(sample_keys(0, 0, 0)).normal(self.z[0].numel())[0].to(self.z)
-        along, order = (self.z.flatten(1) @ direction).sort(stable=True)
-        return order, along, direction
-
-    @cached_property
-    def _forest(self) -> Forest:
-        return Forest(self.z.flatten(1))
-
-    def _nearest(
-        self, z: torch.Tensor, k: int, first: int, end: int, classes: torch.Tensor | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The k nearest of the rows from `first` to `end`, some latents at a time."""
-        group = _GROUP if z.device.type == "cpu" and end - first > _LARGE else 1
-        width = (end - first) // group if z.device.type == "cpu" else end - first
-        step = max(1, _TABLE // max(width, (k + _MARGIN) * group * self.z[0].numel()))
-        parts = [
-            self._nearest_of(part, k, first, end, group, None if classes is None else classes[at * step :][:step])
-            for at, part in enumerate(z.detach().flatten(1).split(step))
-        ]
-        return torch.cat([distance for distance, _ in parts]), torch.cat([rows for _, rows in parts])
-
-    def _nearest_of(
-        self, flat: torch.Tensor, k: int, first: int, end: int, group: int, classes: torch.Tensor | None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        real, least = self.z.flatten(1), []
-        block = _BLOCK if flat.device.type == "cpu" else end - first
-        for at in range(first, end, block):
-            rows = slice(at, min(at + block, end))
-            # Squared distances, but for a term of the row; around the centre, where products round least.
-            table = torch.addmm(self._squares[rows], flat - self._centre, real[rows].T, alpha=-2)
-            if classes is not None:
-                table = table.masked_fill(classes[:, None] != self.labels[rows], torch.inf)
-            table = F.pad(table, (0, -table.shape[1] % group), value=torch.inf)
-            least.append(table if group == 1 else table.unflatten(1, (-1, group)).amin(2))
-        table = torch.cat(least, 1)
-        rough, groups = table.topk(min(k + _MARGIN, table.shape[1]), largest=False)
-        # They round all the same: the few candidates are measured again, pair by pair; equal ones come in row order.
-        candidates = first + groups[:, :, None] * group + torch.arange(group, device=flat.device)
-        candidates, order = candidates.flatten(1).sort(1)
-        missing = rough.isinf().repeat_interleave(group, 1).gather(1, order) | (candidates >= end)
-        candidates = candidates.clamp_max(end - 1)
-        distance = self._measured(flat, candidates).masked_fill(missing, torch.inf)
-        distance, order = distance.sort(dim=1, stable=True)
-        return distance[:, :k], candidates.gather(1, order[:, :k])
-
-    def _measured(self, flat: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-        """Distances (B,C) from latents (B,D) to rows (B,C) of the reference set, pair by pair."""
-        real = self.z.flatten(1).index_select(0, rows.flatten()).unflatten(0, rows.shape)  # faster than an index
-        pairs = torch.cdist(flat[:, None], real, compute_mode="donot_use_mm_for_euclid_dist")
-        return pairs.squeeze(1) / flat.shape[1] ** 0.5
 
     @cached_property
     def classifier(self) -> LatentClassifier | None:
@@ -268,15 +118,12 @@ class ReferenceSet:
             return None
         return LatentClassifier(self.z, self.labels)
 
-    @cached_property
-    def _centre(self) -> torch.Tensor:
-        return self.z.flatten(1).mean(0)
+    @property
+    def _recurs(self) -> bool:
+        """Whether to look samples up: those of a fitted reference set recur, and on the CPU the host does not wait."""
+        return self.fitted and self.z.device.type == "cpu"
 
-    @cached_property
-    def _squares(self) -> torch.Tensor:
-        return (self.z.flatten(1) - self._centre).square().sum(1)
-
-    def _candidates(self, latents: Latents, same_class: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    def _class_range(self, latents: Latents, same_class: bool) -> tuple[torch.Tensor, torch.Tensor]:
         """For each sample the first row and the number of rows it may be paired with."""
         if not (same_class and self.labelled):
             zero = torch.zeros(len(latents), dtype=torch.int64, device=latents.z.device)
@@ -299,7 +146,3 @@ class ReferenceSet:
                 "or use same_class=False"
             )
         return class_index(latents.labels).contiguous()
-
-    @staticmethod
-    def _distance(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        return (a - b).flatten(1).square().mean(1).sqrt()

@@ -1,4 +1,4 @@
-"""The way from raw to standardised latents and back."""
+"""The statistics that turn raw latents into standard ones and back."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..exceptions import ShapeError
 
 
 class LatentStats(nn.Module):
-    """Mean and deviation of raw latents, and the way from raw to standard and back.
+    """Mean and standard deviation of raw latents, which turn raw latents into standard ones and back.
 
     >>> stats = LatentStats(latent_shape=(16,))
     >>> raw = torch.randn(8, 16)
@@ -32,7 +32,7 @@ class LatentStats(nn.Module):
         self.register_buffer("fitted", torch.tensor(False))
 
     def fit(self, batches: Iterable[torch.Tensor]) -> LatentStats:
-        """Take mean and deviation from batches of raw latents (B, *L), accumulated in float64."""
+        """Take mean and standard deviation from batches of raw latents (B, *L), accumulated in float64."""
         count = 0
         total = squares = torch.zeros((), dtype=torch.float64, device=self.mean.device)
         for raw in batches:
@@ -46,7 +46,7 @@ class LatentStats(nn.Module):
             raise ShapeError("expected at least one batch of raw latents, got none")
         mean = total / count
         variance = (squares / count - mean.square()).clamp_min(0)
-        # A dimension that never moves carries nothing; dividing by its zero deviation would make noise of it.
+        # A constant dimension carries no information; dividing by a standard deviation of zero would make noise of it.
         std = variance.sqrt().clamp_min(1e-6)
         self.mean.copy_(mean.reshape(self.mean.shape))
         self.std.copy_(std.reshape(self.std.shape))
@@ -54,7 +54,7 @@ class LatentStats(nn.Module):
         return self
 
     def values(self) -> dict[str, list[float]]:
-        """Mean and deviation as plain JSON values, exact to the last bit."""
+        """Mean and standard deviation as plain JSON values, exact to the last bit."""
         return {"mean": self.mean.flatten().tolist(), "std": self.std.flatten().tolist()}
 
     def restore(self, mean: Sequence[float], std: Sequence[float]) -> LatentStats:

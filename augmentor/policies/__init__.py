@@ -1,20 +1,15 @@
 """Perturbation policies. A new one is a new file here and one import line below.
 
-May import: `latents`, `_internal`, `exceptions`.
+May import `latents` and what is below it.
 """
 
 from ._base import LatentPolicy, default_policy, get_policy, list_policies, policies
 from .adversarial import Adversarial
 from .class_gaussian import ClassGaussian
+from .combining import Extrapolate, Interpolate, Slerp, Smote
 from .compose import Compose, OneOf
-from .extrapolate import Extrapolate
-from .gaussian import Gaussian
 from .guided import Guided
-from .interpolate import Interpolate
-from .posterior import Posterior
-from .slerp import Slerp
-from .smooth import Smooth
-from .smote import Smote
+from .noise import Gaussian, Posterior, Smooth
 
 __all__ = [
     "Adversarial",

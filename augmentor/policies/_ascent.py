@@ -9,13 +9,13 @@ from typing import ClassVar
 import torch
 
 from .._internal.random import SampleRandom
-from ..exceptions import InputError, ReferenceSetError
+from ..exceptions import ReferenceSetError
 from ..latents import Latents, ReferenceSet, per_sample
-from ._base import LatentPolicy, Params, check_strength
+from ._base import LatentPolicy, Params, check_count, check_strength
 
 Score = Callable[[torch.Tensor], torch.Tensor]  # latents (B, *L) => one number a sample (B,), differentiable
 
-# A label is kept where the classifier gives it this chance, or at least what it gives to the source.
+# A label is kept where the classifier gives it this probability, or at least what it gives to the source.
 SURE = 0.98
 # An agreement below this is that of a class the classifier does not know, and the sample stays where it is.
 _UNKNOWN = -1e9
@@ -26,12 +26,13 @@ class AscendingPolicy(LatentPolicy):
     """Moves each sample uphill on an objective, by projected gradient ascent (Madry et al. 2018, eq. 2.2).
 
     All the work is done when drawing: the parameters are the displacement, so that for gradients it is a constant.
-    What a sample becomes depends on its latent, its label, its own random sequence and the reference set, never on the batch.
+    What a sample becomes depends on its latent, its label, its own random sequence and the reference set, never on the
+    batch.
     """
 
     needs_reference = True
     weight: ClassVar[float]  # what agreement with the label weighs against the objective
-    enough: ClassVar[float] = 1.0  # a chance of the label beyond which more of it is no aim
+    enough: ClassVar[float] = 1.0  # a probability of the label beyond which more of it is no aim
 
     def __init__(self, radius: float, steps: int):
         check_strength(self.name, radius=radius)
@@ -69,13 +70,6 @@ class AscendingPolicy(LatentPolicy):
         raise NotImplementedError
 
 
-def check_count(policy: str, **values: int) -> None:
-    """Counts are whole numbers of at least 1."""
-    for argument, value in values.items():
-        if not isinstance(value, int) or value < 1:
-            raise InputError(f"policy {policy!r} takes a whole number {argument} >= 1, got {value!r}")
-
-
 def _ascend(
     source: torch.Tensor, random: SampleRandom, height: Score, agreement: Score, radius: float, steps: int
 ) -> torch.Tensor:
@@ -98,7 +92,7 @@ def _ascend(
 def _agreement(latents: Latents, reference: ReferenceSet) -> Score:
     """How well the labels fit latents made from these, at most 0; always 0 where nothing is labelled.
 
-    A sample is judged by the classifier that was fitted without it, or without the real sample nearest to it.
+    A sample is classified by the network that was fitted without it, or without the real sample nearest to it.
     """
     classifier, labels = reference.classifier, latents.labels
     if classifier is None or labels is None:

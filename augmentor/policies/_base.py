@@ -36,7 +36,7 @@ class LatentPolicy:
     needs_reference: bool = False
 
     def draw(self, latents: Latents, random: SampleRandom, reference: ReferenceSet | None = None) -> Params:
-        """Parameters for each sample. All chance comes from `random`; reference samples from `reference`, or else the batch."""
+        """Parameters for each sample: random numbers from `random`, reference samples from `reference` or the batch."""
         raise NotImplementedError
 
     def apply(self, latents: Latents, params: Params) -> Latents:
@@ -48,7 +48,7 @@ class LatentPolicy:
         return self.apply(latents, self.draw(latents, random, reference))
 
     def fit(self, reference: ReferenceSet) -> None:
-        """Take what the policy needs from a reference set of real latents; raise `ReferenceSetError` if it is too small."""
+        """Take what the policy needs from a reference set; raise `ReferenceSetError` if that is too small."""
 
     def soft_classes(self, labels: torch.Tensor, reference: ReferenceSet | None) -> int | None:
         """The number of classes K if the policy turns these labels into soft ones (B,K), or None if it keeps them."""
@@ -82,6 +82,13 @@ def check_strength(policy: str, **values: float) -> None:
     for argument, value in values.items():
         if not (isinstance(value, (int, float)) and math.isfinite(value) and value >= 0):
             raise InputError(f"policy {policy!r} takes a finite {argument} >= 0, got {value!r}")
+
+
+def check_count(policy: str, **values: int) -> None:
+    """Counts are whole numbers of at least 1."""
+    for argument, value in values.items():
+        if not isinstance(value, int) or value < 1:
+            raise InputError(f"policy {policy!r} takes a whole number {argument} >= 1, got {value!r}")
 
 
 def get_policy(spec: str | LatentPolicy) -> LatentPolicy:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from typing import Protocol
 
 import torch
 from torch import nn
 
+from .._internal.eval_mode import eval_mode
 from .._internal.random import SampleRandom
 from ..exceptions import ReferenceSetError, ShapeError
 from ..latents import Latents, LatentStats, ReferenceSet, class_index, soft_labels
@@ -61,7 +60,7 @@ class Adversarial(AscendingPolicy):
         self.model, self.autoencoder = model, autoencoder
 
     def draw(self, latents: Latents, random: SampleRandom, reference: ReferenceSet | None = None) -> Params:
-        with evaluating(self.model):
+        with eval_mode(self.model):
             return super().draw(latents, random, reference)
 
     def _objective(self, latents: Latents, random: SampleRandom, reference: ReferenceSet) -> Score:
@@ -87,15 +86,3 @@ class Adversarial(AscendingPolicy):
 
     def __repr__(self) -> str:
         return f"Adversarial({type(self.model).__name__}, radius={self.radius}, steps={self.steps})"
-
-
-@contextlib.contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Eval mode for a while; each module then gets its own mode back."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode

@@ -68,8 +68,9 @@ class ClassGaussian(LatentPolicy):
         assert self.fitted is not None
         noise, row = params["noise"].flatten(1), params["row"]
         # Every class's factor on every sample, then the sample's own: small, and without waiting for the device.
-        spread = torch.einsum("kde,be->bkd", self.fitted.factors, noise)[torch.arange(len(row), device=row.device), row]
-        z = (self.fitted.means[row] + self.std * spread).reshape(latents.z.shape)
+        offsets = torch.einsum("kde,be->bkd", self.fitted.factors, noise)
+        offset = offsets[torch.arange(len(row), device=row.device), row]
+        z = (self.fitted.means[row] + self.std * offset).reshape(latents.z.shape)
         return Latents(z, latents.posterior_std, latents.labels)
 
 

@@ -67,7 +67,7 @@ class Compose(_Several):
 
 @policies.register("one_of")
 class OneOf(_Several):
-    """One of the policies for each sample, with chances proportional to `weights` (equal by default).
+    """One of the policies for each sample, with probabilities proportional to `weights` (equal by default).
 
     >>> str(OneOf("gaussian(std=0.3)", "extrapolate(strength=0.5)", weights=[3, 1]))
     'one_of(gaussian(std=0.3), extrapolate(strength=0.5), weights=[3, 1])'
@@ -86,9 +86,9 @@ class OneOf(_Several):
 
     def draw(self, latents: Latents, random: SampleRandom, reference: ReferenceSet | None = None) -> Params:
         weights = self.weights or [1.0] * len(self.policies)
-        chance = random.uniform()
+        uniform = random.uniform()
         bounds = [bound / sum(weights) for bound in itertools.accumulate(weights)][:-1]
-        choice = sum(((chance >= bound).long() for bound in bounds), torch.zeros_like(chance, dtype=torch.int64))
+        choice = sum(((uniform >= bound).long() for bound in bounds), torch.zeros_like(uniform, dtype=torch.int64))
         drawn = {str(n): policy.draw(latents, random, reference) for n, policy in enumerate(self.policies)}
         return {"choice": choice, **drawn}
 

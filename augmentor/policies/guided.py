@@ -6,11 +6,11 @@ import torch
 
 from .._internal.random import SampleRandom
 from ..latents import SAME, Latents, ReferenceSet
-from ._ascent import AscendingPolicy, Score, check_count
-from ._base import policies
+from ._ascent import AscendingPolicy, Score
+from ._base import check_count, policies
 
-# So many real samples, drawn anew for each synthetic one, stand in for the batch.
-_PARTNERS = 3
+# So many random reference samples stand in for the batch of a sample.
+_RANDOM_SAMPLES = 3
 
 
 @policies.register("guided")
@@ -22,11 +22,11 @@ class Guided(AscendingPolicy):
     fitted (`augment.fit(dataset)`).
 
     radius: how far a latent may move, as the root mean square over its dimensions; most go nearly as far.
-    steps: gradient steps, from a random point inside that ball. k: how many nearest real latents, found anew at each
-        step, push it away; a few random ones of its class do too.
+    steps: gradient steps, from a random point inside that ball. k: how many nearest real latents, searched at each
+        step, it moves away from; a few random ones of its class are added.
 
-    The batch is not among what it moves away from, because then a sample would turn out differently in another batch.
-    The random ones stand in for it; and copies of one sample differ by their random start.
+    A sample does not move away from its batch, because then its result would depend on the batch; the random samples
+    stand in for it. Draws of one sample differ by their random start.
 
     >>> Guided(radius=0.5)
     guided(radius=0.5, steps=4, k=5)
@@ -44,7 +44,7 @@ class Guided(AscendingPolicy):
         return cls(0.5), cls(0.75), cls(1.0)
 
     def _objective(self, latents: Latents, random: SampleRandom, reference: ReferenceSet) -> Score:
-        random_samples = torch.stack([reference.random_samples(latents, random)[0] for _ in range(_PARTNERS)], 1)
+        random_samples = torch.stack([reference.random_samples(latents, random)[0] for _ in range(_RANDOM_SAMPLES)], 1)
 
         def diversity(z: torch.Tensor) -> torch.Tensor:
             _, rows = reference.nearest(z, self.k)

@@ -1,6 +1,6 @@
-"""Everything that judges: the gate, copies, features, FID and KID, reconstruction.
+"""What judges images and latents: the gate, copies, features, FID and KID, reconstruction.
 
-May import: `latents`, `_internal`, `exceptions`.
+May import `latents` and what is below it.
 """
 
 from .copies import find_copies

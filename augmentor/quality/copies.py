@@ -1,4 +1,4 @@
-"""Which generated images are copies of real ones: a generator that has learnt its data by heart scores best of all.
+"""Which generated images are copies of real ones: a generator that has memorised its data has the best FID.
 
 Each generated image is compared with the real ones nearest to it, and its distance with the distances of real images
 to each other (Meehan, Chaudhuri and Dasgupta 2020, "A non-parametric test to detect data-copying in generative
@@ -17,15 +17,15 @@ from ..latents import SAME, ReferenceSet
 from .features import Extractor, Images, extract
 from .fidelity import checked_pair
 
-# As many real images, spread over the set, say how near real ones lie to each other.
-_REFERENCES = 2000
+# Distances between real images are measured for at most this many, at equal steps through the set.
+_HELD_OUT = 2000
 
 
 @dataclass(frozen=True)
 class Copies:
     """Generated images (N) and the k real ones nearest to each.
 
-    distance: (N,k), ascending: root mean square over the features, each with deviation 1 over the real images.
+    distance: (N,k), ascending: root mean square over the features, each with standard deviation 1 over the real images.
     rows: int64 (N,k), which real images. novelty: (N,) in [0, 1], the share of real images that are as near to another
     real one, and 0 for an exact copy: what `QualityGate` calls novelty. real_distance: of real images to the nearest
     other real one.
@@ -85,8 +85,8 @@ def find_copies(
     mean, deviation = reals.mean(0), reals.std(0)
     scale = torch.where(deviation > 1e-6, 1 / deviation, 0)  # a feature that never moves says nothing
     reference = ReferenceSet((reals - mean) * scale)  # without labels it keeps the order
-    references = reference.z[:: -(-len(reference) // _REFERENCES)]
-    among_real, _ = reference.nearest(references, 2)  # the first is the image itself
+    held_out = reference.z[:: -(-len(reference) // _HELD_OUT)]
+    among_real, _ = reference.nearest(held_out, 2)  # the first is the image itself
     distance, rows = reference.nearest((made - mean) * scale, k)
     return Copies(distance, rows, _novelty(distance[:, 0], among_real[:, 1]), among_real[:, 1])
 
@@ -102,6 +102,6 @@ def _figures(distance: torch.Tensor, novelty: torch.Tensor) -> dict[str, float |
 
 
 def _novelty(distance: torch.Tensor, real_distance: torch.Tensor) -> torch.Tensor:
-    """Share of the real images that are as near to another; a copy is none the newer where there are real copies."""
+    """Share of the real images that are as near to another; a copy is not novel even where real images repeat."""
     as_near = torch.searchsorted(real_distance.sort().values, distance.contiguous(), right=True)
     return (as_near / len(real_distance)).masked_fill(distance < SAME, 0)

@@ -7,8 +7,7 @@ something only beside others made with the same extractor.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import torch
@@ -17,6 +16,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from .._internal.checks import check_range, to_unit_float
+from .._internal.eval_mode import eval_mode
 from ..exceptions import DataError, InputError, ShapeError
 
 Images: TypeAlias = "torch.Tensor | Dataset[Any]"
@@ -27,11 +27,11 @@ _LARGEST_MAP = 8
 
 
 class Features(nn.Module):
-    """Base of the extractors: no gradients, everything below in eval mode, and put back as it was afterwards."""
+    """Base of the extractors: no gradients, eval mode, and each module's own mode afterwards."""
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Images (B,C,H,W), uint8 or floating in [0, 1] => float32 features (B, F)."""
-        with torch.no_grad(), _in_eval_mode(self):
+        with torch.no_grad(), eval_mode(self):
             features = self._features(images)
         if not isinstance(features, torch.Tensor):
             raise InputError(
@@ -128,7 +128,7 @@ def extract(
     rows: list[torch.Tensor] = []
     for batch in loader:
         if isinstance(features, Features):
-            check_range(batch, type(features).__name__)  # here, as on an accelerator nobody looks
+            check_range(batch, type(features).__name__)  # here: on an accelerator the extractor does not check
         out = features(batch if device is None else batch.to(device))
         if out.ndim != 2 or len(out) != len(batch):
             raise ShapeError(
@@ -154,16 +154,3 @@ def _stack_images(items: Sequence[Any]) -> torch.Tensor:
                 "add v2.Resize to the data set's transform"
             )
     return torch.stack(images)
-
-
-@contextmanager
-def _in_eval_mode(module: nn.Module) -> Iterator[None]:
-    """Everything below `module` in eval mode; then each part as it was, for its owner may be training it."""
-    training = [part for part in module.modules() if part.training]
-    try:
-        for part in training:
-            part.training = False
-        yield
-    finally:
-        for part in training:
-            part.training = True

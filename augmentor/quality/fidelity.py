@@ -30,7 +30,7 @@ def compare(
     """`fid`, `kid`, `kid_std`, `precision` and `recall` of generated features (N, F) against real ones (M, F).
 
     kid_subset_size: samples in each of the 100 subsets that KID is the mean over; at most half of the smaller
-    set is taken, so that the subsets differ and their deviation means something. k: which neighbour's
+    set is taken, so that the subsets differ and their standard deviation means something. k: which neighbour's
     distance is the radius of the manifold around a sample. seed: draws the subsets. Raises `DataError` for
     fewer than 10 samples, `ShapeError` for features that do not match, `RangeError` for features that are not
     finite.

@@ -1,7 +1,7 @@
 """`QualityGate`: which synthetic samples are worth training on.
 
-Three questions, asked of standard latents, so before anything is decoded. Each is answered by comparison with what
-held-out real samples show, so no threshold has to be chosen for a data set:
+Three scores of standard latents, computed before anything is decoded. Each is compared with the scores of held-out
+real samples, so no threshold has to be chosen for a data set:
 
     fidelity    is it where real samples are?       distance to the k-th nearest real latent
     agreement   does it still look like its label?  a classifier that has not seen the sample it was made from
@@ -22,8 +22,8 @@ from .._internal.registry import describe
 from ..exceptions import InputError, ReferenceSetError
 from ..latents import SAME, Latents, ReferenceSet
 
-# As many real samples, spread over the reference set, say what is usual.
-_REFERENCES = 2000
+# Synthetic samples are compared with at most this many real samples, at equal steps through the reference set.
+_HELD_OUT = 2000
 ACTIONS = ("redraw", "weigh")
 
 
@@ -32,6 +32,9 @@ class GateScores:
     """For each sample the share of held-out real samples that do no better: float (B,) in [0, 1], 0 the worst.
 
     agreement is None where nothing is labelled.
+
+    >>> list(GateScores(torch.ones(2), torch.zeros(2), None).each())
+    ['fidelity', 'novelty']
     """
 
     fidelity: torch.Tensor
@@ -48,8 +51,11 @@ class GateScores:
 class GateCounts:
     """What a gate has done in this process.
 
-    samples: asked for. drawn: latents judged, re-draws included. passed: samples that passed at last; the others
-    were left as they are. fidelity, novelty, agreement: how many of the drawn failed for that reason.
+    samples: asked for. drawn: latents scored, re-draws included. passed: samples that passed in the end; the others
+    were rejected. fidelity, novelty, agreement: how many of the drawn failed for that reason.
+
+    >>> GateCounts(samples=2, drawn=5, passed=1, novelty=4) + GateCounts(samples=1, drawn=1, passed=1)
+    GateCounts(samples=3, drawn=6, passed=2, fidelity=0, novelty=4, agreement=0)
     """
 
     samples: int = 0
@@ -75,16 +81,16 @@ class QualityGate:
     keep: the share of held-out real samples that would pass all checks, 0 to 1 (each check may turn away
         ``(1 - keep) / 3`` of them, the union bound): the nearer to 1, the more lenient, and 1 lets everything pass.
     k: which neighbour measures fidelity, as in improved precision and recall (Kynkaanniemi et al. 2019).
-    redraws: how often a sample that fails is drawn again, from its own random sequence. One that still fails is left
-        alone: its place is taken by the real sample itself, with weight 0. 0 only sorts out.
-    action: "redraw", or "weigh", which draws once, leaves nothing out, and gives each sample a weight in [0, 1] that
+    redraws: how often a sample that fails is drawn again, from its own random sequence. One that still fails is
+        rejected: the original is kept in its place, with weight 0.
+    action: "redraw", or "weigh", which draws once, rejects nothing, and gives each sample a weight in [0, 1] that
         falls with its lowest score (for a loss; `LatentAugment.synthesize(return_weights=True)`, `AugmentedLoader`).
 
     Calibrating every score on real samples is conformal anomaly detection (Laxhammar and Falkman 2010). The
     classifier is cross-fitted (`LatentClassifier`). With few real samples held-out ones differ much from each other,
     and so the gate is lenient where it cannot know. Samples between a real one and a near neighbour of it, such as
-    those of `smote`, often fail for novelty. A label (B,K) is compared as a whole. In a large reference set distances are to the
-    nearest of some candidates (`ReferenceSet.nearby`), for real samples and synthetic ones alike.
+    those of `smote`, often fail for novelty. A label (B,K) is compared as a whole. In a large reference set distances
+    are to the nearest of some candidates (`ReferenceSet.nearby`), for real samples and synthetic ones alike.
 
     >>> reference = ReferenceSet(torch.randn(200, 4))
     >>> gate = QualityGate().fit(reference)
@@ -107,13 +113,13 @@ class QualityGate:
         self._real: dict[str, torch.Tensor] = {}  # ascending raw scores of held-out real samples
 
     def fit(self, reference: ReferenceSet) -> QualityGate:
-        """Learn what is usual from a reference set of real latents; `ReferenceSetError` where it is too small to tell."""
+        """Take the scores of real samples from a reference set; `ReferenceSetError` for fewer than two samples."""
         if len(reference) < 2:
             raise ReferenceSetError(
                 f"QualityGate compares real samples with each other, and the reference set has {len(reference)}"
             )
         self._reference = reference
-        rows = torch.arange(0, len(reference), -(-len(reference) // _REFERENCES), device=reference.z.device)
+        rows = torch.arange(0, len(reference), -(-len(reference) // _HELD_OUT), device=reference.z.device)
         distance, _ = reference.nearby(reference.z[rows], self._neighbour(reference) + 1, rows)
         others = distance[:, 1:]  # the first is the sample itself
         raw = _raw(others, reference, reference.z[rows], reference.labels[rows] if reference.labelled else None, rows)
@@ -135,7 +141,7 @@ class QualityGate:
         return (each / limit).clamp_max(1).amin(0) if limit > 0 else torch.ones_like(each[0])
 
     def rejected(self, weights: torch.Tensor) -> torch.Tensor:
-        """Bool (B,): which samples of these weights are the real ones themselves, as `choose` leaves them."""
+        """Bool (B,): which samples of these weights are rejected, so that `choose` keeps the original."""
         return (weights == 0) & (self.action == "redraw")
 
     def choose(
@@ -143,23 +149,23 @@ class QualityGate:
     ) -> tuple[Latents, torch.Tensor]:
         """Synthetic latents for these sources, and their weights (B,).
 
-        draw: makes latents from sources and their random sequences, as a policy does. Every attempt goes on in the
-        sample's own sequence, so what becomes of it does not depend on the others. When samples are re-drawn, a
-        weight is 1 or 0, and where it is 0 the latent is the source's own.
+        draw: makes latents from sources and their random sequences, as a policy does. Every attempt continues the
+        sample's own sequence, so its result does not depend on the other samples. When samples are re-drawn, a weight
+        is 1 or 0, and where it is 0 the latent is the source's own.
         """
         made, origin = draw(source, random), self._origin(source)
-        weight = self._judged(made, origin, torch.ones(len(source), dtype=torch.bool, device=origin.device))
+        weight = self._weights(made, origin, torch.ones(len(source), dtype=torch.bool, device=origin.device))
         if self.action == "redraw":
             weight = (weight == 1).to(weight.dtype)
             places = torch.arange(len(source), device=weight.device)
             for _ in range(self.redraws):
-                if weight.device.type == "cpu":  # elsewhere nobody looks which failed, because the host would wait
+                if weight.device.type == "cpu":  # elsewhere the host would have to wait
                     failed = (weight[places] == 0).nonzero().squeeze(1)
                     if len(failed) == 0:
                         break
                     places, random = places[failed], random.take(failed.numpy())
                 again, open_ = draw(source.take(places), random), weight[places] == 0
-                passed = (self._judged(again, origin[places], open_) == 1).to(weight.dtype)
+                passed = (self._weights(again, origin[places], open_) == 1).to(weight.dtype)
                 made = made.put(places, made.take(places).where(open_, again))
                 weight = weight.index_copy(0, places, torch.where(open_, passed, weight[places]))
             made = made.where(self.rejected(weight), source)
@@ -187,12 +193,12 @@ class QualityGate:
         distance, near = reference.nearby(latents.z, self._neighbour(reference), origin)
         raw = _raw(distance, reference, latents.z, latents.labels, near[:, 0] if origin is None else origin)
         shares = {name: _share(self._real[name], values) for name, values in raw.items() if name in self._real}
-        # A copy is none the newer where the real set holds copies too.
+        # A copy is not novel even where the reference set holds copies too.
         shares["novelty"] = shares["novelty"].masked_fill(distance[:, 0] < SAME, 0)
         return GateScores(shares["fidelity"], shares["novelty"], shares.get("agreement"))
 
-    def _judged(self, made: Latents, origin: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
-        """Weights. origin: rows of the reference set that they were made from. counted: bool (B,), which ones to count."""
+    def _weights(self, made: Latents, origin: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
+        """Weights (B,). origin: rows that they were made from. counted: bool (B,), which ones to count."""
         scores = self._score(made, origin)
         each = scores.each()
         limit = (1 - self.keep) / len(each)
@@ -220,7 +226,7 @@ class QualityGate:
 def _raw(
     distance: torch.Tensor, reference: ReferenceSet, z: torch.Tensor, labels: torch.Tensor | None, rows: torch.Tensor
 ) -> dict[str, torch.Tensor]:
-    """Scores of which more is better, (B,) each. distance: (B,k), ascending. rows: of the reference set, that they stem from."""
+    """Scores of which more is better, (B,) each. distance: (B,k), ascending. rows: (B,), that they were made from."""
     raw = {"fidelity": -distance[:, -1], "novelty": distance[:, 0]}
     if labels is not None and reference.classifier is not None:
         raw["agreement"] = reference.classifier.agreement(z, labels, reference.classifier.folds[rows])

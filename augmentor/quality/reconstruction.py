@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from .._internal.checks import to_unit_float
-from .._internal.items import batches
+from .._internal.datasets import batches
 from ..exceptions import DataError
 
 

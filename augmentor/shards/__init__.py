@@ -1,19 +1,33 @@
-"""Shards: synthetic samples on disk; the plan, writing, reading, verification, and the engines that run the plan.
+"""Shards: synthetic samples on disk.
+
+    plan      plan.py, checks.py             which samples are in which shard, and the settings that decide their bytes
+              manifest.py                    these settings and the finished files, as one JSON document
+    write     generate.py                    check, plan, fit, fill, finish
+              work.py, real_images.py, precision.py    one shard => its bytes
+              folder.py, journal.py          what is there, what is missing, and when the folder is complete
+    read      dataset.py, decoder.py         the folder as a data set
+              storage.py, rows.py            where arrays lie in an HDF5 file, and reading their rows
+    verify    verify.py                      whether the files are those of the manifest
+    formats/  HDF5, WebDataset               engines/  this process, torchrun, Ray
 
 May import: `autoencoders`, `policies`, `quality`, `latents`, `_internal`, `exceptions`.
 """
 
 from .dataset import ShardDataset
-from .formats import ShardArrays, encode_shard, encode_tar, open_shard, verify_shard
+from .formats import ShardArrays
+from .formats.hdf5 import encode_shard
+from .formats.webdataset import encode_tar
 from .generate import generate_shards
 from .journal import holds_shards, read_partial
 from .manifest import Manifest, ShardEntry, read_manifest
+from .verify import complete_manifest, open_shard, verified, verify_shard
 
 __all__ = [
     "Manifest",
     "ShardArrays",
     "ShardDataset",
     "ShardEntry",
+    "complete_manifest",
     "encode_shard",
     "encode_tar",
     "generate_shards",
@@ -21,5 +35,6 @@ __all__ = [
     "open_shard",
     "read_manifest",
     "read_partial",
+    "verified",
     "verify_shard",
 ]

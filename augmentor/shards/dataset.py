@@ -19,10 +19,9 @@ from .._internal.checks import checked_rows
 from ..autoencoders import Autoencoder
 from ..exceptions import InputError, ShardError
 from .decoder import LatentDecoder
-from .formats.hdf5 import ShardArrays, check_declared, check_size, chunk_rows, open_shard, verify_shard
-from .journal import read_partial
-from .manifest import MANIFEST, Manifest, read_manifest
-from .storage import BlockCache
+from .formats import ShardArrays
+from .rows import BlockCache
+from .verify import check_size, complete_manifest, open_shard, verify_shard
 
 # An open shard holds one file descriptor, mapped or not, and a process may often have no more than 1024.
 _MAX_OPEN_SHARDS = 256
@@ -78,7 +77,7 @@ class ShardDataset(Dataset[tuple[Any, Any]]):
         self.folder = Path(folder)
         self.transform = transform
         self.manifest = complete_manifest(self.folder)
-        if self.manifest.files != "hdf5":
+        if not self.manifest.form.readable:
             raise ShardError(f"{self.folder} holds {self.manifest.files} files; read them with that package")
         for entry in self.manifest.shards:
             (verify_shard if verify else check_size)(self.folder / entry.file, entry)
@@ -106,22 +105,21 @@ class ShardDataset(Dataset[tuple[Any, Any]]):
     def blocks(self) -> np.ndarray:
         """Where each block of samples that is read at once begins, and the end: int64 (blocks + 1,)."""
         manifest = self.manifest
-        row, itemsize = (manifest.image_shape, 1) if manifest.latent_shape is None else (manifest.latent_shape, 4)
-        parts = []
-        for entry in manifest.shards:
-            step = chunk_rows(manifest.store, (entry.count, *row), itemsize)
-            parts.append(np.arange(0, entry.count, step) + entry.unit * manifest.shard_size)
-        return np.append(np.concatenate(parts), len(self))
+        starts = [
+            np.arange(0, entry.count, manifest.form.rows_at_once(manifest, entry.count)) + unit * manifest.shard_size
+            for unit, entry in enumerate(manifest.shards)
+        ]
+        return np.append(np.concatenate(starts), len(self))
 
     @cached_property
     def targets(self) -> torch.Tensor:
         """All labels: int64 (N,) or float32 (N,K)."""
-        return torch.from_numpy(np.concatenate([self._shard(n).labels for n in range(self.manifest.num_shards)]))
+        return torch.from_numpy(np.concatenate([shard.labels for shard in self._shards()]))
 
     @cached_property
     def draw_indices(self) -> torch.Tensor:
-        """Draw indices, int32 (N,); -1 for real samples that a gate left as they are."""
-        return torch.from_numpy(np.concatenate([self._shard(n).copy for n in range(self.manifest.num_shards)]))
+        """Draw indices, int32 (N,); -1 where the gate rejected every draw and the original was kept."""
+        return torch.from_numpy(np.concatenate([shard.draw_index for shard in self._shards()]))
 
     def __len__(self) -> int:
         return self.manifest.num_samples
@@ -210,6 +208,9 @@ class ShardDataset(Dataset[tuple[Any, Any]]):
         self._open: OrderedDict[int, ShardArrays] = OrderedDict()
         self._cache, self._process = BlockCache(), os.getpid()
 
+    def _shards(self) -> Iterator[ShardArrays]:
+        return map(self._shard, range(self.manifest.num_shards))
+
     def _shard(self, number: int) -> ShardArrays:
         """A shard opened by this process; what a forked worker inherits from its parent it does not use."""
         if self._process != os.getpid():
@@ -228,26 +229,3 @@ class ShardDataset(Dataset[tuple[Any, Any]]):
 def _own(array: np.ndarray) -> np.ndarray:
     """The array, or a copy if it is a view of something read-only or shared."""
     return array.copy() if array.base is not None else array
-
-
-def complete_manifest(folder: Path) -> Manifest:
-    """The manifest of a folder that is ready to be read; `ShardError` for any other."""
-    if (folder / MANIFEST).exists():
-        manifest = read_manifest(folder / MANIFEST)
-        if not manifest.complete:
-            raise ShardError(
-                f"{folder / MANIFEST} lists {len(manifest.shards)} of {manifest.num_shards} shards; "
-                "it is damaged: copy the folder again, or finish it with `augmentor generate --resume`"
-            )
-        check_declared(manifest)
-        return manifest
-    if (partial := read_partial(folder)) is not None:
-        raise ShardError(
-            f"{folder} is not finished: it has {len(partial.shards)} of {partial.num_shards} shards; "
-            "wait for its generation, or finish it with `augmentor generate --resume`"
-        )
-    found = "does not exist" if not folder.exists() else "has no manifest.json" if folder.is_dir() else "is a file"
-    raise ShardError(
-        f"{folder} {found}; expected a folder that generate_shards or `augmentor generate` made "
-        "(one that was cut short is finished with `augmentor generate --resume`)"
-    )

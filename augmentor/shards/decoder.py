@@ -19,7 +19,7 @@ from .manifest import Manifest
 class LatentDecoder:
     """Raw latents float32 (n,*L) => uint8 images (n,C,H,W) on its device.
 
-    autoencoder: a name, a file or an `Autoencoder`; None looks on the shelf for the one that the manifest names.
+    autoencoder: a name, a file or an `Autoencoder`; None takes the pretrained one that the manifest names.
     """
 
     def __init__(
@@ -28,7 +28,7 @@ class LatentDecoder:
         autoencoder: str | Path | Autoencoder | None,
         device: torch.device | str | None,
     ):
-        model = _on_the_shelf(manifest) if autoencoder is None else autoencoder
+        model = _pretrained(manifest) if autoencoder is None else autoencoder
         model = model if isinstance(model, Autoencoder) else load_autoencoder(model)
         if (found := fingerprint(model.state_dict())) != manifest.autoencoder_sha256:
             raise InputError(
@@ -52,13 +52,13 @@ class LatentDecoder:
             return to_uint8(self._model.decode(torch.from_numpy(latents).to(device), self._shape))
 
 
-def _on_the_shelf(manifest: Manifest) -> Autoencoder:
+def _pretrained(manifest: Manifest) -> Autoencoder:
     for name in list_autoencoders():
         if takes_shape(card(name)["image_shape"], manifest.image_shape):
             model = load_autoencoder(name)
             if fingerprint(model.state_dict()) == manifest.autoencoder_sha256:
                 return model
     raise InputError(
-        f"the latents were made with an autoencoder {manifest.autoencoder!r} that is not on the shelf (weights "
-        f"{manifest.autoencoder_sha256[:12]}); give autoencoder= its .safetensors file"
+        f"the latents were made with an autoencoder {manifest.autoencoder!r} that is none of the pretrained ones "
+        f"(weights {manifest.autoencoder_sha256[:12]}); give autoencoder= its .safetensors file"
     )

@@ -15,9 +15,9 @@ from tqdm import tqdm
 
 from .._internal.files import claim_folder
 from ..exceptions import OutputError, ShardError
-from .formats.hdf5 import check_size, verify_shard
-from .journal import Journal, holds_shards, journal_name, journals, read_journal, unless_gone
+from .journal import Journal, holds_shards, journal_name, journals, read_journal, read_journals, unless_gone
 from .manifest import MANIFEST, PARTIALS, Manifest, ShardEntry, differences, read_manifest
+from .verify import check_size, verify_shard
 
 _POLL = 0.2  # seconds at least between looks at what other writers have recorded
 
@@ -34,8 +34,7 @@ def begun_as(folder: Path) -> Manifest | None:
     """The settings that a folder's manifest, or else a journal, was begun with; None where there is neither."""
     with _output_errors(folder):
         manifest = unless_gone(read_manifest, folder / MANIFEST)
-        read = (unless_gone(read_journal, path) for path in journals(folder))
-        return manifest or next((journal[0] for journal in read if journal is not None), None)
+        return manifest or next((settings for settings, _ in read_journals(folder)), None)
 
 
 class Filling:
@@ -134,8 +133,7 @@ class Filling:
         manifest = unless_gone(read_manifest, path)
         found: list[tuple[Manifest, Sequence[ShardEntry]]] = []
         if manifest is None:
-            read = (unless_gone(read_journal, path) for path in journals(self.folder))
-            found = [journal for journal in read if journal is not None]
+            found = [*read_journals(self.folder)]
             manifest = unless_gone(read_manifest, path)  # a journal that is gone by now has become part of it
         if manifest is not None:
             found = [(manifest, manifest.shards)]

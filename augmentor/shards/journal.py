@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -92,6 +92,13 @@ def read_journal(path: Path) -> tuple[Manifest, list[ShardEntry]]:
     return settings, entries
 
 
+def read_journals(folder: Path) -> Iterator[tuple[Manifest, list[ShardEntry]]]:
+    """What `read_journal` gives of each writer's file that is still there when it is opened."""
+    for path in journals(folder):
+        if (found := unless_gone(read_journal, path)) is not None:
+            yield found
+
+
 def holds_shards(folder: Path) -> bool:
     """Whether a folder has shards, or is being filled with them."""
     return (folder / MANIFEST).is_file() or bool(journals(folder))
@@ -112,8 +119,7 @@ def read_partial(folder: str | Path) -> Manifest | None:
     folder = Path(folder)
     if (folder / MANIFEST).exists():
         return None
-    read = (unless_gone(read_journal, path) for path in journals(folder))
-    found = [journal for journal in read if journal is not None]
+    found = [*read_journals(folder)]
     if not found or (folder / MANIFEST).exists():  # since this moment
         return None
     return found[0][0].with_shards(*{entry.unit: entry for _, entries in found for entry in entries}.values())

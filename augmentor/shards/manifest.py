@@ -1,7 +1,7 @@
 """What a folder of shards holds, and what made it: one JSON document.
 
     manifest.json               written last, so a folder that has it is complete
-    manifest.partial*.jsonl     what is finished while generation is under way (`_journal.py`)
+    manifest.partial*.jsonl     what is finished while generation is under way (`journal.py`)
 
 The document decides what a reader will accept: which files there are, how long they are, what shapes and types their
 arrays have. It comes from outside, so every field is checked before any of it is used; a file is a plain
@@ -13,12 +13,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .._internal.files import open_regular, write_bytes
 from ..exceptions import ShardError
+from .formats import FORMATS, STORES, ShardFormat, compressions
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -29,10 +31,79 @@ MAX_SHARDS = 100_000  # five digits in a file's name
 _MAX_BYTES = 32 << 20  # a hundred thousand entries take 20 MB
 _MAX_PARTS = 1_000_000  # those entries have 500,000 commas and braces
 _MAX_TEXT = 4096
-_SUFFIXES = {"hdf5": ".h5", "webdataset": ".tar"}
-_FILE = re.compile(r"shard-\d{5}\.(h5|tar)", re.ASCII)
+_FILE = re.compile(r"shard-\d{5}(\.\w+)", re.ASCII)
 _PRECISION = re.compile(r"(fp32|bf16)(\+channels_last)?(\+compile)?", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+
+# Whether a value is one of the field, and in words what it has to be.
+_Check = tuple[Callable[[Any], bool], str]
+
+
+def _integer(least: int) -> _Check:
+    # bool is no number here
+    return lambda value: type(value) is int and least <= value < 2**63, f"an integer from {least} to 2**63 - 1"
+
+
+def _integers(least: int, most: int, words: str) -> _Check:
+    fits, _ = _integer(1)
+    return lambda value: isinstance(value, tuple) and least <= len(value) <= most and all(map(fits, value)), words
+
+
+def _matching(pattern: re.Pattern[str], words: str) -> _Check:
+    return lambda value: isinstance(value, str) and pattern.fullmatch(value) is not None, words
+
+
+def _one_of(*known: str) -> _Check:
+    return lambda value: isinstance(value, str) and value in known, " or ".join(map(repr, known))
+
+
+def _or_none(check: _Check) -> _Check:
+    return lambda value: value is None or check[0](value), check[1]
+
+
+def _is_file_name(value: Any) -> bool:
+    name = _FILE.fullmatch(value) if isinstance(value, str) else None
+    return name is not None and name[1] in [kind.suffix for kind in FORMATS.values()]
+
+
+def _are_names(value: Any) -> bool:
+    fits = isinstance(value, tuple) and len(value) > 0
+    return fits and all(isinstance(name, str) and len(name) <= _MAX_TEXT and is_unicode(name) for name in value)
+
+
+_text: _Check = (
+    lambda value: isinstance(value, str) and 0 < len(value) <= _MAX_TEXT and value.isprintable(),
+    f"printable text of at most {_MAX_TEXT} characters",
+)
+_sha256 = _matching(_SHA256, "64 hexadecimal digits")
+
+_ENTRY: dict[str, _Check] = {
+    "file": (_is_file_name, "a name such as shard-00000.h5"),
+    "count": _integer(1),
+    "bytes": _integer(1),
+    "sha256": _sha256,
+}
+_SETTINGS: dict[str, _Check] = {
+    "format": (lambda value: type(value) is int and value == FORMAT, f"{FORMAT}, the only one this version reads"),
+    **{name: _integer(1) for name in ("num_samples", "shard_size", "micro_batch")},
+    **{name: _integer(0) for name in ("seed", "epoch")},
+    **dict.fromkeys(("policy", "autoencoder", "dataset_fingerprint", "device", "package_version"), _text),
+    "autoencoder_sha256": _sha256,
+    "fitted_sha256": _or_none(_sha256),
+    "gate": _or_none(_text),
+    "residual": (lambda value: type(value) is float and 0 <= value <= 1, "a number from 0.0 to 1.0"),
+    "precision": _matching(_PRECISION, "'fp32' or 'bf16', with '+channels_last' and '+compile' if so"),
+    "labels": _one_of("int64", "soft"),
+    "compression": (
+        lambda value: isinstance(value, str) and value in compressions(),
+        "a compression of a shard format",
+    ),
+    "files": (lambda value: isinstance(value, str) and value in FORMATS, "the name of a shard format"),
+    "store": _one_of(*STORES),
+    "image_shape": _integers(3, 3, "three integers C, H, W"),
+    "latent_shape": _or_none(_integers(1, 3, "one to three integers")),
+    "class_names": (_are_names, f"names, Unicode texts of at most {_MAX_TEXT} characters"),
+}
 
 
 @dataclass(frozen=True)
@@ -45,11 +116,7 @@ class ShardEntry:
     bytes: int
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.file, str) and _FILE.fullmatch(self.file)):
-            raise _misfit("file", self.file, "a name such as shard-00000.h5")
-        _check_integer("count", self.count, 1)
-        _check_integer("bytes", self.bytes, 1)
-        _check_sha256("sha256", self.sha256)
+        _check(self, _ENTRY)
 
     def fields(self) -> dict[str, Any]:
         """As JSON has it."""
@@ -67,9 +134,9 @@ class Manifest:
 
     labels: "int64" for class numbers (n,), "soft" for float32 (n,K), K being the number of `class_names`.
     store: "images", or "latents" for raw latents float32 (n,*L) that a reader decodes to images of `image_shape`.
-    latent_shape: L, where latents are stored; None for images. files: "hdf5" or "webdataset".
-    fitted_sha256: of latents that were encoded beforehand: the reference set that a policy that needs a reference set, or the gate, was
-        fitted to, and a cache; None without.
+    latent_shape: L, where latents are stored; None for images. files: the name of a shard format, such as "hdf5".
+    fitted_sha256: of latents that were encoded beforehand: the reference set of the policy or the gate, and a cache;
+        None without.
     residual: how much of what the autoencoder cannot reproduce was put back, 0 to 1; 0 for latents.
     gate: the quality gate's settings as a text; None without one.
     device: the type of device that decoded ("cpu", "cuda"); networks differ in the last bit between devices.
@@ -105,31 +172,12 @@ class Manifest:
     shards: tuple[ShardEntry, ...] = ()
 
     def __post_init__(self) -> None:
-        _check_format(self.format)
-        for name in ("num_samples", "shard_size", "micro_batch"):
-            _check_integer(name, getattr(self, name), 1)
-        for name in ("seed", "epoch"):
-            _check_integer(name, getattr(self, name), 0)
-        for name in ("policy", "autoencoder", "dataset_fingerprint", "device", "package_version"):
-            _check_text(name, getattr(self, name))
-        _check_sha256("autoencoder_sha256", self.autoencoder_sha256)
-        if self.fitted_sha256 is not None:
-            _check_sha256("fitted_sha256", self.fitted_sha256)
-        if self.gate is not None:
-            _check_text("gate", self.gate)
-        if type(self.residual) is not float or not 0 <= self.residual <= 1:
-            raise _misfit("residual", self.residual, "a number from 0.0 to 1.0")
-        if self.residual and self.store == "latents":
+        _check(self, _SETTINGS)
+        if self.store == "latents" and self.residual:
             raise _misfit("residual", self.residual, "0.0, because the shards hold latents")
-        if not (isinstance(self.precision, str) and _PRECISION.fullmatch(self.precision)):
-            raise _misfit("precision", self.precision, "'fp32' or 'bf16', with '+channels_last' and '+compile' if so")
-        _check_choice("labels", self.labels, ("int64", "soft"))
-        _check_choice("compression", self.compression, ("none", "gzip"))
-        _check_choice("files", self.files, tuple(_SUFFIXES))
-        _check_choice("store", self.store, ("images", "latents"))
-        self._check_image_shape()
-        self._check_latent_shape()
-        self._check_class_names()
+        if (self.latent_shape is None) != (self.store == "images"):
+            expected = "null, because the shards hold images" if self.store == "images" else "one to three integers"
+            raise _misfit("latent_shape", self.latent_shape, expected)
         self._check_shards()
 
     @property
@@ -151,9 +199,14 @@ class Manifest:
         done = {entry.file for entry in self.shards}
         return [unit for unit in range(self.num_shards) if self.file_name(unit) not in done]
 
+    @property
+    def form(self) -> ShardFormat:
+        """The shard format of the files."""
+        return FORMATS[self.files]()
+
     def file_name(self, unit: int) -> str:
         """The name of a shard's file."""
-        return file_name(unit, self.files)
+        return f"shard-{unit:05d}{self.form.suffix}"
 
     def settings(self) -> dict[str, Any]:
         """All fields but `shards`, as JSON has them."""
@@ -183,32 +236,6 @@ class Manifest:
             raise _misfit(f"count of {entry.file}", entry.count, str(count))
         return entry
 
-    def _check_image_shape(self) -> None:
-        shape = self.image_shape
-        if not (isinstance(shape, tuple) and len(shape) == 3):
-            raise _misfit("image_shape", shape, "three integers C, H, W")
-        for size in shape:
-            _check_integer("image_shape", size, 1)
-
-    def _check_latent_shape(self) -> None:
-        shape = self.latent_shape
-        if self.store == "images":
-            if shape is not None:
-                raise _misfit("latent_shape", shape, "null, because the shards hold images")
-            return
-        if not (isinstance(shape, tuple) and 1 <= len(shape) <= 3):
-            raise _misfit("latent_shape", shape, "one to three integers")
-        for size in shape:
-            _check_integer("latent_shape", size, 1)
-
-    def _check_class_names(self) -> None:
-        names = self.class_names
-        if not (isinstance(names, tuple) and names):
-            raise _misfit("class_names", names, "at least one name")
-        for name in names:
-            if not (isinstance(name, str) and len(name) <= _MAX_TEXT and is_unicode(name)):
-                raise _misfit("class_names", name, f"Unicode text of at most {_MAX_TEXT} characters")
-
     def _check_shards(self) -> None:
         if self.num_shards > MAX_SHARDS:
             raise _misfit("shard_size", self.shard_size, f"one that makes at most {MAX_SHARDS} shards")
@@ -221,11 +248,6 @@ class Manifest:
             self.planned(entry)
 
 
-def file_name(unit: int, files: str = "hdf5") -> str:
-    """The name of a shard's file."""
-    return f"shard-{unit:05d}{_SUFFIXES[files]}"
-
-
 def parse_manifest(text: str | bytes) -> Manifest:
     """The document in a JSON text; `ShardError` for anything else.
 
@@ -235,7 +257,7 @@ def parse_manifest(text: str | bytes) -> Manifest:
     """
     value = _parsed(text)
     if isinstance(value, dict):
-        _check_format(value.get("format"))  # first, because another format has other fields
+        _check_value("format", value.get("format"), _SETTINGS["format"])  # first, because another has other fields
     fields = _fields_of(Manifest, value, "the manifest")
     if not isinstance(fields["shards"], list):
         raise _misfit("shards", fields["shards"], "a list of files")
@@ -326,29 +348,15 @@ def _fields_of(kind: type, value: Any, what: str) -> dict[str, Any]:
     return dict(value)
 
 
-def _check_format(value: Any) -> None:
-    if type(value) is not int or value != FORMAT:
-        raise _misfit("format", value, f"{FORMAT}, the only one this version reads")
+def _check(document: Manifest | ShardEntry, checks: dict[str, _Check]) -> None:
+    for name, check in checks.items():
+        _check_value(name, getattr(document, name), check)
 
 
-def _check_integer(name: str, value: Any, least: int) -> None:
-    if type(value) is not int or not least <= value < 2**63:  # bool is no number here
-        raise _misfit(name, value, f"an integer from {least} to 2**63 - 1")
-
-
-def _check_sha256(name: str, value: Any) -> None:
-    if not (isinstance(value, str) and _SHA256.fullmatch(value)):
-        raise _misfit(name, value, "64 hexadecimal digits")
-
-
-def _check_text(name: str, value: Any) -> None:
-    if not (isinstance(value, str) and 0 < len(value) <= _MAX_TEXT and value.isprintable()):
-        raise _misfit(name, value, f"printable text of at most {_MAX_TEXT} characters")
-
-
-def _check_choice(name: str, value: Any, known: tuple[str, ...]) -> None:
-    if not (isinstance(value, str) and value in known):
-        raise _misfit(name, value, " or ".join(repr(choice) for choice in known))
+def _check_value(name: str, value: Any, check: _Check) -> None:
+    fits, expected = check
+    if not fits(value):
+        raise _misfit(name, value, expected)
 
 
 def _misfit(name: str, value: Any, expected: str) -> ShardError:

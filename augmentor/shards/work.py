@@ -24,11 +24,11 @@ from ..autoencoders.augmenter import Augmenter
 from ..exceptions import DataError
 from ..latents import LatentCache
 from ..latents import Posterior as RawPosterior
-from .formats.hdf5 import ORIGINAL_KEPT, encode_shard
-from .formats.webdataset import encode_tar
+from .formats import ORIGINAL_KEPT
 from .manifest import Manifest, ShardEntry
+from .plan import sources_of
 from .precision import full_precision
-from .reading import Batch, read, regrouped
+from .real_images import Batch, read, regrouped
 
 # Called once for each shard that is in place, before the next.
 Record = Callable[[ShardEntry], None]
@@ -66,26 +66,17 @@ class Work:
 
     def write(self, unit: int, arrays: dict[str, np.ndarray]) -> ShardEntry:
         """Put a shard in place, whole; `OutputError` where that cannot be done."""
-        settings = self.settings
-        count = len(arrays["labels"])
-        if settings.files == "webdataset":
-            data = encode_tar(arrays, first=unit * settings.shard_size)
-        else:
-            attributes = {**settings.settings(), "count": count, "shard": unit}
-            data = encode_shard(arrays, attributes, settings.compression)
-        name = settings.file_name(unit)
+        name = self.settings.file_name(unit)
+        data = self.settings.form.encode(arrays, self.settings, unit)
         write_bytes(self.folder / name, data, shared=True)
-        return ShardEntry(name, count, hashlib.sha256(data).hexdigest(), len(data))
+        return ShardEntry(name, len(arrays["labels"]), hashlib.sha256(data).hexdigest(), len(data))
 
-    def _plan(self, unit: int) -> tuple[np.ndarray, np.ndarray]:
-        """Sources and copy numbers of a unit's samples."""
-        samples = self.settings.samples(unit)
-        copies, sources = np.divmod(np.arange(samples.start, samples.stop), len(self.dataset))
-        return sources, copies
+    def _sources(self, unit: int) -> tuple[np.ndarray, np.ndarray]:
+        return sources_of(self.settings.samples(unit), len(self.dataset))
 
     def _reads(self, units: Iterable[int]) -> Iterator[list[int]]:
         for unit in units:
-            sources, _ = self._plan(unit)
+            sources, _ = self._sources(unit)
             for start in range(0, len(sources), self.batch_size):
                 yield sources[start : start + self.batch_size].tolist()
 
@@ -96,7 +87,7 @@ class Work:
             yield blank.expand(len(rows), -1, -1, -1), None if cache.labels is None else cache.labels[rows]
 
     def _arrays(self, unit: int, reads: Iterator[Batch]) -> dict[str, np.ndarray]:
-        sources, copies = self._plan(unit)
+        sources, draws = self._sources(unit)
         step = self.settings.micro_batch
         batches = regrouped(islice(reads, -(-len(sources) // self.batch_size)), step)
         settings, labels, rejected = self.settings, [], np.zeros(len(sources), bool)
@@ -107,19 +98,19 @@ class Work:
         with torch.no_grad(), full_precision(self.augment.device.type), self.augment.inference.using(plan):
             for start, batch in zip(range(0, len(sources), step), batches, strict=True):
                 part = slice(start, start + step)
-                content[part], some_labels, rejected[part] = self._micro_batch(*batch, sources[part], copies[part])
+                content[part], some_labels, rejected[part] = self._micro_batch(*batch, sources[part], draws[part])
                 labels.append(some_labels)
         return {
             settings.store: content,
             "labels": np.concatenate(labels),
             "source_index": sources[:, None],
-            "copy": np.where(rejected, ORIGINAL_KEPT, copies).astype(np.int32),
+            "copy": np.where(rejected, ORIGINAL_KEPT, draws).astype(np.int32),
         }
 
     def _micro_batch(
-        self, images: torch.Tensor, labels: torch.Tensor | None, sources: np.ndarray, copies: np.ndarray
+        self, images: torch.Tensor, labels: torch.Tensor | None, sources: np.ndarray, draws: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """What is stored of these copies of these samples, their labels, and which the gate left alone."""
+        """What is stored of these draws from these samples, their labels, and which the gate rejected."""
         count, settings = len(sources), self.settings
         if tuple(images.shape[1:]) != settings.image_shape:
             raise DataError(
@@ -128,11 +119,11 @@ class Work:
             )
         if count < settings.micro_batch:
             padded = np.minimum(np.arange(settings.micro_batch), count - 1)  # the last row, over and over
-            sources, copies, images = sources[padded], copies[padded], images[padded]
+            sources, draws, images = sources[padded], draws[padded], images[padded]
             labels = None if labels is None else labels[padded]
         else:
             images = images.clone(memory_format=torch.contiguous_format)  # not a view: alignment can show in float sums
-        keys = sample_keys(settings.seed, settings.epoch, sources, copies)
+        keys = sample_keys(settings.seed, settings.epoch, sources, draws)
         raw = None if self.cache is None else self.cache[sources]
         content, new_labels, weights = self._synthetic(images, labels, SampleRandom(keys, self.augment.device), raw)
         made = content[:count].cpu().numpy()

@@ -1,6 +1,6 @@
-"""The two trainers under one name, and the classifier that augmentation is evaluated with.
+"""The two trainers under one name, and the evaluation classifier, which shows what an augmentation is worth.
 
-May import: `gan`, `transform`, `data`, `autoencoders`, `latents`, `_internal`, `exceptions`.
+May import `gan` and what is below it.
 """
 
 from .._internal.geometry import mild_geometry

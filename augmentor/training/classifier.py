@@ -1,4 +1,4 @@
-"""A small classifier and how it is trained: what augmentation is measured with, in `tune` and in the benchmarks."""
+"""The evaluation classifier, which measures augmentation in `tune` and in the benchmarks, and how it is trained."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import nn
 
 from .._internal.batches import BatchStream
 from .._internal.checks import to_unit_float
-from .._internal.items import batches, fetch
+from .._internal.datasets import batches, fetch
 from .._internal.random import seeded
 from ..exceptions import BudgetError, DataError, InputError, TrainingError
 from ..latents import class_index

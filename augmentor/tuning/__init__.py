@@ -1,4 +1,7 @@
-"""The search for a setting that is worth its while, and the honest answer where there is none."""
+"""The search for an augmentation that helps on a data set, or the answer that none does.
+
+May import `training` and what is below it.
+"""
 
 from ._tune import tune
 from .datasets import Transformed

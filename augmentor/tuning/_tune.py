@@ -20,8 +20,9 @@ from .autoencoders import Autoencoders, resolve
 from .classification import SCORES, ClassificationTask
 from .generation import GenerationTask
 from .journal import Journal
-from .race import Outcome, Race
+from .race import Race
 from .result import TuneResult, plot, sentence, table
+from .row import Outcome
 from .task import Task
 
 TASKS = (*SCORES, "fid", "kid")
@@ -98,6 +99,10 @@ def tune(
             )
         else:
             task = GenerationTask(dataset, source, **shared)
+    return _raced(task, folder, budget, seed, progress)
+
+
+def _raced(task: Task, folder: Path | None, budget: float, seed: int, progress: bool) -> TuneResult:
     import optuna  # 1 s to import, needed only here
 
     versions = {"version": __version__, "optuna": optuna.__version__}

@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import copy
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from .._internal.items import fetch
+from .._internal.datasets import fetch
 from .._internal.random import seeded
 from .._internal.weights import fingerprint
 from ..autoencoders import Autoencoder, autoencoders, list_autoencoders, load_autoencoder
@@ -63,15 +63,14 @@ class Autoencoders:
     def __init__(self, source: str | Path | Autoencoder | Train, folder: Path | None, device: str):
         self.folder, self.device = folder, device
         self.place = str(source) if isinstance(source, (str, Path)) else None
-        self.named = self.place if self.place in list_autoencoders() else None
         self.train: Train | None = None
-        self._known: dict[str, Autoencoder] = {}
-        self._one: Autoencoder | None = None
+        self._given: Autoencoder | None = None
+        self._trained: dict[str, Autoencoder] = {}
         self._whole: Autoencoder | None = None
         if isinstance(source, Autoencoder):
-            self._one = source
+            self._given = source
         elif isinstance(source, (str, Path)):
-            self._one = load_autoencoder(source)
+            self._given = load_autoencoder(source)
         elif callable(source):
             self.train = source
         else:
@@ -82,15 +81,15 @@ class Autoencoders:
 
     def get(self, name: str, dataset: Any) -> Autoencoder:
         """The autoencoder for the cell of this name, trained on `dataset` if it is not there yet."""
-        if self._one is not None:
-            return self._one.to(self.device)
-        if name not in self._known:
-            path = self.path(name)
-            if path is None or not path.exists():
-                self.make(name, dataset)
+        if self._given is not None:
+            return self._given.to(self.device)
+        if name not in self._trained:
+            path = self._path(name)
+            if path is not None and path.exists():
+                self._trained[name] = load_autoencoder(path)
             else:
-                self._known[name] = load_autoencoder(path)
-        return self._known[name].to(self.device)
+                self.make(name, dataset)
+        return self._trained[name].to(self.device)
 
     def whole(self, dataset: Any, unlabelled: Any = None) -> Autoencoder:
         """The one for all data, trained on `dataset` if need be, with latent statistics of all if it brings none."""
@@ -104,28 +103,23 @@ class Autoencoders:
     def make(self, name: str, dataset: Any, deadline: float | None = None) -> None:
         """Train one, and keep it; `BudgetError` at the deadline."""
         assert self.train is not None
-        self._known[name] = self.train(dataset if deadline is None else Until(dataset, deadline)).eval()
-        path = self.path(name)
+        model = self._trained[name] = self.train(dataset if deadline is None else Until(dataset, deadline)).eval()
+        path = self._path(name)
         if path is not None:
             with contextlib.suppress(InputError):  # an adapted model that no file can hold is made again
-                self._known[name].save(path)
+                model.save(path)
 
-    def path(self, name: str) -> Path | None:
-        """Where the weights of this name are kept."""
-        return None if self.folder is None else self.folder / "autoencoders" / f"{name}.safetensors"
-
-    def has_spread(self, image: torch.Tensor) -> bool:
-        """Whether encoders give a posterior spread, told from one image (1,C,H,W); also checks that images fit."""
-        if self._one is None:
-            return True  # not known before it is trained: a policy that needs one will say so
+    def usable(self, policies: Sequence[str], image: torch.Tensor) -> list[str]:
+        """Those of the policies that they can serve, told from one image (1,C,H,W); also checks that images fit."""
+        if self._given is None:
+            return list(policies)  # not known before it is trained: a policy that needs a posterior std will say so
         with torch.no_grad():
-            return self._one.encode(image.to(self._one.device)).std is not None
+            has_std = self._given.encode(image.to(self._given.device)).std is not None
+        return [text for text in policies if has_std or not text.startswith("posterior")]
 
     def settings(self) -> str:
         """What it is, for the record."""
-        if self._one is not None:
-            return fingerprint(self._one.state_dict())
-        return named(self.train)
+        return named(self.train) if self._given is None else fingerprint(self._given.state_dict())
 
     def kept(self, dataset: Any, unlabelled: Any = None) -> dict[str, Any]:
         """What `policy.json` says of the autoencoder: its name and fingerprint.
@@ -135,15 +129,16 @@ class Autoencoders:
         with the latent statistics that they do not bring.
         """
         model = self.whole(dataset, unlabelled)
-        name, brings = self.place, self._one is model
-        if self.named is None and self.folder is not None:
+        name, brings = self.place, self._given is model
+        if self.folder is not None and self.place not in list_autoencoders():
             with contextlib.suppress(InputError):
                 model.save(self.folder / "autoencoder.safetensors")
                 name, brings = "autoencoder.safetensors", True
         statistics = None if name is not None and brings else model.stats.values()
-        return {
-            "autoencoder": name, "autoencoder_sha256": fingerprint(model.state_dict()), "statistics": statistics,
-        }  # fmt: skip
+        return {"autoencoder": name, "autoencoder_sha256": fingerprint(model.state_dict()), "statistics": statistics}
+
+    def _path(self, name: str) -> Path | None:
+        return None if self.folder is None else self.folder / "autoencoders" / f"{name}.safetensors"
 
 
 def placeless(value: Any) -> str:

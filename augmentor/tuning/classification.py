@@ -12,18 +12,17 @@ import torch
 from torchvision.transforms import v2
 
 from .._internal.config import AugmentConfig
-from .._internal.items import dataset_fingerprint, dataset_labels, fetch, num_classes_of
+from .._internal.datasets import dataset_fingerprint, dataset_labels, fetch
 from .._internal.random import fold, seeded
 from ..autoencoders import Autoencoder
 from ..data import MixedDataset, Mixing
 from ..exceptions import DataError, InputError, ShapeError
 from ..latents import ReferenceSet
-from ..policies import list_policies
 from ..quality import QualityGate
 from ..training.classifier import Network, accuracy, macro_recall, predict, train_classifier
 from ..transform import LatentAugment
 from .autoencoders import Autoencoders, named, placeless
-from .datasets import Transformed, Until, oversampled, part
+from .datasets import Transformed, Until, class_names, oversampled, part
 from .task import Score, Setting, Task, chosen_space
 
 SCORES = {"accuracy": accuracy, "macro_recall": macro_recall}
@@ -56,8 +55,7 @@ class ClassificationTask(Task):
 
     A setting is a policy, a `residual`, a `ratio` of synthetic to real samples, a `balance` that fills small classes
     up, a gate or none, and a base: latents of the images as they are ("none") or as the geometry moves them
-    ("geometric"). Where classes are unequal, filling them up with repeats is a control as well, as it is part of what a
-    `balance` does.
+    ("geometric"). Where classes are unequal, oversampling is a control as well, as it is part of what a `balance` does.
     """
 
     def __init__(
@@ -170,10 +168,8 @@ class ClassificationTask(Task):
         }
 
     def _space(self) -> dict[str, Sequence[Any]]:
-        spread = self.autoencoders.has_spread(fetch(self.dataset, [0])[0])
-        known = [text for text in POLICIES if text.partition("(")[0] in list_policies()]
         return {
-            "policy": tuple(text for text in known if spread or not text.startswith("posterior")),
+            "policy": self.autoencoders.usable(POLICIES, fetch(self.dataset, [0])[0]),
             "residual": RESIDUALS,
             "ratio": RATIOS,
             "balance": BALANCES if self.unequal else (0.0,),
@@ -186,7 +182,7 @@ class ClassificationTask(Task):
         control = setting.get("control")
         if control == "mixup":
             return train, v2.MixUp(num_classes=len(self.classes))
-        base = oversampled(train, self.classes) if control in _OVERSAMPLED.values() else train
+        base = oversampled(train) if control in _OVERSAMPLED.values() else train
         if "geometric" in (setting.get("base"), control) or control == _OVERSAMPLED["geometric"]:
             assert self.geometry is not None
             base = Transformed(base, self.geometry)
@@ -213,7 +209,7 @@ class ClassificationTask(Task):
 
     def _parts(self, cell: int) -> tuple[Any, Any]:
         """The training and the test part of a cell."""
-        train, test = (part(self.dataset, rows, self.classes) for rows in self._rows(cell))
+        train, test = (part(self.dataset, rows, self.labels) for rows in self._rows(cell))
         return train, test
 
     def _rows(self, cell: int) -> tuple[np.ndarray, np.ndarray]:
@@ -253,9 +249,7 @@ def _checked_classes(dataset: Any, labels: torch.Tensor, folds: int) -> list[str
         raise InputError(f"folds is at least 2, got {folds}")
     if int(labels.min()) < 0:
         raise DataError(f"got a label of {int(labels.min())}; expected class numbers from 0 on: leave such images out")
-    count = num_classes_of(dataset, labels)
-    assert count is not None
-    names = [str(name) for name in getattr(dataset, "classes", None) or range(count)]
+    names = class_names(dataset, labels)
     present, sizes = labels.unique(return_counts=True)
     if len(present) < 2:
         raise DataError(f"got images of {len(present)} class; expected at least 2 to tell apart")

@@ -9,32 +9,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import Subset
 
+from .._internal.datasets import dataset_labels, fetch_items, num_classes_of
 from .._internal.geometry import move_each
-from .._internal.items import dataset_labels, fetch_items, image_to_tensor, split_item
 from .._internal.random import fold
+from .._internal.samples import image_to_tensor, split_item
 from ..data import ArrayDataset
 from ..data.wrapper import Around
 from ..exceptions import BudgetError
 from ..latents import class_index
-
-
-class Part(Dataset[Any]):
-    """Some rows of a labelled map-style data set; `targets` and `classes` come along."""
-
-    def __init__(self, dataset: Any, rows: np.ndarray, classes: Sequence[str]):
-        self.dataset, self.rows, self.classes = dataset, rows, list(classes)
-        self.targets = dataset_labels(dataset)[torch.from_numpy(rows)]
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, index: int) -> Any:
-        return self.__getitems__([index])[0]
-
-    def __getitems__(self, indices: Sequence[int]) -> list[Any]:
-        return fetch_items(self.dataset, [int(self.rows[index]) for index in indices])
 
 
 class Transformed(Around):
@@ -69,22 +53,17 @@ class Transformed(Around):
         return [(image, label) for image, (_, label) in zip(images, pairs, strict=True)]
 
 
-class Until(Dataset[Any]):
-    """The same data set, whose items cannot be had after the deadline: so whatever trains on it stops."""
+class Until(Around):
+    """The same data set, attributes included, whose items cannot be had after the deadline: training on it stops."""
 
     def __init__(self, dataset: Any, deadline: float):
-        self.dataset, self.deadline = dataset, deadline
+        super().__init__(dataset)
+        self.deadline = deadline
 
     def __getattr__(self, name: str) -> Any:
         if name == "dataset" or name.startswith("__"):
             raise AttributeError(name)
         return getattr(self.dataset, name)
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, index: int) -> Any:
-        return self.__getitems__([index])[0]
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
         if time.monotonic() > self.deadline:
@@ -92,25 +71,32 @@ class Until(Dataset[Any]):
         return fetch_items(self.dataset, indices)
 
 
-def part(dataset: Any, rows: np.ndarray, classes: Sequence[str]) -> Any:
-    """Some rows of a data set: an `ArrayDataset` of an `ArrayDataset`, a `Part` of any other."""
+def part(dataset: Any, rows: np.ndarray, labels: torch.Tensor) -> Any:
+    """Some rows (int64) of a data set with these labels, with `targets` and `classes`."""
     if isinstance(dataset, ArrayDataset):
         return dataset.subset(torch.from_numpy(rows))
-    return Part(dataset, rows, classes)
+    found: Any = Subset(dataset, rows.tolist())
+    found.targets, found.classes = labels[torch.from_numpy(rows)], class_names(dataset, labels)
+    return found
 
 
-def oversampled(dataset: Any, classes: Sequence[str]) -> Any:
+def class_names(dataset: Any, labels: torch.Tensor) -> list[str]:
+    """Names of the classes of a data set with these labels; their numbers where it has none."""
+    return [str(name) for name in getattr(dataset, "classes", None) or range(num_classes_of(dataset, labels) or 0)]
+
+
+def oversampled(dataset: Any) -> Any:
     """Every class as large as the largest, its samples in turn."""
-    labels = dataset_labels(dataset).numpy()
-    members = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    labels = dataset_labels(dataset)
+    members = [np.flatnonzero(labels.numpy() == label) for label in labels.unique().tolist()]
     largest = max(map(len, members))
-    return part(dataset, np.concatenate([np.resize(rows, largest) for rows in members]), classes)
+    return part(dataset, np.concatenate([np.resize(rows, largest) for rows in members]), labels)
 
 
 def few_of_each(dataset: Any, count: int, seed: int) -> Any:
     """`count` images of each class, drawn by the seed; all of a class that has fewer."""
-    labels = class_index(dataset_labels(dataset))
+    labels = dataset_labels(dataset)
+    classes = class_index(labels)
     order = np.random.Generator(np.random.Philox(fold(seed, "few"))).permutation(len(labels))
-    rows = [order[labels.numpy()[order] == label][:count] for label in labels.unique().tolist()]
-    classes = getattr(dataset, "classes", None) or range(int(labels.max()) + 1)
-    return part(dataset, np.sort(np.concatenate(rows)), [str(name) for name in classes])
+    rows = [order[classes.numpy()[order] == label][:count] for label in classes.unique().tolist()]
+    return part(dataset, np.sort(np.concatenate(rows)), labels)

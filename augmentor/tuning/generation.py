@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 
 from .._internal.config import AugmentConfig
-from .._internal.items import dataset_fingerprint, dataset_labels, fetch, num_classes_of
+from .._internal.datasets import dataset_fingerprint, dataset_labels, fetch, num_classes_of
 from .._internal.random import fold, seeded
 from ..autoencoders import Autoencoder
 from ..data import Mixing
 from ..exceptions import DataError, InputError
 from ..gan import get_augmentation, get_method
 from ..gan.trainer import GANTrainer
-from ..policies import list_policies
 from ..quality import AutoencoderFeatures, compare, extract
 from ..transform import LatentAugment
 from .autoencoders import Autoencoders, placeless
@@ -64,12 +63,9 @@ class GenerationTask(Task):
         image, label = fetch(dataset, [0])
         self.shape = tuple(image.shape[1:])
         order = np.random.Generator(np.random.Philox(fold(seed, "judged"))).permutation(len(dataset))
-        self._judged, _ = fetch(dataset, order[:_EVALUATED].tolist())
+        self._real, _ = fetch(dataset, order[:_EVALUATED].tolist())
         self.num_classes = 0 if label is None else num_classes_of(dataset, dataset_labels(dataset)) or 0
-        spread = autoencoders.has_spread(image)
-        known = [text for text in POLICIES if text.partition("(")[0] in list_policies()]
-        usual = {"policy": [text for text in known if spread or not text.startswith("posterior")],
-                 "mode": ["both", "real"]}  # fmt: skip
+        usual = {"policy": autoencoders.usable(POLICIES, image), "mode": ["both", "real"]}
         self.space = chosen_space(usual, space)
         if unknown := set(self.space["mode"]) - set(usual["mode"]):
             raise InputError(f"space gives {sorted(map(str, unknown))} for mode; expected 'both' and 'real'")
@@ -92,9 +88,9 @@ class GenerationTask(Task):
         )  # fmt: skip
         with seeded(self.seed, "geometry", cell):  # which a transform draws from torch's global generator
             generator = trainer.fit(Until(data, deadline))
-        images = trainer.sample(generator, len(self._judged), "evaluation")
+        images = trainer.sample(generator, len(self._real), "evaluation")
         features = AutoencoderFeatures(autoencoder)
-        made, real = (extract(features, each, device=self.device) for each in (images, self._judged))
+        made, real = (extract(features, each, device=self.device) for each in (images, self._real))
         return compare(made, real, seed=self.seed)[self.name]
 
     def first(self, controls: Mapping[str, float]) -> list[Setting]:

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from ..autoencoders import Autoencoder
-from .race import Outcome, Row
+from .row import Outcome, Row
 from .task import Task
 
+# The plot shows so many settings.
 _SHOWN = 24
+_STYLES = (("tab:gray", "-"), ("tab:orange", "--"), ("tab:green", ":"), ("tab:red", "-."), ("tab:purple", "-"))
 
 
 @dataclass(frozen=True)
@@ -39,47 +41,35 @@ class TuneResult:
     def markdown(self) -> str:
         """The table and the sentence."""
         head = "| setting | search | cells | against the best control | final | p | s | |\n" + "|---" * 8 + "|"
-        lines = [f"| {' | '.join(str(row['shown'][name]) for name in _COLUMNS)} |" for row in self.table]
+        lines = [f"| {' | '.join(map(str, row['shown'].values()))} |" for row in self.table]
         return "\n".join([head, *lines, "", self.sentence, ""])
 
 
-_COLUMNS = ("setting", "search", "cells", "against", "final", "p", "seconds", "fate")
-
-
 def table(task: Task, outcome: Outcome) -> list[dict[str, Any]]:
-    """Controls first, then settings, those that came furthest before the others."""
-    sign = 1 if task.larger_is_better else -1
-
-    def place(row: Row) -> tuple[int, float]:
-        return -len(row.scores), -sign * row.mean(outcome.search) if row.scores else 0.0
-
-    rows = [*outcome.controls, *sorted(outcome.candidates, key=place)]
-    return [_line(task, outcome, row) for row in rows]
+    """Controls first, then settings, those that came furthest before the others; `shown` is for people."""
+    ranked = sorted(outcome.candidates, key=lambda row: row.rank(outcome.search), reverse=True)
+    return [_line(task, outcome, row) for row in (*outcome.controls, *ranked)]
 
 
 def _line(task: Task, outcome: Outcome, row: Row) -> dict[str, Any]:
-    against = [row.scores[cell] - outcome.control.scores[cell] for cell in row.scores
-               if cell in outcome.search and cell in outcome.control.scores]  # fmt: skip
-    unfinished = not row.is_control and len(row.on(outcome.search)) < len(outcome.search)
-    fate = row.fate or ("out of time" if unfinished else "")
-    if row is outcome.control:
-        fate = "best control"
-    elif row is outcome.best:
-        fate = "wins" if outcome.won else "best setting"
+    search, final, control = row.on(outcome.search), row.on(outcome.final), outcome.control
+    shared = [cell for cell in row.scores if cell in outcome.search and cell in control.scores]
+    against = [row.scores[cell] - control.scores[cell] for cell in shared]
+    fate = _fate(outcome, row)
     return {
         "setting": dict(row.setting),
         "control": row.is_control,
-        "search": row.on(outcome.search),
-        "final": row.on(outcome.final),
+        "search": search,
+        "final": final,
         "p_value": row.p_value,
         "seconds": round(sum(row.seconds), 3),
         "fate": fate,
         "shown": {
             "setting": task.describe(row.setting),
-            "search": spread(task, row.on(outcome.search)),
-            "cells": len(row.on(outcome.search)),
-            "against": "" if row is outcome.control or not against else f"{_signed(task, statistics.fmean(against))}",
-            "final": spread(task, row.on(outcome.final)),
+            "search": _mean_and_std(task, search),
+            "cells": len(search),
+            "against": "" if row is control or not against else _signed(task, statistics.fmean(against)),
+            "final": _mean_and_std(task, final),
             "p": "" if row.p_value is None else f"{row.p_value:.2g}",
             "seconds": f"{sum(row.seconds):.0f}",
             "fate": fate,
@@ -87,37 +77,38 @@ def _line(task: Task, outcome: Outcome, row: Row) -> dict[str, Any]:
     }
 
 
+def _fate(outcome: Outcome, row: Row) -> str:
+    if row is outcome.control:
+        return "best control"
+    if row is outcome.best:
+        return "wins" if outcome.won else "best setting"
+    unfinished = not row.is_control and len(row.on(outcome.search)) < len(outcome.search)
+    return row.fate or ("out of time" if unfinished else "")
+
+
 def sentence(task: Task, outcome: Outcome) -> str:
     """The answer in words."""
-    better = "above" if task.larger_is_better else "below"
     best, control = task.describe(outcome.best.setting), task.describe(outcome.control.setting)
+    ours, theirs = _final_score(task, outcome, outcome.best), _final_score(task, outcome, outcome.control)
     if outcome.won:
-        text = f"Use {best}: {task.name} {_final(task, outcome, outcome.best)}, {better} {control}"
-        text += f" ({_final(task, outcome, outcome.control)}) beyond the spread: {outcome.reason}."
+        better = "above" if task.larger_is_better else "below"
+        text = f"Use {best}: {task.name} {ours}, {better} {control} ({theirs}) beyond the spread: {outcome.reason}."
     else:
-        text = f"None: no latent setting is shown to be better than {control!r}"
-        text += f" ({task.name} {_final(task, outcome, outcome.control)}); the best, {best}, has "
-        text += f"{_final(task, outcome, outcome.best)}: {outcome.reason}."
+        text = f"None: no latent setting is shown to be better than {control!r} ({task.name} {theirs}); "
+        text += f"the best, {best}, has {ours}: {outcome.reason}."
     tried = len(outcome.candidates)
     return f"{text} {tried} of {tried + outcome.untried} settings were tried."
 
 
-def spread(task: Task, scores: list[float]) -> str:
-    """Mean and standard deviation, for people."""
-    if not scores:
-        return ""
-    deviation = f" ± {task.shown(statistics.stdev(scores))}" if len(scores) > 1 else ""
-    return task.shown(statistics.fmean(scores)) + deviation
-
-
 def plot(task: Task, outcome: Outcome) -> bytes:
-    """A PNG picture: each setting's scores, their mean and spread; the controls as lines."""
+    """A PNG picture: each setting's scores, their mean and standard deviation; the controls as lines."""
     from matplotlib.figure import Figure  # 0.5 s to import, needed only here
 
     lines = table(task, outcome)
     settings = [line for line in lines if not line["control"] and line["search"]]
     shown = settings[:_SHOWN]
-    scale = 100.0 if task.shown(1.0) == "100.0" else 1.0
+    percent = task.shown(1.0) == "100.0"
+    scale = 100.0 if percent else 1.0
     figure = Figure(figsize=(9, 1.9 + 0.3 * len(shown)), dpi=110, layout="constrained")
     axis = figure.subplots()
     controls = [line for line in lines if line["control"]]
@@ -134,9 +125,7 @@ def plot(task: Task, outcome: Outcome) -> bytes:
         axis.plot([], [], "D", color="black", markersize=5, label="final: fresh cells")
     axis.set_yticks(range(len(shown)), [line["shown"]["setting"] for line in shown], fontsize=8)
     axis.set_ylim(len(shown) - 0.4, -0.6)  # the first on top
-    axis.set_xlabel(
-        task.name + (", %" if scale == 100 else "") + ("" if task.larger_is_better else " (lower is better)")
-    )
+    axis.set_xlabel(task.name + ", %" * percent + " (lower is better)" * (not task.larger_is_better))
     axis.grid(axis="x", alpha=0.3)
     left_out = f"; {len(settings) - len(shown)} more settings are in the table" if len(settings) > len(shown) else ""
     answer = "a latent setting wins" if outcome.won else "the answer is none"
@@ -147,9 +136,6 @@ def plot(task: Task, outcome: Outcome) -> bytes:
     return buffer.getvalue()
 
 
-_STYLES = (("tab:gray", "-"), ("tab:orange", "--"), ("tab:green", ":"), ("tab:red", "-."), ("tab:purple", "-"))
-
-
 def _draw(axis: Any, height: float, scores: list[float], colour: str, shift: float, marker: str = "o") -> None:
     deviation = statistics.stdev(scores) if len(scores) > 1 else 0.0
     axis.plot(scores, [height + shift] * len(scores), "|", color=colour, alpha=0.35, markersize=7, zorder=2)
@@ -157,9 +143,16 @@ def _draw(axis: Any, height: float, scores: list[float], colour: str, shift: flo
                   elinewidth=1, capsize=2, zorder=3)  # fmt: skip
 
 
-def _final(task: Task, outcome: Outcome, row: Row) -> str:
+def _final_score(task: Task, outcome: Outcome, row: Row) -> str:
     """Its score in the final, or in the search where there was none."""
-    return spread(task, row.on(outcome.final)) or spread(task, row.on())
+    return _mean_and_std(task, row.on(outcome.final) or row.on(outcome.search))
+
+
+def _mean_and_std(task: Task, scores: list[float]) -> str:
+    if not scores:
+        return ""
+    deviation = f" ± {task.shown(statistics.stdev(scores))}" if len(scores) > 1 else ""
+    return task.shown(statistics.fmean(scores)) + deviation
 
 
 def _signed(task: Task, difference: float) -> str:

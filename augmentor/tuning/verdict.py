@@ -1,13 +1,73 @@
-"""Whether a setting is better than another, or only luckier."""
+"""The statistics of the final: which controls it needs, and whether a setting is better or only luckier."""
 
 from __future__ import annotations
 
+import math
+import statistics
 from collections.abc import Sequence
 
 import numpy as np
 
+from .row import Row, best_of
+from .task import Task
+
+LEVEL = 0.05
+# A control so many standard errors behind the best one, on at least so many cells, is spared the final.
+HOPELESS, HOPELESS_CELLS = 3.0, 4
+
 # A mean of differences of scores that is smaller is 0.
 _ROUNDING = 1e-12
+
+
+def rivals_of(controls: list[Row], search: range) -> list[Row]:
+    """The controls that the final needs: all but those that are far behind the best one on the cells of the search."""
+    best = best_of(controls)
+    for row in controls:
+        gaps = best.gains(row, [cell for cell in search if cell in row.scores and cell in best.scores])
+        if len(gaps) >= HOPELESS_CELLS:
+            error = statistics.stdev(gaps) / math.sqrt(len(gaps))
+            row.fate = "far behind" if statistics.fmean(gaps) > HOPELESS * error else ""
+    return [row for row in controls if not row.fate]
+
+
+def decide(
+    task: Task, rivals: list[Row], finalists: list[Row], final: range, fewest: int
+) -> tuple[Row, Row, bool, str]:
+    """The best setting, the best control, whether the setting beats every rival, and why; fewest: cells to tell."""
+    control = best_of(rivals)
+    cells = [cell for cell in final if cell in control.scores]
+    for row in finalists:
+        # It has to beat every control: the largest p is that of all (an intersection-union test, Berger 1982). And
+        # the better of several settings is taken, so each has to be as much surer (Bonferroni).
+        row.p_value = min(1.0, len(finalists) * max(_p_value(task, row, rival, cells) for rival in rivals))
+    best = min(finalists, key=lambda row: row.p_value or 0.0)
+    assert best.p_value is not None
+    enough = len(cells) >= fewest
+    if not enough:
+        reason = f"the budget allowed {len(cells)} of at least {fewest} cells of the final"
+    elif control.right:
+        count = sum(len(control.right[cell]) for cell in cells[: task.folds])
+        repeats = len(cells) // task.folds
+        reason = f"p {best.p_value:.2g} over {count} samples, {repeats} fresh repeat{'s' * (repeats > 1)}"
+    else:
+        reason = f"p {best.p_value:.2g} on {len(cells)} fresh cells"
+    return best, control, enough and best.p_value < LEVEL, reason
+
+
+def _p_value(task: Task, row: Row, control: Row, cells: Sequence[int]) -> float:
+    """Over samples where each one's outcome is known, else over cells; 1 without any, or if the row dropped out."""
+    if not cells or not all(cell in row.scores for cell in cells):
+        return 1.0
+    if not all(cell in row.right and cell in control.right for cell in cells):
+        return paired_p_value(row.gains(control, cells))
+    found = [
+        (int(ours) - int(theirs), sample, cell)
+        for cell in cells
+        for ours, theirs, sample in zip(row.right[cell], control.right[cell], task.samples(cell), strict=True)
+    ]
+    gains, samples, trainings = zip(*found, strict=True)
+    weights = task.weights
+    return crossed_p_value(gains, samples, trainings, weights and [weights[sample] for sample in samples])
 
 
 def paired_p_value(differences: Sequence[float]) -> float:

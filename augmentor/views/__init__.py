@@ -1,4 +1,4 @@
-"""What people look at: previews, reports, the page of `augmentor explore`.
+"""What people look at: previews, reports, and the page of `augmentor explore`.
 
-May import: every folder but `cli`, `tuning` and `integrations`.
+May import `training` and what is below it.
 """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,8 +9,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from .._internal.items import fetch, spread_over_classes
-from .._internal.pictures import grid
+from .._internal.datasets import fetch, spread_over_classes
+from .._internal.pictures import figure_png, grid
 from .._internal.random import fold
 from .._internal.registry import describe
 from ..autoencoders import Autoencoder
@@ -21,6 +20,8 @@ from ..transform import LatentAugment
 
 # Reference samples and class statistics are taken from at most this many images.
 _REFERENCE = 2000
+
+Strips = list[list[tuple[str, torch.Tensor | str]]]
 
 
 def preview_png(
@@ -45,19 +46,18 @@ def preview_png(
     b'PNG'
     """
     order = np.random.Generator(np.random.Philox(fold(seed, "preview"))).permutation(len(dataset))
-    reference_images, reference_labels = fetch(dataset, order[:_REFERENCE].tolist())
-    reference = [(reference_images, reference_labels)]
-    rows = spread_over_classes(reference_labels, len(reference_images), count)
-    images, labels = reference_images[rows], None if reference_labels is None else reference_labels[rows]
+    reference = fetch(dataset, order[:_REFERENCE].tolist())
+    rows = spread_over_classes(reference[1], len(reference[0]), count)
+    images, labels = reference[0][rows], None if reference[1] is None else reference[1][rows]
     with torch.no_grad():
         rebuilt = autoencoder(images.to(autoencoder.device))
     excuse = policies is None  # a policy that was asked for by name raises where it does not fit
-    strips: list[list[tuple[str, torch.Tensor | str]]] = [[("originals", images), ("reconstructions", rebuilt)]]
+    strips: Strips = [[("originals", images), ("reconstructions", rebuilt)]]
     for line in tqdm(_lines(policies), desc="drawing", unit="policy", delay=2, leave=False, disable=not progress):
         augments = [LatentAugment(autoencoder, policy, residual=residual) for policy in line]
-        strips.append([(describe(augment.policy, brief=True), _made(augment, reference, images, labels, seed, excuse))
+        strips.append([(describe(augment.policy, brief=True), _made(augment, [reference], images, labels, seed, excuse))
                        for augment in augments])  # fmt: skip
-    return _drawn(strips)
+    return draw(strips)
 
 
 def _lines(texts: Sequence[str] | None) -> list[Sequence[LatentPolicy]]:
@@ -81,7 +81,8 @@ def _made(
         return str(error).split(";")[0]
 
 
-def _drawn(strips: list[list[tuple[str, torch.Tensor | str]]]) -> bytes:
+def draw(strips: Strips) -> bytes:
+    """Lines of titled strips as a PNG file; a strip is images (n,C,H,W), or the reason why there are none."""
     from matplotlib.figure import Figure  # 0.5 s to import, needed only here
 
     columns = max(len(line) for line in strips)
@@ -96,6 +97,4 @@ def _drawn(strips: list[list[tuple[str, torch.Tensor | str]]]) -> bytes:
                 axis.text(0.5, 0.5, content, ha="center", va="center", fontsize=7, wrap=True, transform=axis.transAxes)
             else:
                 axis.imshow(grid([content]).permute(1, 2, 0).numpy())
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
+    return figure_png(figure)

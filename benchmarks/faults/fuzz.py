@@ -49,7 +49,7 @@ import numpy as np
 import torch
 from common import draw_table, record
 
-from augmentor._internal.items import fetch
+from augmentor._internal.datasets import fetch
 from augmentor._internal.random import seeded
 from augmentor._internal.weights import fingerprint, load_network, save_network
 from augmentor.autoencoders import autoencoders
@@ -165,7 +165,8 @@ def _weights(folder: Path, forged: bool) -> Kind:
     damage = (mutations.weights_config,) if forged else (*mutations.BLIND, mutations.weights_header)
 
     def read(where: Path) -> None:
-        if fingerprint(load_network(where / "model.safetensors", autoencoders).state_dict()) != expected:
+        network = load_network(where / "model.safetensors", "autoencoder", autoencoders.members)
+        if fingerprint(network.state_dict()) != expected:
             raise Misread("other tensors")
 
     name = "weights, forged" if forged else "weights"
@@ -217,7 +218,7 @@ def _shard_content(folder: Path, verify: bool = False) -> dict[str, np.ndarray]:
         manifest.store: np.concatenate([content for content, _ in parts])[:ROWS],
         "labels": np.concatenate([labels for _, labels in parts])[:ROWS],
         "source_index": shard.source_index,
-        "copy": shard.copy,
+        "copy": shard.draw_index,
     }
 
 

@@ -105,7 +105,7 @@ class Child:
 
 def _child(phase: Any, folder: Path, at: int | None, befall: Any, work: Callable[..., Any], changes: Any) -> None:
     torch.set_num_threads(1)
-    tqdm.set_lock(threading.RLock())  # its own is a semaphore of the training method, which would outlive a kill
+    tqdm.set_lock(threading.RLock())  # its own is a semaphore of the operating system, which would outlive a kill
     material()
     phase[0] = PHASES.index(STARTING)
     watch = _Watch(phase, folder, at, befall)

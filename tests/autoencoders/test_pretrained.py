@@ -1,4 +1,4 @@
-"""The shelf: every entry is what its card says, and a copy that was touched is refused."""
+"""Pretrained models: every entry of the index is what its card says, and changed files are refused."""
 
 from __future__ import annotations
 
@@ -17,129 +17,98 @@ from augmentor.autoencoders import pretrained
 from augmentor.exceptions import UnknownNameError, WeightsError
 from augmentor.quality import reconstruction_psnr
 
-SHELF = pretrained._shelf()
+FOLDER = pretrained.pretrained_folder()
 NAMES = list_autoencoders()
+BITS = {
+    "one bit": lambda data: data[:-1] + bytes([data[-1] ^ 1]),
+    "truncated": lambda data: data[: len(data) // 2],
+    "empty": lambda data: b"",
+    "another of ours": lambda data: (FOLDER / "mnist" / "model.safetensors").read_bytes(),
+}
 
 
-def test_the_shelf_holds_what_was_promised():
+def test_there_are_those_that_were_promised():
     assert {"digits", "mnist", "natural", "cifar10"} <= set(NAMES)
-    assert sum(file.stat().st_size for file in SHELF.glob("*/*")) < 16 << 20
-    assert sorted(path.parent.name for path in SHELF.glob("*/model.safetensors")) == NAMES
+    assert sum(file.stat().st_size for file in FOLDER.glob("*/*")) < 16 << 20
+    assert sorted(path.parent.name for path in FOLDER.glob("*/model.safetensors")) == NAMES
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_index_fits_the_file(name):
-    entry, file = pretrained.card(name), SHELF / name / "model.safetensors"
+def test_the_index_and_the_card_fit_the_file(name):
+    entry, file = pretrained.card(name), FOLDER / name / "model.safetensors"
     assert entry["sha256"] == sha256_file(file)
     assert entry["bytes"] == file.stat().st_size < 8 << 20
     model = load_autoencoder(name)
     assert entry["autoencoder"] == describe(model)
     assert tuple(entry["image_shape"]) == model.image_shape
     assert read_header(file)["name"] == model.name
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_the_card_says_where_it_comes_from(name):
-    entry, text = pretrained.card(name), (SHELF / name / "card.md").read_text(encoding="utf-8")
+    text = (FOLDER / name / "card.md").read_text(encoding="utf-8")
     for field in ("sha256", "command", "licence", "data", "autoencoder"):
         assert entry[field] in text, field
     assert f"{entry['psnr_db']} dB" in text
     if "fid" in entry:
         assert f"| {entry['fid']} on the latents of `{entry['features']}`, {entry['fid_images']} images" in text
-        assert entry["features"] in NAMES
-        assert entry["features"] != name
+        assert entry["features"] in set(NAMES) - {name}
     assert entry["command"].startswith("augmentor train-autoencoder ")
-    assert (SHELF / name / "reconstructions.png").read_bytes()[:4] == b"\x89PNG"
+    assert (FOLDER / name / "reconstructions.png").read_bytes()[:4] == b"\x89PNG"
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_loads_ready_for_use(name):
-    model = load_autoencoder(name)
+def test_it_loads_ready_for_use_each_time_anew(name, global_rng_untouched):
+    model, other = load_autoencoder(name), load_autoencoder(name)
     assert not model.training
     assert model.stats.fitted
     assert model.device.type == "cpu"
-    images = torch.rand(2, *(16 if n is None else n for n in model.image_shape))
-    assert model(images).shape == images.shape
-    assert LatentAugment(name, p=1.0)(images).shape == images.shape
+    images = torch.zeros(2, *(16 if n is None else n for n in model.image_shape))
+    assert model(images).shape == LatentAugment(name, p=1.0, seed=0)(images).shape == images.shape
+    with torch.no_grad():
+        next(model.parameters()).zero_()
+    assert not torch.equal(next(model.parameters()), next(other.parameters()))
 
 
-def test_digits_gives_digits_back(digits):
+def test_digits_gives_digits_back_and_mnist_larger_ones(digits):
     psnr = reconstruction_psnr(load_autoencoder("digits"), digits)
     assert psnr > 20
     assert psnr == pytest.approx(pretrained.card("digits")["psnr_db"], abs=0.02)
-
-
-def test_mnist_gives_larger_digits_back(digits):
-    """There is no MNIST here: the bundled digits, drawn as MNIST draws its own, in 20x20 with a margin of 4."""
+    # There is no MNIST here: the bundled digits, drawn as MNIST draws its own, in 20x20 with a margin of 4.
     images = torch.nn.functional.interpolate(digits.images[:200].float() / 255, (20, 20), mode="bicubic").clamp(0, 1)
-    images = torch.nn.functional.pad(images, (4, 4, 4, 4))
-    assert reconstruction_psnr(load_autoencoder("mnist"), [images]) > 14
+    assert reconstruction_psnr(load_autoencoder("mnist"), [torch.nn.functional.pad(images, (4, 4, 4, 4))]) > 14
 
 
-def test_loading_twice_gives_two_models():
-    one, other = load_autoencoder("digits"), load_autoencoder("digits")
-    with torch.no_grad():
-        next(one.parameters()).zero_()
-    assert not torch.equal(next(one.parameters()), next(other.parameters()))
-
-
-def test_loading_leaves_the_global_generator_alone(global_rng_untouched):
-    load_autoencoder("digits")
-    LatentAugment("digits")
-
-
-# What is refused
+# --- refused
 
 
 @pytest.fixture
 def copied(tmp_path, monkeypatch) -> Path:
-    """A copy of the shelf that the package takes for its own."""
-    shutil.copytree(SHELF, tmp_path / "shelf")
-    monkeypatch.setattr(pretrained, "_shelf", lambda: tmp_path / "shelf")
+    """A copy of the pretrained models that the package takes for its own."""
+    shutil.copytree(FOLDER, tmp_path / "pretrained")
+    monkeypatch.setattr(pretrained, "pretrained_folder", lambda: tmp_path / "pretrained")
     pretrained._index.cache_clear()
-    yield tmp_path / "shelf"
+    yield tmp_path / "pretrained"
     monkeypatch.undo()
     pretrained._index.cache_clear()
 
 
-def test_a_whole_copy_is_taken(copied):
-    assert load_autoencoder("digits").image_shape == (1, 8, 8)
-
-
-@pytest.mark.parametrize(
-    "tamper",
-    [
-        lambda data: data[:-1] + bytes([data[-1] ^ 1]),
-        lambda data: data[: len(data) // 2],
-        lambda data: b"",
-        lambda data: (SHELF / "mnist" / "model.safetensors").read_bytes(),
-    ],
-    ids=["one bit", "truncated", "empty", "another of ours"],
-)
+@pytest.mark.parametrize("tamper", BITS.values(), ids=BITS)
 def test_a_tampered_copy_is_refused(copied, tamper):
     file = copied / "digits" / "model.safetensors"
+    assert load_autoencoder("digits").image_shape == load_autoencoder(file).image_shape == (1, 8, 8)
     file.write_bytes(tamper(file.read_bytes()))
-    with pytest.raises(WeightsError, match=r"'digits' are missing or do not fit their checksum.*install"):
-        load_autoencoder("digits")
-    with pytest.raises(WeightsError):
-        LatentAugment("digits")
+    for load in (load_autoencoder, LatentAugment):
+        with pytest.raises(WeightsError, match=r"'digits' are missing or do not fit their checksum.*install"):
+            load("digits")
     assert load_autoencoder("mnist").image_shape == (1, 28, 28)
-
-
-@pytest.mark.parametrize("tamper", [lambda data: data[:-1] + bytes([data[-1] ^ 1]), lambda data: data[:-1]])
-def test_a_tampered_file_is_refused_by_its_path_too(tmp_path, tamper):
-    file = tmp_path / "model.safetensors"
-    file.write_bytes((SHELF / "digits" / "model.safetensors").read_bytes())
-    assert load_autoencoder(file).image_shape == (1, 8, 8)
-    file.write_bytes(tamper(file.read_bytes()))
-    with pytest.raises(WeightsError, match=r"damaged|checksum"):
-        load_autoencoder(file)
-
-
-def test_missing_weights_are_refused(copied):
-    (copied / "digits" / "model.safetensors").unlink()
+    file.unlink()
     with pytest.raises(WeightsError, match="install the package again"):
         load_autoencoder("digits")
+
+
+def test_a_tampered_file_is_refused_by_its_path_too(tmp_path):
+    file, data = tmp_path / "model.safetensors", (FOLDER / "digits" / "model.safetensors").read_bytes()
+    for tampered in (BITS["one bit"](data), data[:-1]):
+        file.write_bytes(tampered)
+        with pytest.raises(WeightsError, match=r"damaged|checksum"):
+            load_autoencoder(file)
 
 
 def test_the_index_decides_what_there_is(copied):
@@ -160,10 +129,9 @@ def test_an_unknown_name_says_what_was_meant():
 
 
 def test_a_path_that_is_not_there_or_not_ours(tmp_path):
-    with pytest.raises(WeightsError, match="does not exist"):
-        load_autoencoder(tmp_path / "none.safetensors")
-    with pytest.raises(WeightsError, match="does not exist"):
-        load_autoencoder(tmp_path / "digits")  # a path is never taken for a name
     (tmp_path / "folder.safetensors").mkdir()
     with pytest.raises(WeightsError, match="not a weights file"):
         load_autoencoder(tmp_path / "folder.safetensors")
+    for name in ("none.safetensors", "digits"):  # a path is never taken for a name
+        with pytest.raises(WeightsError, match="does not exist"):
+            load_autoencoder(tmp_path / name)

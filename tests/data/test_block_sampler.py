@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import numpy as np
@@ -24,8 +25,10 @@ class Blocks(list):
 UNEVEN = Blocks(0, 5, 10, 12, 17, 22, 24, 29, 33)
 
 
-@pytest.mark.parametrize("window", [1, 2, 3, 100])
-@pytest.mark.parametrize("data", [UNEVEN, Blocks(0, 1), range(1000), range(256), range(257)], ids=len)
+@pytest.mark.parametrize(
+    ("data", "window"),
+    [(UNEVEN, 1), (UNEVEN, 3), (Blocks(0, 1), 2), (range(1000), 100), (range(256), 1), (range(257), 2)],
+)
 def test_every_sample_once(data, window, global_rng_untouched):
     order = list(BlockSampler(data, window=window))
     assert sorted(order) == list(range(len(data)))
@@ -37,16 +40,12 @@ def test_the_order_depends_on_seed_and_epoch_only():
     first = list(sampler)
     assert list(sampler) == first == list(BlockSampler(range(1000), seed=3, window=2))
     sampler.set_epoch(1)
-    second = list(sampler)
-    assert second != first
+    assert list(sampler) != first
     assert list(BlockSampler(range(1000), seed=4, window=2)) != first
     sampler.set_epoch(0)
-    assert list(sampler) == first
+    assert [a for a, b in zip(sampler, sampler, strict=True) if a == b] == first  # two iterations at once
     # Held in numbers, because a resumed training may run under other versions of the libraries.
-    assert list(BlockSampler(UNEVEN, seed=1, window=2))[:8] == KNOWN
-
-
-KNOWN = [7, 9, 6, 16, 15, 13, 12, 8]
+    assert list(BlockSampler(UNEVEN, seed=1, window=2))[:8] == [7, 9, 6, 16, 15, 13, 12, 8]
 
 
 def test_blocks_come_in_windows_and_each_only_once():
@@ -74,17 +73,15 @@ def test_the_shuffle_mixes():
     assert inside.max() - inside.min() > 300
 
 
-@pytest.mark.parametrize("replicas", [1, 2, 3, 7])
+@pytest.mark.parametrize("replicas", [1, 2, 7])
 def test_ranks_share_an_epoch_in_equal_parts(replicas):
     parts = [list(BlockSampler(UNEVEN, rank=rank, num_replicas=replicas)) for rank in range(replicas)]
     assert {len(part) for part in parts} == {-(-33 // replicas)}
     whole = [sample for part in parts for sample in part]
     assert whole[:33] == list(BlockSampler(UNEVEN))
     assert whole[33:] == whole[: len(whole) - 33]  # filled up from the beginning
-    cut = [
-        s for rank in range(replicas) for s in BlockSampler(UNEVEN, rank=rank, num_replicas=replicas, drop_last=True)
-    ]
-    assert cut == list(BlockSampler(UNEVEN))[: 33 // replicas * replicas]
+    cut = [BlockSampler(UNEVEN, rank=rank, num_replicas=replicas, drop_last=True) for rank in range(replicas)]
+    assert [sample for part in cut for sample in part] == list(BlockSampler(UNEVEN))[: 33 // replicas * replicas]
 
 
 def test_the_rank_is_that_of_torch_distributed(tmp_path):
@@ -96,58 +93,41 @@ def test_the_rank_is_that_of_torch_distributed(tmp_path):
         torch.distributed.destroy_process_group()
 
 
-@pytest.mark.parametrize("taken", [0, 1, 11, 32, 33])
+@pytest.mark.parametrize("taken", [0, 11, 33])
 def test_going_on_in_the_middle_of_an_epoch(taken):
-    sampler = BlockSampler(UNEVEN, seed=2, window=3)
+    """As stateful loaders do it: the state is read while an iteration runs, an iterator may be made before loading."""
+    unbroken, sampler, again = (BlockSampler(UNEVEN, seed=2, window=3) for _ in range(3))
+    unbroken.set_epoch(5)
     sampler.set_epoch(5)
-    whole = list(sampler)
-    sampler = BlockSampler(UNEVEN, seed=2, window=3)
-    sampler.set_epoch(5)
-    running = iter(sampler)
+    whole, running = list(unbroken), iter(sampler)
     head = [next(running) for _ in range(taken)]
     state = json.loads(json.dumps(sampler.state_dict()))
     assert all(type(value) is int for value in state.values())
-    again = BlockSampler(UNEVEN, seed=2, window=3)
+    iter(again)
     again.load_state_dict(state)
     assert again.state_dict() == state
     again.set_epoch(5)  # the loop of a training says which epoch it is in
     assert head + list(again) == whole
     again.set_epoch(6)
-    sampler.set_epoch(6)
-    assert list(again) == list(sampler)  # only the epoch that was broken off is short
-    assert len(list(again)) == 33
+    unbroken.set_epoch(6)
+    assert list(again) == list(unbroken)  # only the epoch that was broken off is short
 
 
-@pytest.mark.filterwarnings("ignore:This DataLoader will create")
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_plain_loader_goes_on_after_some_steps(workers):
-    images = torch.arange(100, dtype=torch.uint8).reshape(100, 1, 1, 1)
-    data = ArrayDataset(images)
+    data = ArrayDataset(torch.arange(100, dtype=torch.uint8).reshape(100, 1, 1, 1))
 
     def batches(sampler):
         return [x.flatten().tolist() for x, _ in DataLoader(data, batch_size=8, sampler=sampler, num_workers=workers)]
 
-    sampler = BlockSampler(data)
+    sampler, again = BlockSampler(data), BlockSampler(data)
     whole = batches(sampler)
-    again = BlockSampler(data)
     again.load_state_dict(sampler.state_dict(taken=5 * 8))
     assert batches(again) == whole[5:]
-
-
-def test_a_loader_in_one_process_needs_no_counting():
-    data = ArrayDataset(torch.arange(100, dtype=torch.uint8).reshape(100, 1, 1, 1))
-    sampler = BlockSampler(data)
-    loader = iter(DataLoader(data, batch_size=8, sampler=sampler))
-    head = [next(loader) for _ in range(3)]
-    again = BlockSampler(data)
-    again.load_state_dict(sampler.state_dict())
-    rest = [x for x, _ in DataLoader(data, batch_size=8, sampler=again)]
-    assert sorted(torch.cat([*(x for x, _ in head), *rest]).flatten().tolist()) == list(range(100))
-
-
-def test_two_iterations_at_once_do_not_disturb_each_other():
-    sampler = BlockSampler(UNEVEN)
-    assert [a for a, b in zip(sampler, sampler, strict=True) if a == b] == list(sampler)
+    if workers == 0:  # nothing is read ahead, so the sampler itself knows what was taken
+        next(itertools.islice(DataLoader(data, batch_size=8, sampler=sampler), 2, None))
+        again.load_state_dict(sampler.state_dict())
+        assert batches(again) == whole[3:]
 
 
 @pytest.mark.parametrize(
@@ -158,49 +138,23 @@ def test_two_iterations_at_once_do_not_disturb_each_other():
         ({"num_replicas": 2}, "rank=None"),
         ({"window": 0}, "window"),
         ({"rank": 0, "num_replicas": 50, "drop_last": True}, "33 samples for 50 ranks"),
+        ({"dataset": []}, "0 samples"),
     ],
 )
 def test_arguments_that_do_not_fit(arguments, said):
     with pytest.raises(InputError, match=said):
-        BlockSampler(UNEVEN, **arguments)
-
-
-def test_an_empty_data_set_is_refused():
-    with pytest.raises(InputError, match="0 samples"):
-        BlockSampler([])
+        BlockSampler(**{"dataset": UNEVEN, **arguments})
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        ({"seed": 1}, "seed=1"),
-        ({"window": 3}, "window=3"),
-        ({"samples": 34}, "samples=34"),
-        ({"blocks": 2}, "blocks=2"),
-        ({"num_replicas": 2}, "num_replicas=2"),
-        ({"taken": 34}, "taken=34"),
-        ({"taken": -1}, "taken=-1"),
-        ({"epoch": None}, "epoch=None"),
-    ],
-)
-def test_the_state_of_another_order_is_refused(change, said):
-    sampler = BlockSampler(UNEVEN)
-    with pytest.raises(InputError, match=said):
+    "change",
+    [{"seed": 1}, {"window": 3}, {"samples": 34}, {"blocks": 2}, {"num_replicas": 2}, {"taken": 34}, {"taken": -1},
+     {"epoch": None}],
+    ids=str,
+)  # fmt: skip
+def test_the_state_of_another_order_is_refused(change):
+    sampler, ((name, value),) = BlockSampler(UNEVEN), change.items()
+    with pytest.raises(InputError, match=f"{name}={value}"):
         sampler.load_state_dict({**sampler.state_dict(), **change})
     with pytest.raises(InputError):
         sampler.load_state_dict({})
-
-
-def test_it_follows_the_conventions_of_stateful_loaders():
-    """A stateful loader saves the state when it draws a batch, and makes an iterator before and after loading."""
-    sampler = BlockSampler(range(40), window=2)
-    whole = list(sampler)
-    running = iter(sampler)
-    batches = []
-    for _ in range(3):
-        batches.append([next(running) for _ in range(8)])
-        state = sampler.state_dict()
-    again = BlockSampler(range(40), window=2)
-    iter(again)  # made and thrown away, as torchdata's batch sampler does
-    again.load_state_dict(state)
-    assert list(iter(again)) == whole[24:]

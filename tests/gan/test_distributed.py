@@ -11,71 +11,70 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tiny import content, trainer_of
 from torch import nn
 
 from augmentor import LatentAugment, load_autoencoder
 from augmentor._internal.engine import Engine, FabricEngine, get_engine
-from augmentor._internal.weights import load_network
+from augmentor.data import load_source
 from augmentor.exceptions import InputError
-from augmentor.gan import GAN, generators, get_augmentation, get_method, methods
+from augmentor.gan import GAN, GANTrainer, get_augmentation, get_method, load_generator
 from augmentor.gan.feed import Feed
-from augmentor.training import GANTrainer
+from augmentor.gan.methods import methods
 
 _SCRIPT = """
 import os, sys, torch
 torch.set_num_threads(1)
 sys.path.insert(0, sys.argv[2])
-from test_distributed import every_system, trained
-trained(sys.argv[1], f"{sys.argv[1]}/seen-{os.environ['RANK']}.pt")
-every_system(f"{sys.argv[1]}/training methods-{os.environ['RANK']}.pt")
+from test_distributed import every_method, trained
+trained(sys.argv[1], os.environ['RANK'])
+every_method(sys.argv[1], os.environ['RANK'])
 """
 STEPS = 5
 
 
-def digits():
-    from augmentor.data import load_source
-
+def few():
     return load_source("digits").subset(torch.arange(150))
 
 
-def trained(folder: str, notes: str) -> GANTrainer:
+def trained(folder: str, rank: str) -> GANTrainer:
     """A short run that notes what each image became before the discriminator saw it."""
     chain = "both(p='adaptive(images=200, start=0.5, every=2)')+diffaugment"
     method = GAN(
-        "dcgan(width=8, latent_dim=6)", image_shape=(1, 8, 8), num_classes=10, discriminator_steps=2,
-        seed=int(os.environ.get("RANK", 0)),  # the second process starts with other weights, and is given the first's
-
-        augmentation=get_augmentation(chain, LatentAugment("digits")), loss="nonsaturating", lr=1e-3,
+        "dcgan(width=8, latent_dim=6)", image_shape=(1, 8, 8), num_classes=10, discriminator_steps=2, lr=1e-3,
+        seed=int(rank),  # the second process starts with other weights, and is given the first's
+        augmentation=get_augmentation(chain, LatentAugment("digits")),
     )  # fmt: skip
     seen: dict[int, torch.Tensor] = {}
     for side in ("real", "fake"):
-        method = getattr(method.augmentation, side)
+        augment = getattr(method.augmentation, side)
 
-        def noting(batch, method=method):
-            made = method(batch)
+        def noting(batch, augment=augment):
+            made = augment(batch)
             images = made[0] if isinstance(made, tuple) else made
             seen.update(zip(batch.keys.tolist(), images.detach(), strict=True))
             return made
 
         setattr(method.augmentation, side, noting)
-    trainer = GANTrainer(method, steps=STEPS, batch_size=12, round_steps=3, out=f"{folder}/run", progress=False)
-    trainer.fit(digits())
-    torch.save({"seen": seen, "weights": method.state_dict()["networks"], "history": trainer.history}, notes)
+    trainer = trainer_of(method, steps=STEPS, batch_size=12, round_steps=3, out=f"{folder}/run")
+    trainer.fit(few())
+    notes = {"seen": seen, "weights": method.state_dict()["networks"], "history": trainer.history}
+    torch.save(notes, f"{folder}/seen-{rank}.pt")
     return trainer
 
 
-def every_system(notes: str) -> None:
+def every_method(folder: str, rank: str) -> None:
     """A short run of each: the weights that it ends with, and its history."""
     ends = {}
     for name in methods.names():
         # The noise under which an autoencoder is refitted is each process's own.
         text = "guided-gan(refit_steps=0)" if name == "guided-gan" else name
         method = get_method(text, network="dcgan(width=8)", image_shape=(1, 8, 8), num_classes=10, lr=1e-3,
-                            autoencoder=load_autoencoder("digits"), seed=int(os.environ.get("RANK", 0)))  # fmt: skip
-        trainer = GANTrainer(method, steps=4, batch_size=12, round_steps=2, progress=False)
-        trainer.fit(digits())
+                            autoencoder=load_autoencoder("digits"), seed=int(rank))  # fmt: skip
+        trainer = trainer_of(method, steps=4, batch_size=12)
+        trainer.fit(few())
         ends[name] = method.state_dict()["networks"], trainer.history
-    torch.save(ends, notes)
+    torch.save(ends, f"{folder}/methods-{rank}.pt")
 
 
 @pytest.fixture(scope="module")
@@ -87,24 +86,22 @@ def runs(tmp_path_factory) -> dict[str, dict]:
     script.write_text(_SCRIPT)
     process = subprocess.run(
         [*command, str(script), str(folders["two"]), str(Path(__file__).parent)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+        env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
     assert process.returncode == 0, process.stderr[-3000:]
-    trained(str(folders["one"]), str(folders["one"] / "seen-0.pt"))
-    every_system(str(folders["one"] / "systems-0.pt"))
+    trained(str(folders["one"]), "0")
+    every_method(str(folders["one"]), "0")
     return {
         name: {
             "folder": folder,
             "ranks": [torch.load(path) for path in sorted(folder.glob("seen-*.pt"))],
-            "systems": [torch.load(path) for path in sorted(folder.glob("systems-*.pt"))],
+            "methods": [torch.load(path) for path in sorted(folder.glob("methods-*.pt"))],
         }
         for name, folder in folders.items()
     }
 
 
+@pytest.mark.slow
 def test_each_sample_becomes_the_same_in_one_process_and_in_two(runs):
     (one,), two = runs["one"]["ranks"], runs["two"]["ranks"]
     assert len(two) == 2
@@ -116,6 +113,7 @@ def test_each_sample_becomes_the_same_in_one_process_and_in_two(runs):
             torch.testing.assert_close(image, one["seen"][key], atol=1 / 255, rtol=0)
 
 
+@pytest.mark.slow
 def test_both_processes_have_the_weights_that_one_has(runs):
     (one,), two = runs["one"]["ranks"], runs["two"]["ranks"]
     for network, weights in one["weights"].items():
@@ -126,39 +124,33 @@ def test_both_processes_have_the_weights_that_one_has(runs):
             assert apart.mean() < 1e-3, (name, apart)
             assert apart.max() < 5e-3, (name, apart)
     assert two[0]["history"] == two[1]["history"]
-    for row, rejected in zip(two[0]["history"], one["history"], strict=True):
-        assert row == pytest.approx(rejected, abs=0.02)
+    for row, expected in zip(two[0]["history"], one["history"], strict=True):
+        assert row == pytest.approx(expected, abs=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", methods.names())
-def test_every_system_learns_as_in_one_process(runs, name):
-    ((_, history),), two = ([rank[name] for rank in runs[which]["systems"]] for which in ("one", "two"))
+def test_every_method_learns_as_in_one_process(runs, name):
+    ((_, history),), two = ([rank[name] for rank in runs[which]["methods"]] for which in ("one", "two"))
     assert len(two) == 2
     for network, weights in two[0][0].items():
         assert all(torch.equal(weight, two[1][0][network][key]) for key, weight in weights.items()), network
     # Weights whose gradient is nothing but rounding may go either way; the losses tell what they do.
     assert two[0][1] == two[1][1]
-    for row, rejected in zip(two[0][1], history, strict=True):
-        assert row == pytest.approx(rejected, rel=2e-3, abs=2e-3)
+    for row, expected in zip(two[0][1], history, strict=True):
+        assert row == pytest.approx(expected, rel=2e-3, abs=2e-3)
 
 
-def test_one_of_them_writes(runs):
-    def written(name):
-        paths = (runs[name]["folder"] / "run").rglob("*.*")
-        return sorted(path.name for path in paths if "tensorboard" not in str(path))
-
-    assert written("one") == written("two")
-    folder = runs["two"]["folder"] / "run"
-    assert len((folder / "history.jsonl").read_text().splitlines()) == 2
-    assert load_network(folder / "generator.safetensors", generators).num_classes == 10
-
-
-def test_a_run_of_two_processes_goes_on_in_one(runs):
-    folder = runs["two"]["folder"]
-    before = json.loads((folder / "run/run.json").read_text())
-    trainer = trained(str(folder), str(folder / "seen-0.pt"))  # finished: nothing is trained
+@pytest.mark.slow
+def test_one_of_them_writes_and_a_run_of_two_goes_on_in_one(runs):
+    one, two = (runs[name]["folder"] / "run" for name in ("one", "two"))
+    assert content(one).keys() == content(two).keys()
+    assert len((two / "history.jsonl").read_text().splitlines()) == 2
+    assert load_generator(two / "generator.safetensors").num_classes == 10
+    before = json.loads((two / "run.json").read_text())
+    trainer = trained(str(two.parent), "0")  # finished: nothing is trained
     assert trainer.history == runs["two"]["ranks"][0]["history"]
-    assert json.loads((folder / "run/run.json").read_text()) == before
+    assert json.loads((two / "run.json").read_text()) == before
 
 
 # The engine
@@ -170,22 +162,22 @@ def test_one_process_in_full_precision_needs_no_fabric(monkeypatch):
     assert type(get_engine("cpu")) is Engine
 
 
+@pytest.mark.slow
 def test_fabric_is_not_imported_without_need():
     code = (
-        "import sys, torch\nfrom augmentor.training import GANTrainer, get_method\n"
-        "from augmentor.data import load_source\n"
-        "training method = get_method('gan', network='dcgan(width=4)', image_shape=(1, 8, 8))\n"
-        "GANTrainer(training method, steps=1, batch_size=4, progress=False).fit(load_source('digits'))\n"
+        "import sys\nfrom augmentor.data import load_source\nfrom augmentor.gan import GANTrainer, get_method\n"
+        "method = get_method('gan', network='dcgan(width=4)', image_shape=(1, 8, 8))\n"
+        "GANTrainer(method, steps=1, batch_size=4, progress=False).fit(load_source('digits'))\n"
         "assert not [name for name in sys.modules if name.startswith(('lightning', 'kornia'))]"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_lower_precision_trains(digits):
+def test_lower_precision_trains():
     def trained(precision):
         method = GAN("dcgan(width=8)", image_shape=(1, 8, 8), lr=1e-3)
-        trainer = GANTrainer(method, steps=4, batch_size=16, round_steps=4, precision=precision, progress=False)
-        return trainer.fit(digits.subset(torch.arange(100))), trainer.history[-1]
+        trainer = trainer_of(method, steps=4, batch_size=16, round_steps=4, precision=precision)
+        return trainer.fit(few()), trainer.history[-1]
 
     (full, row), (low, other) = trained("fp32"), trained("bf16")
     assert all(weight.dtype == torch.float32 for weight in low.parameters())

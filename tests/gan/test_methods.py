@@ -1,9 +1,11 @@
-"""What every training method promises, whichever it is: shapes, exact resume, what it saves. New members are picked up."""
+"""What every training method promises: shapes, exact resume, what it saves. New members are picked up."""
 
 from __future__ import annotations
 
+import contextlib
 import copy
-import functools
+import dataclasses
+import inspect
 import json
 import os
 import subprocess
@@ -12,94 +14,49 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny import autoencoder, content, equal, method_of, pictures, trainer_of
 
-from augmentor._internal.random import seeded
-from augmentor._internal.weights import load_network
-from augmentor.autoencoders import Autoencoder, ConvVAE
-from augmentor.data import ArrayDataset
+from augmentor import LatentAugment
 from augmentor.exceptions import InputError, TrainingError, UnknownNameError
-from augmentor.gan import GAN, TrainingMethod, cannot_do_without, generators, get_augmentation, get_method, methods
-from augmentor.training import GANTrainer
+from augmentor.gan import GAN, GANSettings, GANTrainer, get_augmentation, get_method, load_generator
+from augmentor.gan.methods import methods
 
 EVERY = pytest.mark.parametrize("name", methods.names())
-# Grey and RGB, the smallest and the largest, odd and not square; with classes and without.
-SHAPES = [((1, 8, 8), 3), ((3, 17, 20), 0), ((3, 32, 32), 3), ((1, 128, 128), 0)]
-
-
-def pictures(image_shape: tuple[int, int, int], num_classes: int, count: int = 24) -> ArrayDataset:
-    """Random pictures, each class with a brightness of its own."""
-    images = torch.randint(0, 128, (count, *image_shape), generator=torch.Generator().manual_seed(0))
-    targets = torch.arange(count) % max(1, num_classes)
-    images = (images + 40 * targets[:, None, None, None]).to(torch.uint8)
-    return ArrayDataset(images, targets, [str(n) for n in range(max(1, num_classes))])
-
-
-@functools.cache
-def autoencoder(image_shape: tuple[int, int, int]) -> Autoencoder:
-    """A tiny one that has seen nothing but the scale of its latents."""
-    with seeded(0, "autoencoder"):
-        model = ConvVAE(image_shape, latent_dim=4, width=4)
-    with torch.no_grad():
-        model.stats.fit([model.encode(pictures(image_shape, 3).images).mean])
-    return model.eval()
-
-
-def system_of(name: str, image_shape: tuple[int, int, int] = (1, 8, 8), num_classes: int = 3) -> TrainingMethod:
-    return get_method(
-        name, image_shape=image_shape, num_classes=num_classes, network="dcgan(width=4, latent_dim=4)",
-        autoencoder=copy.deepcopy(autoencoder(image_shape)), lr=1e-3,
-    )  # fmt: skip
-
-
-def trainer_of(method: TrainingMethod, **settings) -> GANTrainer:
-    return GANTrainer(method, **{"steps": 5, "batch_size": 8, "round_steps": 2, "progress": False, **settings})
-
-
-def equal(a: torch.nn.Module, b: torch.nn.Module) -> bool:
-    one, other = a.state_dict(), b.state_dict()
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
 @EVERY
-@pytest.mark.parametrize(("image_shape", "num_classes"), SHAPES, ids=lambda value: str(value).replace(" ", ""))
-def test_images_of_every_kind(name, image_shape, num_classes, global_rng_untouched):
-    trainer = trainer_of(system_of(name, image_shape, num_classes), steps=2, batch_size=4)
+@pytest.mark.parametrize(("image_shape", "num_classes"), [((1, 8, 8), 0), ((3, 17, 20), 3)], ids=["grey", "rgb"])
+def test_images_of_every_kind(name, image_shape, num_classes, tmp_path, global_rng_untouched):
+    trainer = trainer_of(method_of(name, image_shape, num_classes), steps=2, batch_size=4, out=tmp_path)
     generator = trainer.fit(pictures(image_shape, num_classes, 12))
     images = trainer.sample(generator, 6)
     assert images.shape == (6, *image_shape)
     assert 0 <= images.min() < images.max() <= 1
-    assert (generator.image_shape, generator.num_classes) == (image_shape, num_classes)
-    assert not generator.training
+    assert (generator.image_shape, generator.num_classes, generator.training) == (image_shape, num_classes, False)
+    assert torch.equal(trainer.sample(load_generator(tmp_path / "generator.safetensors"), 6), images)
+    assert json.loads((tmp_path / "run.json").read_text())["method"] == name
 
 
 @EVERY
 def test_every_network_that_it_names_is_trained_and_the_autoencoder_given_is_not(name):
-    given = copy.deepcopy(autoencoder((1, 8, 8)))
-    method = get_method(
-        name, image_shape=(1, 8, 8), num_classes=3, network="dcgan(width=4, latent_dim=4)", autoencoder=given, lr=1e-3
-    )
+    given = autoencoder()
+    method = method_of(name, autoencoder=given)
     before = copy.deepcopy(method.networks())
-    trainer_of(method).fit(pictures((1, 8, 8), 3))
+    trainer_of(method).fit(pictures())
     for part, network in method.networks().items():
         assert not equal(before[part], network), part
-    assert equal(given, autoencoder((1, 8, 8)))
+    assert equal(given, autoencoder())
     # What is trained is what the optimisers have, each weight in one of them.
-    weights = [
-        w for optimizer in method.optimizers.values() for group in optimizer.param_groups for w in group["params"]
-    ]
-    known = {id(w) for network in method.networks().values() for w in network.parameters()}
-    assert len({id(w) for w in weights}) == len(weights)
-    assert {id(w) for w in weights} <= known
+    groups = [group["params"] for optimizer in method.optimizers.values() for group in optimizer.param_groups]
+    weights = [id(weight) for group in groups for weight in group]
+    assert len(set(weights)) == len(weights)
+    assert set(weights) <= {id(weight) for network in method.networks().values() for weight in network.parameters()}
 
 
 @EVERY
 def test_the_seed_decides_the_weights_at_the_start_and_at_the_end(name):
     def trained(seed):
-        method = get_method(
-            name, image_shape=(1, 8, 8), num_classes=3, network="dcgan(width=4, latent_dim=4)", seed=seed,
-            autoencoder=copy.deepcopy(autoencoder((1, 8, 8))),
-        )  # fmt: skip
-        return trainer_of(method, seed=seed).fit(pictures((1, 8, 8), 3))
+        return trainer_of(method_of(name, seed=seed), seed=seed).fit(pictures())
 
     first = trained(0)
     torch.manual_seed(5)
@@ -107,38 +64,25 @@ def test_the_seed_decides_the_weights_at_the_start_and_at_the_end(name):
     assert not equal(first, trained(1))
 
 
-@EVERY
-def test_a_saved_generator_draws_the_same_images(name, tmp_path):
-    trainer = trainer_of(system_of(name), out=tmp_path)
-    generator = trainer.fit(pictures((1, 8, 8), 3))
-    loaded = load_network(tmp_path / "generator.safetensors", generators)
-    assert torch.equal(trainer.sample(loaded, 9), trainer.sample(generator, 9))
-    assert json.loads((tmp_path / "run.json").read_text())["method"] == name
-
-
 class StopHere(Exception):
     """Stands for whatever ends a process."""
 
 
 @EVERY
-@pytest.mark.parametrize("at", [1, 3, 4])
-def test_a_run_that_was_stopped_ends_as_one_that_was_not(name, at, tmp_path):
-    data = pictures((1, 8, 8), 3)
-    whole = trainer_of(system_of(name))
-    expected = whole.fit(data)
-    broken = system_of(name)
-    step = broken.step
+def test_a_run_that_was_stopped_ends_as_one_that_was_not(name, tmp_path):
+    whole, broken = trainer_of(method_of(name)), method_of(name)
+    expected, step = whole.fit(pictures()), broken.step
 
     def stopping(number):
-        if number == at:
+        if number == 3:  # in the middle of the second round
             raise StopHere
         return step(number)
 
     broken.step = stopping
     with pytest.raises(StopHere):
-        trainer_of(broken, out=tmp_path).fit(data)
-    resumed = trainer_of(system_of(name), out=tmp_path)
-    assert equal(resumed.fit(data), expected)
+        trainer_of(broken, out=tmp_path).fit(pictures())
+    resumed = trainer_of(method_of(name), out=tmp_path)
+    assert equal(resumed.fit(pictures()), expected)
     assert resumed.history == whole.history
     for part, network in whole.method.networks().items():
         assert equal(network, resumed.method.networks()[part]), part
@@ -146,7 +90,7 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(name, at, tmp_path):
 
 @EVERY
 def test_weights_that_are_no_numbers_stop_it(name, tmp_path):
-    method = system_of(name)
+    method = method_of(name)
     step = method.step
 
     def poisoned(number):
@@ -157,8 +101,24 @@ def test_weights_that_are_no_numbers_stop_it(name, tmp_path):
 
     method.step = poisoned
     with pytest.raises(TrainingError, match="the last good checkpoint is kept"):
-        trainer_of(method, out=tmp_path).fit(pictures((1, 8, 8), 3))
+        trainer_of(method, out=tmp_path).fit(pictures())
     assert not (tmp_path / "checkpoint.pt").exists()
+
+
+def refused(whether: bool, said: str):
+    return pytest.raises(InputError, match=said) if whether else contextlib.nullcontext()
+
+
+@EVERY
+def test_what_it_declares_is_so(name):
+    member, parts = methods.get(name), {"image_shape": (1, 8, 8), "network": "dcgan(width=4)"}
+    assert {field.name for field in dataclasses.fields(GANSettings)} <= inspect.signature(member).parameters.keys()
+    with refused(member.needs_autoencoder, "missing a required argument: 'autoencoder'"):
+        get_method(name, **parts)
+    with refused(not member.takes_augmentation, f"{name!r} shows its discriminator no images"):
+        get_method(name, **parts, autoencoder=autoencoder(), augmentation=get_augmentation("ada"))
+    with pytest.raises(UnknownNameError, match="did you mean 'discriminator_steps'"):
+        get_method(f"{name}(discriminator_stebs=2)", **parts, autoencoder=autoencoder())
 
 
 # A real process, killed. It forks one child a training method, so that the imports are paid once.
@@ -176,9 +136,9 @@ for name in sys.argv[3:]:
     child = os.fork()
     if not child:
         trainer = killable(name, str(history.parent))
-        step = trainer.training method.step
-        trainer.training method.step = lambda number: time.sleep(0.05) or step(number)
-        trainer.fit(pictures((1, 8, 8), 3))
+        step = trainer.method.step
+        trainer.method.step = lambda number: time.sleep(0.05) or step(number)
+        trainer.fit(pictures())
         os._exit(0)
     while not (history.exists() and history.read_text().count("\\n") >= 2):
         if os.waitpid(child, os.WNOHANG)[0]:
@@ -191,7 +151,10 @@ for name in sys.argv[3:]:
 
 
 def killable(name: str, out: str | None) -> GANTrainer:
-    return trainer_of(system_of(name), steps=20, round_steps=3, out=out)
+    """A run of seven rounds, with an augmentation that has a state where the method takes one."""
+    p, takes = "adaptive(images=150, every=3, start=0.5)", methods.get(name).takes_augmentation
+    augmentation = get_augmentation("both", LatentAugment(autoencoder()), p=p) if takes else None
+    return trainer_of(method_of(name, augmentation=augmentation), steps=20, round_steps=3, out=out)
 
 
 @pytest.fixture(scope="module")
@@ -205,17 +168,23 @@ def killed(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @EVERY
 def test_a_killed_process_resumed_ends_with_the_same_weights_bit_for_bit(name, killed):
-    assert 2 <= (killed / name / "history.jsonl").read_text().count("\n") < 7
-    assert not (killed / name / "generator.safetensors").exists()
-    resumed, undisturbed = killable(name, str(killed / name)), killable(name, None)
-    assert equal(resumed.fit(pictures((1, 8, 8), 3)), undisturbed.fit(pictures((1, 8, 8), 3)))
+    folder = killed / name
+    assert 2 <= (folder / "history.jsonl").read_text().count("\n") < 7
+    assert not (folder / "generator.safetensors").exists()
+    resumed, undisturbed = killable(name, str(folder)), killable(name, None)
+    expected = undisturbed.fit(pictures())
+    assert equal(resumed.fit(pictures()), expected)
     assert resumed.history == undisturbed.history
-    assert equal(load_network(killed / name / "generator.safetensors", generators), resumed.fit(pictures((1, 8, 8), 3)))
+    for part, network in undisturbed.method.networks().items():
+        assert equal(network, resumed.method.networks()[part]), part
+    assert equal(load_generator(folder / "generator.safetensors"), expected)
+    assert not [path for path in content(folder) if path.endswith(".partial")]
 
 
-# Texts
+# Texts and networks
 
 
 def test_a_text_sets_what_the_settings_leave_open():
@@ -231,23 +200,28 @@ def test_a_text_sets_what_the_settings_leave_open():
     with pytest.raises(InputError, match="follows the signs of logits"):
         get_method("gan(loss='wgan_gp')", **shape, augmentation=get_augmentation("ada"))
     get_method("gan(loss='wgan_gp')", **shape, augmentation=get_augmentation("ada", p="annealed"))
+    assert [get_method("gan", **shape, loss=loss).r1_gamma for loss in ("wgan_gp", "hinge")] == [0, 1]
+    assert get_method("gan", **shape, loss="wgan_gp", r1_gamma=2.0).r1_gamma == 2
 
 
-def test_what_a_system_has_no_use_for(monkeypatch):
-    monkeypatch.setattr(methods, "_members", dict(methods._members))
+def test_a_method_of_ones_own_takes_the_shared_settings(monkeypatch):
+    monkeypatch.setattr(methods, "members", dict(methods.members))
 
-    @methods.register("of-codes")
-    class OfCodes(GAN):
-        def __init__(self, autoencoder, *, image_shape, num_classes=0):
-            super().__init__("dcgan(width=4)", image_shape=image_shape, num_classes=num_classes)
+    @methods.register("own")
+    class Own(GAN):
+        def __init__(self, network="dcgan", *, weight=1.0, r1_every=8, **settings):
+            super().__init__(network, r1_every=r1_every, **settings)
+            self.weight = weight
 
-    model = autoencoder((1, 8, 8))
-    assert get_method("of-codes", image_shape=(1, 8, 8), autoencoder=model, loss="hinge", seed=3).name == "of-codes"
-    with pytest.raises(InputError, match="training method 'of-codes' shows its discriminator no images"):
-        get_method("of-codes", image_shape=(1, 8, 8), autoencoder=model, augmentation=get_augmentation("ada"))
-    with pytest.raises(InputError, match="missing a required argument: 'autoencoder'"):
-        get_method("of-codes", image_shape=(1, 8, 8))
-    assert cannot_do_without("of-codes", "autoencoder")
-    assert not cannot_do_without("gan", "autoencoder")
-    with pytest.raises(InputError, match="training method is a Training method"):
-        GANTrainer("gan")
+    method = get_method("own(weight=2, loss='hinge')", image_shape=(1, 8, 8), network="dcgan(width=4)")
+    assert (method.name, method.weight, method.r1_every, method.loss.name) == ("own", 2, 8, "hinge")
+    with pytest.raises(ValueError, match="'own' is already"):
+        methods.register("own")(GAN)
+
+
+@pytest.mark.parametrize("settings", [{"num_classes": 10}, {"image_shape": (1, 16, 16)}])
+def test_networks_that_do_not_match_are_refused(settings):
+    shape = {"image_shape": (1, 8, 8), "network": "dcgan(width=4)"}
+    pair = get_method("gan", **shape | settings).generator, get_method("gan", **shape).discriminator
+    with pytest.raises(InputError, match="build them alike"):
+        GAN(pair)

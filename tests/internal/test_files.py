@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 
 import pytest
 
-from augmentor._internal.files import claim_folder, sha256_file, write_bytes, write_json
+from augmentor._internal.files import claim_folder, open_regular, write_bytes, write_json
 from augmentor.exceptions import OutputError
 
 
-def test_bytes_arrive_whole_and_nothing_else_is_left(tmp_path):
-    write_bytes(tmp_path / "new" / "deep" / "a.bin", b"123")
-    assert (tmp_path / "new" / "deep" / "a.bin").read_bytes() == b"123"
-    assert os.listdir(tmp_path / "new" / "deep") == ["a.bin"]
-
-
-def test_a_file_is_replaced_and_its_reader_keeps_the_old_one(tmp_path):
-    write_bytes(tmp_path / "a", b"old")
-    with open(tmp_path / "a", "rb") as reader:
-        write_bytes(tmp_path / "a", b"new")
+def test_a_file_arrives_whole_and_replaces_another_whose_reader_keeps_it(tmp_path):
+    path = tmp_path / "new" / "deep" / "a.bin"
+    write_bytes(path, b"old")
+    with open(path, "rb") as reader:
+        write_bytes(path, b"new")
         assert reader.read() == b"old"
-    assert (tmp_path / "a").read_bytes() == b"new"
+    assert path.read_bytes() == b"new"
+    assert os.listdir(path.parent) == ["a.bin"]
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_partial_one(tmp_path, monkeypatch):
@@ -39,10 +34,11 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_partial_one(tmp_path, mon
     assert os.listdir(tmp_path) == ["a"]
 
 
-def test_a_path_that_cannot_be_a_file_is_an_output_error(tmp_path):
+def test_a_path_that_cannot_be_a_file_is_an_output_error(tmp_path, monkeypatch):
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").write_bytes(b"x")
-    for path in (tmp_path / "folder", tmp_path / "file" / "inside", tmp_path / "file" / "in" / "side"):
+    monkeypatch.chdir(tmp_path)
+    for path in ("folder", "file/inside", "file/in/side", ".", "", "/"):
         with pytest.raises(OutputError, match="cannot write"):
             write_bytes(path, b"1")
     assert sorted(os.listdir(tmp_path)) == ["file", "folder"]
@@ -56,23 +52,17 @@ def test_json_is_readable_text(tmp_path):
     assert text.endswith("\n")
 
 
-def test_sha256_is_of_the_bytes(tmp_path):
-    (tmp_path / "a").write_bytes(b"abc")
-    assert sha256_file(tmp_path / "a") == hashlib.sha256(b"abc").hexdigest()
-
-
 def test_a_folder_can_be_claimed_when_new_empty_or_ours(tmp_path):
     assert claim_folder(tmp_path / "new", "run.json") == tmp_path / "new"
     assert not (tmp_path / "new").exists()
-    assert claim_folder(tmp_path, "run.json") == tmp_path
     (tmp_path / ".run.json.partial").write_text("{")  # a write that a kill cut short
-    claim_folder(tmp_path, "run.json")
+    assert claim_folder(tmp_path, "run.json") == tmp_path
     (tmp_path / "run.json").write_text("{}")
     (tmp_path / "other.txt").write_text("mine")
     claim_folder(tmp_path, "run.json")
 
 
-def test_a_folder_with_other_things_is_refused_and_left_alone(tmp_path):
+def test_a_folder_with_other_things_is_refused_and_stays_as_it_is(tmp_path):
     for name in "abcd":
         (tmp_path / name).write_text("mine")
     with pytest.raises(OutputError, match=r"holds other things \(a, b, c, \.\.\.\).*name another"):
@@ -80,13 +70,6 @@ def test_a_folder_with_other_things_is_refused_and_left_alone(tmp_path):
     with pytest.raises(OutputError, match="is a file"):
         claim_folder(tmp_path / "a", "run.json")
     assert sorted(os.listdir(tmp_path)) == list("abcd")
-
-
-@pytest.mark.parametrize("place", [".", "", "/"])
-def test_a_folder_is_no_name_of_a_file(place, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(OutputError, match="it is a folder; expected the name of a file"):
-        write_bytes(place, b"x")
 
 
 def test_what_is_renamed_is_on_the_disk_before_and_its_name_after(tmp_path, monkeypatch):
@@ -101,3 +84,17 @@ def test_what_is_renamed_is_on_the_disk_before_and_its_name_after(tmp_path, monk
     monkeypatch.setattr(os, "replace", lambda *names: done.append("rename") or replace(*names))
     write_bytes(tmp_path / "a", b"x")
     assert done == ["file", "rename", "folder"]
+
+
+@pytest.mark.parametrize("has_flag", [True, False], ids=["O_NOFOLLOW", "as on Windows"])
+def test_only_a_file_itself_is_opened(has_flag, tmp_path, monkeypatch):
+    if not has_flag:
+        monkeypatch.delattr(os, "O_NOFOLLOW")
+    (tmp_path / "file").write_bytes(b"x")
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    os.mkfifo(tmp_path / "pipe")
+    with open_regular(tmp_path / "file") as file:
+        assert file.read() == b"x"
+    for name in ("link", "pipe", ".", "none"):
+        with pytest.raises(OSError, match=r"link|regular|No such"):
+            open_regular(tmp_path / name)

@@ -21,13 +21,7 @@ from augmentor._internal.random import (
 
 INTEGERS = st.integers(-(2**63), 2**63 - 1)
 # The reference implementation of splitmix64, started from 1234567.
-KNOWN = [
-    6457827717110365317,
-    3203168211198807973,
-    9817491932198370423,
-    4593380528125082431,
-    16408922859458223821,
-]
+KNOWN = [6457827717110365317, 3203168211198807973, 9817491932198370423, 4593380528125082431, 16408922859458223821]
 
 
 def splitmix64(state: int, count: int) -> list[int]:
@@ -42,27 +36,24 @@ def splitmix64(state: int, count: int) -> list[int]:
     return words
 
 
-def random_for(index, seed=0, epoch=0, copy=0) -> SampleRandom:
-    return SampleRandom(sample_keys(seed, epoch, index, copy))
+def random_for(index, seed=0, epoch=0, draw_index=0) -> SampleRandom:
+    return SampleRandom(sample_keys(seed, epoch, index, draw_index))
 
 
-def test_the_words_are_those_of_splitmix64():
-    random = SampleRandom(np.asarray([1234567], np.uint64))
-    assert [int(word) for word in random._words(5)[0]] == KNOWN
-    assert splitmix64(1234567, 5) == KNOWN
+# --- keys and words
 
 
 def test_mix_is_the_output_function_of_splitmix64():
     states = (1234567 + 0x9E3779B97F4A7C15 * np.arange(1, 6, dtype=object)) % 2**64
-    assert mix(states.astype(np.uint64)).tolist() == KNOWN
+    assert mix(states.astype(np.uint64)).tolist() == KNOWN == splitmix64(1234567, 5)
 
 
 @given(st.integers(0, 2**64 - 1), st.integers(1, 20), st.integers(1, 20))
 @settings(max_examples=50, deadline=None)
-def test_drawing_in_parts_continues_the_sequence(key, first, second):
+def test_uniforms_are_the_words_of_splitmix64_also_when_drawn_in_parts(key, first, second):
     random = SampleRandom(np.asarray([key], np.uint64))
-    parts = [*random._words(first)[0].tolist(), *random._words(second)[0].tolist()]
-    assert parts == splitmix64(key, first + second)
+    parts = torch.cat([random.uniform(first), random.uniform(second)], 1)[0]
+    assert parts.tolist() == [(word >> 40) * 2**-24 for word in splitmix64(key, first + second)]
 
 
 def test_keys_and_noise_are_what_they_were_in_the_first_release():
@@ -73,14 +64,64 @@ def test_keys_and_noise_are_what_they_were_in_the_first_release():
     torch.testing.assert_close(noise, torch.tensor([[-0.475992, 0.723014], [0.586808, 0.878475]]), atol=1e-6, rtol=0)
 
 
-def test_uniform_lies_in_0_to_1_and_is_flat():
-    values = random_for(range(500)).uniform(400).double().numpy()
-    assert values.min() >= 0
-    assert values.max() < 1
-    assert abs(values.mean() - 0.5) < 4 / np.sqrt(12 * values.size)
-    assert abs(values.var() - 1 / 12) < 1e-3
-    counts, _ = np.histogram(values, bins=20, range=(0, 1))
-    assert np.abs(counts / values.size - 0.05).max() < 0.003
+@given(INTEGERS, INTEGERS, INTEGERS, INTEGERS)
+@settings(max_examples=60, deadline=None)
+def test_each_of_the_four_integers_changes_the_key(seed, epoch, index, draw_index):
+    key = sample_keys(seed, epoch, [index], draw_index)[0]
+    assert key == sample_keys(seed, epoch, [index], draw_index)[0]
+    assert key != sample_keys(seed ^ 1, epoch, [index], draw_index)[0]
+    assert key != sample_keys(seed, epoch ^ 1, [index], draw_index)[0]
+    assert key != sample_keys(seed, epoch, [index ^ 1], draw_index)[0]
+    assert key != sample_keys(seed, epoch, [index], draw_index ^ 1)[0]
+
+
+def test_no_two_of_many_keys_are_equal_and_places_are_not_interchangeable():
+    values = range(6)
+    keys = {int(key) for s in values for e in values for i in values for key in sample_keys(s, e, i, values)}
+    assert len(keys) == 6**4
+
+
+def test_seeds_beyond_32_bits_and_purposes_are_different_seeds():
+    assert len({int(sample_keys(5 + shift, 0, 0)[0]) for shift in (0, 2**32, 2**40, 2**63)}) == 4
+    purposes = (5, "a"), (5, "a"), (5, "b"), (5 + 2**32, "a")
+    drawn = [torch.rand(3, generator=torch_generator("cpu", *purpose)).tolist() for purpose in purposes]
+    assert drawn[0] == drawn[1]
+    assert all(other not in drawn[:i] for i, other in enumerate(drawn) if i > 1)
+
+
+@pytest.mark.parametrize("value", [3, -1, 2**40])
+def test_numpy_and_torch_integers_are_the_same_key_as_python_ones(value):
+    expected = sample_keys(value, value, [value], value).tolist()
+    other = np.int64(value)
+    assert sample_keys(other, other, np.asarray([value]), other).tolist() == expected
+    assert sample_keys(value, value, torch.tensor([value]), value).tolist() == expected
+    assert fold(other, other) == fold(value, value)
+
+
+def test_indices_and_draw_indices_broadcast():
+    assert len(sample_keys(0, 0, range(4), 1)) == 4
+    assert len(sample_keys(0, 0, 2, [0, 1, 2])) == 3
+    assert sample_keys(0, 0, 2, [0, 1])[1] == sample_keys(0, 0, 2, 1)[0]
+
+
+@given(INTEGERS, st.lists(st.one_of(INTEGERS, st.text(max_size=5)), min_size=1, max_size=3))
+@settings(max_examples=50, deadline=None)
+def test_fold_gives_63_bit_seeds_that_depend_on_every_part(seed, parts):
+    value = fold(seed, *parts)
+    assert 0 <= value < 2**63
+    assert value == fold(seed, *parts)
+    assert value != fold(seed, *parts, 0)
+    assert value != fold(seed + 1, *parts)
+
+
+def test_fresh_keys_are_given_out_once():
+    fresh = FreshKeys()
+    keys = np.concatenate([fresh.take(count) for count in (1, 4000, 500, 5000, 3)])
+    assert len(np.unique(keys)) == len(keys) == 9504
+    assert not np.isin(FreshKeys().take(100), keys).any()
+
+
+# --- distributions
 
 
 def test_normal_has_the_moments_and_tails_of_a_normal():
@@ -102,36 +143,38 @@ def test_the_two_numbers_of_a_pair_and_neighbouring_samples_are_uncorrelated():
 
 
 def test_the_largest_and_smallest_words_give_finite_normals():
-    class Extreme(SampleRandom):
-        def _words(self, count):
-            return np.tile(np.asarray([0, 2**64 - 1, 2**32 - 1, 2**64 - 2**32], np.uint64)[:, None], (1, count))
-
-    random = Extreme(np.zeros(4, np.uint64))
-    assert random.normal(3).isfinite().all()
-    assert random.uniform(3).max() < 1
-    assert random.bernoulli(1.0).all()
-    assert not random.bernoulli(0.0).any()
+    # Their first words are 0, 2**64 - 1, 2**32 - 1 and 2**64 - 2**32.
+    keys = [7046029254386353131, 3558559446808474027, 2671002731600622682, 6204490082765445028]
+    random = [SampleRandom(np.asarray(keys, np.uint64)) for _ in range(2)]
+    assert random[0].normal(2).isfinite().all()
+    uniform = random[1].uniform(1)[:, 0]
+    assert uniform.tolist() == [0, 1 - 2**-24, 0, 1 - 2**-24]
 
 
-def test_chance_hits_with_its_probability_and_is_certain_at_the_ends():
+def test_bernoulli_hits_with_its_probability_and_is_certain_at_the_ends():
     for p in (0.1, 0.5, 0.9):
         assert abs(random_for(range(20000)).bernoulli(p).mean() - p) < 0.015
     assert random_for(range(20000)).bernoulli(1.0).all()
     assert not random_for(range(20000)).bernoulli(0.0).any()
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 8, 13, 16, 31, 64, 70])
-@pytest.mark.parametrize("shape", [(), (1,), (7,), (16,), (2, 3, 5)], ids=str)
-def test_a_row_does_not_depend_on_its_batch_bit_for_bit(size, shape):
-    whole = [random_for(range(70)) for _ in range(2)]
-    expected = whole[0].uniform(*shape), whole[1].normal(*shape)
-    uniform, normal = [], []
-    for start in range(0, 70, size):
-        rows = range(start, min(start + size, 70))
-        uniform.append(random_for(rows).uniform(*shape))
-        normal.append(random_for(rows).normal(*shape))
-    assert torch.equal(torch.cat(uniform), expected[0])
-    assert torch.equal(torch.cat(normal), expected[1])
+def test_a_certain_draw_takes_as_much_of_the_sequence_as_any_other():
+    certain, likely = random_for(range(5)), random_for(range(5))
+    certain.bernoulli(1.0)
+    likely.bernoulli(0.5)
+    assert torch.equal(certain.normal(3), likely.normal(3))
+
+
+# --- independence of the batch, and of global generators
+
+
+@pytest.mark.parametrize(("size", "shape"), [(1, (7,)), (3, ()), (16, (2, 3, 5)), (64, (128,)), (255, (1,))], ids=str)
+def test_a_row_does_not_depend_on_its_batch_bit_for_bit(size, shape, global_rng_untouched):
+    keys = sample_keys(3, 1, range(256))
+    parts = np.split(keys, range(size, 256, size))
+    for draw in (SampleRandom.uniform, SampleRandom.normal):
+        whole = draw(SampleRandom(keys), *shape)
+        assert torch.equal(torch.cat([draw(SampleRandom(part), *shape) for part in parts]), whole)
 
 
 @given(st.lists(INTEGERS, min_size=1, max_size=12, unique=True), st.data())
@@ -151,118 +194,18 @@ def test_taking_rows_goes_on_where_the_sequences_stand():
     assert len(part) == 3
 
 
-@given(INTEGERS, INTEGERS, INTEGERS, INTEGERS)
-@settings(max_examples=60, deadline=None)
-def test_each_of_the_four_integers_changes_the_key(seed, epoch, index, copy):
-    key = sample_keys(seed, epoch, [index], copy)[0]
-    assert key == sample_keys(seed, epoch, [index], copy)[0]
-    assert key != sample_keys(seed ^ 1, epoch, [index], copy)[0]
-    assert key != sample_keys(seed, epoch ^ 1, [index], copy)[0]
-    assert key != sample_keys(seed, epoch, [index ^ 1], copy)[0]
-    assert key != sample_keys(seed, epoch, [index], copy ^ 1)[0]
-
-
-def test_no_two_of_many_keys_are_equal_and_places_are_not_interchangeable():
-    values = range(12)
-    keys = {int(sample_keys(s, e, i, c)[0]) for s in values for e in values for i in values for c in values}
-    assert len(keys) == 12**4
-
-
-def test_seeds_beyond_32_bits_are_different_seeds():
-    keys = {int(sample_keys(5 + shift, 0, 0)[0]) for shift in (0, 2**32, 2**40, 2**63)}
-    assert len(keys) == 4
-    first, second = (torch.rand(3, generator=torch_generator("cpu", 5 + shift)) for shift in (0, 2**32))
-    assert not torch.equal(first, second)
-
-
-@pytest.mark.parametrize("value", [0, 3, -1, 2**40])
-def test_numpy_and_torch_integers_are_the_same_key_as_python_ones(value):
-    expected = sample_keys(value, value, [value], value).tolist()
-    other = np.int64(value)
-    assert sample_keys(other, other, np.asarray([value]), other).tolist() == expected
-    assert sample_keys(value, value, torch.tensor([value]), value).tolist() == expected
-    assert fold(other, other) == fold(value, value)
-
-
-def test_copies_and_indices_broadcast():
-    assert len(sample_keys(0, 0, range(4), 1)) == 4
-    assert len(sample_keys(0, 0, 2, [0, 1, 2])) == 3
-    assert sample_keys(0, 0, 2, [0, 1])[1] == sample_keys(0, 0, 2, 1)[0]
-
-
-@given(INTEGERS, st.lists(st.one_of(INTEGERS, st.text(max_size=5)), min_size=1, max_size=3))
-@settings(max_examples=50, deadline=None)
-def test_fold_gives_63_bit_seeds_that_depend_on_every_part(seed, parts):
-    value = fold(seed, *parts)
-    assert 0 <= value < 2**63
-    assert value == fold(seed, *parts)
-    assert value != fold(seed, *parts, 0)
-    assert value != fold(seed + 1, *parts)
-
-
-def test_seeded_code_repeats_and_the_global_generator_comes_back(global_rng_untouched):
-    with seeded(3, "weights"):
-        first = torch.rand(4)
-    with seeded(3, "weights"):
-        again = torch.rand(4)
-    with seeded(4, "weights"):
-        other = torch.rand(4)
-    assert torch.equal(first, again)
-    assert not torch.equal(first, other)
-
-
-def test_torch_generators_start_anew_for_each_purpose():
-    first, again, other = (
-        torch.rand(3, generator=torch_generator("cpu", 0, *parts)) for parts in (("a", 1), ("a", 1), ("a", 2))
-    )
-    assert torch.equal(first, again)
-    assert not torch.equal(first, other)
-
-
-def test_the_fingerprint_of_an_image_does_not_depend_on_its_type_or_batch():
-    levels = torch.randint(0, 256, (6, 3, 9, 11), dtype=torch.uint8)
-    prints = pixel_fingerprints(levels)
-    assert prints.dtype == np.int64
-    assert len(set(prints.tolist())) == 6
-    assert (pixel_fingerprints(levels.float() / 255) == prints).all()
-    assert (pixel_fingerprints(levels.double() / 255) == prints).all()
-    assert (pixel_fingerprints(levels.flip(0)) == prints[::-1]).all()
-    assert pixel_fingerprints(levels[2:3])[0] == prints[2]
-    channels_last = levels.contiguous(memory_format=torch.channels_last)
-    assert (pixel_fingerprints(channels_last) == prints).all()
-
-
-def test_one_level_of_one_pixel_is_another_fingerprint():
-    image = torch.zeros(1, 1, 8, 8, dtype=torch.uint8)
-    other = image.clone()
-    other[0, 0, 4, 4] = 1
-    assert pixel_fingerprints(image)[0] != pixel_fingerprints(other)[0]
-
-
-def test_drawing_leaves_the_global_generators_alone(global_rng_untouched):
-    before = np.random.get_state()[1].copy()
-    random = random_for(range(3))
-    random.normal(3)
-    random.uniform(3)
-    random.bernoulli(0.5)
-    fold(1, "x")
-    assert (np.random.get_state()[1] == before).all()
-
-
-def test_seeding_for_a_moment_leaves_accelerators_alone(monkeypatch):
-    called = []
-    monkeypatch.setattr(torch.cuda, "manual_seed_all", called.append)
-    before = torch.get_rng_state()
-    with seeded(3, "weights"):
-        first = torch.rand(2)
-    with seeded(3, "weights"):
-        assert torch.equal(torch.rand(2), first)
-    assert called == []
-    assert torch.equal(torch.get_rng_state(), before)
+def test_seeded_code_repeats_and_global_generators_come_back(global_rng_untouched, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda seed: pytest.fail("accelerators were reseeded"))
+    drawn = []
+    for seed in (3, 3, 4):
+        with seeded(seed, "weights"):
+            drawn.append(torch.rand(4))
+    assert torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[0], drawn[2])
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_seeding_for_a_moment_repeats_on_the_device_that_is_named():
+def test_seeded_code_repeats_on_the_device_that_is_named():
     before = torch.cuda.get_rng_state()
     with seeded(3, "weights", device="cuda"):
         first = torch.rand(2, device="cuda")
@@ -271,23 +214,17 @@ def test_seeding_for_a_moment_repeats_on_the_device_that_is_named():
     assert torch.equal(torch.cuda.get_rng_state(), before)
 
 
-def test_noise_of_a_batch_is_that_of_every_split_of_it():
-    keys = sample_keys(3, 1, range(256))
-    whole = SampleRandom(keys).normal(128)
-    for sizes in ([1, 255], [16] * 16, [100, 100, 56]):
-        parts = np.split(keys, np.cumsum(sizes)[:-1])
-        assert torch.equal(torch.cat([SampleRandom(part).normal(128) for part in parts]), whole)
+# --- fingerprints of images
 
 
-def test_a_chance_of_one_takes_as_much_of_the_sequence_as_any_other():
-    certain, likely = (SampleRandom(sample_keys(0, 0, range(5))) for _ in range(2))
-    assert certain.bernoulli(1.0).all()
-    likely.bernoulli(0.5)
-    assert torch.equal(certain.normal(3), likely.normal(3))
-
-
-def test_fresh_keys_are_given_out_once():
-    fresh = FreshKeys()
-    keys = np.concatenate([fresh.take(count) for count in (1, 4000, 500, 5000, 3)])
-    assert len(np.unique(keys)) == len(keys) == 9504
-    assert not np.isin(FreshKeys().take(100), keys).any()
+def test_the_fingerprint_of_an_image_does_not_depend_on_its_type_or_batch():
+    levels = torch.randint(0, 256, (6, 3, 9, 11), dtype=torch.uint8)
+    prints = pixel_fingerprints(levels)
+    assert prints.dtype == np.int64
+    assert len(set(prints.tolist())) == 6
+    assert (pixel_fingerprints(levels.float() / 255) == prints).all()
+    assert (pixel_fingerprints(levels.flip(0)) == prints[::-1]).all()
+    assert pixel_fingerprints(levels[2:3])[0] == prints[2]
+    assert (pixel_fingerprints(levels.contiguous(memory_format=torch.channels_last)) == prints).all()
+    levels[0, 0, 4, 4] ^= 1
+    assert pixel_fingerprints(levels)[0] != prints[0]

@@ -25,13 +25,10 @@ def fruits() -> Registry:
     return registry
 
 
-def test_names_are_sorted_and_members_know_theirs(fruits):
+def test_names_are_sorted_and_given_once(fruits):
     assert fruits.names() == ["apple", "bowl"]
-    assert fruits.get("apple").name == "apple"
-
-
-def test_a_second_claim_to_a_name_is_refused(fruits):
     first = fruits.get("apple")
+    assert first.name == "apple"
     with pytest.raises(ValueError, match=r"fruit 'apple' is already .*Apple"):
         fruits.register("apple")(type("Other", (), {}))
     assert fruits.get("apple") is first
@@ -40,37 +37,23 @@ def test_a_second_claim_to_a_name_is_refused(fruits):
 def test_a_miss_names_the_nearest_and_lists_the_rest(fruits):
     with pytest.raises(UnknownNameError, match="unknown fruit 'aple'; did you mean 'apple'\\? known: apple, bowl"):
         fruits.get("aple")
-
-
-def test_a_miss_without_a_near_name_only_lists():
     assert did_you_mean("zzzz", ["apple"]) == "; known: apple"
     assert did_you_mean("zzzz", []) == "; known: none"
 
 
-@pytest.mark.parametrize("spec", ["apple", " apple ", "apple()", "apple(weight=1.0)", "apple(1.0)"])
-def test_a_name_alone_is_a_call_with_defaults(fruits, spec):
-    assert arguments_of(fruits.build(spec)) == {"weight": 1.0, "colours": ("red",), "core": True}
+def test_a_name_alone_is_a_call_with_defaults(fruits):
+    for spec in ("apple", " apple ", "apple()", "apple(weight=1.0)", "apple(1.0)"):
+        assert arguments_of(fruits.build(spec)) == {"weight": 1.0, "colours": ("red",), "core": True}
 
 
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        ("2", 2),
-        ("-0.5", -0.5),
-        ("1e-3", 1e-3),
-        ("'x'", "x"),
-        ("True", True),
-        ("None", None),
-        ("[1, 'b', -2.0]", [1, "b", -2.0]),
-        ("(1, 2)", [1, 2]),
-        ("[]", []),
-    ],
-)
-def test_arguments_are_literals(fruits, text, value):
-    assert fruits.build(f"apple(colours={text})").colours == value
-
-
-def test_members_nest(fruits):
+def test_arguments_are_literals_and_members(fruits):
+    for text, value in {
+        "1e-3": 1e-3,
+        "None": None,
+        "[1, 'b', -2.0, True]": [1, "b", -2.0, True],
+        "(1, 2)": [1, 2],
+    }.items():
+        assert fruits.build(f"apple(colours={text})").colours == value
     bowl = fruits.build("bowl(apple, bowl(apple(weight=2)), label=[apple(weight=3)])")
     assert [member.name for member in bowl.fruits] == ["apple", "bowl"]
     assert bowl.fruits[1].fruits[0].weight == 2
@@ -78,13 +61,7 @@ def test_members_nest(fruits):
 
 
 @pytest.mark.parametrize(
-    "spec",
-    [
-        "apple",
-        "apple(weight=2.5, colours=['a', 'b'], core=False)",
-        "bowl(apple, bowl(apple(weight=2)), label='x')",
-        "bowl(apple, label=[apple, 3, None])",
-    ],
+    "spec", ["apple(weight=2.5, colours=['a', 'b'], core=False)", "bowl(apple, bowl(apple), label=[apple, 3, None])"]
 )
 def test_the_text_form_is_a_fixed_point(fruits, spec):
     text = describe(fruits.build(spec))
@@ -93,26 +70,19 @@ def test_the_text_form_is_a_fixed_point(fruits, spec):
 
 @pytest.mark.parametrize(
     "spec",
-    ["", "   ", "apple(", "apple)", "apple(weight=)", "apple; bowl", "3", "'apple'", "apple.name", "a\0b",
-     "apple\nbowl", "apple()()", "fruits.get('apple')", "lambda: 0", "[apple]"],
+    ["", "   ", "apple(", "apple(weight=)", "apple; bowl", "3", "'apple'", "apple.name", "a\0b",
+     "apple\nbowl", "apple()()", "fruits.get('apple')", "lambda: 0", "[apple]", "bowl(" * 20000 + ")" * 20000],
+    ids=lambda spec: spec[:20],
 )  # fmt: skip
 def test_what_is_not_a_name_or_a_call_is_refused(fruits, spec):
     with pytest.raises(InputError):
         fruits.build(spec)
 
 
-@pytest.mark.parametrize(
-    "argument",
-    ["__import__('os')", "1 + 1 if True else 2", "[x for x in (1,)]", "apple.weight", "f'{1}'", "*[1]", "{[]: 1}"],
-)
-def test_arguments_are_never_evaluated(fruits, argument):
-    with pytest.raises(InputError):
-        fruits.build(f"apple({argument})")
-
-
-def test_deep_nesting_is_refused_and_does_not_crash(fruits):
-    with pytest.raises(InputError):
-        fruits.build("bowl(" * 20000 + ")" * 20000)
+def test_arguments_are_never_evaluated(fruits):
+    for text in ("__import__('os')", "1 if True else 2", "[x for x in (1,)]", "apple.weight", "f'{1}'", "{[]: 1}"):
+        with pytest.raises(InputError):
+            fruits.build(f"apple({text})")
 
 
 def test_unknown_and_superfluous_arguments_are_refused(fruits):
@@ -124,9 +94,6 @@ def test_unknown_and_superfluous_arguments_are_refused(fruits):
         fruits.build("apple(1, weight=2)")
     with pytest.raises(UnknownNameError):
         fruits.build("apple(**{'weight': 1})")
-
-
-def test_create_checks_arguments_as_build_does(fruits):
     assert fruits.create("apple", {"weight": 4}).weight == 4
     with pytest.raises(UnknownNameError):
         fruits.create("apple", {"size": 4})
@@ -149,11 +116,9 @@ def test_a_hyphen_in_a_name_may_be_an_underscore():
         def __init__(self, height: float = -1.0):
             self.height = height
 
-    assert trees.names() == ["horse-chestnut"]
     assert trees.get("horse_chestnut") is trees.get("horse-chestnut")
     for text in ("horse-chestnut(height=-2)", " horse_chestnut(-2)"):
         assert trees.build(text).height == -2
     assert describe(trees.build("horse-chestnut")) == "horse-chestnut(height=-1.0)"
-    assert trees.build(describe(trees.build("horse-chestnut"))).height == -1
     with pytest.raises(UnknownNameError, match="did you mean 'horse-chestnut'"):
         trees.build("horse-chesnut")

@@ -1,4 +1,4 @@
-"""A few labels reach the unlabelled images that are sure of theirs, and those become reference samples."""
+"""A few labels reach unlabelled images, and those become reference samples."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def test_the_labels_of_fifty_digits_reach_the_others(vae, few):
     assert (labels == rest.targets[rows]).double().mean() > 0.9
 
 
-def test_partners_are_found_among_the_unlabelled(vae, few):
+def test_policies_and_the_gate_learn_from_the_unlabelled(vae, few):
     labelled, rest = few
     augment = LatentAugment(vae, "class_gaussian").fit(labelled)
-    wider = LatentAugment(vae, "class_gaussian").fit(labelled, unlabelled=rest)
+    wider = LatentAugment(vae, "class_gaussian", gate=QualityGate()).fit(labelled, unlabelled=rest)
     assert len(augment.reference) == 50
     assert wider.reference.class_counts()[3] > 50
     assert not torch.equal(
@@ -44,14 +44,7 @@ def test_partners_are_found_among_the_unlabelled(vae, few):
     )
 
 
-def test_a_gate_learns_from_them_as_well(vae, few):
-    labelled, rest = few
-    gated = LatentAugment(vae, "gaussian", gate=QualityGate()).fit(labelled, unlabelled=rest)
-    made, labels, weights = gated.synthesize(labelled.images, labelled.targets, return_weights=True)
-    assert len(made) == len(labels) == len(weights) == 50
-
-
-def test_without_labels_all_join_the_pool(vae, few):
+def test_without_labels_all_join_the_reference_set(vae, few):
     labelled, rest = few
     augment = LatentAugment(vae, "smote").fit([(labelled.images, None)], unlabelled=rest)
     assert len(augment.reference) == len(labelled) + len(rest)

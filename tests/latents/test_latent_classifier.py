@@ -1,4 +1,4 @@
-"""`LatentClassifier`: learns the classes, and never judges what it was trained on."""
+"""`LatentClassifier`: learns the classes, and scores each sample without itself."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from augmentor.latents import LatentClassifier
-from augmentor.latents.classifier import FOLDS
 
 
 def normal(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -19,7 +18,7 @@ def clusters(count: int, classes: int, *shape: int) -> tuple[torch.Tensor, torch
     return normal(count, *shape) + 5 * normal(classes, *shape, seed=9)[labels], labels
 
 
-@pytest.mark.parametrize("shape", [(8,), (3, 4, 4), (2, 16, 9)], ids=str)
+@pytest.mark.parametrize("shape", [(8,), (2, 16, 9)], ids=str)
 def test_it_learns_the_classes_of_vectors_and_of_feature_maps(shape):
     z, labels = clusters(120, 3, *shape)
     classifier = LatentClassifier(z, labels)
@@ -29,29 +28,17 @@ def test_it_learns_the_classes_of_vectors_and_of_feature_maps(shape):
     assert (log_probs.argmax(1) == labels).float().mean() > 0.9
 
 
-def test_a_sample_is_judged_without_itself():
-    """Its own fold's verdict does not follow a label that is turned; the other networks' verdict does."""
-    z, labels = normal(30, 40), torch.arange(30) % 2  # so few in so many dimensions can be learnt by heart
-    for row in (0, 7, 29):
-        turned = labels.clone()
-        turned[row] = 1 - turned[row]
-        classifier = LatentClassifier(z, turned)
-        own = classifier.folds[row]
-        others = torch.arange(FOLDS)[torch.arange(FOLDS) != own]
-        seen = classifier.log_probs(z[row].expand(FOLDS - 1, -1), others).exp()
-        assert (seen[:, turned[row]] > 0.9).all()
-    # Labels that mean nothing: all are learnt by heart, and the cross-fitted verdict is no better than chance.
+def test_labels_without_meaning_are_memorised_and_scored_at_random_by_the_networks_that_have_not_seen_them():
     z, labels = normal(300, 40), torch.randint(0, 2, (300,), generator=torch.Generator().manual_seed(1))
     classifier = LatentClassifier(z, labels)
     honest = (classifier.log_probs(z, classifier.folds).argmax(1) == labels).float().mean()
-    by_heart = (classifier.log_probs(z).argmax(1) == labels).float().mean()
+    memorised = (classifier.log_probs(z).argmax(1) == labels).float().mean()
     assert 0.35 < honest < 0.65
-    assert by_heart > 0.85
+    assert memorised > 0.85
 
 
-@pytest.mark.parametrize("row", [0, 4, 13])
-def test_what_a_fold_says_does_not_depend_on_its_own_labels_or_latents(row):
-    z, labels = clusters(40, 2, 6)
+def test_what_a_fold_says_does_not_depend_on_its_own_labels_or_latents():
+    (z, labels), row = clusters(40, 2, 6), 13
     classifier = LatentClassifier(z, labels)
     moved = z.clone()
     moved[row] += 100
@@ -72,14 +59,11 @@ def test_every_class_is_dealt_evenly_into_the_folds():
 
 
 def test_the_only_one_of_a_class_is_known_to_all():
-    z, labels = clusters(31, 3, 6)
-    labels[:] = torch.arange(31) % 2
-    labels[30] = 7
-    z[30] = 30
+    z, labels = clusters(31, 2, 6)
+    labels[30], z[30] = 7, 30
     classifier = LatentClassifier(z, labels)
     assert classifier.classes.tolist() == [0, 1, 7]
     assert classifier.log_probs(z[30:], torch.tensor([-1])).argmax() == 2
-    torch.testing.assert_close(classifier.log_probs(z[30:], torch.tensor([-1])), classifier.log_probs(z[30:]))
 
 
 def test_agreement_is_the_log_probability_of_the_label():
@@ -96,8 +80,7 @@ def test_class_numbers_need_not_be_consecutive_and_unknown_ones_do_not_agree():
     z, labels = clusters(40, 2, 5)
     classifier = LatentClassifier(z, labels * 6 + 2)
     assert classifier.classes.tolist() == [2, 8]
-    known = classifier.agreement(z, labels * 6 + 2)
-    assert known.isfinite().all()
+    assert classifier.agreement(z, labels * 6 + 2).isfinite().all()
     for unknown in (0, 5, 9):
         assert (classifier.agreement(z, torch.full((40,), unknown)) == -torch.inf).all()
 
@@ -112,16 +95,13 @@ def test_soft_labels_agree_best_with_their_own_mixture():
     own = torch.zeros(60, 4)
     own[:, :2] = classifier.log_probs(z).exp()
     torch.testing.assert_close(classifier.agreement(z, own), torch.zeros(60), atol=1e-5, rtol=0)
-    mixed = own.roll(1, 0) * 0.5 + 0.5 * own
-    assert (classifier.agreement(z, mixed) <= 1e-5).all()
     foreign = own.clone()
     foreign[:, 3] = 0.5
     assert (classifier.agreement(z, foreign) == -torch.inf).all()
 
 
-@pytest.mark.parametrize("shape", [(5,), (2, 4, 4)], ids=str)
-def test_gradients_flow_to_the_latents_only(shape):
-    z, labels = clusters(30, 2, *shape)
+def test_gradients_flow_to_the_latents():
+    z, labels = clusters(30, 2, 2, 4, 4)
     classifier = LatentClassifier(z, labels)
     probe = z.clone().requires_grad_()
     classifier.agreement(probe, labels, classifier.folds).sum().backward()
@@ -144,12 +124,3 @@ def test_two_samples_and_equal_samples_are_enough():
     probability = same.log_probs(torch.zeros(1, 3)).exp()
     assert (probability - 0.5).abs().max() < 0.25
     assert len(same.log_probs(torch.zeros(0, 3), torch.zeros(0, dtype=torch.int64))) == 0
-
-
-def test_to_moves_all_of_it():
-    z, labels = clusters(20, 2, 5)
-    classifier = LatentClassifier(z, labels)
-    moved = classifier.to("meta")
-    assert {value.device.type for value in vars(moved).values()} == {"meta"}
-    assert classifier.log_probs(z).device.type == "cpu"
-    assert torch.equal(classifier.to("cpu").log_probs(z), classifier.log_probs(z))

@@ -25,14 +25,16 @@ sys.addaudithook(refuse)
 """
 
 
-def test_there_is_one_for_each_library():
-    names = {path.stem for path in EXAMPLES}
-    assert names == {
+def test_there_is_one_for_each_library_and_the_readme_lists_them():
+    assert {path.stem for path in EXAMPLES} == {
         "albumentations_pipeline", "huggingface_datasets", "imbalanced_learn", "lightning_datamodule",
         "plain_pytorch", "timm_mixup",
     }  # fmt: skip
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert [path.name for path in EXAMPLES if f"examples/{path.name}" not in readme] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_an_example_runs_and_learns(path, tmp_path):
     assert len(path.read_text(encoding="utf-8").splitlines()) < 60
@@ -46,8 +48,3 @@ def test_an_example_runs_and_learns(path, tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert float(re.findall(r"accuracy.* ([\d.]+)$", done.stdout.strip())[-1]) > 0.7, done.stdout
-
-
-def test_the_readme_lists_them():
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert [path.name for path in EXAMPLES if f"examples/{path.name}" not in readme] == []

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+# Those that a user imports from.
 MODULES = ["augmentor"] + [
     f"augmentor.{name}"
     for name in ("policies", "autoencoders", "latents", "quality", "data", "shards", "gan", "gan.methods",
@@ -20,24 +21,30 @@ LISTING = Path(__file__).with_name("public_api.txt")
 
 
 def lines() -> Iterator[str]:
-    """One for each public name, and one for each public method of a class."""
+    """One for each public name, with the first module that has it, and one for each public method of a class."""
+    found: dict[str, Any] = {}
     for module in MODULES:
         home = importlib.import_module(module)
         mine = [name for name, value in vars(home).items() if getattr(value, "__module__", None) == module]
-        for name in sorted(getattr(home, "__all__", [name for name in mine if not name.startswith("_")])):
-            value = getattr(home, name)
-            if inspect.isclass(value):
-                yield f"{module}.{name}{'' if issubclass(value, Exception) else parameters(value)}"
-                yield from (f"{module}.{name}.{method}" for method in methods(value))
-            else:
-                yield f"{module}.{name}{parameters(value) if inspect.isfunction(value) else ''}"
+        for name in getattr(home, "__all__", mine):
+            if not any(getattr(home, name) is value for value in found.values()):
+                found[f"{module}.{name}"] = getattr(home, name)
+    classes = {value for value in found.values() if inspect.isclass(value)}
+    for place, value in sorted(found.items()):
+        is_class = inspect.isclass(value)
+        has_parameters = inspect.isfunction(value) or (is_class and not issubclass(value, Exception))
+        yield place + (parameters(value) if has_parameters else "")
+        yield from (f"{place}.{method}" for method in methods(value, classes)) if is_class else ()
 
 
-def methods(owner: type) -> Iterator[str]:
-    """The public methods and properties that a class itself defines."""
-    for name, member in sorted(vars(owner).items()):
+def methods(owner: type, listed: set[type]) -> Iterator[str]:
+    """The public methods and properties that a class of ours has, without those of its bases that are listed."""
+    ours = [base for base in owner.__mro__ if base.__module__.startswith("augmentor")]
+    said = {name for base in ours if base is not owner and base in listed for name in dir(base)}
+    members = {name: member for base in reversed(ours) for name, member in vars(base).items()}
+    for name, member in sorted(members.items()):
         function = getattr(member, "__func__", member)  # of a class method
-        if name.startswith("_"):
+        if name.startswith("_") or name in said:
             continue
         if inspect.isfunction(function):
             yield f"{name}{parameters(function)}"
@@ -62,11 +69,10 @@ def _is_plain(value: Any) -> bool:
 
 def test_the_public_interface_is_the_one_that_was_decided():
     known, now = LISTING.read_text(encoding="utf-8").splitlines(), list(lines())
-    gone = "\n  ".join(line for line in known if line not in now)
-    new = "\n  ".join(line for line in now if line not in known)
+    gone, new = ("\n  ".join(sorted({*these} - {*those})) for these, those in ((known, now), (now, known)))
     assert known == now, (
-        f"gone or changed:\n  {gone}\nnew:\n  {new}\n"
-        "If it was meant: python tests/project/test_public_api.py > tests/project/public_api.txt, and a line in CHANGELOG.md"
+        f"gone or changed:\n  {gone}\nnew:\n  {new}\nIf it was meant, a line in CHANGELOG.md and:\n"
+        f"python tests/project/{Path(__file__).name} > tests/project/{LISTING.name}"
     )
 
 
@@ -79,4 +85,4 @@ def test_the_listing_would_notice_a_renamed_parameter():
 
 
 if __name__ == "__main__":
-    print("\n".join(lines()))
+    print(*lines(), sep="\n")

@@ -10,6 +10,8 @@ import sys
 import types
 from pathlib import Path
 
+import pytest
+
 import augmentor
 from augmentor.autoencoders import list_autoencoders
 from augmentor.policies import list_policies
@@ -23,6 +25,7 @@ FETCHED = re.compile(
 )
 
 
+@pytest.mark.slow
 def test_the_site(tmp_path):
     """One test, because building takes a while and the workers of a parallel run would each do it."""
     done = subprocess.run(

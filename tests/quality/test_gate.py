@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import pickle
-from itertools import pairwise
 
 import pytest
 import torch
@@ -61,7 +60,7 @@ def source(two_classes) -> Latents:
 
 
 def test_it_keeps_the_good_and_rejects_the_off_class_and_the_copies(digits):
-    """A known third of the samples are good (held out), a third off-class, a third copies; over three splits."""
+    """A known third of the samples are good (held out), a third off-class, a third copies."""
     autoencoder, labels = load_autoencoder("digits"), digits.targets
 
     def encoded(images: torch.Tensor) -> torch.Tensor:
@@ -69,33 +68,26 @@ def test_it_keeps_the_good_and_rejects_the_off_class_and_the_copies(digits):
             return autoencoder.stats.standardise(autoencoder.encode(images).mean).float()
 
     z = encoded(digits.images)
-    passed: dict[str, list[torch.Tensor]] = {}
-    for seed in range(3):
-        random = torch.Generator().manual_seed(seed)
-        order = torch.randperm(len(z), generator=random)
-        held_out, known = order[:600], order[600:]
-        gate = QualityGate().fit(ReferenceSet(z[known], labels[known], 10))
-        good, moved, copied = held_out[:300], held_out[300:], known[:300]
-        wrong = (labels[moved] + torch.randint(1, 10, (300,), generator=random)) % 10
-        shake = torch.randint(-6, 7, digits.images[copied].shape, generator=random)
-        kinds = {
-            "good": Latents(z[good], None, labels[good]),
-            "off-class": Latents(z[moved], None, wrong),
-            "copies": Latents(z[copied], None, labels[copied]),
-            "nearly copies": Latents(z[copied] + 0.03 * normal(300, z.shape[1], seed=seed), None, labels[copied]),
-            "copied images": Latents(encoded(digits.images[copied]), None, labels[copied]),
-            "nearly copied images": Latents(
-                encoded((digits.images[copied].int() + shake).clamp(0, 255).to(torch.uint8)), None, labels[copied]
-            ),
-        }
-        for kind, latents in kinds.items():
-            passed.setdefault(kind, []).append(gate.passes(latents))
-    kept = {kind: float(torch.cat(parts).float().mean()) for kind, parts in passed.items()}
+    random = torch.Generator().manual_seed(0)
+    order = torch.randperm(len(z), generator=random)
+    good, moved, copied, known = order[:300], order[300:600], order[600:900], order[600:]
+    gate = QualityGate().fit(ReferenceSet(z[known], labels[known], 10))
+    shake = torch.randint(-6, 7, digits.images[copied].shape, generator=random)
+    shaken = (digits.images[copied].int() + shake).clamp(0, 255).to(torch.uint8)
+    kinds = {
+        "good": Latents(z[good], None, labels[good]),
+        "off-class": Latents(z[moved], None, (labels[moved] + torch.randint(1, 10, (300,), generator=random)) % 10),
+        "copies": Latents(z[copied], None, labels[copied]),
+        "nearly copies": Latents(z[copied] + 0.03 * normal(300, z.shape[1]), None, labels[copied]),
+        "copied images": Latents(encoded(digits.images[copied]), None, labels[copied]),
+        "nearly copied images": Latents(encoded(shaken), None, labels[copied]),
+    }
+    kept = {kind: float(gate.passes(latents).float().mean()) for kind, latents in kinds.items()}
     assert kept.pop("good") >= 0.9
     assert all(share <= 0.1 for share in kept.values()), kept
 
 
-@pytest.mark.parametrize("keep", [0.5, 0.8, 0.95])
+@pytest.mark.parametrize("keep", [0.5, 0.95])
 def test_about_keep_of_fresh_real_samples_pass(keep, two_classes):
     gate = QualityGate(keep).fit(two_classes)
     labels = torch.arange(600) % 2
@@ -106,14 +98,14 @@ def test_about_keep_of_fresh_real_samples_pass(keep, two_classes):
     assert lenient.passes(fresh).all()
 
 
-def test_it_tells_them_apart_in_a_pool_too_large_to_search():
+def test_it_tells_them_apart_in_a_reference_set_too_large_to_search():
     """Two classes on a curved sheet in 32 dimensions, which holds 20,000 samples."""
-    spread = normal(3, 32, seed=9)
+    directions = normal(3, 32, seed=9)
 
     def real(count: int, seed: int) -> Latents:
         labels = torch.arange(count) % 2
         place = normal(count, 3, seed=seed) + 5 * labels[:, None] * torch.tensor([1.0, 0, 0])
-        return Latents(torch.sin(place @ spread) + 0.1 * normal(count, 32, seed=seed + 1), None, labels)
+        return Latents(torch.sin(place @ directions) + 0.1 * normal(count, 32, seed=seed + 1), None, labels)
 
     known, good = real(20_000, 0), real(1000, 10)
     gate = QualityGate().fit(ReferenceSet(known.z, known.labels, 2))
@@ -144,7 +136,7 @@ def test_scores_are_shares_of_real_samples(gate, source):
 def test_each_kind_of_bad_has_its_own_score(gate, two_classes, what, lowest):
     one = two_classes.z[:1]
     # Between two samples, so that it is no copy.
-    near = (two_classes.z[:1] + two_classes.z[gate._reference.nearest(one, 2)[1][0, 1]]) / 2
+    near = (two_classes.z[:1] + two_classes.z[two_classes.nearest(one, 2)[1][0, 1]]) / 2
     made = {
         "far": Latents(one + 40, None, two_classes.labels[:1] + 1),
         "off-class": Latents(near, None, torch.tensor([1])),
@@ -155,51 +147,32 @@ def test_each_kind_of_bad_has_its_own_score(gate, two_classes, what, lowest):
     assert what == "off-class" or min(scores.values()) > 0.02
 
 
-def test_fidelity_falls_with_distance_and_novelty_rises_with_it(gate, source):
-    steps = [gate.score(Latents(source.z + s, None, source.labels)) for s in (0.0, 0.5, -2.0, -8.0)]
-    for before, after in pairwise(steps):
-        assert after.fidelity.mean() <= before.fidelity.mean()
-        assert after.novelty.mean() >= before.novelty.mean()
-    assert (steps[0].novelty == 0).all()
-    assert (steps[-1].fidelity == 0).all()
-
-
-def test_latents_that_are_no_numbers_do_not_pass(gate):
+def test_latents_that_are_no_numbers_do_not_pass_and_none_have_no_scores(gate):
     z = torch.zeros(3, 6)
     z[0], z[1, 2], z[2] = torch.nan, torch.inf, 1e30
     assert not gate.passes(Latents(z, None, torch.zeros(3, dtype=torch.int64))).any()
+    nothing = gate.score(Latents(z[:0], None, torch.zeros(0, dtype=torch.int64)))
+    assert [len(share) for share in nothing.each().values()] == [0, 0, 0]
 
 
-def test_copies_do_not_pass_where_the_real_set_itself_holds_copies():
-    z = normal(40, 6).repeat(2, 1)
-    gate = QualityGate().fit(ReferenceSet(z, torch.arange(80) % 2))
-    scores = gate.score(Latents(z[:10], None, torch.arange(10) % 2))
-    assert (scores.novelty == 0).all()
-
-
-def test_without_labels_there_are_two_scores(two_classes, gate):
+def test_without_labels_or_with_one_class_there_are_two_scores(two_classes, gate):
     plain = QualityGate().fit(ReferenceSet(two_classes.z))
     scores = plain.score(Latents(two_classes.z + 0.2, None, two_classes.labels))
     assert scores.agreement is None
     assert list(scores.each()) == ["fidelity", "novelty"]
-    assert (
-        gate.score(Latents(two_classes.z + 0.2)).agreement is None
-    )  # the reference set knows labels, the samples none
+    assert gate.score(Latents(two_classes.z + 0.2)).agreement is None  # only the reference set has labels
+    one_class = QualityGate().fit(ReferenceSet(two_classes.z, torch.zeros(COUNT, dtype=torch.int64)))
+    assert one_class.score(Latents(two_classes.z, None, two_classes.labels * 0)).agreement is None
 
 
-def test_one_class_is_like_no_labels():
-    gate = QualityGate().fit(ReferenceSet(normal(30, 4), torch.zeros(30, dtype=torch.int64)))
-    assert gate.score(Latents(normal(3, 4, seed=1), None, torch.zeros(3, dtype=torch.int64))).agreement is None
-
-
-def test_a_class_that_the_pool_lacks_does_not_agree(gate, source):
+def test_a_class_that_the_reference_set_lacks_does_not_agree(gate, source):
     foreign = Latents(source.z + 0.2, None, torch.full((len(source),), 7))
     assert (gate.score(foreign, source).agreement == 0).all()
     assert not gate.passes(foreign, source).any()
 
 
 def test_soft_labels_are_compared_as_a_whole(gate, two_classes):
-    one, other = two_classes.z[two_classes.labels == 0][:50], two_classes.z[two_classes.labels == 1][:50]
+    one = two_classes.z[two_classes.labels == 0][:50]
     sure, turned = torch.tensor([1.0, 0.0]).expand(50, 2), torch.tensor([0.0, 1.0]).expand(50, 2)
     right = gate.score(Latents(one + 0.1, None, sure), Latents(one, None, sure)).agreement
     wrong = gate.score(Latents(one + 0.1, None, turned), Latents(one, None, turned)).agreement
@@ -207,10 +180,9 @@ def test_soft_labels_are_compared_as_a_whole(gate, two_classes):
     torch.testing.assert_close(right, whole)
     assert right.mean() > 0.3
     assert (wrong == 0).all()
-    assert len(other) == 50
 
 
-def test_feature_maps_are_judged_like_vectors():
+def test_feature_maps_are_scored_like_vectors():
     labels = torch.arange(60) % 2
     reference = ReferenceSet(normal(60, 3, 4, 4) + 3 * labels[:, None, None, None], labels)
     gate = QualityGate().fit(reference)
@@ -220,32 +192,26 @@ def test_feature_maps_are_judged_like_vectors():
     assert gate.passes(fresh).float().mean() > 0.7
 
 
-@pytest.mark.parametrize("count", [2, 3, 7])
-def test_a_tiny_pool_is_enough_to_refuse_copies(count):
+@pytest.mark.parametrize("count", [2, 7])
+def test_a_tiny_reference_set_is_enough_to_refuse_copies(count):
     z = 5 * normal(count, 4)
     gate = QualityGate().fit(ReferenceSet(z, torch.arange(count) % 2))
     assert not gate.passes(Latents(z, None, torch.arange(count) % 2)).any()
     made, weight = gate.choose(Latents(z, None, torch.arange(count) % 2), noise(0.0), draws(count))
     assert torch.equal(made.z, z)
     assert not weight.any()
+    twice = QualityGate().fit(ReferenceSet(z.repeat(2, 1), torch.arange(2 * count) % 2))  # which holds copies itself
+    assert (twice.score(Latents(z, None, torch.arange(count) % 2)).novelty == 0).all()
 
 
-def test_one_sample_cannot_be_compared():
-    with pytest.raises(ReferenceSetError, match="compares real samples with each other, and the reference set has 1"):
+def test_real_samples_to_compare_with_are_needed():
+    with pytest.raises(ReferenceSetError, match="the reference set has 1"):
         QualityGate().fit(ReferenceSet(normal(1, 4)))
-
-
-def test_an_unfitted_gate_says_that_fit_is_missing():
-    with pytest.raises(ReferenceSetError, match=r"has seen none; call augment\.fit\(dataset\)"):
+    with pytest.raises(ReferenceSetError, match=r"call augment\.fit\(dataset\)"):
         QualityGate().score(Latents(normal(2, 4)))
 
 
-def test_an_empty_batch_has_empty_scores(gate):
-    scores = gate.score(Latents(torch.zeros(0, 6), None, torch.zeros(0, dtype=torch.int64)))
-    assert [len(share) for share in scores.each().values()] == [0, 0, 0]
-
-
-def test_the_classifier_that_judges_does_not_know_the_source(two_classes):
+def test_the_classifier_does_not_know_the_source(two_classes):
     """A sample that is labelled wrong in the real set cannot vouch for what is made from it."""
     labels = two_classes.labels.clone()
     rows = torch.arange(0, COUNT, 10)
@@ -283,7 +249,7 @@ def test_weighing_draws_once_and_replaces_nothing(two_classes, source):
 # --- re-drawing
 
 
-def test_redrawing_is_bounded_and_gives_back_the_source_in_the_end(gate, source):
+def test_redrawing_is_bounded_and_keeps_the_original_in_the_end(gate, source):
     calls = []
 
     def far(latents: Latents, random: SampleRandom) -> Latents:
@@ -318,30 +284,19 @@ def test_only_samples_that_failed_are_drawn_again(gate, source):
     assert gate.passes(made.take(replaced.nonzero()[:, 0]), source.take(replaced.nonzero()[:, 0])).all()
 
 
-def test_more_redraws_pass_more(two_classes, source):
-    passed = []
-    for redraws in (0, 1, 6):
-        gate = QualityGate(redraws=redraws).fit(two_classes)
-        gate.choose(source, noise(0.9), draws(len(source)))
-        passed.append(gate.counts.passed)
-    assert passed[0] < passed[1] < passed[2]
-
-
-@pytest.mark.parametrize("size", [1, 7, 64])
-def test_what_becomes_of_a_sample_does_not_depend_on_the_batch(gate, source, size):
+def test_what_becomes_of_a_sample_does_not_depend_on_the_batch(gate, source, global_rng_untouched):
     whole, weight = gate.choose(source, noise(0.9), draws(len(source)))
     twin = copy.deepcopy(gate)
     twin.counts = GateCounts()
     parts = []
-    for start in range(0, len(source), size):
-        rows = torch.arange(start, min(start + size, len(source)))
-        parts.append(twin.choose(source.take(rows), noise(0.9), draws(len(rows), start)))
+    for rows in torch.arange(len(source)).split(7):
+        parts.append(twin.choose(source.take(rows), noise(0.9), draws(len(rows), int(rows[0]))))
     assert torch.equal(torch.cat([made.z for made, _ in parts]), whole.z)
     assert torch.equal(torch.cat([weights for _, weights in parts]), weight)
     assert twin.counts == gate.counts
 
 
-def test_counts_add_up(gate, source):
+def test_counts_add_up_and_more_redraws_pass_more(gate, source, two_classes):
     for part in range(3):
         _, weight = gate.choose(source, noise(0.9), draws(len(source), 1000 * part))
     counts = gate.counts
@@ -353,10 +308,12 @@ def test_counts_add_up(gate, source):
     assert failed <= counts.fidelity + counts.novelty + counts.agreement
     assert (counts + counts).drawn == 2 * counts.drawn
     assert f"{counts.passed} of {counts.samples} synthetic samples passed" in str(counts)
-
-
-def test_the_global_generator_is_left_alone(two_classes, source, global_rng_untouched):
-    QualityGate().fit(two_classes).choose(source, noise(0.9), draws(len(source)))
+    passed = []
+    for redraws in (0, 1, 6):
+        gate = QualityGate(redraws=redraws).fit(two_classes)
+        gate.choose(source, noise(0.9), draws(len(source)))
+        passed.append(gate.counts.passed)
+    assert passed[0] < passed[1] < passed[2]
 
 
 def test_gradients_flow_through_the_samples_that_passed(gate, source):
@@ -377,7 +334,7 @@ def test_it_can_be_fitted_and_used_in_inference_mode(two_classes, source):
 @pytest.mark.parametrize(
     "copied", [copy.deepcopy, lambda gate: pickle.loads(pickle.dumps(gate))], ids=["copy", "pickle"]
 )
-def test_copies_of_a_gate_judge_alike_and_count_alone(gate, source, copied):
+def test_copies_of_a_gate_choose_alike_and_count_alone(gate, source, copied):
     twin = copied(gate)
     made, weight = gate.choose(source, noise(0.9), draws(len(source)))
     assert twin.counts.samples == 0
@@ -386,16 +343,11 @@ def test_copies_of_a_gate_judge_alike_and_count_alone(gate, source, copied):
     assert torch.equal(same, weight)
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [{"keep": 1.5}, {"keep": -0.1}, {"keep": float("nan")}, {"k": 0}, {"k": 1.5}, {"k": True}, {"redraws": -1},
-     {"redraws": 1.0}, {"action": "reject"}],
-    ids=str,
-)  # fmt: skip
-def test_arguments_out_of_range_are_refused(arguments):
-    with pytest.raises(InputError, match="QualityGate takes"):
-        QualityGate(**arguments)
-
-
-def test_its_text_shows_its_settings():
+def test_arguments_out_of_range_are_refused_and_its_text_shows_the_others():
+    for arguments in (
+        {"keep": 1.5}, {"keep": -0.1}, {"keep": float("nan")}, {"k": 0}, {"k": 1.5}, {"k": True}, {"redraws": -1},
+        {"redraws": 1.0}, {"action": "reject"},
+    ):  # fmt: skip
+        with pytest.raises(InputError, match="QualityGate takes"):
+            QualityGate(**arguments)
     assert repr(QualityGate(0.9, redraws=1)) == "quality_gate(keep=0.9, k=3, redraws=1, action='redraw')"

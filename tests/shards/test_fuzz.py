@@ -13,6 +13,8 @@ sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks" / "faults
 
 import fuzz
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def rows():

@@ -1,16 +1,12 @@
-"""`augmentor generate` as a user and a batch scheduler call it: parts, signals, and what it says."""
+"""`augmentor generate` as a user and a batch scheduler call it; signals are in `test_generate_faults.py`."""
 
 from __future__ import annotations
 
-import os
-import signal
 from pathlib import Path
 
 import pytest
-from test_generate import SERVER, wait_for_shards
 
 from augmentor.cli import main
-from augmentor.shards import read_partial
 
 COMMAND = ["generate", "digits", "--num-samples", "100", "--shard-size", "30"]
 
@@ -56,24 +52,3 @@ def test_latents_and_tar_files(call):
     assert "read them with webdataset" in said
     assert sorted(content("tar"))[1:] == [f"shard-0000{unit}.tar" for unit in range(4)]
     assert call("--out", "other", "--format", "webdataset", "--store", "latents")[0] == 2
-
-
-def _endless(folder: Path) -> None:
-    os.chdir(folder)
-    os.dup2(os.open("said", os.O_CREAT | os.O_WRONLY), 2)
-    main([*COMMAND[:2], "--num-samples", "2000000", "--shard-size", "64", "--device", "cpu", "--out", "shards"])
-
-
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_ends_it_with_one_line_and_finished_shards_stay(tmp_path, number, code):
-    run = SERVER.Process(target=_endless, args=(tmp_path,))
-    run.start()
-    wait_for_shards(tmp_path / "shards", 3)
-    os.kill(run.pid, number)
-    run.join()
-    assert run.exitcode == code
-    partial, said = read_partial(tmp_path / "shards"), (tmp_path / "said").read_text()
-    stand = f"{len(partial.shards)} of 31250 shards are finished and stay"
-    assert said.splitlines()[-1] == f"error: stopped: {stand}; the same call goes on from there"
-    assert "Traceback" not in said
-    assert len(partial.shards) == len(list((tmp_path / "shards").glob("shard-*.h5")))

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-sys.path.append(str(Path(__file__).resolve().parent.parent / "benchmarks" / "faults"))
+sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks" / "faults"))
 
 import disk_full
 import kill
 import memory
 import trial
 
+pytestmark = pytest.mark.slow
 SMALL = {"num_samples": 20, "shard_size": 10}
 
 

@@ -1,4 +1,4 @@
-"""Shards and a quality gate: what it leaves alone is the real image, and its settings are the folder's."""
+"""Shards and a quality gate: where it rejects every draw, the original is kept; its settings are the folder's."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def gated(vae, keep=0.95):
     return LatentAugment(vae, "gaussian(std=1.5)", gate=QualityGate(keep, redraws=1))
 
 
-def test_what_the_gate_turns_away_is_stored_as_the_real_image(vae, few, tmp_path):
+def test_where_the_gate_rejects_every_draw_the_original_is_stored(vae, few, tmp_path):
     folder = generate_shards(few, gated(vae), tmp_path / "shards", num_samples=240, shard_size=100)
     shards = ShardDataset(folder)
     rejected = (shards.draw_indices == -1).nonzero().squeeze(1).tolist()
@@ -33,7 +33,7 @@ def test_what_the_gate_turns_away_is_stored_as_the_real_image(vae, few, tmp_path
     assert shards.manifest.gate == "quality_gate(keep=0.95, k=3, redraws=1, action='redraw')"
 
 
-def test_stored_latents_that_were_left_alone_are_the_source_s_own(vae, few, tmp_path):
+def test_where_the_gate_rejects_every_draw_the_original_latents_are_stored(vae, few, tmp_path):
     folder = generate_shards(few, gated(vae), tmp_path / "shards", num_samples=120, store="latents")
     shards = ShardDataset(folder, autoencoder=vae)
     rejected = (shards.draw_indices == -1).nonzero().squeeze(1)

@@ -23,6 +23,7 @@ from augmentor.shards import read_partial
 from augmentor.shards.engines.ray import _on_the_cpu
 from augmentor.transform import LatentAugment
 
+pytestmark = pytest.mark.slow
 MANY = {"num_samples": 120, "shard_size": 7}
 
 
@@ -49,7 +50,7 @@ def reference(tmp_path_factory):
 
 
 class Deadly(ArrayDataset):
-    """The first worker that reads on after `after` shards are there is ended as by the training method."""
+    """The first worker that reads on after `after` shards are there is killed."""
 
     def __init__(self, folder: Path, after: int):
         super().__init__(real().images, real().targets, real().classes)
@@ -131,9 +132,7 @@ def test_a_copy_for_other_machines_draws_the_same(digits, vae):
     moved = _on_the_cpu(augment)
     images, labels = digits.images[:20], digits.targets[:20]
     random = [SampleRandom(sample_keys(0, 0, range(20))) for _ in range(2)]
-    first, second = (
-        each.perturb(images, labels, chance) for each, chance in zip((augment, moved), random, strict=True)
-    )
+    first, second = (each.perturb(images, labels, keys) for each, keys in zip((augment, moved), random, strict=True))
     assert torch.equal(first.images, second.images)
     assert torch.equal(first.weights, second.weights)
     assert moved.gate is not augment.gate

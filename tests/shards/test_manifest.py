@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from augmentor.exceptions import ShardError
 from augmentor.shards import Manifest, ShardEntry, read_manifest
-from augmentor.shards.manifest import differences, file_name, parse_manifest
+from augmentor.shards.manifest import differences, parse_manifest
 
 BASE = Manifest(
     num_samples=10,
@@ -36,7 +36,7 @@ BASE = Manifest(
 
 
 def entry(unit: int, manifest: Manifest = BASE) -> ShardEntry:
-    return ShardEntry(file_name(unit), len(manifest.samples(unit)), f"{unit:064x}", 100 + unit)
+    return ShardEntry(manifest.file_name(unit), len(manifest.samples(unit)), f"{unit:064x}", 100 + unit)
 
 
 def as_json(manifest: Manifest) -> dict:
@@ -93,9 +93,6 @@ def test_differences_name_every_setting_that_differs(a, b):
     assert (text == "") == (not changed)
     assert all(f"{name}: " in text for name in changed)
     assert differences(a, a.with_shards()) == ""
-
-
-def test_differences_are_words():
     assert differences(BASE, dataclasses.replace(BASE, seed=7)) == "seed: 0 there, 7 asked"
 
 
@@ -106,26 +103,16 @@ JSON = st.recursive(
 )
 
 
-@given(st.sampled_from(sorted(as_json(BASE))), JSON)
+@given(st.sampled_from([*sorted(as_json(BASE)), "file", "count", "sha256", "bytes"]), JSON)
 def test_any_value_in_any_field_is_accepted_or_a_shard_error(field, value):
-    document = json.dumps({**as_json(BASE.with_shards(entry(0))), field: value})
-    try:
-        manifest = parse_manifest(document)
-    except ShardError:
-        return
-    assert as_json(manifest)[field] == value
-    assert type(as_json(manifest)[field]) is type(value)
-
-
-@given(st.sampled_from(["file", "count", "sha256", "bytes"]), JSON)
-def test_any_value_in_any_entry_is_accepted_or_a_shard_error(field, value):
     document = as_json(BASE.with_shards(entry(0)))
-    document["shards"][0][field] = value
+    place = document if field in document else document["shards"][0]
+    place[field] = value
     try:
         manifest = parse_manifest(json.dumps(document))
     except ShardError:
         return
-    assert as_json(manifest) == document
+    assert json.dumps(as_json(manifest)) == json.dumps(document)  # 1, 1.0 and true are not the same
 
 
 @given(st.text() | st.binary() | JSON.map(json.dumps))
@@ -138,6 +125,10 @@ def test_any_text_is_a_manifest_or_a_shard_error(text):
     "file",
     [
         "../shard-00000.h5",
+        "./shard-00000.h5",
+        "shard-00000.h5/",
+        "SHARD-00000.h5",
+        "shard-00000.zip",
         "/shard-00000.h5",
         "sub/shard-00000.h5",
         "shard-00000.h5\n",
@@ -173,6 +164,14 @@ def test_a_file_name_never_leaves_the_folder(file):
         ({"num_samples": 10**9, "shard_size": 1}, "shard_size"),
         ({"shards": {}}, "shards"),
         ({"extra": 1}, "extra"),
+        ({"store": "pixels"}, "store"),
+        ({"store": "latents"}, "latent_shape"),
+        ({"latent_shape": [4]}, "latent_shape"),
+        ({"store": "latents", "latent_shape": []}, "latent_shape"),
+        ({"store": "latents", "latent_shape": [4, None]}, "latent_shape"),
+        ({"store": "latents", "latent_shape": [1, 1, 1, 1]}, "latent_shape"),
+        ({"files": "zip"}, "files"),
+        ({"files": "webdataset", "shards": [entry(0).fields()]}, "shard-00000.tar"),
     ],
 )
 def test_refusals(change, message):
@@ -199,14 +198,6 @@ def test_shards_stand_once_in_order_and_with_the_count_of_the_plan():
             parse_manifest(json.dumps({**document, "shards": shards}))
 
 
-def test_a_document_without_end_is_not_read(tmp_path):
-    path = tmp_path / "manifest.json"
-    with open(path, "wb") as file:
-        file.truncate(1 << 36)  # sparse: takes no room
-    with pytest.raises(ShardError, match="longer"):
-        read_manifest(path)
-
-
 def test_the_error_names_the_file(tmp_path):
     path = tmp_path / "manifest.json"
     path.write_text("[" * 100_000)
@@ -220,21 +211,3 @@ def test_the_document_of_the_format_names_every_field():
     text = (Path(__file__).parents[2] / "docs" / "shard-format.md").read_text(encoding="utf-8")
     names = [field.name for kind in (Manifest, ShardEntry) for field in dataclasses.fields(kind)]
     assert [name for name in names if f"`{name}`" not in text] == []
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"store": "pixels"}, "store"),
-        ({"store": "latents"}, "latent_shape"),
-        ({"latent_shape": [4]}, "latent_shape"),
-        ({"store": "latents", "latent_shape": []}, "latent_shape"),
-        ({"store": "latents", "latent_shape": [4, None]}, "latent_shape"),
-        ({"store": "latents", "latent_shape": [1, 1, 1, 1]}, "latent_shape"),
-        ({"files": "zip"}, "files"),
-        ({"files": "webdataset", "shards": [entry(0).fields()]}, "shard-00000.tar"),
-    ],
-)
-def test_what_is_stored_is_one_of_a_few(change, message):
-    with pytest.raises(ShardError, match=message):
-        parse_manifest(json.dumps({**as_json(BASE), **change}))

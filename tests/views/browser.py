@@ -7,6 +7,7 @@ draws the picture: it starts `augmentor explore`, clicks, and takes a screenshot
 
 from __future__ import annotations
 
+import argparse
 import base64
 import contextlib
 import os
@@ -20,8 +21,7 @@ from typing import Any
 from augmentor.views.explore import Explorer, Settings
 from augmentor.views.explore.server import serve
 
-# Debian's names first.
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")  # Debian's names first
 _FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
           "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage")  # fmt: skip
 
@@ -33,22 +33,8 @@ def missing() -> str | None:
     return None if shutil.which("chromedriver") else "no chromedriver on this machine"
 
 
-@contextlib.contextmanager
-def serving(settings: Settings, explorer: Explorer) -> Iterator[str]:
-    """The page at a free port of the loopback address; its address."""
-    server = serve(explorer, settings, "127.0.0.1", 0)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.port}/"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
 class Page:
-    """The page in a browser, by what a user does with it."""
+    """The page in a browser, by what a user does with it; each waits for the answer."""
 
     def __init__(self, driver: Any, address: str):
         self.driver, self.address = driver, address
@@ -59,45 +45,34 @@ class Page:
         """What JavaScript returns."""
         return self.driver.execute_script(code, *arguments)
 
+    def find(self, selector: str) -> Any:
+        return self.driver.find_element("css selector", selector)
+
     def text(self, selector: str) -> str:
-        """What stands in an element."""
-        return self._find(selector).text
+        return self.find(selector).text
 
     def value(self, selector: str) -> str:
-        """What stands in an input."""
-        return self._find(selector).get_property("value")
+        return self.find(selector).get_property("value")
 
     def images(self, selector: str) -> list[str]:
         """The addresses of the images below an element."""
         return self.script("return [...document.querySelectorAll(arguments[0] + ' img')].map((i) => i.src)", selector)
 
-    def click(self, selector: str, *, answers: bool = True) -> None:
-        """Click, and wait for the answer."""
-        with self._answer() if answers else contextlib.nullcontext():
-            self._find(selector).click()
+    def click(self, selector: str) -> None:
+        with self._answer():
+            self.find(selector).click()
+
+    def type(self, selector: str, *keys: str) -> None:
+        """Press keys, such as arrows on a slider."""
+        with self._answer():
+            self.find(selector).send_keys(*keys)
 
     def fill(self, selector: str, text: str) -> None:
-        """Type into an emptied field, press Enter, and wait for the answer."""
+        """Put a text in the place of what a field has, and press Enter."""
         from selenium.webdriver.common.keys import Keys
 
-        with self._answer():
-            self._find(selector).send_keys(Keys.CONTROL, "a")
-            self._find(selector).send_keys(text, Keys.ENTER)
-
-    def slide(self, selector: str, keys: str) -> None:
-        """Move a slider by keys of the keyboard, and wait for the answer."""
-        with self._answer():
-            self._find(selector).send_keys(keys)
-
-    def choose(self, selector: str, option: str) -> None:
-        """Choose from a list, and wait for the answer."""
-        from selenium.webdriver.support.ui import Select
-
-        with self._answer():
-            Select(self._find(selector)).select_by_visible_text(option)
-
-    def _find(self, selector: str) -> Any:
-        return self.driver.find_element("css selector", selector)
+        self.find(selector).send_keys(Keys.CONTROL, "a")
+        self.type(selector, text, Keys.ENTER)
 
     @contextlib.contextmanager
     def _answer(self) -> Iterator[None]:
@@ -118,43 +93,44 @@ class Page:
 
 
 @contextlib.contextmanager
-def browsing(width: int = 1500, height: int = 1000) -> Iterator[Any]:
-    """A selenium driver of a fresh chromium, with its log of the console and of the network."""
+def opened(settings: Settings, explorer: Explorer) -> Iterator[Page]:
+    """The page, served on the loopback address, in a fresh chromium that logs its console and its network."""
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
 
+    server = serve(explorer, settings, "127.0.0.1", 0)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         options = webdriver.ChromeOptions()
         options.binary_location = next(path for path in map(shutil.which, BROWSERS) if path)
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-        for flag in (*_FLAGS, f"--user-data-dir={profile}", f"--window-size={width},{height}"):
+        for flag in (*_FLAGS, f"--user-data-dir={profile}", "--window-size=1500,1000"):
             options.add_argument(flag)
         driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver"), log_output=os.devnull))
         try:
-            yield driver
+            yield Page(driver, f"http://127.0.0.1:{server.port}/")
         finally:
             driver.quit()
+            server.shutdown()
+            server.server_close()
 
 
 def screenshot(out: str | Path, data: str) -> None:
     """The picture of the documentation."""
     from selenium.webdriver.common.keys import Keys
 
-    with serving(Settings(data=data), Explorer()) as address, browsing() as driver:
-        page = Page(driver, address)
-        page.slide("#controls input", Keys.ARROW_RIGHT * 6)
+    with opened(Settings(data=data), Explorer()) as page:
+        page.type("#controls input", Keys.ARROW_RIGHT * 6)
         page.click("#grid .sample:nth-last-child(3)")
-        page.click("[data-take=command]", answers=False)
+        page.find("[data-take=command]").click()
         page.script("document.activeElement.blur()")
         bottom = page.script("return document.querySelector('#take').getBoundingClientRect().bottom")
         clip = {"x": 0, "y": 0, "width": 1500, "height": bottom + 18, "scale": 1}
-        taken = driver.execute_cdp_cmd("Page.captureScreenshot", {"clip": clip, "captureBeyondViewport": True})
+        taken = page.driver.execute_cdp_cmd("Page.captureScreenshot", {"clip": clip, "captureBeyondViewport": True})
         Path(out).write_bytes(base64.b64decode(taken["data"]))
 
 
 if __name__ == "__main__":
-    import argparse
-
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out")
     parser.add_argument("--data", default="digits")

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pytest
-from browser import Page, browsing, missing, serving
+from browser import Page, missing, opened
 
 from augmentor.policies import list_policies
 from augmentor.views.explore import Settings, recipe
 
+pytestmark = pytest.mark.slow
 
-@pytest.fixture(scope="module")
-def page(few, explorer):
+
+@pytest.fixture
+def page(few, explorer) -> Iterator[Page]:
     pytest.importorskip("selenium", reason="the extra `test` is not installed")
     if reason := missing():
         if os.environ.get("AUGMENTOR_CI"):
             pytest.fail(f"{reason}; .ci/run installs it")
         pytest.skip(reason)
-    with serving(Settings(data=few, images=4, copies=2), explorer) as address, browsing() as driver:
-        yield Page(driver, address)
+    with opened(Settings(data=few, images=4, copies=2), explorer) as page:
+        yield page
 
 
 def test_load_change_fail_recover_and_copy(page, few, explorer):
@@ -36,18 +39,18 @@ def test_load_change_fail_recover_and_copy(page, few, explorer):
 
     # Change: a slider moves the samples and the text of the policy, and leaves the originals.
     before = page.images("#grid")
-    page.slide("#controls input", Keys.ARROW_RIGHT * 4)
+    page.type("#controls input", Keys.ARROW_RIGHT * 4)
     after = page.images("#grid")
     assert page.value("#policy") == "gaussian(std=0.7)"
     assert after[:8] == before[:8]
     assert all(old != new for old, new in zip(before[8:], after[8:], strict=True))
 
     # Change: another policy brings its own sliders; a policy typed in does, too.
-    page.choose("#known-policies", "smote")
+    page.type("#known-policies", "smote")
     assert page.script("return [...document.querySelectorAll('#controls input')].map((i) => i.id)") == ["k", "strength"]
     page.fill("#policy", "compose(gaussian(std=0.2), extrapolate(strength=0.5))")
     assert page.value("#known-policies") == "compose"
-    page.slide("#controls input:last-of-type", Keys.ARROW_LEFT)
+    page.type("#controls input:last-of-type", Keys.ARROW_LEFT)
     assert page.value("#policy") == "compose(gaussian(std=0.15), extrapolate(strength=0.5))"
 
     # Change: the gate draws again; a click looks at another sample.
@@ -74,8 +77,8 @@ def test_load_change_fail_recover_and_copy(page, few, explorer):
         "Browser.grantPermissions", {"permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]}
     )
     for take, text in (("code", recipe.code), ("command", recipe.command), ("policy", recipe.policy_json)):
-        page.click(f"[data-take={take}]", answers=False)
-        page.click("#copy", answers=False)
+        page.find(f"[data-take={take}]").click()
+        page.find("#copy").click()
         copied = page.driver.execute_async_script("navigator.clipboard.readText().then(arguments[0])")
         assert copied == text(view)
         assert page.text("#copy") == "Copied"

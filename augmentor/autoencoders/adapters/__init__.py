@@ -1,11 +1,14 @@
-"""Autoencoders of others behind our contract, one file each: diffusers, pythae, and any pair of callables.
+"""Adapters, one file each, that make an `Autoencoder` of a diffusers model, a pythae model, or a pair of callables.
 
-Importing this imports none of those libraries. docs/bring-your-own.md shows each of them.
+This imports none of those libraries. docs/bring-your-own.md shows each adapter.
 """
 
-from ._base import AdaptedAutoencoder, adapters
+from ._base import AdaptedAutoencoder
 from .callables import CallableAutoencoder
 from .diffusers import DiffusersAutoencoder
 from .pythae import PythaeAutoencoder
 
-__all__ = ["AdaptedAutoencoder", "CallableAutoencoder", "DiffusersAutoencoder", "PythaeAutoencoder", "adapters"]
+# Those that a weights file can hold.
+ADAPTERS = {member.name: member for member in (DiffusersAutoencoder,)}
+
+__all__ = ["ADAPTERS", "AdaptedAutoencoder", "CallableAutoencoder", "DiffusersAutoencoder", "PythaeAutoencoder"]

@@ -1,20 +1,16 @@
-"""What adapters share: a model of somebody else, on its own device and in its own precision."""
+"""The base of adapters: a model of another library, on its own device and in its own precision."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
 
-from ..._internal.registry import Registry
 from ..._internal.weights import fingerprint_of_text
 from ...exceptions import InputError
 from ..base import Autoencoder
-
-# Only those stand here that can be built again from plain JSON values, and so saved to one file.
-adapters: Registry[Autoencoder] = Registry("adapted autoencoder")
 
 
 class AdaptedAutoencoder(Autoencoder):
@@ -25,9 +21,10 @@ class AdaptedAutoencoder(Autoencoder):
     of what decides results besides the weights; it goes into the fingerprint with them.
     """
 
-    family = adapters.kind
+    family = "adapted autoencoder"
     sides = (1, 1 << 15)
     name = "adapted"
+    savable: ClassVar[bool] = False  # whether plain JSON arguments build an equal one, so that a file can hold it
     network: Any  # theirs: they type it as they like
     version: torch.Tensor
 
@@ -52,7 +49,7 @@ class AdaptedAutoencoder(Autoencoder):
         return next((p.dtype for p in self.network.parameters() if p.is_floating_point()), self.dtype)
 
     def save(self, path: str | Path, info: dict[str, Any] | None = None) -> None:
-        if self.name not in adapters.names():
+        if not self.savable:
             raise InputError(
                 f"a {self.name} autoencoder is code of yours, which no weights file can hold; save "
                 "LatentAugment(...).to_config(), its statistics included, and give the model again to "

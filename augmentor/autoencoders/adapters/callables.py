@@ -19,7 +19,7 @@ _PROBE = 64
 
 
 class CallableAutoencoder(AdaptedAutoencoder):
-    """Encode and decode as you have them: functions, modules, methods of modules.
+    """An autoencoder of two callables of yours: functions, modules, or methods of modules.
 
     encode: float images (B,C,H,W) in `value_range` => raw latents (B,D) or (B,C,h,w); or a pair of them and the
         encoder's own deviation, of the same shape.
@@ -28,8 +28,8 @@ class CallableAutoencoder(AdaptedAutoencoder):
     stride: pad sizes to a multiple of it (by its mirror image), and crop the reconstruction back.
     value_range: of the pixels inside, such as (-1, 1).
     modules: those whose weights the callables use, where they are not modules or methods of modules themselves. They
-        move with ``.to(device)`` and are part of the fingerprint. Plain functions go on using the first ones in a copy,
-        which then cannot be moved (`InputError`), nor brought to bfloat16.
+        move with ``.to(device)`` and are part of the fingerprint. In a copy, plain functions still use the originals,
+        so a copy can neither be moved nor be brought to bfloat16 (`InputError`).
     version: a text of yours that is part of the fingerprint too. Functions without weights need it, because nothing
         else would tell two of them apart in a cache, in shards or in a saved config.
 
@@ -71,22 +71,14 @@ class CallableAutoencoder(AdaptedAutoencoder):
         self._low, self._range, self.stride = low, high - low, stride
         self._functions = (encode, decode)
         self._reached = _tensors(owners) <= _tensors(_modules(encode, decode))
-        weight = next(owners.parameters(), torch.zeros(()))
         channels, *size = image_shape
-        grey = torch.full((1, channels, *(n or -(-_PROBE // stride) * stride for n in size)), 0.5).to(weight)
-        with torch.no_grad():
-            latents = _pair(encode(padded(low + (high - low) * grey, stride)))[0]
-        if latents.ndim < 2 or len(latents) != 1:
-            raise ShapeError(f"encode gave {tuple(latents.shape)} for one image; expected raw latents (1, ...)")
-        whole = None not in size or latents.ndim == 2
-        latent_shape = tuple(latents.shape[1:]) if whole else (latents.shape[1], *(None for _ in latents.shape[2:]))
-        super().__init__(
-            owners, image_shape, latent_shape, version=f"{version} range {low} {high} stride {stride}"
-        )  # fmt: skip
-        with torch.no_grad():
-            got = tuple(decode(latents).shape)
-        if got[:2] != (1, channels) or any(a < b for a, b in zip(got[2:], grey.shape[2:], strict=True)):
-            raise ShapeError(f"decode gave {got} for the latent of an image {tuple(grey.shape)}; expected its shape")
+        grey = torch.full((1, channels, *(n or -(-_PROBE // stride) * stride for n in size)), 0.5)
+        grey = grey.to(next(owners.parameters(), torch.zeros(())))
+        latents = _encoded(encode, padded(low + (high - low) * grey, stride))
+        any_size = None in size and latents.ndim > 2
+        latent_shape = (latents.shape[1], *(None if any_size else n for n in latents.shape[2:]))
+        super().__init__(owners, image_shape, latent_shape, f"{version} range {low} {high} stride {stride}")
+        _check_decoded(decode, latents, grey.shape)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> CallableAutoencoder:
         other = memo[id(self)] = self.__class__.__new__(self.__class__)
@@ -113,6 +105,23 @@ class CallableAutoencoder(AdaptedAutoencoder):
 
     def _decoded(self, latents: torch.Tensor) -> torch.Tensor:
         return (self._functions[1](latents) - self._low) / self._range
+
+
+@torch.no_grad()
+def _encoded(encode: Callable[[torch.Tensor], Any], image: torch.Tensor) -> torch.Tensor:
+    latents = _pair(encode(image))[0]
+    if latents.ndim < 2 or len(latents) != 1:
+        raise ShapeError(f"encode gave {tuple(latents.shape)} for one image; expected raw latents (1, ...)")
+    return latents
+
+
+@torch.no_grad()
+def _check_decoded(
+    decode: Callable[[torch.Tensor], torch.Tensor], latents: torch.Tensor, shape: tuple[int, ...]
+) -> None:
+    got = tuple(decode(latents).shape)
+    if got[:2] != shape[:2] or any(a < b for a, b in zip(got[2:], shape[2:], strict=True)):
+        raise ShapeError(f"decode gave {got} for the latent of an image {tuple(shape)}; expected its shape")
 
 
 def _pair(output: Any) -> tuple[torch.Tensor, torch.Tensor | None]:

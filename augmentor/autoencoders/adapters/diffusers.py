@@ -13,12 +13,11 @@ import torch
 from torch import nn
 
 from ...exceptions import InputError, WeightsError
-from ._base import AdaptedAutoencoder, adapters
+from ._base import AdaptedAutoencoder
 
 _KINDS = ("AutoencoderKL", "AutoencoderTiny")
 
 
-@adapters.register("diffusers")
 class DiffusersAutoencoder(AdaptedAutoencoder):
     """A diffusers autoencoder (Rombach et al. 2022; AutoencoderTiny distils it) for images of any size.
 
@@ -41,6 +40,9 @@ class DiffusersAutoencoder(AdaptedAutoencoder):
     >>> autoencoder(torch.rand(2, 3, 37, 50)).shape
     torch.Size([2, 3, 37, 50])
     """
+
+    name = "diffusers"
+    savable = True
 
     def __init__(self, model: Any, grey: bool = False):
         config = model if isinstance(model, dict) else _config_of(model)

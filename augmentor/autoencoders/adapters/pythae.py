@@ -9,12 +9,12 @@ import torch
 from ...exceptions import InputError
 from ._base import AdaptedAutoencoder
 
-# Their decoders take something else than their encoders give: a code book, a flow, a curved space.
+# The decoder takes something else than the encoder gives: a code book, a flow, a curved space.
 _OTHERS = {"VQVAE", "VAE_IAF", "VAE_LinNF", "PoincareVAE", "SVAE"}
 
 
 class PythaeAutoencoder(AdaptedAutoencoder):
-    """A live pythae model (Chadebec et al. 2022): the latent is its `embedding`, the spread its `log_covariance`.
+    """A live pythae model (Chadebec et al. 2022): the latent is its `embedding`, with its `log_covariance`.
 
     pythae's folders hold pickles, which run code when they are read, so nothing here reads them: load the model
     yourself, if you trust the folder. pythae itself is not imported.

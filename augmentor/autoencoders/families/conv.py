@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import torch
-
 from ..base import Autoencoder, autoencoders, check_widths
 from ..blocks import ConvDecoder, ConvEncoder
 
@@ -35,9 +33,3 @@ class ConvAutoencoder(Autoencoder):
     @classmethod
     def example(cls) -> ConvAutoencoder:
         return cls((1, 8, 8), latent_dim=6, width=8)
-
-    def _encode(self, images: torch.Tensor) -> tuple[torch.Tensor, None]:
-        return self.encoder(2 * images - 1), None
-
-    def _decode(self, latents: torch.Tensor) -> torch.Tensor:
-        return self.decoder(latents)

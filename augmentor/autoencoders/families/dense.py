@@ -47,9 +47,6 @@ class DenseAutoencoder(Autoencoder):
     def _encode(self, images: torch.Tensor) -> tuple[torch.Tensor, None]:
         return self.encoder(images), None
 
-    def _decode(self, latents: torch.Tensor) -> torch.Tensor:
-        return self.decoder(latents)
-
 
 def _layers(widths: list[int]) -> list[nn.Module]:
     layers: list[nn.Module] = []

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import itertools
-import math
 
-import torch
 from torch import nn
 
 from ...exceptions import InputError
-from ..base import Autoencoder, autoencoders, check_widths, gaussian_parameters, warm_up
+from ..base import autoencoders, check_widths
 from ..blocks import Down, Norm, Residual, Up, no_norm, widths
 from ..blocks import norm as group_norm
+from ._variational import VariationalAutoencoder
 
 _NORMS: dict[str, Norm] = {"group": group_norm, "none": no_norm}
 
 
 @autoencoders.register("spatial_kl")
-class SpatialKLAutoencoder(Autoencoder):
+class SpatialKLAutoencoder(VariationalAutoencoder):
     """The first stage of latent diffusion (Rombach et al. 2022) without its adversarial term.
 
     The latent is (latent_channels, H / stride, W / stride) with stride ``2 ** downsamples``. A size that the stride
@@ -26,6 +25,7 @@ class SpatialKLAutoencoder(Autoencoder):
     ``norm="none"`` one trained on small pieces does as well on whole photographs.
     The KL weight `beta` is small: it keeps the latents centred, it does not make them a code to sample from.
 
+    >>> import torch
     >>> autoencoder = SpatialKLAutoencoder(channels=3, width=8)
     >>> autoencoder(torch.rand(1, 3, 37, 50)).shape
     torch.Size([1, 3, 37, 50])
@@ -43,18 +43,15 @@ class SpatialKLAutoencoder(Autoencoder):
         corruption: str = "none",
         norm: str = "group",
     ):
-        if not 0 <= beta < math.inf or not 0 <= kl_warmup <= 1 or not 1 <= downsamples <= 5:
-            raise InputError(
-                "spatial_kl takes beta >= 0, kl_warmup in [0, 1] and 1 to 5 downsamples, "
-                f"got {beta}, {kl_warmup} and {downsamples}"
-            )
+        if not 1 <= downsamples <= 5:
+            raise InputError(f"spatial_kl takes 1 to 5 downsamples, got {downsamples}")
         if norm not in _NORMS:
             raise InputError(f"spatial_kl takes norm {' or '.join(map(repr, _NORMS))}, got {norm!r}")
         check_widths(self.name, latent_channels=latent_channels, width=width, downsamples=downsamples)
-        super().__init__((channels, None, None), (latent_channels, None, None), likelihood, corruption)
+        shapes = (channels, None, None), (latent_channels, None, None)
+        super().__init__(*shapes, likelihood, corruption, beta, kl_warmup)
         self.channels, self.latent_channels, self.width = channels, latent_channels, width
-        self.downsamples, self.beta, self.kl_warmup = downsamples, beta, kl_warmup
-        self.stride, self.norm = 2**downsamples, norm
+        self.downsamples, self.stride, self.norm = downsamples, 2**downsamples, norm
         make_norm = _NORMS[norm]
         levels = widths(width, downsamples + 1)
         self.encoder = nn.Sequential(
@@ -76,14 +73,3 @@ class SpatialKLAutoencoder(Autoencoder):
     @classmethod
     def example(cls) -> SpatialKLAutoencoder:
         return cls(channels=1, latent_channels=2, width=8)
-
-    def training_losses(
-        self, images: torch.Tensor, generator: torch.Generator, progress: float = 1.0
-    ) -> dict[str, torch.Tensor]:
-        return self._variational_losses(images, generator, self.beta * warm_up(progress, self.kl_warmup))
-
-    def _encode(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return gaussian_parameters(self.encoder(2 * images - 1))
-
-    def _decode(self, latents: torch.Tensor) -> torch.Tensor:
-        return self.decoder(latents)

@@ -1,25 +1,13 @@
 """What becomes of a GAN's batches before the discriminator sees them. A new one is a file and an import line here."""
 
-from ._base import Augmentation, Chain, augmentations, get_augmentation, needs_autoencoder
-from ._probability import AdaptiveP, AnnealedP, FixedP, get_probability, probabilities
-from .ada import ADA
-from .both import AugmentBoth
-from .diffaugment import DiffAugment
-from .real import AugmentReal
+from ._base import Augmentation as Augmentation
+from ._base import Chain, augmentations, get_augmentation, needs_autoencoder
+from ._probability import PROBABILITIES, AdaptiveP, AnnealedP, FixedP, get_probability
+from .ada import ADA as ADA
+from .both import AugmentBoth as AugmentBoth
+from .diffaugment import DiffAugment as DiffAugment
+from .real import AugmentReal as AugmentReal
 
-__all__ = [
-    "ADA",
-    "AdaptiveP",
-    "AnnealedP",
-    "AugmentBoth",
-    "AugmentReal",
-    "Augmentation",
-    "Chain",
-    "DiffAugment",
-    "FixedP",
-    "augmentations",
-    "get_augmentation",
-    "get_probability",
-    "needs_autoencoder",
-    "probabilities",
-]
+__all__ = ["PROBABILITIES", "AdaptiveP", "AnnealedP", "Chain", "FixedP", "augmentations", "get_augmentation",
+           "get_probability", "needs_autoencoder"]  # fmt: skip
+__all__ += [member.__name__ for member in augmentations.members.values()]

@@ -2,12 +2,11 @@
 
 `real` is called on real images, `fake` on generated ones, in the discriminator's and in the generator's step. What is
 done alike to both sides, and lets gradients through, does not leak into what the generator learns (Zhao et al. 2020;
-Karras et al. 2020). Chance comes from the keys of a batch alone.
+Karras et al. 2020). Random numbers come from the keys of a batch alone.
 """
 
 from __future__ import annotations
 
-import inspect
 import re
 from itertools import pairwise
 from typing import Any, ClassVar
@@ -34,6 +33,7 @@ class Augmentation:
     name: ClassVar[str]
     in_latents: ClassVar[bool] = False  # whether it takes images in [0, 1] only, as an autoencoder does
     adds: ClassVar[bool] = False  # whether `real` gives more images than came
+    takes: ClassVar[frozenset[str]] = frozenset()  # arguments that `get_augmentation` may give it beside the text's
     p: FixedP | None = None  # how often, for members that have that
 
     def prepare(self, feed: Feed) -> None:
@@ -152,8 +152,8 @@ def get_augmentation(
 ) -> Augmentation:
     """The augmentation that a text such as ``"both"`` or ``"both(p=0.3)+diffaugment"`` describes.
 
-    latent_augment: for the members that need one. settings: arguments, where the text does not give them; `InputError`
-    for one that no member takes.
+    latent_augment: for the members that need one. settings: arguments of the members that declare to take them (see
+    `Augmentation.takes`), where the text does not give them; `InputError` for one that no member takes.
 
     >>> str(get_augmentation("none"))
     'none'
@@ -161,8 +161,7 @@ def get_augmentation(
     if isinstance(spec, Augmentation):
         return spec
     settings = {name: value for name, value in settings.items() if value is not None}
-    taken = {name for part in _parts(spec) for name in inspect.signature(_class_of(part)).parameters}
-    if unknown := sorted(settings.keys() - taken):
+    if unknown := sorted(settings.keys() - {name for part in _parts(spec) for name in _class_of(part).takes}):
         raise InputError(f"augmentation {spec!r} takes no {' and no '.join(unknown)}; leave it out")
     members = [augmentations.build(part, latent_augment=latent_augment, **settings) for part in _parts(spec)]
     return members[0] if len(members) == 1 else Chain(*members)

@@ -1,4 +1,4 @@
-"""How often an image is augmented: a fixed chance, a falling one, or one that follows the discriminator."""
+"""How often an image is augmented: a fixed probability, a falling one, or one that follows the discriminator."""
 
 from __future__ import annotations
 
@@ -7,17 +7,14 @@ from typing import Any, ClassVar
 
 import torch
 
-from ..._internal.registry import Registry, describe
+from ..._internal.registry import build, describe
 from ...exceptions import InputError
 
-probabilities: Registry[FixedP] = Registry("probability")
 
-
-@probabilities.register("fixed")
 class FixedP:
     """Always `value`."""
 
-    name: ClassVar[str]
+    name: ClassVar[str] = "fixed"
     watches: ClassVar[bool] = False  # whether `observe` does anything
     needs_signs: ClassVar[bool] = False  # whether it looks at the signs that it is told
 
@@ -40,7 +37,6 @@ class FixedP:
         return repr(self.value)
 
 
-@probabilities.register("adaptive")
 class AdaptiveP(FixedP):
     """Karras et al. 2020 (ADA), eq. 1: ``r = E[sign D(real)]`` tells how much the discriminator overfits.
 
@@ -55,6 +51,7 @@ class AdaptiveP(FixedP):
     0.1
     """
 
+    name = "adaptive"
     watches = True
     needs_signs = True
 
@@ -89,7 +86,6 @@ class AdaptiveP(FixedP):
         self._signs = [torch.tensor(sign) for sign in state["signs"]]
 
 
-@probabilities.register("annealed")
 class AnnealedP(FixedP):
     """Falls from `start` to 0 in so many real images, in a straight line, so that a run ends on images as they are.
 
@@ -99,6 +95,7 @@ class AnnealedP(FixedP):
     0.25
     """
 
+    name = "annealed"
     watches = True
 
     def __init__(self, start: float = 0.5, images: int = 500_000):
@@ -121,6 +118,9 @@ class AnnealedP(FixedP):
         self.value, self._seen = state["value"], state["seen"]
 
 
+PROBABILITIES: dict[str, type[FixedP]] = {member.name: member for member in (FixedP, AdaptiveP, AnnealedP)}
+
+
 def get_probability(p: float | str | FixedP) -> FixedP:
     """A number, also as a text, a text such as ``"adaptive(images=50000)"``, or one of these as it is.
 
@@ -131,5 +131,5 @@ def get_probability(p: float | str | FixedP) -> FixedP:
         try:
             p = float(p)
         except ValueError:
-            return probabilities.build(p)  # type: ignore[arg-type]
+            return build("probability", PROBABILITIES, p)  # type: ignore[arg-type]
     return p if isinstance(p, FixedP) else FixedP(p)

@@ -25,6 +25,8 @@ class ADA(OfPixels):
     0.5
     """
 
+    takes = frozenset({"p"})
+
     def __init__(self, p: float | str | FixedP = "adaptive", geometry: bool = True, colour: bool = True):
         if not geometry and not colour:
             raise InputError("ada without geometry and colour does nothing; leave it out")
@@ -34,31 +36,31 @@ class ADA(OfPixels):
     def _apply(self, images: torch.Tensor, random: SampleRandom) -> torch.Tensor:
         if self.p.value == 0:
             return images
-        chance, normal = random.uniform(16).to(images.device), random.normal(9).to(images.device)
+        draws, normal = random.uniform(16).to(images.device), random.normal(9).to(images.device)
         values = random.uniform(8).to(images.device)
         if self.geometry:
-            matrix = self._affine(images, chance, values, normal)
+            matrix = self._affine(images, draws, values, normal)
             size = (images.shape[2], images.shape[3])
             images = kornia_transform().warp_affine(images, matrix[:, :2], size, padding_mode="reflection")
-        return _recoloured(images, self._colours(chance, values, normal)) if self.colour else images
+        return _recoloured(images, self._colours(draws, values, normal)) if self.colour else images
 
     def _affine(
-        self, images: torch.Tensor, chance: torch.Tensor, values: torch.Tensor, normal: torch.Tensor
+        self, images: torch.Tensor, draws: torch.Tensor, values: torch.Tensor, normal: torch.Tensor
     ) -> torch.Tensor:
         """Pixel positions (x, y, 1) => where they go, (B,3,3)."""
         p, (height, width) = self.p.value, images.shape[-2:]
-        one, zero = torch.ones_like(chance[:, 0]), torch.zeros_like(chance[:, 0])
+        one, zero = torch.ones_like(draws[:, 0]), torch.zeros_like(draws[:, 0])
         size = sent(torch.tensor([width, height]), images.device)
-        flip = torch.where(chance[:, 0] < p, (2 * values[:, 0]).floor() * 2 - 1, one)
-        quarter = torch.where(chance[:, 1] < p, (4 * values[:, 1]).floor() * (math.pi / 2), zero)
-        whole = torch.where(chance[:, 2:3] < p, ((2 * values[:, 2:4] - 1) * 0.125 * size).round(), 0.0)
-        scale = torch.where(chance[:, 3] < p, (normal[:, 0] * 0.2 * math.log(2)).exp(), one)
+        flip = torch.where(draws[:, 0] < p, (2 * values[:, 0]).floor() * 2 - 1, one)
+        quarter = torch.where(draws[:, 1] < p, (4 * values[:, 1]).floor() * (math.pi / 2), zero)
+        whole = torch.where(draws[:, 2:3] < p, ((2 * values[:, 2:4] - 1) * 0.125 * size).round(), 0.0)
+        scale = torch.where(draws[:, 3] < p, (normal[:, 0] * 0.2 * math.log(2)).exp(), one)
         # Two rotations, before and after the stretching, of which one comes with probability p.
         rotated = 1 - math.sqrt(1 - p)
-        before = torch.where(chance[:, 4] < rotated, (2 * values[:, 4] - 1) * math.pi, zero)
-        stretch = torch.where(chance[:, 5] < p, (normal[:, 1] * 0.2 * math.log(2)).exp(), one)
-        after = torch.where(chance[:, 6] < rotated, (2 * values[:, 5] - 1) * math.pi, zero)
-        part = torch.where(chance[:, 7:8] < p, normal[:, 2:4] * 0.125 * size, 0.0)
+        before = torch.where(draws[:, 4] < rotated, (2 * values[:, 4] - 1) * math.pi, zero)
+        stretch = torch.where(draws[:, 5] < p, (normal[:, 1] * 0.2 * math.log(2)).exp(), one)
+        after = torch.where(draws[:, 6] < rotated, (2 * values[:, 5] - 1) * math.pi, zero)
+        part = torch.where(draws[:, 7:8] < p, normal[:, 2:4] * 0.125 * size, 0.0)
 
         centre = ((size - 1) / 2).expand(len(images), 2)
         steps = (
@@ -67,18 +69,18 @@ class ADA(OfPixels):
         )  # fmt: skip
         return _after_another(steps)
 
-    def _colours(self, chance: torch.Tensor, values: torch.Tensor, normal: torch.Tensor) -> torch.Tensor:
+    def _colours(self, draws: torch.Tensor, values: torch.Tensor, normal: torch.Tensor) -> torch.Tensor:
         """Colours (r, g, b, 1) => others, (B,4,4)."""
         p = self.p.value
-        one, zero = torch.ones_like(chance[:, 0]), torch.zeros_like(chance[:, 0])
-        eye = torch.eye(4, device=chance.device).expand(len(chance), 4, 4)
-        grey = sent(torch.tensor([1.0, 1.0, 1.0, 0.0]), chance.device) / math.sqrt(3)
+        one, zero = torch.ones_like(draws[:, 0]), torch.zeros_like(draws[:, 0])
+        eye = torch.eye(4, device=draws.device).expand(len(draws), 4, 4)
+        grey = sent(torch.tensor([1.0, 1.0, 1.0, 0.0]), draws.device) / math.sqrt(3)
         luma = torch.outer(grey, grey)
-        shift = torch.where(chance[:, 8] < p, normal[:, 4] * 0.2, zero)
-        contrast = torch.where(chance[:, 9] < p, (normal[:, 5] * 0.5 * math.log(2)).exp(), one)
-        flip = torch.where(chance[:, 10] < p, (2 * values[:, 6]).floor(), zero)
-        angle = torch.where(chance[:, 11] < p, (2 * values[:, 7] - 1) * math.pi, zero)
-        vivid = torch.where(chance[:, 12] < p, (normal[:, 6] * math.log(2)).exp(), one)
+        shift = torch.where(draws[:, 8] < p, normal[:, 4] * 0.2, zero)
+        contrast = torch.where(draws[:, 9] < p, (normal[:, 5] * 0.5 * math.log(2)).exp(), one)
+        flip = torch.where(draws[:, 10] < p, (2 * values[:, 6]).floor(), zero)
+        angle = torch.where(draws[:, 11] < p, (2 * values[:, 7] - 1) * math.pi, zero)
+        vivid = torch.where(draws[:, 12] < p, (normal[:, 6] * math.log(2)).exp(), one)
 
         brightness = eye.clone()
         brightness[:, :3, 3] = shift[:, None]

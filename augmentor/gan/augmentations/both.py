@@ -26,6 +26,8 @@ class AugmentBoth(InLatents):
     A gate is refused: it lets real images pass more often than generated ones, which would tell them apart.
     """
 
+    takes = frozenset({"p"})
+
     def __init__(self, latent_augment: LatentAugment | None = None, p: float | str | FixedP | None = None):
         super().__init__(latent_augment)
         if self.latent_augment.gate is not None:

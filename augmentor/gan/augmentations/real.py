@@ -22,10 +22,11 @@ from ._latent import InLatents
 class AugmentReal(InLatents):
     """`ratio` decoded samples for each real one, spread evenly over the places of a batch.
 
-    A gate of the `LatentAugment` that re-draws may judge them; where it turns one away, that is the real image again.
+    A gate of the `LatentAugment` that re-draws may check them; where it rejects one, the real image comes again.
     """
 
     adds = True
+    takes = frozenset({"ratio"})
 
     def __init__(self, latent_augment: LatentAugment | None = None, ratio: float = 1.0):
         super().__init__(latent_augment)

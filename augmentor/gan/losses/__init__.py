@@ -1,19 +1,11 @@
 """GAN losses. A new one is a new file here and one import line below."""
 
-from ._base import GANLoss, get_loss, losses
-from .hinge import Hinge
-from .lsgan import LeastSquares
-from .nonsaturating import NonSaturating
+from ._base import LOSSES, GANLoss, get_loss, register_loss
+from .hinge import Hinge as Hinge
+from .lsgan import LeastSquares as LeastSquares
+from .nonsaturating import NonSaturating as NonSaturating
 from .r1 import r1_penalty
-from .wgan_gp import WassersteinGP
+from .wgan_gp import WassersteinGP as WassersteinGP
 
-__all__ = [
-    "GANLoss",
-    "Hinge",
-    "LeastSquares",
-    "NonSaturating",
-    "WassersteinGP",
-    "get_loss",
-    "losses",
-    "r1_penalty",
-]
+__all__ = ["LOSSES", "GANLoss", "get_loss", "r1_penalty", "register_loss"]
+__all__ += [member.__name__ for member in LOSSES.values()]

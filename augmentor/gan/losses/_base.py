@@ -12,9 +12,14 @@ from typing import ClassVar
 
 import torch
 
-from ..._internal.registry import Registry, describe
+from ..._internal.registry import build, describe, register
 
-losses: Registry[GANLoss] = Registry("gan loss")
+LOSSES: dict[str, type[GANLoss]] = {}
+
+
+def register_loss(name: str) -> Callable[[type], type]:
+    """Class decorator that adds a `GANLoss` to `LOSSES`; `ValueError` if the name is taken."""
+    return register("gan loss", LOSSES, name)
 
 
 class GANLoss:
@@ -52,7 +57,7 @@ class GANLoss:
         """Scalar to add to the discriminator's loss, already weighted; 0 where the loss has none.
 
         discriminator: images => logits. real (B, ...) and fake (B', ...): samples. generator: the only source
-        of chance, on the device of the samples.
+        of random numbers, on the device of the samples.
         """
         return real.new_zeros(())
 
@@ -74,4 +79,4 @@ def get_loss(spec: str | GANLoss) -> GANLoss:
     >>> str(get_loss("wgan_gp"))
     'wgan_gp(weight=10.0)'
     """
-    return losses.build(spec) if isinstance(spec, str) else spec
+    return build("gan loss", LOSSES, spec) if isinstance(spec, str) else spec

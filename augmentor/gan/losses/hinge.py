@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from ._base import GANLoss, losses
+from ._base import GANLoss, register_loss
 
 
-@losses.register("hinge")
+@register_loss("hinge")
 class Hinge(GANLoss):
     """Lim and Ye 2017; usual with spectral norm (Miyato et al. 2018).
 

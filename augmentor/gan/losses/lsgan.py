@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from ._base import GANLoss, losses
+from ._base import GANLoss, register_loss
 
 
-@losses.register("lsgan")
+@register_loss("lsgan")
 class LeastSquares(GANLoss):
     """Mao et al. 2017, eq. 9 (targets 0 and 1).
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from ._base import GANLoss, losses
+from ._base import GANLoss, register_loss
 
 
-@losses.register("nonsaturating")
+@register_loss("nonsaturating")
 class NonSaturating(GANLoss):
     """Goodfellow et al. 2014, section 3: the generator maximises ``log D(fake)``.
 

@@ -9,10 +9,10 @@ import torch
 
 from ...exceptions import InputError
 from ...latents import lerp
-from ._base import GANLoss, losses
+from ._base import GANLoss, register_loss
 
 
-@losses.register("wgan_gp")
+@register_loss("wgan_gp")
 class WassersteinGP(GANLoss):
     """Gulrajani et al. 2017: the critic's gradient is pulled to length 1 between real and generated samples.
 

@@ -1,23 +1,14 @@
 """Ways of training a generator. A new one is a new file here and one import line below; see docs/gan.md."""
 
 from ._adversarial import AdversarialMethod, network_pair
-from ._base import TrainingMethod, cannot_do_without, get_method, methods
-from .ae_init import AEInit
-from .gan import GAN
-from .guided_gan import GuidedGAN
-from .latent_gan import LatentGAN
-from .vae_gan import VAEGAN
+from ._base import TrainingMethod, get_method, method_class, methods
+from ._settings import GANSettings
+from .ae_init import AEInit as AEInit
+from .gan import GAN as GAN
+from .guided_gan import GuidedGAN as GuidedGAN
+from .latent_gan import LatentGAN as LatentGAN
+from .vae_gan import VAEGAN as VAEGAN
 
-__all__ = [
-    "GAN",
-    "VAEGAN",
-    "AEInit",
-    "AdversarialMethod",
-    "GuidedGAN",
-    "LatentGAN",
-    "TrainingMethod",
-    "cannot_do_without",
-    "get_method",
-    "network_pair",
-    "methods",
-]
+__all__ = ["AdversarialMethod", "GANSettings", "TrainingMethod", "get_method", "method_class", "methods",
+           "network_pair"]  # fmt: skip
+__all__ += [member.__name__ for member in methods.members.values()]

@@ -1,4 +1,4 @@
-"""A discriminator and a generator that step in turn: what most training methods are, with their differences as methods."""
+"""A discriminator and a generator that step in turn, as in most training methods; members override the differences."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import torch
 from torch import nn
 
 from ..._internal.random import seeded
-from ..._internal.registry import describe
+from ..._internal.registry import build, create, describe
 from ...exceptions import InputError, TrainingError
-from ..augmentations import Augmentation, get_augmentation
+from ..augmentations import get_augmentation
 from ..feed import Batch, Feed
-from ..losses import GANLoss, get_loss, r1_penalty
-from ..networks import Discriminator, Generator, discriminators, generators
+from ..losses import get_loss, r1_penalty
+from ..networks import DISCRIMINATORS, GENERATORS, Discriminator, Generator
 from ._base import TrainingMethod
+from ._settings import GANSettings
 
 
 class AdversarialMethod(TrainingMethod):
@@ -27,37 +28,21 @@ class AdversarialMethod(TrainingMethod):
     discriminator: samples and class numbers (or None) => logits (B,).
 
     >>> generator, discriminator = network_pair("dcgan(width=8)", (1, 8, 8), num_classes=0, seed=0)
-    >>> AdversarialMethod(generator, discriminator, loss="hinge").loss.name
+    >>> AdversarialMethod(generator, discriminator, GANSettings(loss="hinge")).loss.name
     'hinge'
     """
 
-    def __init__(
-        self,
-        generator: Generator,
-        discriminator: nn.Module,
-        *,
-        loss: str | GANLoss = "nonsaturating",
-        augmentation: str | Augmentation = "none",
-        lr: float = 2e-4,
-        r1_gamma: float | None = None,
-        r1_every: int = 4,
-        discriminator_steps: int = 1,
-    ):
-        self.loss, self.augmentation = get_loss(loss), get_augmentation(augmentation)
-        r1_gamma = self.loss.r1_gamma if r1_gamma is None else r1_gamma
-        for name, value in {"r1_every": r1_every, "discriminator_steps": discriminator_steps}.items():
-            if value < 1:
-                raise InputError(f"{name} is at least 1, got {value}")
-        if not lr > 0 or not r1_gamma >= 0:
-            raise InputError(f"lr is positive and r1_gamma is not negative; got {lr} and {r1_gamma}")
+    def __init__(self, generator: Generator, discriminator: nn.Module, settings: GANSettings):
+        super().__init__(settings)
+        self.generator, self.discriminator = generator, discriminator
+        self.loss, self.augmentation = get_loss(settings.loss), get_augmentation(settings.augmentation)
+        self.r1_gamma = self.loss.r1_gamma if settings.r1_gamma is None else settings.r1_gamma
+        self.r1_every, self.discriminator_steps = settings.r1_every, settings.discriminator_steps
         if self.augmentation.needs_signs and not self.loss.signs_tell:
             raise InputError(
                 f"adaptive p follows the signs of logits, which mean nothing with loss {self.loss}; "
                 "give p a number, or 'annealed'"
             )
-        self.generator, self.discriminator = generator, discriminator
-        self.lr, self.r1_gamma, self.r1_every = lr, r1_gamma, r1_every
-        self.discriminator_steps = discriminator_steps
 
     def networks(self) -> dict[str, nn.Module]:
         return {"generator": self.generator, "discriminator": self.discriminator}
@@ -179,19 +164,20 @@ def network_pair(
 
     seed: of the initial weights. of_generator: arguments that the generator gets unless the text gives them.
     """
-    if isinstance(network, str):
-        if image_shape is None:
-            raise InputError(f"network {network!r} is built for a size of images; give image_shape=(C, H, W)")
-        with seeded(seed, "init"):
-            generator = generators.build(network, image_shape=image_shape, num_classes=num_classes, **of_generator)
-            discriminator: Discriminator = discriminators.create(
-                generator.name, {"image_shape": image_shape, "num_classes": num_classes, "width": generator.width}
+    if not isinstance(network, str):
+        generator, discriminator = network
+        if generator.image_shape != discriminator.image_shape or generator.num_classes != discriminator.num_classes:
+            raise InputError(
+                f"the generator makes {generator.image_shape} images of {generator.num_classes} classes and the "
+                f"discriminator takes {discriminator.image_shape} of {discriminator.num_classes}; build them alike"
             )
-        return generator, discriminator
-    generator, discriminator = network
-    if generator.image_shape != discriminator.image_shape or generator.num_classes != discriminator.num_classes:
-        raise InputError(
-            f"the generator makes {generator.image_shape} images of {generator.num_classes} classes and the "
-            f"discriminator takes {discriminator.image_shape} of {discriminator.num_classes}; build them alike"
-        )
-    return generator, discriminator
+    elif image_shape is None:
+        raise InputError(f"network {network!r} is built for a size of images; give image_shape=(C, H, W)")
+    else:
+        shared = {"image_shape": image_shape, "num_classes": num_classes}
+        with seeded(seed, "init"):
+            generator = build("generator", GENERATORS, network, **shared, **of_generator)
+            discriminator = create(
+                "discriminator", DISCRIMINATORS, generator.name, {**shared, "width": generator.width}
+            )
+    return generator.train().requires_grad_(True), discriminator.train().requires_grad_(True)

@@ -4,10 +4,10 @@ The trainer calls, in this order:
 
     prepare(feed)                 once, at a fresh start and at a resume; a resume loads the saved state after it
     start_round(step, averaged)   before the first step of each round
-    step(number)                  for 0, 1, ...; batches and chance come from `self.feed`
+    step(number)                  for 0, 1, ...; batches and random numbers come from `self.feed`
     finish(averaged)              once, at the end
 
-Between rounds it judges, draws and saves the average of `generator`. docs/gan.md shows a training method in one file.
+Between rounds it evaluates and saves the average of `generator`. docs/gan.md shows a training method in one file.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from ..._internal.registry import Registry, describe
 from ...exceptions import InputError
 from ..feed import Feed
 from ..networks import Generator
+from ._settings import GANSettings
 
 methods: Registry[TrainingMethod] = Registry("training method")
 
@@ -29,22 +30,40 @@ methods: Registry[TrainingMethod] = Registry("training method")
 class TrainingMethod:
     """Base of all training methods.
 
-    A member's constructor takes, of these settings and under these names, those it has a use for: network, image_shape,
-    num_classes, loss, augmentation, autoencoder, lr, r1_gamma, r1_every, discriminator_steps, seed (of the initial
-    weights); besides them whatever its text form should be able to set. It sets `generator` and `lr`.
+    A member's constructor takes arguments of its own, `network` and `autoencoder` under these names where it has a use
+    for them, and ``**settings``, of which it makes the `GANSettings` for this one. It sets `generator`.
 
-    generator: noise (B, latent_dim) and class numbers => images in [0, 1]. It is what is averaged, sampled, judged and
-        saved, so it holds all that drawing an image takes, and `load_network` can build it from its own arguments.
+    generator: noise (B, latent_dim) and class numbers => images in [0, 1]. It is what is averaged, sampled, evaluated
+        and saved, so it holds all that drawing an image takes, and `load_generator` can build it from its arguments.
 
     >>> get_method("gan(discriminator_steps=2)", image_shape=(1, 8, 8), network="dcgan(width=8)").settings()["method"]
     'gan'
     """
 
     name: ClassVar[str]
+    needs_autoencoder: ClassVar[bool] = False  # whether it cannot be built without one
+    takes_augmentation: ClassVar[bool] = True  # whether it shows its discriminator images
     generator: Generator
-    lr: float
     feed: Feed
     optimizers: dict[str, torch.optim.Optimizer]
+
+    def __init_subclass__(cls, **keywords: Any):
+        """Spell out the ``**settings`` of a constructor in its signature, by which texts and messages go."""
+        super().__init_subclass__(**keywords)
+        _, *own = inspect.signature(cls.__init__).parameters.values()
+        if own and own[-1].kind is inspect.Parameter.VAR_KEYWORD:
+            taken = {parameter.name for parameter in own}
+            shared = inspect.signature(GANSettings).parameters
+            own[-1:] = [parameter for name, parameter in shared.items() if name not in taken]
+        cls.__signature__ = inspect.Signature(own)  # type: ignore[attr-defined]
+
+    def __init__(self, settings: GANSettings):
+        if not self.takes_augmentation and str(settings.augmentation) != "none":
+            raise InputError(
+                f"training method {self.name!r} shows its discriminator no images that could be augmented; "
+                "use --augment none"
+            )
+        self.lr = settings.lr
 
     def networks(self) -> dict[str, nn.Module]:
         """All networks that training changes, by name; saved and restored, and refused once they are not finite."""
@@ -67,7 +86,7 @@ class TrainingMethod:
         self.optimizers = self.make_optimizers()
 
     def start_round(self, step: int, averaged: Generator) -> None:
-        """Before a round whose first step is `step`; `averaged` is the generator as it is judged. Leave it as it is."""
+        """Before a round whose first step is `step`; `averaged` is the average of the generator, for reading only."""
 
     def step(self, number: int) -> dict[str, torch.Tensor]:
         """One step of the generator and all that belongs to it => scalars to log, detached, on the device.
@@ -104,30 +123,24 @@ class TrainingMethod:
 
 
 def get_method(spec: str | TrainingMethod, **settings: Any) -> TrainingMethod:
-    """The training method that a text such as ``"gan(discriminator_steps=2)"`` describes; a training method is returned as it is.
+    """The training method that a text such as ``"gan(discriminator_steps=2)"`` describes, or one as it is.
 
-    settings: see `TrainingMethod`; those that are None, or that the member does not take, are left out. Raises `InputError`
-    for an augmentation that the member has no use for.
+    settings: those of `GANSettings`, `network` and `autoencoder`; they are left out where they are None, where the text
+    gives them, and where the member has no use for a network or an autoencoder. Raises `InputError` for an augmentation
+    that the member has no use for.
 
     >>> get_method("gan", network="dcgan(width=8)", image_shape=(1, 8, 8), loss="hinge").name
     'gan'
     """
     if isinstance(spec, TrainingMethod):
         return spec
-    settings = {name: value for name, value in settings.items() if value is not None}
-    member = _member(spec)
-    if "augmentation" in settings and "augmentation" not in inspect.signature(member).parameters:
-        raise InputError(
-            f"training method {member.name!r} shows its discriminator no images that could be augmented; use --augment none"
-        )
-    return methods.build(spec, **settings)
+    return methods.build(spec, **{name: value for name, value in settings.items() if value is not None})
 
 
-def cannot_do_without(spec: str, setting: str) -> bool:
-    """Whether the training method of this text has to be given a setting, such as an autoencoder."""
-    parameter = inspect.signature(_member(spec)).parameters.get(setting)
-    return parameter is not None and parameter.default is parameter.empty
+def method_class(spec: str) -> type[TrainingMethod]:
+    """The class of the training method that a text describes.
 
-
-def _member(spec: str) -> type[TrainingMethod]:
+    >>> method_class("latent-gan(width=32)").needs_autoencoder
+    True
+    """
     return methods.get(spec.split("(")[0].strip())

@@ -7,7 +7,7 @@ import copy
 import torch
 
 from ..._internal.checks import to_unit_float
-from ..._internal.items import fetch
+from ..._internal.datasets import fetch
 from ...autoencoders import AdaptedAutoencoder, Autoencoder
 from ...exceptions import DataError, InputError
 from ...latents import ReferenceSet
@@ -31,8 +31,8 @@ def shape_of(autoencoder: Autoencoder, image_shape: tuple[int, int, int] | None)
     """
     if isinstance(autoencoder, AdaptedAutoencoder):
         raise InputError(
-            f"training methods on top of an autoencoder build networks like its own, which an adapted one ({autoencoder.name}) "
-            "does not tell; take one of this package, or use it with augment='both' or 'real'"
+            "training methods on top of an autoencoder build networks like its own, which an adapted one "
+            f"({autoencoder.name}) does not tell; take one of this package, or use it with augment='both' or 'real'"
         )
     shape = autoencoder.image_shape if image_shape is None else image_shape
     channels, *size = shape
@@ -43,7 +43,7 @@ def shape_of(autoencoder: Autoencoder, image_shape: tuple[int, int, int] | None)
 
 @torch.no_grad()
 def real_latents(autoencoder: Autoencoder, feed: Feed) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Raw latents (N, *L) of real images on the run's device, and class numbers (N,) if the training method has classes."""
+    """Raw latents (N, *L) of real images on the run's device, and class numbers (N,) for a method with classes."""
     rows = range(0, len(feed.dataset), -(-len(feed.dataset) // _ENCODED))
     found = [fetch(feed.dataset, rows[at : at + 256]) for at in range(0, len(rows), 256)]
     raw = torch.cat([autoencoder.encode(to_unit_float(images.to(feed.device))).mean.float() for images, _ in found])
@@ -58,7 +58,7 @@ def standard_codes(autoencoder: Autoencoder, images: torch.Tensor) -> torch.Tens
 
 
 def real_reference(autoencoder: Autoencoder, feed: Feed) -> ReferenceSet:
-    """The same as standard latents; an autoencoder without latent statistics gets them first."""
+    """`real_latents` as standard latents; an autoencoder without latent statistics gets them first."""
     raw, labels = real_latents(autoencoder, feed)
     if not autoencoder.stats.fitted:
         autoencoder.stats.fit([raw])

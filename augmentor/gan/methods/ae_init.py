@@ -8,14 +8,13 @@ from ..._internal.random import seeded
 from ..._internal.registry import describe
 from ..._internal.weights import fingerprint
 from ...autoencoders import Autoencoder
-from ..augmentations import Augmentation
 from ..feed import Feed
-from ..losses import GANLoss
 from ..networks import DecoderGenerator, EncoderDiscriminator
 from ..networks._decoding import take_weights
 from ._adversarial import AdversarialMethod
 from ._base import methods
 from ._codes import fit_gaussians, frozen, real_reference, shape_of
+from ._settings import GANSettings
 
 
 @methods.register("ae-init")
@@ -26,7 +25,7 @@ class AEInit(AdversarialMethod):
     one is fitted to all. The paper's discriminator has an output for each class and one for generated images; here
     the class enters by projection, as in the other training methods, so that any loss will do.
 
-    autoencoder: where to start; it stays as it is. The other settings are those of `GAN`.
+    autoencoder: where to start; it stays as it is. settings: see `GANSettings`.
 
     >>> from augmentor import load_autoencoder
     >>> AEInit(load_autoencoder("digits"), num_classes=10).generator.latent_dim
@@ -35,36 +34,17 @@ class AEInit(AdversarialMethod):
 
     generator: DecoderGenerator
 
-    def __init__(
-        self,
-        autoencoder: Autoencoder,
-        *,
-        image_shape: tuple[int, int, int] | None = None,
-        num_classes: int = 0,
-        loss: str | GANLoss = "nonsaturating",
-        augmentation: str | Augmentation = "none",
-        lr: float = 2e-4,
-        r1_gamma: float | None = None,
-        r1_every: int = 4,
-        discriminator_steps: int = 1,
-        seed: int = 0,
-    ):
-        image_shape = shape_of(autoencoder, image_shape)
-        with seeded(seed, "init"):
-            generator = DecoderGenerator(image_shape, num_classes, describe(autoencoder))
-            discriminator = EncoderDiscriminator(image_shape, num_classes, describe(autoencoder))
+    needs_autoencoder = True
+
+    def __init__(self, autoencoder: Autoencoder, **settings: Any):
+        shared = GANSettings(**settings)
+        image_shape = shape_of(autoencoder, shared.image_shape)
+        with seeded(shared.seed, "init"):
+            generator = DecoderGenerator(image_shape, shared.num_classes, describe(autoencoder))
+            discriminator = EncoderDiscriminator(image_shape, shared.num_classes, describe(autoencoder))
         take_weights(generator.model, autoencoder)
         take_weights(discriminator.model, autoencoder)
-        super().__init__(
-            generator,
-            discriminator,
-            loss=loss,
-            augmentation=augmentation,
-            lr=lr,
-            r1_gamma=r1_gamma,
-            r1_every=r1_every,
-            discriminator_steps=discriminator_steps,
-        )
+        super().__init__(generator, discriminator, shared)
         self._start, self._fingerprint = autoencoder, fingerprint(autoencoder.state_dict())
 
     def prepare(self, feed: Feed) -> None:

@@ -15,14 +15,13 @@ from ...autoencoders import Autoencoder
 from ...exceptions import InputError
 from ...latents import Latents, ReferenceSet
 from ...quality import QualityGate
-from ..augmentations import Augmentation
 from ..feed import Batch
-from ..losses import GANLoss
 from ..networks import Discriminator, Generator
 from ..networks._decoding import latent_shape_of
 from ._adversarial import AdversarialMethod, network_pair
 from ._base import methods
 from ._codes import frozen, real_latents, real_reference, shape_of, standard_codes
+from ._settings import GANSettings
 
 # A variance below it has a root whose gradient is too steep.
 _SMALLEST = 1e-8
@@ -42,54 +41,40 @@ class GuidedGAN(AdversarialMethod):
 
     autoencoder: where to start; a copy is trained, and comes out as ``autoencoder.safetensors``.
     network: as in `GAN`; a text needs no `latent_dim`, a generator's has to be D.
-    The other settings are those of `GAN`.
+    settings: see `GANSettings`.
 
     >>> from augmentor import load_autoencoder
     >>> GuidedGAN(load_autoencoder("digits"), "dcgan(width=8)", num_classes=10).generator.latent_dim
     16
     """
 
+    needs_autoencoder = True
+
     def __init__(
         self,
         autoencoder: Autoencoder,
         network: str | tuple[Generator, Discriminator] = "dcgan",
         *,
-        image_shape: tuple[int, int, int] | None = None,
-        num_classes: int = 0,
-        loss: str | GANLoss = "nonsaturating",
-        augmentation: str | Augmentation = "none",
-        lr: float = 2e-4,
-        r1_gamma: float | None = None,
-        r1_every: int = 4,
-        discriminator_steps: int = 1,
         match: float = 1.0,
         reconstruct: float = 5.0,
         refit_steps: int = 20,
-        seed: int = 0,
+        **settings: Any,
     ):
         if not match >= 0 or not reconstruct >= 0 or refit_steps < 0:
             raise InputError(
                 "guided-gan takes match, reconstruct and refit_steps of at least 0, "
                 f"got {match}, {reconstruct} and {refit_steps}"
             )
-        image_shape = shape_of(autoencoder, image_shape)
+        shared = GANSettings(**settings)
+        image_shape = shape_of(autoencoder, shared.image_shape)
         size = math.prod(latent_shape_of(autoencoder, image_shape))
-        generator, discriminator = network_pair(network, image_shape, num_classes, seed, latent_dim=size)
+        generator, discriminator = network_pair(network, image_shape, shared.num_classes, shared.seed, latent_dim=size)
         if generator.latent_dim != size:
             raise InputError(
                 f"guided-gan draws real images from their codes of {size} numbers, and the generator takes noise of "
                 f"{generator.latent_dim}; build it with latent_dim={size}"
             )
-        super().__init__(
-            generator.train().requires_grad_(True),
-            discriminator.train().requires_grad_(True),
-            loss=loss,
-            augmentation=augmentation,
-            lr=lr,
-            r1_gamma=r1_gamma,
-            r1_every=r1_every,
-            discriminator_steps=discriminator_steps,
-        )
+        super().__init__(generator, discriminator, shared)
         self.autoencoder = frozen(autoencoder)
         self.match, self.reconstruct, self.refit_steps = match, reconstruct, refit_steps
         self._fingerprint = fingerprint(autoencoder.state_dict())
@@ -105,10 +90,10 @@ class GuidedGAN(AdversarialMethod):
     def start_round(self, step: int, averaged: Generator) -> None:
         """Refit the autoencoder, and the statistics of its latents."""
         feed, model = self.feed, self.autoencoder
-        # The autoencoder is told no labels, so the gate judges none.
+        # The autoencoder is trained without labels, so the gate has none.
         gate = QualityGate().fit(ReferenceSet(real_reference(model, feed).z))
         numbers = range(step * self.refit_steps, (step + 1) * self.refit_steps)
-        # All samples are judged by the autoencoder as it is before.
+        # The gate uses the autoencoder from before the refit for all samples.
         passed = [self._passing(gate, averaged, number) for number in numbers]
         model.train().requires_grad_(True)
         for number, samples in zip(numbers, passed, strict=True):
@@ -121,8 +106,8 @@ class GuidedGAN(AdversarialMethod):
             feed.engine.minimise(share * torch.stack(list(losses.values())).sum(), self.optimizers["autoencoder"])
         model.eval().requires_grad_(False)
         model.stats.fit([real_latents(model, feed)[0]])
-        judged = torch.tensor([float(len(samples)) for samples in passed] or [0.0], device=feed.device)
-        self._passed = float(feed.engine.mean(judged.mean() / len(feed.places)))
+        counts = torch.tensor([float(len(samples)) for samples in passed] or [0.0], device=feed.device)
+        self._passed = float(feed.engine.mean(counts.mean() / len(feed.places)))
 
     def generator_losses(self, made: torch.Tensor, logits: torch.Tensor, batch: Batch) -> dict[str, torch.Tensor]:
         with torch.no_grad():

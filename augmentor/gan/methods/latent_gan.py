@@ -11,12 +11,12 @@ from ..._internal.registry import describe
 from ..._internal.weights import fingerprint
 from ...autoencoders import Autoencoder
 from ..feed import Batch, Feed
-from ..losses import GANLoss
 from ..networks import CodeDiscriminator, CodeGenerator
 from ..networks._decoding import take_weights
 from ._adversarial import AdversarialMethod
 from ._base import methods
 from ._codes import frozen, real_reference, shape_of, standard_codes
+from ._settings import GANSettings
 
 
 @methods.register("latent-gan")
@@ -28,7 +28,7 @@ class LatentGAN(AdversarialMethod):
 
     autoencoder: with latents that are vectors (both networks are perceptrons) or feature maps (convolutions).
     width: of both networks, see `CodeGenerator`.
-    The other settings are those of `GAN`; nothing is augmented, since no images are shown.
+    settings: see `GANSettings`; an augmentation is refused, since the critic sees no images.
 
     >>> from augmentor import load_autoencoder
     >>> LatentGAN(load_autoencoder("digits"), num_classes=10).generator.latent_shape
@@ -37,35 +37,18 @@ class LatentGAN(AdversarialMethod):
 
     generator: CodeGenerator
 
-    def __init__(
-        self,
-        autoencoder: Autoencoder,
-        *,
-        image_shape: tuple[int, int, int] | None = None,
-        num_classes: int = 0,
-        loss: str | GANLoss = "nonsaturating",
-        lr: float = 2e-4,
-        r1_gamma: float | None = None,
-        r1_every: int = 4,
-        discriminator_steps: int = 1,
-        width: int = 64,
-        seed: int = 0,
-    ):
-        image_shape = shape_of(autoencoder, image_shape)
-        with seeded(seed, "init"):
-            generator = CodeGenerator(image_shape, width, num_classes, describe(autoencoder))
-            discriminator = CodeDiscriminator(generator.latent_shape, width, num_classes)
+    needs_autoencoder = True
+    takes_augmentation = False
+
+    def __init__(self, autoencoder: Autoencoder, *, width: int = 64, **settings: Any):
+        shared = GANSettings(**settings)
+        image_shape = shape_of(autoencoder, shared.image_shape)
+        with seeded(shared.seed, "init"):
+            generator = CodeGenerator(image_shape, width, shared.num_classes, describe(autoencoder))
+            discriminator = CodeDiscriminator(generator.latent_shape, width, shared.num_classes)
         take_weights(generator.model, autoencoder)
         generator.model.requires_grad_(False)
-        super().__init__(
-            generator,
-            discriminator,
-            loss=loss,
-            lr=lr,
-            r1_gamma=r1_gamma,
-            r1_every=r1_every,
-            discriminator_steps=discriminator_steps,
-        )
+        super().__init__(generator, discriminator, shared)
         self.autoencoder = frozen(autoencoder)
         self._fingerprint = fingerprint(autoencoder.state_dict())
 

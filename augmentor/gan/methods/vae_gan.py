@@ -14,14 +14,13 @@ from ..._internal.transfer import sent
 from ..._internal.weights import fingerprint
 from ...autoencoders import Autoencoder, autoencoders
 from ...exceptions import InputError
-from ..augmentations import Augmentation
 from ..feed import Batch, Feed
-from ..losses import GANLoss
 from ..networks import DecoderGenerator, Discriminator, Generator
 from ..networks._decoding import take_weights
 from ._adversarial import AdversarialMethod, network_pair
 from ._base import methods
 from ._codes import fit_gaussians, real_latents, real_reference, shape_of
+from ._settings import GANSettings
 
 # Mean square of features below which they are the same.
 _SMALLEST = 1e-6
@@ -44,7 +43,7 @@ class VAEGAN(AdversarialMethod):
         that has a deviation. The trained one comes out as ``autoencoder.safetensors``.
     network: of its pair only the discriminator is used, one with a last layer called `head`, as those here have.
     beta: weight of the KL term. weight: of both terms beside the adversarial loss.
-    The other settings are those of `GAN`.
+    settings: see `GANSettings`.
 
     >>> VAEGAN("vae(latent_dim=6, width=8)", network="dcgan(width=8)", image_shape=(1, 8, 8)).generator.latent_dim
     6
@@ -57,40 +56,25 @@ class VAEGAN(AdversarialMethod):
         autoencoder: str | Autoencoder = "vae",
         network: str | tuple[Generator, Discriminator] = "dcgan",
         *,
-        image_shape: tuple[int, int, int] | None = None,
-        num_classes: int = 0,
-        loss: str | GANLoss = "nonsaturating",
-        augmentation: str | Augmentation = "none",
-        lr: float = 2e-4,
-        r1_gamma: float | None = None,
-        r1_every: int = 4,
-        discriminator_steps: int = 1,
         beta: float = 1.0,
         weight: float = 1.0,
-        seed: int = 0,
+        **settings: Any,
     ):
         if not beta >= 0 or not weight >= 0:
             raise InputError(f"vae-gan takes beta >= 0 and weight >= 0, got {beta} and {weight}")
+        shared = GANSettings(**settings)
+        shape = shared.image_shape
         if isinstance(autoencoder, str):
-            sizes = {} if image_shape is None else {"image_shape": image_shape, "channels": image_shape[0]}
-            with seeded(seed, "init", "autoencoder"):
+            sizes = {} if shape is None else {"image_shape": shape, "channels": shape[0]}
+            with seeded(shared.seed, "init", "autoencoder"):
                 autoencoder = autoencoders.build(autoencoder, **sizes)
-        image_shape = shape_of(autoencoder, image_shape)
-        with seeded(seed, "init"):
-            generator = DecoderGenerator(image_shape, num_classes, describe(autoencoder), whole=True)
+        shape = shape_of(autoencoder, shape)
+        with seeded(shared.seed, "init"):
+            generator = DecoderGenerator(shape, shared.num_classes, describe(autoencoder), whole=True)
         take_weights(generator.model, autoencoder)
-        _, discriminator = network_pair(network, image_shape, num_classes, seed)
-        self._check_parts(generator.model, image_shape, discriminator)
-        super().__init__(
-            generator,
-            discriminator.train().requires_grad_(True),
-            loss=loss,
-            augmentation=augmentation,
-            lr=lr,
-            r1_gamma=r1_gamma,
-            r1_every=r1_every,
-            discriminator_steps=discriminator_steps,
-        )
+        _, discriminator = network_pair(network, shape, shared.num_classes, shared.seed)
+        self._check_parts(generator.model, shape, discriminator)
+        super().__init__(generator, discriminator, shared)
         self.beta, self.weight = beta, weight
         self._fingerprint = fingerprint(autoencoder.state_dict())
 

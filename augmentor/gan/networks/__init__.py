@@ -1,25 +1,26 @@
 """GAN networks. A new pair, or a generator of its own, is a new file here and one import line below."""
 
-from ._base import Discriminator, Generator, discriminators, generators, get_discriminator, get_generator
-from .codes import CodeDiscriminator, CodeGenerator
-from .dcgan import DCGANDiscriminator, DCGANGenerator
-from .decoder import DecoderGenerator
+from ._base import (
+    DISCRIMINATORS,
+    GENERATORS,
+    Discriminator,
+    Generator,
+    get_discriminator,
+    get_generator,
+    load_generator,
+    register_discriminator,
+    register_generator,
+)
+from .codes import CodeDiscriminator
+from .codes import CodeGenerator as CodeGenerator
+from .dcgan import DCGANDiscriminator as DCGANDiscriminator
+from .dcgan import DCGANGenerator as DCGANGenerator
+from .decoder import DecoderGenerator as DecoderGenerator
 from .encoder import EncoderDiscriminator
-from .resnet import ResNetDiscriminator, ResNetGenerator
+from .resnet import ResNetDiscriminator as ResNetDiscriminator
+from .resnet import ResNetGenerator as ResNetGenerator
 
-__all__ = [
-    "CodeDiscriminator",
-    "CodeGenerator",
-    "DCGANDiscriminator",
-    "DCGANGenerator",
-    "DecoderGenerator",
-    "Discriminator",
-    "EncoderDiscriminator",
-    "Generator",
-    "ResNetDiscriminator",
-    "ResNetGenerator",
-    "discriminators",
-    "generators",
-    "get_discriminator",
-    "get_generator",
-]
+__all__ = ["DISCRIMINATORS", "GENERATORS", "CodeDiscriminator", "Discriminator", "EncoderDiscriminator", "Generator",
+           "get_discriminator", "get_generator", "load_generator",
+           "register_discriminator", "register_generator"]  # fmt: skip
+__all__ += [member.__name__ for members in (GENERATORS, DISCRIMINATORS) for member in members.values()]

@@ -1,7 +1,7 @@
 """The contract of the two networks of a GAN: noise => images, images => logits.
 
-A family implements `_generate` and `_discriminate` on tensors that were checked, and states tiny instances of
-itself (`example`). It knows nothing of losses, optimisers or trainers.
+A family implements `_generate` and `_discriminate` on tensors that were checked. It knows nothing of losses,
+optimisers or trainers.
 
 No member normalises across the batch. Real and decoded samples share a discriminator's batch, and a row's
 logit must not depend on its companions; and a generator without running statistics is wholly averaged by
@@ -10,17 +10,29 @@ averaging its parameters.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import ClassVar
 
 import torch
 from torch import nn
 
-from ..._internal.registry import Registry
+from ..._internal.registry import get, register
+from ..._internal.weights import load_network
 from ...exceptions import InputError, ShapeError
 
-generators: Registry[Generator] = Registry("generator")
-discriminators: Registry[Discriminator] = Registry("discriminator")
+GENERATORS: dict[str, type[Generator]] = {}
+DISCRIMINATORS: dict[str, type[Discriminator]] = {}
+
+
+def register_generator(name: str) -> Callable[[type], type]:
+    """Class decorator that adds a `Generator` to `GENERATORS`; `ValueError` if the name is taken."""
+    return register("generator", GENERATORS, name)
+
+
+def register_discriminator(name: str) -> Callable[[type], type]:
+    """Class decorator that adds a `Discriminator` to `DISCRIMINATORS`; `ValueError` if the name is taken."""
+    return register("discriminator", DISCRIMINATORS, name)
 
 
 class Generator(nn.Module):
@@ -35,7 +47,7 @@ class Generator(nn.Module):
     """
 
     name: ClassVar[str]
-    family: ClassVar[str] = generators.kind
+    family: ClassVar[str] = "generator"
 
     def __init__(self, image_shape: Sequence[int], latent_dim: int, width: int, num_classes: int):
         super().__init__()
@@ -48,7 +60,7 @@ class Generator(nn.Module):
     @classmethod
     def example(cls, num_classes: int = 0) -> Generator:
         """A tiny instance for images (1,8,8), for tests, benchmarks and documentation."""
-        raise NotImplementedError
+        return cls((1, 8, 8), latent_dim=6, width=8, num_classes=num_classes)
 
     def forward(self, noise: torch.Tensor, labels: torch.Tensor | None = None) -> torch.Tensor:
         """Standard normal noise (B, latent_dim) and class numbers (B,) => float images (B,C,H,W) in [0, 1].
@@ -83,7 +95,7 @@ class Discriminator(nn.Module):
     """
 
     name: ClassVar[str]
-    family: ClassVar[str] = discriminators.kind
+    family: ClassVar[str] = "discriminator"
 
     def __init__(self, image_shape: Sequence[int], width: int, num_classes: int):
         super().__init__()
@@ -94,7 +106,7 @@ class Discriminator(nn.Module):
     @classmethod
     def example(cls, num_classes: int = 0) -> Discriminator:
         """A tiny instance for images (1,8,8), for tests, benchmarks and documentation."""
-        raise NotImplementedError
+        return cls((1, 8, 8), width=8, num_classes=num_classes)
 
     def forward(self, images: torch.Tensor, labels: torch.Tensor | None = None) -> torch.Tensor:
         """Float images (B,C,H,W) in [0, 1] and class numbers (B,) => logits (B,), higher for real.
@@ -157,9 +169,15 @@ def _check_settings(kind: str, image_shape: Sequence[int], width: int, num_class
 
 def get_generator(name: str) -> type[Generator]:
     """The generator class of this registered name."""
-    return generators.get(name)
+    return get(Generator.family, GENERATORS, name)
 
 
 def get_discriminator(name: str) -> type[Discriminator]:
     """The discriminator class of this registered name."""
-    return discriminators.get(name)
+    return get(Discriminator.family, DISCRIMINATORS, name)
+
+
+def load_generator(path: str | Path) -> Generator:
+    """The generator of a file that `GANTrainer` wrote, on the CPU, in eval mode; `WeightsError` for any other file."""
+    generator: Generator = load_network(path, Generator.family, GENERATORS)
+    return generator

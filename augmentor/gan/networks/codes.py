@@ -9,12 +9,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from ...autoencoders.blocks import ConvDecoder, ConvEncoder
-from ._base import generators
+from ._base import register_generator
 from ._conditioning import ProjectionHead
 from ._decoding import DecodingGenerator
 
 
-@generators.register("codes")
+@register_generator("codes")
 class CodeGenerator(DecodingGenerator):
     """``noise + f(noise, class)`` as standard latents, f a perceptron or (for feature maps) convolutions; a decoder.
 

@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from ...autoencoders.blocks import Down, pyramid, widths
-from ._base import Discriminator, Generator, discriminators, generators
+from ._base import Discriminator, Generator, register_discriminator, register_generator
 from ._conditioning import ConditionalNorm, ProjectionHead
 
 
-@generators.register("dcgan")
+@register_generator("dcgan")
 class DCGANGenerator(Generator):
     """Noise to a small feature map, then doubled by transposed convolutions; group norm, not batch norm.
 
@@ -43,10 +43,6 @@ class DCGANGenerator(Generator):
         self.norms = nn.ModuleList(ConditionalNorm(level, num_classes) for level in levels)
         self.to_image = nn.Conv2d(levels[-1], channels, 3, padding=1)
 
-    @classmethod
-    def example(cls, num_classes: int = 0) -> DCGANGenerator:
-        return cls((1, 8, 8), latent_dim=6, width=8, num_classes=num_classes)
-
     def _generate(self, noise: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
         x = F.relu(self.norms[0](self.stem(noise), labels))
         for up, norm, (height, width) in zip(self.ups, self.norms[1:], self._sizes[1:], strict=True):
@@ -55,7 +51,7 @@ class DCGANGenerator(Generator):
         return self.to_image(x)
 
 
-@discriminators.register("dcgan")
+@register_discriminator("dcgan")
 class DCGANDiscriminator(Discriminator):
     """Strided convolutions with group norm, then one linear layer over the whole feature map.
 
@@ -75,10 +71,6 @@ class DCGANDiscriminator(Discriminator):
             nn.Flatten(),
         )
         self.head = ProjectionHead(levels[-1] * math.prod(sizes[-1]), num_classes)
-
-    @classmethod
-    def example(cls, num_classes: int = 0) -> DCGANDiscriminator:
-        return cls((1, 8, 8), width=8, num_classes=num_classes)
 
     def _discriminate(self, images: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
         return self.head(self.features(images), labels)

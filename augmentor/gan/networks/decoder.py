@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from ._base import generators
+from ._base import register_generator
 from ._decoding import DecodingGenerator
 
 
-@generators.register("decoder")
+@register_generator("decoder")
 class DecoderGenerator(DecodingGenerator):
     """``decode(mean[class] + factor[class] @ noise)``, as in BAGAN (Mariani et al. 2018).
 

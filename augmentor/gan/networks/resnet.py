@@ -18,7 +18,7 @@ from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from ...autoencoders.blocks import EnlargingConv2d, pyramid, widths
-from ._base import Discriminator, Generator, discriminators, generators
+from ._base import Discriminator, Generator, register_discriminator, register_generator
 from ._conditioning import ConditionalNorm, ProjectionHead
 
 
@@ -54,7 +54,7 @@ class _DownBlock(nn.Module):
         return self.conv2(F.relu(h)) + self.shortcut(F.avg_pool2d(x, 2, ceil_mode=True))
 
 
-@generators.register("resnet")
+@register_generator("resnet")
 class ResNetGenerator(Generator):
     """Noise to a small feature map, then doubled by residual blocks; group norm, not batch norm.
 
@@ -83,10 +83,6 @@ class ResNetGenerator(Generator):
         self.norm = ConditionalNorm(levels[-1], num_classes)
         self.to_image = nn.Conv2d(levels[-1], channels, 3, padding=1)
 
-    @classmethod
-    def example(cls, num_classes: int = 0) -> ResNetGenerator:
-        return cls((1, 8, 8), latent_dim=6, width=8, num_classes=num_classes)
-
     def _generate(self, noise: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
         x = self.stem(noise)
         for block in self.blocks:
@@ -94,7 +90,7 @@ class ResNetGenerator(Generator):
         return self.to_image(F.relu(self.norm(x, labels)))
 
 
-@discriminators.register("resnet")
+@register_discriminator("resnet")
 class ResNetDiscriminator(Discriminator):
     """Residual blocks, summed over positions, with spectral norm on every layer.
 
@@ -116,10 +112,6 @@ class ResNetDiscriminator(Discriminator):
         spectral_norm(self.head.linear)
         if self.head.of_class is not None:
             spectral_norm(self.head.of_class)
-
-    @classmethod
-    def example(cls, num_classes: int = 0) -> ResNetDiscriminator:
-        return cls((1, 8, 8), width=8, num_classes=num_classes)
 
     def _discriminate(self, images: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
         return self.head(F.relu(self.blocks(images)).sum((2, 3)), labels)

@@ -1,6 +1,15 @@
 """Shard formats. A new one is a new file here and one import line below."""
 
-from .hdf5 import ShardArrays, encode_shard, open_shard, verify_shard
-from .webdataset import encode_tar
+from ._base import FORMATS, ORIGINAL_KEPT, STORES, ShardArrays, ShardFormat, compressions, register_format
+from .hdf5 import HDF5 as HDF5
+from .webdataset import WebDataset as WebDataset
 
-__all__ = ["ShardArrays", "encode_shard", "encode_tar", "open_shard", "verify_shard"]
+__all__ = [
+    "FORMATS",
+    "ORIGINAL_KEPT",
+    "STORES",
+    "ShardArrays",
+    "ShardFormat",
+    "compressions",
+    "register_format",
+]

@@ -4,7 +4,7 @@
     latents        (n,*L)     float32, raw latents
     labels         (n,)       int64, class numbers; or (n,K) float32, soft
     source_index   (n,m)      int64, the real samples it came from; -1 for none
-    copy           (n,)       int32, which synthetic version of that sample; -1 for the real one itself
+    copy           (n,)       int32, the draw index: which synthetic version of that sample; -1 for the real one itself
 
 All little-endian, hard links in the root group, nothing else beside them. With compression "none" each is contiguous,
 so that readers map the images. With "gzip" each is chunked, with gzip and fletcher32: images or latents in chunks of
@@ -16,61 +16,86 @@ a full disk is noticed when writing, and a killed process leaves no file that op
 
 A reader refuses, before it allocates anything, what the format does not have: other superblocks, soft and external
 links, external storage, virtual data sets, other types, other filters, sizes that fit neither the manifest nor the
-file. HDF5 itself, a large C library, is asked only where the arrays lie (`_storage.py`); against a file made to attack
+file. HDF5 itself, a large C library, is asked only where the arrays lie (`storage.py`); against a file made to attack
 that part of it, a reader is as safe as the library is.
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import math
-import os
-import stat
 import struct
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
 
 from ..._internal.files import open_regular
 from ...exceptions import InputError, ShapeError, ShardError
-from ..manifest import Manifest, ShardEntry
-from ..storage import (
-    DEFLATE_AT_BEST,
-    MOST_OF_A_CHUNK,
-    BlockCache,
-    ChunkedRows,
-    Stored,
-    names_in,
-    rows_of,
-    stored_in,
-)
+from ..rows import BlockCache, rows_of
+from ..storage import DEFLATE_AT_BEST, MOST_OF_A_CHUNK, Stored, names_in, stored_in
+from ._base import ShardArrays, ShardFormat, register_format
 
-ORIGINAL_KEPT = -1  # the copy number of a real sample that the gate left as it is
+if TYPE_CHECKING:
+    from ..manifest import Manifest, ShardEntry
 
 _CHUNK_BYTES = 64 << 10
 _MAX_SOURCES = 64
 
 
-@dataclass(frozen=True)
-class ShardArrays:
-    """An open shard. `content[rows]`, with a slice or an int64 array of rows 0 to n-1, reads what the manifest says.
+@register_format("hdf5")
+class HDF5(ShardFormat):
+    """The format of `ShardDataset`."""
 
-    content: uint8 images (len(rows),C,H,W), or float32 raw latents (len(rows),*L). labels: int64 (n,) or float32
-    (n,K). source_index: int64 (n,m). copy: int32 (n,).
-    """
+    suffix = ".h5"
+    compressions = ("none", "gzip")
+    readable = True
 
-    content: np.ndarray | ChunkedRows
-    labels: np.ndarray
-    source_index: np.ndarray
-    copy: np.ndarray
+    def encode(self, arrays: dict[str, np.ndarray], settings: Manifest, unit: int) -> bytes:
+        """HDF5 whose attributes repeat the settings."""
+        attributes = {**settings.settings(), "count": len(arrays["labels"]), "shard": unit}
+        return encode_shard(arrays, attributes, settings.compression)
 
-    def __len__(self) -> int:
-        return len(self.labels)
+    def open(self, path: Path, entry: ShardEntry, manifest: Manifest, cache: BlockCache) -> ShardArrays:
+        """What it holds is mapped, or read by chunks if it is compressed: a damaged chunk is found when it is read."""
+        try:
+            _check_superblock(path, entry)
+            with h5py.File(path, "r", locking=False) as file:
+                stored = _stored_in(file, entry, manifest)
+            for name, place in stored.items():
+                _check_fits(name, place, entry, manifest)
+            rows = np.arange(entry.count)
+            rest = [rows_of(path, stored[name], BlockCache())[rows] for name in ("labels", "source_index", "copy")]
+            return ShardArrays(rows_of(path, stored[manifest.store], cache), *rest)
+        except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
+            raise ShardError(
+                f"{path} is not the shard that its manifest describes: {error}; "
+                "close it where h5py has it open, or copy it again, or make it again with `augmentor generate --resume`"
+            ) from error
+
+    def check_declared(self, manifest: Manifest) -> None:
+        """Every file is long enough for its images or latents, packed as well as gzip can."""
+        shape, itemsize = _row(manifest)
+        best = 1 if manifest.compression == "none" else DEFLATE_AT_BEST
+        for entry in manifest.shards:
+            declared = entry.count * math.prod(shape) * itemsize
+            if declared > best * entry.bytes:
+                raise ShardError(
+                    f"{entry.file} is said to hold {declared} bytes of {manifest.store} in {entry.bytes}; "
+                    "its manifest is damaged or tampered with: copy the folder again"
+                )
+
+    def rows_at_once(self, manifest: Manifest, count: int) -> int:
+        """A chunk; as many rows of a mapped file."""
+        shape, itemsize = _row(manifest)
+        return chunk_rows(manifest.store, (count, *shape), itemsize)
+
+
+def _row(manifest: Manifest) -> tuple[tuple[int, ...], int]:
+    """Shape of one sample, and the bytes of a number in it."""
+    return (manifest.image_shape, 1) if manifest.latent_shape is None else (manifest.latent_shape, 4)
 
 
 def encode_shard(arrays: dict[str, np.ndarray], attributes: dict[str, Any], compression: str = "none") -> bytes:
@@ -128,89 +153,6 @@ def chunk_rows(name: str, shape: tuple[int, ...], itemsize: int = 1) -> int:
     return min(shape[0], max(1, most // (itemsize * math.prod(shape[1:]))))
 
 
-def open_shard(path: str | Path, entry: ShardEntry, manifest: Manifest, cache: BlockCache | None = None) -> ShardArrays:
-    """Open a shard that a manifest lists; what it holds is mapped, or read by chunks if it is compressed.
-
-    cache: keeps unpacked chunks. Raises `ShardError` for a file that is anything else than what the manifest says. In a
-    compressed shard a damaged chunk is found when it is read; a flipped bit in a mapped one is found by
-    `verify_shard`, which reads the whole file.
-    """
-    path, cache = Path(path), cache or BlockCache()
-    check_size(path, entry)
-    try:
-        _check_superblock(path, entry)
-        with h5py.File(path, "r", locking=False) as file:
-            expected = {manifest.store, "labels", "source_index", "copy"}
-            if len(file) != len(expected) or set(file) != expected:
-                raise ShardError(
-                    f"it holds {names_in(file)}; expected {manifest.store}, labels, source_index and copy only"
-                )
-            stored = {name: stored_in(file, name, entry.bytes) for name in sorted(expected)}
-        for name, place in stored.items():
-            _check_fits(name, place, entry, manifest)
-        content = rows_of(path, stored[manifest.store], cache)
-        rows = np.arange(entry.count)
-        rest = (rows_of(path, stored[name], BlockCache())[rows] for name in ("labels", "source_index", "copy"))
-        shard = ShardArrays(content, *rest)
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
-        raise ShardError(
-            f"{path} is not the shard that its manifest describes: {error}; "
-            "close it where h5py has it open, or copy it again, or make it again with `augmentor generate --resume`"
-        ) from error
-    _check_labels(path, shard.labels, manifest)
-    return shard
-
-
-def check_declared(manifest: Manifest) -> None:
-    """`ShardError` unless every file of a manifest is long enough for what it is said to hold; opens none of them."""
-    if manifest.files != "hdf5":
-        return
-    shape, itemsize = (manifest.image_shape, 1) if manifest.latent_shape is None else (manifest.latent_shape, 4)
-    best = 1 if manifest.compression == "none" else DEFLATE_AT_BEST
-    for entry in manifest.shards:
-        declared = entry.count * math.prod(shape) * itemsize
-        if declared > best * entry.bytes:
-            raise ShardError(
-                f"{entry.file} is said to hold {declared} bytes of {manifest.store} in {entry.bytes}; "
-                "its manifest is damaged or tampered with: copy the folder again"
-            )
-
-
-def check_size(path: Path, entry: ShardEntry) -> None:
-    """`ShardError` unless the file is there with the size that the manifest gives; costs one look at the folder."""
-    try:
-        found = os.lstat(path)
-    except OSError as error:
-        raise ShardError(
-            f"{path} is missing ({error.strerror}); make it again: `augmentor generate --resume`"
-        ) from error
-    if not stat.S_ISREG(found.st_mode):
-        raise ShardError(
-            f"{path} is a {'link' if stat.S_ISLNK(found.st_mode) else 'folder, pipe or device'}; "
-            "expected the file itself: copy the folder with its files (as `cp -rL` does)"
-        )
-    if found.st_size != entry.bytes:
-        raise ShardError(
-            f"{path} has {found.st_size} bytes, its manifest says {entry.bytes}: it is truncated or another file; "
-            "copy it again, or make it again with `augmentor generate --resume`"
-        )
-
-
-def verify_shard(path: str | Path, entry: ShardEntry) -> None:
-    """`ShardError` unless every byte of the file is what the manifest's SHA-256 says; about 1 GB a second."""
-    check_size(Path(path), entry)
-    try:
-        with open_regular(path) as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise ShardError(f"cannot read {path}: {error.strerror}") from error
-    if found != entry.sha256:
-        raise ShardError(
-            f"{path} does not fit its checksum: it was damaged or tampered with; "
-            "copy it again, or make it again with `augmentor generate --resume`"
-        )
-
-
 def _check_superblock(path: Path, entry: ShardEntry) -> None:
     """The first bytes are those of the writer's files, before the HDF5 library looks at any others.
 
@@ -222,6 +164,14 @@ def _check_superblock(path: Path, entry: ShardEntry) -> None:
     expected = b"\x89HDF\r\n\x1a\n\x03\x08\x08\x00" + struct.pack("<qqQ", 0, -1, entry.bytes)
     if head != expected:
         raise ShardError("its first bytes are not those of a shard")
+
+
+def _stored_in(file: h5py.File, entry: ShardEntry, manifest: Manifest) -> dict[str, Stored]:
+    """Where the four data sets are; nothing else is in the file."""
+    expected = {manifest.store, "labels", "source_index", "copy"}
+    if len(file) != len(expected) or set(file) != expected:
+        raise ShardError(f"it holds {names_in(file)}; expected {manifest.store}, labels, source_index and copy only")
+    return {name: stored_in(file, name, entry.bytes) for name in sorted(expected)}
 
 
 def _check_fits(name: str, stored: Stored, entry: ShardEntry, manifest: Manifest) -> None:
@@ -245,13 +195,3 @@ def _check_fits(name: str, stored: Stored, entry: ShardEntry, manifest: Manifest
     chunks = (chunk_rows(name, shape, dtype.itemsize), *shape[1:])
     if manifest.compression != "none" and stored.chunks != chunks:
         raise ShardError(f"{name} have chunks {stored.chunks}; expected {chunks}")
-
-
-def _check_labels(path: Path, labels: np.ndarray, manifest: Manifest) -> None:
-    classes = len(manifest.class_names)
-    if manifest.labels == "int64" and not 0 <= labels.min() <= labels.max() < classes:
-        raise ShardError(
-            f"{path} has labels from {labels.min()} to {labels.max()}; its manifest names {classes} classes"
-        )
-    if manifest.labels == "soft" and not np.isfinite(labels).all():
-        raise ShardError(f"{path} has soft labels that are not finite; expected the share of each class")

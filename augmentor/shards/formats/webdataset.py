@@ -15,9 +15,27 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
+
+from ._base import ShardFormat, register_format
+
+if TYPE_CHECKING:
+    from ..manifest import Manifest
+
+
+@register_format("webdataset")
+class WebDataset(ShardFormat):
+    """Tar files of PNG."""
+
+    suffix = ".tar"
+    stores = ("images",)
+
+    def encode(self, arrays: dict[str, np.ndarray], settings: Manifest, unit: int) -> bytes:
+        """A tar file."""
+        return encode_tar(arrays, first=unit * settings.shard_size)
 
 
 def encode_tar(arrays: dict[str, np.ndarray], first: int) -> bytes:

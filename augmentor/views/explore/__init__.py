@@ -2,7 +2,7 @@
 
     settings.py   what is chosen on the page         controls.py   sliders, from the signature of any policy
     view.py       settings => all that is shown      recipe.py     the same as code, as a command, as policy.json
-    server.py     the page, on this machine alone    page.html, page.css, page.js
+    server.py     the page, on this machine alone    page/         its HTML, CSS and JavaScript
 
 All but the last line is free of browsers and servers. The server takes the extra `explore`.
 """

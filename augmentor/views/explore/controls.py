@@ -39,11 +39,9 @@ def controls(policy: LatentPolicy, path: str = "") -> list[Control]:
         if isinstance(value, LatentPolicy):
             found += controls(value, f"{path}{name}.")
         elif (kind := type(value if default is None else default)) in (float, int, bool):
-            strengths = (
-                [getattr(strength, name, 0) for strength in type(policy).strengths()] if kind is not bool else []
-            )
-            usual = [s for s in strengths if isinstance(s, (int, float))]
-            low, high = kind(kind is int), kind(max([value, *(_BEYOND * s for s in usual)]))
+            usual = [] if kind is bool else [getattr(strength, name, 0) for strength in type(policy).strengths()]
+            beyond = [_BEYOND * strength for strength in usual if isinstance(strength, (int, float))]
+            low, high = kind(kind is int), kind(max([value, *beyond]))
             found.append(Control(path + name, policy.name, name, kind.__name__, kind(value), low, high))
     return found
 

@@ -10,10 +10,10 @@ from .view import NEIGHBOURS, REACH, STEPS, View
 _CODE = """\
 import numpy as np
 import torch
-{more}
+from torch.utils.data import {imported}
+
 from augmentor import LatentAugment, QualityGate
 from augmentor.data import load_source
-from augmentor.items import fetch
 from augmentor.latents import class_index
 
 data = load_source({source})
@@ -23,7 +23,7 @@ augment = LatentAugment({autoencoder!r}, {policy!r}, residual={residual}, gate=g
 
 # The originals, their reconstructions, and {copies} samples of each; weight 1: passed the gate
 rows = {rows}
-images, labels = fetch(data, rows)
+images, labels = default_collate([data[row] for row in rows])
 with torch.no_grad():
     rebuilt = augment.autoencoder(images)
 samples, sample_labels, weights = augment.synthesize(
@@ -36,7 +36,7 @@ print(gate.counts)
 autoencoder, stats = augment.autoencoder, augment.autoencoder.stats
 with torch.no_grad():
     z = stats.standardise(autoencoder.encode(samples[{sample}][None]).mean).float()
-distances, places = augment.reference set.nearest(z, {neighbours})
+distances, places = augment.reference.nearest(z, {neighbours})
 by_class = class_index(data.targets[looked]).argsort(stable=True)  # as a reference set is sorted
 near_rows = looked[by_class[places[0]].numpy()].tolist()
 
@@ -57,7 +57,7 @@ def code(view: View) -> str:
     settings, whole = view.settings, view.looked == view.total
     chosen = f"np.sort(np.random.default_rng(0).choice(len(data), {view.looked}, replace=False))"
     return _CODE.format(
-        more="" if whole else "from torch.utils.data import Subset\n",
+        imported="default_collate" if whole else "Subset, default_collate",
         source=_source(view),
         looked="np.arange(len(data))" if whole else chosen,
         fitted="data" if whole else "Subset(data, looked.tolist())",

@@ -8,7 +8,6 @@ import socket
 import threading
 import warnings
 from dataclasses import asdict, replace
-from importlib.resources import files
 from typing import Any
 
 import torch
@@ -21,16 +20,11 @@ from ...exceptions import AugmentorError, AugmentorWarning, InputError
 from ...policies import get_policy, list_policies, policies
 from . import recipe
 from .controls import adjusted, controls
-from .settings import PICKS, Settings
+from .settings import Settings
 from .view import Explorer, View
 
 # Larger images are shown at this many pixels a side.
-_SHOWN = 256
-_FILES = {
-    "/": ("page.html", "text/html"),
-    "/page.css": ("page.css", "text/css"),
-    "/page.js": ("page.js", "text/javascript"),
-}
+SHOWN = 256
 _LOOPBACK = ["127.0.0.1", "localhost", "[::1]"]
 # The browser itself is told to ask nobody else, and to let no other page hold this one in a frame.
 _POLICY = "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
@@ -44,22 +38,20 @@ def app(explorer: Explorer, settings: Settings, host: str = "127.0.0.1") -> Any:
     that is shown, or ``{"error": one line}`` with status 400. Raises `InputError` without the extra `explore`.
     """
     flask = _flask()
-    served, lock = flask.Flask(__name__, static_folder=None), threading.Lock()
+    served, lock = flask.Flask(__name__, static_folder="page", static_url_path=""), threading.Lock()
     if host in ("127.0.0.1", "localhost", "::1"):
         served.config["TRUSTED_HOSTS"] = _LOOPBACK  # a foreign name that leads here is an attack (DNS rebinding)
 
+    @served.get("/")
     def page() -> Any:
-        name, kind = _FILES[flask.request.path]
-        return flask.Response(files(__package__).joinpath(name).read_bytes(), content_type=f"{kind}; charset=utf-8")
+        return served.send_static_file("index.html")
 
     @served.get("/start")
     def start() -> Any:
         with lock:
             resolved = explorer.resolved(settings)
-        return {
-            "settings": resolved.document(), "picks": PICKS, "autoencoders": ["auto", *list_autoencoders()],
-            "policies": {name: describe(policies.get(name).example(), brief=True) for name in list_policies()},
-        }  # fmt: skip
+        examples = {name: describe(policies.get(name).example(), brief=True) for name in list_policies()}
+        return {"settings": resolved.document(), "autoencoders": ["auto", *list_autoencoders()], "policies": examples}
 
     @served.post("/view")
     def view() -> Any:
@@ -76,8 +68,6 @@ def app(explorer: Explorer, settings: Settings, host: str = "127.0.0.1") -> Any:
         response.headers["Cache-Control"] = "no-store"
         return response
 
-    for path in _FILES:
-        served.add_url_rule(path, path, page)
     return served
 
 
@@ -114,27 +104,23 @@ def respond(explorer: Explorer, asked: Any) -> dict[str, Any]:
 
 
 def _pictures(view: View) -> dict[str, Any]:
-    label = [[_label(one, view.classes) for one in copy] for copy in view.sample_labels]
+    def shown(image: torch.Tensor, label: torch.Tensor, **more: Any) -> dict[str, Any]:
+        return {"image": _address(image), "label": _label(label, view.classes), **more}
+
+    def sample(copy: int, original: int) -> dict[str, Any]:
+        scores = {name: float(score[copy, original]) for name, score in view.scores.items()}
+        return shown(view.samples[copy, original], view.sample_labels[copy, original],
+                     verdict=view.verdicts[copy][original], scores=scores)  # fmt: skip
+
     return {
         "originals": [
-            {"row": row, "label": _label(of, view.classes), "image": _address(image), "rebuilt": _address(rebuilt)}
-            for row, of, image, rebuilt in zip(view.rows, view.labels, view.images, view.rebuilt, strict=True)
+            shown(image, label, row=row, rebuilt=_address(rebuilt))
+            for row, label, image, rebuilt in zip(view.rows, view.labels, view.images, view.rebuilt, strict=True)
         ],
-        "samples": [
-            [
-                {
-                    "image": _address(image),
-                    "label": label[copy][original],
-                    "verdict": view.verdicts[copy][original],
-                    "scores": {name: float(score[copy, original]) for name, score in view.scores.items()},
-                }
-                for original, image in enumerate(images)
-            ]
-            for copy, images in enumerate(view.samples)
-        ],
+        "samples": [[sample(copy, number) for number in range(len(view.rows))] for copy in range(len(view.samples))],
         "near": [
-            {"row": row, "distance": distance, "label": _label(of, view.classes), "image": _address(image)}
-            for row, distance, of, image in zip(
+            shown(image, label, row=row, distance=distance)
+            for row, distance, label, image in zip(
                 view.near_rows, view.near_distances, view.near_labels, view.near_images, strict=True
             )
         ],
@@ -149,17 +135,13 @@ def _label(label: torch.Tensor, classes: list[str]) -> str:
     """The name of the class; of soft labels the largest shares."""
     if label.ndim == 0:
         return classes[int(label)]
-    shares, numbers = label.topk(min(2, len(label)))
-    return " ".join(
-        f"{classes[number]} {share:.0%}"
-        for share, number in zip(shares.tolist(), numbers.tolist(), strict=True)
-        if share
-    )
+    largest = zip(*(each.tolist() for each in label.topk(min(2, len(label)))), strict=True)
+    return " ".join(f"{classes[number]} {share:.0%}" for share, number in largest if share)
 
 
 def _address(image: torch.Tensor) -> str:
     """A uint8 image (C,H,W) as a ``data:`` address of a PNG."""
-    scale = _SHOWN / max(image.shape[1:])
+    scale = SHOWN / max(image.shape[1:])
     if scale < 1:
         image = VF.resize(image, [max(1, round(side * scale)) for side in image.shape[1:]], antialias=True)
     return f"data:image/png;base64,{base64.b64encode(png(image)).decode()}"

@@ -12,7 +12,7 @@ from ...exceptions import InputError
 
 # What a page can hold: its numbers are floating.
 _LARGEST_SEED = 2**53 - 1
-PICKS = ("classes", "random")
+_PICKS = ("classes", "random")
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Settings:
         for name, (low, high) in ranges.items():
             if not low <= getattr(self, name) <= high:
                 raise InputError(f"{name} goes from {low} to {high}, got {getattr(self, name)}")
-        if self.pick not in PICKS:
+        if self.pick not in _PICKS:
             raise InputError(f"pick is 'classes' or 'random', got {self.pick!r}")
 
     @classmethod

@@ -1,0 +1,23 @@
+"""An HDF5 file that somebody else wrote."""
+
+from __future__ import annotations
+
+from ..hdf5_dataset import HDF5Dataset
+from ._base import Source, register_source
+
+
+@register_source
+class HDF5File(Source):
+    """``h5:FILE``, or ``h5:FILE#IMAGES,LABELS`` with the names of its data sets."""
+
+    forms = ("h5:FILE",)
+
+    def names(self, text: str) -> bool:
+        return text.startswith("h5:") and text != "h5:"
+
+    def load(self, text: str, *, split: str, size: int | None, skip_bad: bool) -> HDF5Dataset:
+        path, _, names = text.removeprefix("h5:").partition("#")
+        if not names:
+            return HDF5Dataset(path)
+        images, _, labels = names.partition(",")
+        return HDF5Dataset(path, images=images, labels=labels or None)

@@ -1,0 +1,47 @@
+"""The settings that all GAN training methods have in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ...exceptions import InputError
+from ..augmentations import Augmentation
+from ..losses import GANLoss
+
+
+@dataclass(frozen=True, kw_only=True)
+class GANSettings:
+    """Keyword arguments of every training method, beside those of its own.
+
+    image_shape: (C, H, W) of the images to make; networks that are given as text are built for it.
+    num_classes: of these networks; 0 is unconditional. seed: of the initial weights.
+    loss: a text such as ``"hinge"`` or ``"wgan_gp(weight=5)"``, or a `GANLoss`.
+    augmentation: see `get_augmentation`. lr: of Adam, for both networks.
+    r1_gamma: weight of the R1 penalty, computed every `r1_every` steps and scaled up by as much; 0 leaves it out. None
+        is what goes with the loss: 0 for "wgan_gp", 1 for the others.
+    discriminator_steps: for each step of the generator.
+
+    Raises `InputError` for numbers out of range.
+
+    >>> GANSettings(loss="hinge").lr
+    0.0002
+    """
+
+    image_shape: tuple[int, int, int] | None = None
+    num_classes: int = 0
+    loss: str | GANLoss = "nonsaturating"
+    augmentation: str | Augmentation = "none"
+    lr: float = 2e-4
+    r1_gamma: float | None = None
+    r1_every: int = 4
+    discriminator_steps: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("r1_every", "discriminator_steps"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} is at least 1, got {getattr(self, name)}")
+        if not self.lr > 0:
+            raise InputError(f"lr is positive, got {self.lr}")
+        if self.r1_gamma is not None and not self.r1_gamma >= 0:
+            raise InputError(f"r1_gamma is at least 0, got {self.r1_gamma}")

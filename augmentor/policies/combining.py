@@ -1,0 +1,158 @@
+"""Policies that combine a sample with a reference sample: pick one, draw a weight, move along a path."""
+
+from __future__ import annotations
+
+from typing import Self
+
+import torch
+
+from .._internal.random import SampleRandom
+from ..exceptions import InputError
+from ..latents import Latents, ReferenceSet, lerp, slerp, soft_labels
+from ._base import LatentPolicy, Params, check_count, check_strength, policies, reference_or_batch
+
+
+class ReferencePolicy(LatentPolicy):
+    """Moves each sample towards a reference sample of its class, by a weight uniform on [0, strength).
+
+    A member overrides what it does otherwise: `_pick` the reference sample, or `_move` along another path.
+    """
+
+    needs_reference = True
+
+    def __init__(self, strength: float = 1.0):
+        check_strength(self.name, strength=strength)
+        self.strength = strength
+
+    def draw(self, latents: Latents, random: SampleRandom, reference: ReferenceSet | None = None) -> Params:
+        target, _ = self._pick(reference_or_batch(latents, reference), latents, random)
+        return {"target": target, "weight": self.strength * random.uniform()}
+
+    def apply(self, latents: Latents, params: Params) -> Latents:
+        z = self._move(latents.z, params["target"], params["weight"])
+        return Latents(z, latents.posterior_std, latents.labels)
+
+    def fit(self, reference: ReferenceSet) -> None:
+        reference.require(2, str(self))
+
+    def is_identity(self) -> bool:
+        return self.strength == 0
+
+    @classmethod
+    def strengths(cls) -> tuple[Self, Self, Self]:
+        return cls(strength=0.25), cls(strength=0.5), cls(strength=1.0)
+
+    def _pick(
+        self, reference: ReferenceSet, latents: Latents, random: SampleRandom
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """A reference sample for each sample: latents (B, *L) and class numbers (B,)."""
+        return reference.random_samples(latents, random)
+
+    def _move(self, z: torch.Tensor, target: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        """Latents and targets (B, *L), and weights (B,) => moved latents (B, *L)."""
+        return lerp(z, target, weight)
+
+
+@policies.register("interpolate")
+class Interpolate(ReferencePolicy):
+    """``z + w (target - z)`` with w uniform on [0, strength) (DeVries and Taylor 2017, eq. 2).
+
+    same_class: the reference sample is of the sample's own class, and the label stays. False takes any reference
+        sample and mixes the labels with the same weight, as Mixup does for pixels (Zhang et al. 2018); labels become
+        float (B,K).
+    num_classes: K, needed across classes where neither a fitted reference set nor soft labels tell it.
+
+    >>> Interpolate(strength=0.5, same_class=False, num_classes=10).strength
+    0.5
+    """
+
+    def __init__(self, strength: float = 1.0, same_class: bool = True, num_classes: int | None = None):
+        super().__init__(strength)
+        if num_classes is not None:
+            check_count(self.name, num_classes=num_classes)
+        if not same_class and strength > 1:
+            raise InputError(f"policy 'interpolate' across classes takes a strength up to 1, got {strength}")
+        self.same_class, self.num_classes = same_class, num_classes
+
+    def draw(self, latents: Latents, random: SampleRandom, reference: ReferenceSet | None = None) -> Params:
+        reference = reference_or_batch(latents, reference)
+        target, classes = reference.random_samples(latents, random, same_class=self.same_class)
+        params = {"target": target, "weight": self.strength * random.uniform()}
+        count = None if latents.labels is None else self.soft_classes(latents.labels, reference)
+        if count is not None:
+            params["target_labels"] = soft_labels(classes, count)
+        return params
+
+    def apply(self, latents: Latents, params: Params) -> Latents:
+        moved = super().apply(latents, params)
+        if "target_labels" not in params:
+            return moved
+        assert latents.labels is not None
+        target = params["target_labels"]
+        labels = lerp(soft_labels(latents.labels, target.shape[1]), target, params["weight"])
+        return Latents(moved.z, moved.posterior_std, labels)
+
+    def fit(self, reference: ReferenceSet) -> None:
+        if self.same_class:
+            super().fit(reference)
+
+    def soft_classes(self, labels: torch.Tensor, reference: ReferenceSet | None) -> int | None:
+        if self.same_class:
+            return None
+        of_reference = None if reference is None else reference.num_classes
+        known = labels.shape[1] if labels.ndim == 2 else of_reference if self.num_classes is None else self.num_classes
+        if known is None:
+            raise InputError(
+                "policy 'interpolate' across classes makes soft labels and does not know how many classes there "
+                "are; pass num_classes=, or call augment.fit(dataset)"
+            )
+        return known
+
+
+@policies.register("extrapolate")
+class Extrapolate(ReferencePolicy):
+    """``z + w (z - target)`` with w uniform on [0, strength) (DeVries and Taylor 2017, eq. 3).
+
+    >>> Extrapolate(strength=0.5).strength
+    0.5
+    """
+
+    def __init__(self, strength: float = 0.5):
+        super().__init__(strength)
+
+    def _move(self, z: torch.Tensor, target: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        return lerp(z, target, -weight)
+
+
+@policies.register("slerp")
+class Slerp(ReferencePolicy):
+    """Spherical interpolation (Shoemake 1985; White 2016 for latents), weight uniform on [0, strength).
+
+    >>> Slerp(strength=0.5).strength
+    0.5
+    """
+
+    def _move(self, z: torch.Tensor, target: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        return slerp(z, target, weight)
+
+
+@policies.register("smote")
+class Smote(ReferencePolicy):
+    """Towards one of the nearest neighbours: Chawla et al. 2002 on latents, as in DeepSMOTE (Dablain et al. 2021).
+
+    k: how many nearest neighbours of the class to choose from; classes with fewer use what they have, and a fitted
+    class of one image is refused with a `ReferenceSetError`.
+
+    >>> Smote(k=3).k
+    3
+    """
+
+    def __init__(self, k: int = 5, strength: float = 1.0):
+        super().__init__(strength)
+        check_count(self.name, k=k)
+        self.k = k
+
+    def _pick(
+        self, reference: ReferenceSet, latents: Latents, random: SampleRandom
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        return reference.neighbours(latents, random, self.k)

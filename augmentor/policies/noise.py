@@ -1,0 +1,116 @@
+"""Policies that add normal noise: the same everywhere, as wide as the encoder's posterior, or smooth over a map."""
+
+from __future__ import annotations
+
+import torch
+
+from .._internal.random import SampleRandom
+from ..exceptions import InputError
+from ..latents import Latents, ReferenceSet
+from ._base import LatentPolicy, Params, check_count, check_strength, policies
+
+
+@policies.register("gaussian")
+class Gaussian(LatentPolicy):
+    """``z + std * noise``, in units of the latents' own standard deviation (DeVries and Taylor 2017, section 3.2).
+
+    >>> Gaussian(std=0.5)
+    gaussian(std=0.5)
+    """
+
+    def __init__(self, std: float = 0.5):
+        check_strength(self.name, std=std)
+        self.std = std
+
+    def draw(self, latents: Latents, random: SampleRandom, reference: ReferenceSet | None = None) -> Params:
+        return {"noise": random.normal(*latents.z.shape[1:])}
+
+    def apply(self, latents: Latents, params: Params) -> Latents:
+        return Latents(torch.add(latents.z, params["noise"], alpha=self.std), latents.posterior_std, latents.labels)
+
+    def is_identity(self) -> bool:
+        return self.std == 0
+
+    @classmethod
+    def strengths(cls) -> tuple[Gaussian, Gaussian, Gaussian]:
+        return cls(0.25), cls(0.5), cls(1.0)
+
+
+@policies.register("posterior")
+class Posterior(LatentPolicy):
+    """A sample of the encoder's posterior, its standard deviation times `factor` (Kingma and Welling 2014, eq. 10).
+
+    Needs a variational autoencoder: one without a posterior standard deviation is refused with an `InputError`.
+
+    >>> Posterior(factor=2.0).factor
+    2.0
+    """
+
+    def __init__(self, factor: float = 1.0):
+        check_strength(self.name, factor=factor)
+        self.factor = factor
+
+    def draw(self, latents: Latents, random: SampleRandom, reference: ReferenceSet | None = None) -> Params:
+        if latents.posterior_std is None:
+            raise InputError(
+                "policy 'posterior' needs an encoder that gives a posterior standard deviation, and this autoencoder "
+                "gives none; use gaussian(std=0.5), or a variational autoencoder (vae, spatial_kl)"
+            )
+        return {"noise": random.normal(*latents.z.shape[1:])}
+
+    def apply(self, latents: Latents, params: Params) -> Latents:
+        assert latents.posterior_std is not None
+        z = latents.z + self.factor * latents.posterior_std * params["noise"]
+        return Latents(z, latents.posterior_std, latents.labels)
+
+    def is_identity(self) -> bool:
+        return self.factor == 0
+
+    @classmethod
+    def strengths(cls) -> tuple[Posterior, Posterior, Posterior]:
+        return cls(1.0), cls(2.0), cls(3.0)
+
+
+@policies.register("smooth")
+class Smooth(LatentPolicy):
+    """``z + std * field``: normal noise on a grid of `cells` x `cells` corners, bilinear between them.
+
+    Independent noise at each place, as `gaussian` adds it, decodes to grain. Noise that changes slowly over a feature
+    map changes colour, light and texture over a region, and leaves its details. The field has standard deviation 1 at
+    every place; with one cell the whole image moves alike. A vector has no places, so there it is `gaussian`.
+
+    >>> Smooth(std=0.25)
+    smooth(std=0.25, cells=2)
+    """
+
+    def __init__(self, std: float = 0.25, cells: int = 2):
+        check_strength(self.name, std=std)
+        check_count(self.name, cells=cells)
+        self.std, self.cells = std, cells
+
+    def draw(self, latents: Latents, random: SampleRandom, reference: ReferenceSet | None = None) -> Params:
+        channels, *places = latents.z.shape[1:]
+        return {"noise": random.normal(channels, *(self.cells for _ in places))}
+
+    def apply(self, latents: Latents, params: Params) -> Latents:
+        field = params["noise"]
+        for axis, places in enumerate(latents.z.shape[2:], start=2):
+            field = _stretched(field, axis, places)
+        return Latents(latents.z + self.std * field, latents.posterior_std, latents.labels)
+
+    def is_identity(self) -> bool:
+        return self.std == 0
+
+    @classmethod
+    def strengths(cls) -> tuple[Smooth, Smooth, Smooth]:
+        return cls(0.125), cls(0.25), cls(0.5)
+
+
+def _stretched(noise: torch.Tensor, axis: int, places: int) -> torch.Tensor:
+    """Independent normals at corners along an axis => at `places` between them, still with standard deviation 1."""
+    at = torch.linspace(0, noise.shape[axis] - 1, places, device=noise.device)
+    left = at.floor().long()
+    right = at.ceil().long()
+    share = (at - left).reshape(-1, *(1 for _ in range(noise.ndim - axis - 1)))
+    mixed = (1 - share) * noise.index_select(axis, left) + share * noise.index_select(axis, right)
+    return mixed / ((1 - share).square() + share.square()).sqrt()

@@ -1,0 +1,130 @@
+"""The plan of a folder: pure arithmetic, and the settings that decide its bytes.
+
+Shard u holds the synthetic samples from ``u * shard_size`` on. Sample j comes from the real sample
+``j % len(dataset)`` and has draw index ``j // len(dataset)``. A shard is therefore a unit of work that needs no other,
+and an executor may run units anywhere and in any order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from .._internal.checks import check_images
+from .._internal.datasets import dataset_fingerprint, dataset_labels, num_classes_of
+from .._internal.version import __version__
+from .._internal.weights import fingerprint
+from ..autoencoders import InferencePlan
+from ..autoencoders.augmenter import Augmenter
+from ..exceptions import InputError
+from ..latents import LatentCache
+from .folder import begun_as
+from .manifest import Manifest, is_unicode
+
+
+def units_of(count: int, unit_range: tuple[int, int] | None) -> range:
+    """The shards to make, of `count`; a last part may ask for more than there are."""
+    if unit_range is None:
+        return range(count)
+    fits = isinstance(unit_range, (tuple, list)) and len(unit_range) == 2 and all(type(n) is int for n in unit_range)
+    if not fits or not 0 <= unit_range[0] < min(unit_range[1], count):
+        raise InputError(f"unit_range is (start, stop) with 0 <= start < stop and start < {count}, got {unit_range!r}")
+    return range(unit_range[0], min(unit_range[1], count))
+
+
+def sources_of(samples: range, num_real: int) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of synthetic samples => the real samples they come from and their draw indices, int64 (n,) each.
+
+    >>> sources_of(range(3, 6), num_real=4)
+    (array([3, 0, 1]), array([0, 1, 1]))
+    """
+    draws, sources = np.divmod(np.arange(samples.start, samples.stop), num_real)
+    return sources, draws
+
+
+def plan_folder(
+    dataset: Any,
+    augment: Augmenter,
+    images: torch.Tensor,
+    labels: torch.Tensor | None,
+    cache: LatentCache | None,
+    class_names: Sequence[str] | None,
+    *,
+    store: str,
+    precision: InferencePlan,
+    **asked: Any,
+) -> Manifest:
+    """The settings of the folder, which make its bytes.
+
+    images, labels: of the first real sample, as a batch. asked: fields of `Manifest` that the caller has chosen.
+    """
+    model = augment.autoencoder
+    check_images(images, model.image_shape, f"the {model.name} autoencoder")
+    channels, height, width = images.shape[1:]
+    soft = augment.soften(labels)
+    return Manifest(
+        **asked,
+        store=store,
+        policy=str(augment.policy),
+        autoencoder=model.name,
+        autoencoder_sha256=fingerprint(model.state_dict()),
+        dataset_fingerprint=dataset_fingerprint(dataset),
+        fitted_sha256=_fitted_sha256(augment, cache),
+        residual=augment.residual,
+        gate=None if augment.gate is None else str(augment.gate),
+        device=augment.device.type,
+        precision=str(precision),
+        image_shape=(channels, height, width),
+        labels="int64" if soft is None or soft.ndim == 1 else "soft",
+        class_names=_class_names(class_names, dataset, labels, soft),
+        package_version=__version__,
+        latent_shape=_latent_shape(augment, images) if store == "latents" else None,
+    )
+
+
+def inference_plan(augment: Augmenter, folder: Path, *, in_parts: bool) -> InferencePlan:
+    """How the network is run, in the whole folder: measured again, now or elsewhere, it could come out otherwise."""
+    if not augment.inference.measured:
+        return augment.plan
+    if in_parts:
+        raise InputError(
+            "precision='auto' is measured by each process, and all parts of a folder have to be made alike; "
+            f"say which, such as precision={str(augment.plan)!r}, which is what it finds here"
+        )
+    begun = begun_as(folder)
+    return augment.plan if begun is None else InferencePlan.parse(begun.precision)
+
+
+def _latent_shape(augment: Augmenter, images: torch.Tensor) -> tuple[int, ...]:
+    """Of raw latents; families that take any size say it only when they encode."""
+    with torch.no_grad():
+        return tuple(augment.autoencoder.encode(images.to(augment.device)).mean.shape[1:])
+
+
+def _class_names(
+    given: Sequence[str] | None, dataset: Any, labels: torch.Tensor | None, soft: torch.Tensor | None
+) -> tuple[str, ...]:
+    known = given if given is not None else getattr(dataset, "classes", None)
+    names = [] if known is None else [str(name) for name in known]
+    if not names:
+        if soft is not None and soft.ndim == 2:
+            count = soft.shape[1]
+        else:
+            count = 1 if labels is None else num_classes_of(dataset, dataset_labels(dataset)) or 1
+        names = [str(number) for number in range(count)]
+    for name in names:
+        if not is_unicode(name):
+            raise InputError(f"class name {name!r} is not Unicode text; rename it, or give class_names")
+    return tuple(names)
+
+
+def _fitted_sha256(augment: Augmenter, cache: LatentCache | None) -> str | None:
+    """What was encoded beforehand is a setting like any other: the reference set that is looked at, and a cache."""
+    tensors = {} if cache is None else {f"cache.{name}": tensor for name, tensor in cache.tensors().items()}
+    if augment.reference is not None and (augment.policy.needs_reference or augment.gate is not None):
+        tensors |= {"z": augment.reference.z, "labels": augment.reference.labels}
+    return fingerprint(tensors) if tensors else None

@@ -1,0 +1,209 @@
+"""Images and labels of samples and data sets of any usual kind."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader, TensorDataset
+from torchvision import tv_tensors
+
+from augmentor._internal.datasets import batches, collate, dataset_fingerprint, dataset_labels, fetch, num_classes_of
+from augmentor._internal.samples import (
+    default_labels,
+    image_to_tensor,
+    is_image,
+    labels_tensor,
+    resolve_labels_getter,
+    tensor_to_image,
+)
+from augmentor.exceptions import DataError, InputError
+
+GREY = Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8) * 4)
+RGB = GREY.convert("RGB")
+TENSOR = torch.rand(3, 8, 8)
+
+
+class Pairs:
+    """A map-style data set without `__getitems__`."""
+
+    def __init__(self, items, **attributes):
+        self.items = items
+        vars(self).update(attributes)
+
+    def __len__(self):
+        return len(self.items)
+
+    def __getitem__(self, index):
+        return self.items[index]
+
+
+MASK = tv_tensors.Mask(torch.zeros(1, 8, 8))
+BOXES = tv_tensors.BoundingBoxes([[0, 0, 1, 1]], format="XYXY", canvas_size=(8, 8))
+VIDEO = tv_tensors.Video(torch.zeros(2, 3, 8, 8))
+
+
+def test_images_are_told_from_other_values():
+    assert all(map(is_image, [GREY, RGB, TENSOR, TENSOR[None], tv_tensors.Image(TENSOR)]))
+    others = [torch.zeros(3), torch.zeros(8, 8), MASK, BOXES, VIDEO, np.zeros((8, 8, 3)), "image", None]
+    assert not any(map(is_image, others))
+
+
+@pytest.mark.parametrize(
+    "image",
+    [GREY, RGB, TENSOR, TENSOR.double(), (TENSOR * 255).to(torch.uint8), tv_tensors.Image(TENSOR)],
+    ids=["L", "RGB", "float32", "float64", "uint8", "tv_tensor"],
+)
+def test_images_go_to_tensors_and_back(image):
+    tensor = image_to_tensor(image)
+    assert type(tensor) is torch.Tensor
+    assert tensor.shape[-2:] == (8, 8)
+    back = tensor_to_image(tensor, like=image)
+    assert type(back) is type(image) or isinstance(back, Image.Image)
+    assert np.array_equal(np.asarray(back), np.asarray(image))
+    if isinstance(image, torch.Tensor):
+        assert back.dtype == image.dtype
+    else:
+        assert back.mode == image.mode
+
+
+def test_float_tensors_are_rounded_where_the_image_was_of_levels():
+    made = torch.full((3, 8, 8), 0.5)
+    assert (tensor_to_image(made, like=(TENSOR * 255).to(torch.uint8)) == 128).all()
+    assert (np.asarray(tensor_to_image(made, like=RGB)) == 128).all()
+
+
+def test_what_is_no_image_or_of_another_mode_is_refused_with_advice():
+    for mode in ("RGBA", "P", "1"):
+        with pytest.raises(InputError, match=rf"mode '{mode}'.*convert\('RGB'\)"):
+            image_to_tensor(GREY.convert(mode))
+    for other in (np.zeros((8, 8, 3)), "a.png", None):
+        with pytest.raises(InputError, match="expected a PIL image or a tensor"):
+            image_to_tensor(other)
+
+
+def test_labels_are_found_by_torchvisions_convention():
+    for sample in ((TENSOR, 3), [TENSOR, 3, "name"], {"image": TENSOR, "Labels": 3}, {"my_label": 4, "label": 3},
+                   {"my_label": 3}, {"label": "cat", "label_number": 3}, {3: TENSOR, "label": 3}):  # fmt: skip
+        assert default_labels(sample) == 3
+    for sample in ({"image": TENSOR}, (TENSOR,), (TENSOR, "name"), (TENSOR, {"boxes": 1}), (TENSOR, TENSOR),
+                   (TENSOR, BOXES), {"image": TENSOR, "label_mask": MASK}, TENSOR):  # fmt: skip
+        assert default_labels(sample) is None
+
+
+def test_the_labels_getter_is_a_name_a_callable_or_none():
+    assert resolve_labels_getter("default")((TENSOR, 3)) == 3
+    assert resolve_labels_getter(None)((TENSOR, 3)) is None
+    assert resolve_labels_getter(len)((TENSOR, 3)) == 2
+    with pytest.raises(InputError, match="labels_getter"):
+        resolve_labels_getter("second")
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [[1, 2], np.asarray([1, 2], np.int32), torch.tensor([1, 2], dtype=torch.uint8), [torch.tensor(1), np.int64(2)]],
+)
+def test_class_numbers_of_any_usual_type_become_int64(labels):
+    assert labels_tensor(labels).dtype == torch.int64
+    assert labels_tensor(labels).tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [[[0.25, 0.75]], [torch.tensor([0.25, 0.75])], torch.tensor([[0.25, 0.75]], dtype=torch.float64)],
+)
+def test_soft_labels_of_any_usual_type_become_float32(labels):
+    assert torch.equal(labels_tensor(labels), torch.tensor([[0.25, 0.75]]))
+
+
+def test_labels_that_are_none_are_refused():
+    for labels in ([0.5, 1.5], torch.ones(3), torch.zeros(3, 2, dtype=torch.int64), ["cat"], [[1], [1, 2]], [None]):
+        with pytest.raises(InputError, match="labels"):
+            labels_tensor(labels)
+
+
+def test_items_collate_to_one_batch():
+    images, labels = collate([(RGB, 1), {"pixels": TENSOR.mul(255).to(torch.uint8), "label": 2}])
+    assert images.shape == (2, 3, 8, 8)
+    assert labels.tolist() == [1, 2]
+    images, labels = collate([TENSOR, TENSOR])
+    assert labels is None
+
+
+def test_items_without_an_image_or_that_do_not_fit_together_are_refused():
+    for item in (3, "x", (), (1, 2), {"label": 1}, None):
+        with pytest.raises(DataError, match="without an image"):
+            collate([item])
+    with pytest.raises(DataError, match="different shapes"):
+        collate([(TENSOR, 1), (TENSOR[:, :4], 1)])
+    with pytest.raises(DataError, match="labels for 1 of 2"):
+        collate([(TENSOR, 1), TENSOR])
+
+
+def test_batches_come_alike_from_a_data_set_a_loader_and_a_list():
+    images, labels = torch.rand(10, 1, 8, 8), torch.arange(10)
+    data = TensorDataset(images, labels)
+    for source in (Pairs(list(data)), data, DataLoader(data, 4), [(images[:7], labels[:7]), (images[7:], labels[7:])]):
+        got = list(batches(source, 4))
+        assert torch.equal(torch.cat([batch for batch, _ in got]), images)
+        assert torch.equal(torch.cat([numbers for _, numbers in got]), labels)
+    with pytest.raises(DataError, match="empty"):
+        list(batches(Pairs([])))
+
+
+def test_fetch_uses_one_call_where_the_data_set_offers_it():
+    class Counting(Pairs):
+        calls = 0
+
+        def __getitems__(self, indices):
+            self.calls += 1
+            return [self.items[i] for i in indices]
+
+    data = Counting([(TENSOR, n) for n in range(5)])
+    _, labels = fetch(data, [4, 0, 4])
+    assert labels.tolist() == [4, 0, 4]
+    assert data.calls == 1
+
+
+def test_all_labels_of_a_data_set():
+    items = [(TENSOR, 2), (TENSOR, 0)]
+    assert dataset_labels(Pairs(items)).tolist() == [2, 0]
+    assert dataset_labels(Pairs(items, targets=[2, 0])).tolist() == [2, 0]
+    changed = Pairs([(TENSOR, 1), (TENSOR, 0)], targets=[7, 3], target_transform=lambda label: label // 5)
+    assert dataset_labels(changed).tolist() == [1, 0]
+    with pytest.raises(DataError, match="no labels"):
+        dataset_labels(Pairs([TENSOR, TENSOR]))
+
+
+def test_the_number_of_classes_comes_from_the_names_or_the_labels():
+    assert num_classes_of(Pairs([], classes=list("abc")), torch.tensor([0])) == 3
+    assert num_classes_of(Pairs([]), torch.tensor([0, 4])) == 5
+    assert num_classes_of(Pairs([]), torch.rand(2, 7)) == 7
+    assert num_classes_of(Pairs([]), None) is None
+
+
+def test_the_fingerprint_of_a_data_set_changes_with_pixels_order_and_labels():
+    images = torch.randint(0, 256, (3, 1, 8, 8), dtype=torch.uint8)
+    changed = images.clone()
+    changed[2, 0, 0, 0] ^= 1
+
+    def prints(pixels, labels):
+        return dataset_fingerprint(Pairs(list(zip(pixels, labels, strict=True))))
+
+    first = prints(images, [0, 1, 2])
+    assert first == prints(images.clone(), [0, 1, 2])
+    others = [prints(changed, [0, 1, 2]), prints(images.flip(0), [0, 1, 2]), prints(images, [0, 1, 1]),
+              prints(images[:2], [0, 1]), prints(images.float() / 255, [0, 1, 2]),
+              dataset_fingerprint(Pairs(list(images)))]  # fmt: skip
+    assert len({first, *others}) == 7
+    assert dataset_fingerprint(Pairs([], fingerprint="mine")) == "mine"
+
+
+def test_a_list_of_samples_is_a_data_set_and_a_list_of_batches_is_not():
+    samples = [(torch.rand(1, 8, 8), 0), (torch.rand(1, 8, 8), 1), (torch.rand(1, 8, 8), 1)]
+    ((images, labels),) = batches(samples)
+    assert images.shape == (3, 1, 8, 8)
+    assert labels.tolist() == [0, 1, 1]
+    loaded = list(batches([(torch.rand(2, 1, 8, 8), torch.tensor([0, 1]))] * 2))
+    assert [len(images) for images, _ in loaded] == [2, 2]
