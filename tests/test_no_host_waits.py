@@ -95,9 +95,8 @@ def test_a_loader_s_batches_from_a_cache(device, no_waits, data, vae):
 
 
 @DEVICES
-@pytest.mark.parametrize("action", ["redraw", "weigh"])
-def test_a_gated_loader_s_batches(action, device, no_waits, data, few, vae):
-    augment = LatentAugment(vae, "gaussian(std=1.0)", gate=QualityGate(action=action)).fit(few)
+def test_a_gated_loader_s_batches(device, no_waits, data, few, vae):
+    augment = LatentAugment(vae, "gaussian(std=1.0)", gate=QualityGate()).fit(few)
     loader = AugmentedLoader(DataLoader(data, 16), augment, device=device, return_weights=True)
     next(iter(loader))
     assert [len(weights) for *_, weights in no_waits(lambda: list(loader))] == [24] * 3
@@ -105,8 +104,10 @@ def test_a_gated_loader_s_batches(action, device, no_waits, data, few, vae):
 
 @DEVICES
 @pytest.mark.parametrize(
-    ("method", "augmentation"), [("gan", "none"), ("gan", "real"), *((name, "both") for name in methods.names())]
-)
+    ("method", "augmentation"),
+    [("gan", "none"), ("gan", "real"),
+     *(pytest.param(name, "both", marks=() if name == "gan" else pytest.mark.slow) for name in methods.names())],
+)  # fmt: skip
 def test_a_gan_s_steps(method, augmentation, device, no_waits, few, vae, monkeypatch):
     kind = methods.get(method)
     trained = get_method(

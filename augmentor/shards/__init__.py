@@ -10,7 +10,7 @@
     verify    verify.py                      whether the files are those of the manifest
     formats/  HDF5, WebDataset               engines/  this process, torchrun, Ray
 
-May import: `autoencoders`, `policies`, `quality`, `latents`, `_internal`, `exceptions`.
+May import `autoencoders` and what is below it.
 """
 
 from .dataset import ShardDataset

@@ -1,6 +1,6 @@
 """Reading the rows of a data set from the places that `storage` found, without the HDF5 library.
 
-The file is mapped. A contiguous data set is a view of it; a chunked one is unpacked here, chunk by chunk, and the
+A contiguous data set is a view of the mapped file; a chunked one is read and unpacked here, chunk by chunk, and the
 chunks used last are kept. What this buys (``benchmarks/chunks.py``):
 
 - Memory is bounded, which is why this is not left to HDF5: zlib is told how long the result may be. HDF5 unpacks a
@@ -15,6 +15,7 @@ from __future__ import annotations
 import functools
 import math
 import mmap
+import threading
 import zlib
 from collections import OrderedDict
 from collections.abc import Callable
@@ -35,10 +36,10 @@ def rows_of(path: Path, stored: Stored, cache: BlockCache) -> np.ndarray | Chunk
 
     Slices of a mapped array are views of the file, and read-only.
     """
+    if stored.offset is None:
+        return ChunkedRows(path, stored, cache)
     with open_regular(path) as file:
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    if stored.offset is None:
-        return ChunkedRows(path, mapped, stored, cache)
     return np.ndarray(stored.shape, stored.dtype, mapped, stored.offset)  # every step costs less than np.memmap's
 
 
@@ -65,9 +66,10 @@ class BlockCache:
 class ChunkedRows:
     """Rows of a chunked data set; each chunk that is touched is read once, and kept in the cache for a while."""
 
-    def __init__(self, path: Path, mapped: mmap.mmap, stored: Stored, cache: BlockCache):
+    def __init__(self, path: Path, stored: Stored, cache: BlockCache):
         self.shape, self.dtype = stored.shape, stored.dtype
-        self._path, self._mapped, self._stored, self._cache = path, mapped, stored, cache
+        self._path, self._stored, self._cache = path, stored, cache
+        self._file, self._reading = open_regular(path), threading.Lock()  # one place in the file for all threads
         self._chunks = stored.chunks or stored.shape
 
     def __len__(self) -> int:
@@ -104,13 +106,15 @@ class ChunkedRows:
         offset, length, skipped = stored.places[number].tolist()
         size = math.prod(self._chunks) * self.dtype.itemsize
         try:
-            data = self._mapped[offset : offset + length]
+            with self._reading:
+                self._file.seek(offset)
+                data = self._file.read(length)
             for i in reversed(range(len(stored.filters))):
                 if not skipped >> i & 1:
                     data = _UNDO[stored.filters[i]](data, size, self.dtype.itemsize)
             if len(data) != size:
                 raise ValueError(f"it has {len(data)} bytes, expected {size}")
-        except (ValueError, zlib.error) as error:
+        except (OSError, ValueError, zlib.error) as error:
             raise ShardError(
                 f"cannot read chunk {number} of {self._path}: {error}; the file is damaged: "
                 "copy it again, or make it again with `augmentor generate --resume`"

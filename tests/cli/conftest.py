@@ -77,10 +77,9 @@ def refused(call) -> Callable[..., str]:
 @pytest.fixture
 def process(tmp_path, data) -> Callable[[str], subprocess.CompletedProcess[str]]:
     """Runs ``python -m augmentor`` in an empty folder, as a user does."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     return lambda line: subprocess.run(
         [sys.executable, "-m", "augmentor", *arguments(line, data)], cwd=tmp_path, capture_output=True, text=True,
-        env=environment,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
     )  # fmt: skip
 
 

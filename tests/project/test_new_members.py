@@ -1,7 +1,7 @@
 """What a new member costs: one new file and one import line, in each family. The package is copied and extended.
 
-`members/` has one of each but the policy, which is the recipe of CONTRIBUTING.md. The first line of a file says where it
-goes and what its import line is.
+`members/` has one of each but the policy, which is the recipe of CONTRIBUTING.md. The first line of a file says where
+it goes and what its import line is.
 Run as a program this prints the changes: python tests/project/test_new_members.py
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import re
 import sys
 from pathlib import Path
@@ -22,7 +23,7 @@ def test_the_picture_is_that_of_the_code():
 
 def test_every_folder_says_what_it_may_import():
     rows = structure.layers()
-    for row, below in zip(rows, rows[1:], strict=False):
+    for row, below in itertools.pairwise(rows):
         for name in row:
             folder = ROOT / "augmentor" / name / "__init__.py"
             if folder.exists():

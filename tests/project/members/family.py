@@ -3,7 +3,7 @@ import math
 
 from torch import nn
 
-from ..base import Autoencoder, autoencoders
+from ..base import Autoencoder, autoencoders, check_widths
 
 
 @autoencoders.register("linear")
@@ -11,6 +11,7 @@ class LinearAutoencoder(Autoencoder):
     """One linear layer each way."""
 
     def __init__(self, image_shape=(1, 28, 28), latent_dim=8, likelihood="gaussian", corruption="none"):
+        check_widths("linear", latent_dim=latent_dim)
         super().__init__(image_shape, (latent_dim,), likelihood, corruption)
         self.latent_dim = latent_dim
         self.encoder = nn.Sequential(nn.Flatten(), nn.Linear(math.prod(image_shape), latent_dim))
