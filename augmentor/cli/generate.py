@@ -27,7 +27,7 @@ class _UnitRange(click.ParamType):
 
 
 class _OneOf(click.Choice):
-    """One of the names in a part of `shards`, which is imported when the names are looked at."""
+    """One of the names in a part of `shards`, which is imported when a value is checked, and not for ``--help``."""
 
     def __init__(self, part: str, names: Callable[[Any], Iterable[str]]):
         self._part, self._names = part, names
@@ -55,10 +55,11 @@ class _OneOf(click.Choice):
     help="Latents take less room where they are small; the reader decodes them.",
 )  # fmt: skip
 @click.option(
-    "--format", type=_OneOf("formats", lambda part: part.FORMATS), default="hdf5",
-    help="Of the files; webdataset writes tar files of PNG.",
+    "--format", type=_OneOf("formats", lambda part: part.FORMATS), default="hdf5", metavar="NAME",
+    help="Of the files: hdf5, webdataset (tar files of PNG), or another that augmentor info lists.",
 )  # fmt: skip
-@click.option("--compression", type=_OneOf("formats", lambda part: part.compressions()), default="none")
+@click.option("--compression", type=_OneOf("formats", lambda part: part.compressions()), default="none", metavar="NAME",
+              help="Of the files: none, or gzip for hdf5.")  # fmt: skip
 @click.option(
     "--precision", default="fp32",
     help="fp32, bf16, auto (the fastest here that keeps the images), or a plan such as bf16+channels_last.",
@@ -67,7 +68,7 @@ class _OneOf(click.Choice):
 @click.option("--batch-size", type=int, default=256, help="Real images read at once.")
 @click.option("--num-workers", type=int, default=0, help="Processes that read the real images.")
 @click.option(
-    "--executor", type=_OneOf("engines", lambda part: part.EXECUTORS), default="local",
+    "--executor", type=click.Choice(["local", "torchrun", "ray"]), default="local",
     help="Who does the work: this process, each rank of torchrun a part, or a Ray cluster.",
 )  # fmt: skip
 @click.option("--gpus-per-worker", type=float, help="Of a Ray worker, such as 0.5; 1 by default on a GPU.")

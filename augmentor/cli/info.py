@@ -36,6 +36,7 @@ def _installed(device: str) -> dict[str, Any]:
     from ..gan.methods import methods
     from ..gan.networks import DISCRIMINATORS, GENERATORS
     from ..policies import policies
+    from ..shards.formats import FORMATS
 
     return {
         "versions": {"augmentor": __version__, "torch": torch.__version__, "torchvision": torchvision.__version__},
@@ -48,6 +49,7 @@ def _installed(device: str) -> dict[str, Any]:
         "gan losses": sorted(LOSSES),
         "gan augmentations": augmentations.names(),
         "training methods": methods.names(),
+        "shard formats": sorted(FORMATS),
     }
 
 
