@@ -30,7 +30,7 @@ from augmentor.data import load_source
 from augmentor.shards import ShardEntry, read_manifest, read_partial
 
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["augmentor.cli", "augmentor.shards", "augmentor.data", "h5py", "sklearn.datasets"])
+SERVER.set_forkserver_preload(["augmentor.cli", "augmentor.transform", "h5py", "sklearn.datasets"])
 
 SETTINGS = {"num_samples": 2560, "shard_size": 64}
 LOADING, STARTING, DECODING = "loading", "starting", "decoding, or waiting"

@@ -19,7 +19,7 @@ from augmentor.shards.journal import Journal
 from augmentor.shards.manifest import MANIFEST
 
 SERVER = multiprocessing.get_context("forkserver")  # imports torch once for all the processes of these tests
-SERVER.set_forkserver_preload(["augmentor.shards.generate", "augmentor.shards.dataset", "augmentor.autoencoders"])
+SERVER.set_forkserver_preload(["augmentor.shards", "augmentor.transform"])
 
 
 @pytest.fixture(scope="module")
