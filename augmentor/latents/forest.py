@@ -18,8 +18,8 @@ class Forest:
     trees give at most 32 candidates. What is all but a copy of a row shares a leaf with it almost surely; further away
     a neighbour may be missed. rows: float (N, D), without a NaN.
 
-    For 256 latents among 100,000 rows of 16 to 512 dimensions it takes 4 to 39 ms on one thread; a matrix product with
-    `topk` takes 16 to 38 times as long, scikit-learn's brute force 21 to 36 times, its trees 370 times and more
+    For 64 or 256 latents among 100,000 rows of 16 to 512 dimensions it takes 6 to 43 ms; a matrix product with `topk`
+    takes 3 to 25 times as long, scikit-learn's brute force 4 to 38 times, its trees 43 times and more
     (`benchmarks/results/neighbours.json`).
     """
 

@@ -5,8 +5,8 @@ chunks used last are kept. What this buys (``benchmarks/chunks.py``):
 
 - Memory is bounded, which is why this is not left to HDF5: zlib is told how long the result may be. HDF5 unpacks a
   chunk as far as it goes, so that 64 KiB of a file take 64 MiB, whatever size the file declares.
-- Speed is that of h5py where it reads whole chunks that are kept in the same way (0.5 to 1.4 times). Asked for single
-  rows, h5py takes 18 to 50 times as long for shuffled batches of 256, and 1.4 to 1.8 times otherwise.
+- Speed is that of h5py where it reads whole chunks that are kept in the same way (0.5 to 1.9 times). Asked for single
+  rows, h5py takes 11 to 14 times as long for shuffled batches of 256, and 1.2 to 1.6 times otherwise.
 - No lock of the library is held while reading, and no plug-in is ever loaded.
 """
 

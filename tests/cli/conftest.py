@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import shutil
-import struct
-import subprocess
-import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +14,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
 
 from augmentor import LatentAugment, generate_shards
 from augmentor._internal.random import seeded
@@ -26,8 +21,6 @@ from augmentor._internal.weights import save_network
 from augmentor.cli import main
 from augmentor.data import load_source
 from augmentor.gan.networks import get_generator
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -75,15 +68,6 @@ def refused(call) -> Callable[..., str]:
 
 
 @pytest.fixture
-def process(tmp_path, data) -> Callable[[str], subprocess.CompletedProcess[str]]:
-    """Runs ``python -m augmentor`` in an empty folder, as a user does."""
-    return lambda line: subprocess.run(
-        [sys.executable, "-m", "augmentor", *arguments(line, data)], cwd=tmp_path, capture_output=True, text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
-    )  # fmt: skip
-
-
-@pytest.fixture
 def files(tmp_path) -> Callable[[], dict[str, bytes]]:
     """The bytes of all files below the folder that commands are called in."""
     return lambda: {
@@ -118,9 +102,7 @@ def data(tmp_path_factory) -> Path:
     arrays = {"grey": grey, "float": grey / 255, "range": grey.astype(np.float32), "nan": spoilt}
     for name, images in arrays.items():
         np.savez(root / f"{name}.npz", images=images, labels=np.arange(40) % 2)
-    np.savez(root / "names.npz", pictures=grey)
     (root / "damaged.npz").write_bytes((root / "grey.npz").read_bytes()[:-2000])
-    mnist(root / "torchvision")
     generate_shards(
         load_source(root / "grey.npz"), LatentAugment("digits"), root / "shards", num_samples=30, shard_size=16
     )
@@ -140,7 +122,6 @@ def weights(root: Path) -> None:
     (root / "truncated.safetensors").write_bytes(whole[: len(whole) // 2])
     (root / "tampered.safetensors").write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     (root / "text.safetensors").write_text("this is no weights file, although it is long enough for one")
-    save_file({"weight": torch.zeros(3)}, root / "foreign.safetensors")
 
 
 def pictures(folder: Path, counts: dict[str, int], shape: tuple[int, ...] = (16, 16, 3)) -> None:
@@ -150,15 +131,3 @@ def pictures(folder: Path, counts: dict[str, int], shape: tuple[int, ...] = (16,
         for i in range(count):
             pixels = np.clip(random.normal(80 + 80 * number, 30, shape), 0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(folder / name / f"{i}.png")
-
-
-def mnist(root: Path) -> None:
-    """MNIST's own files, of 30 and 20 images."""
-    raw = root / "MNIST/raw"
-    raw.mkdir(parents=True)
-    for part, count in (("train", 30), ("t10k", 20)):
-        images = np.random.default_rng(count).integers(0, 256, (count, 28, 28), dtype=np.uint8)
-        images[:, :4] = 0
-        (raw / f"{part}-images-idx3-ubyte").write_bytes(struct.pack(">IIII", 2051, count, 28, 28) + images.tobytes())
-        labels = (np.arange(count) % 10).astype(np.uint8)
-        (raw / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">II", 2049, count) + labels.tobytes())

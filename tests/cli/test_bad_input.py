@@ -6,33 +6,22 @@ import shutil
 
 import pytest
 
-TRAINING = ("train-autoencoder", "generate", "train-gan")
 CASES = [
     # images that do not fit the autoencoder
     ("generate DATA/rgb --autoencoder digits", "1-channel", "got 3 channels"),
-    ("generate mnist:DATA/torchvision --autoencoder digits", "v2.Resize((8, 8))"),
     ("preview digits --autoencoder DATA/rgb.safetensors", "v2.Resize("),
-    ("train-gan DATA/rgb --autoencoder digits", "1-channel"),
-    ("train-gan digits --autoencoder DATA/rgb.safetensors --augment real", "v2.Resize("),
-    ("evaluate DATA/shards DATA/rgb --features digits", "1-channel"),
     ("evaluate DATA/generator.safetensors DATA/rgb --features DATA/rgb.safetensors", "v2.Resize("),
     ("train-autoencoder DATA/rgb --autoencoder 'vae(image_shape=[1, 8, 8])'", "got"),
     ("tune digits --autoencoder mnist", "28"),
     # values and files
     ("train-autoencoder DATA/range.npz", "[0, 1]", "values from 0 to 255"),
     ("train-gan DATA/nan.npz", "[0, 1]", "got NaN"),
-    ("evaluate DATA/nan.npz digits", "got NaN"),
     ("generate DATA/empty", "no images in", "one folder of image files a class"),
-    ("preview DATA/rgb/cats", "put the files of each class into a folder"),
     ("preview DATA/nowhere", "found no data at", "expected 'digits'"),
-    ("tune nowhere", "found no data at 'nowhere'"),
     (f"preview {'a' * 5000}", "a" * 50),
-    ("preview mnist:DATA/nowhere", "no mnist under", "download=True"),
-    ("preview DATA/names.npz", "expected arrays 'images' and 'labels'"),
     ("preview DATA/damaged.npz", "cannot read"),
     ("preview DATA/sizes", "2 sizes", "--size"),
     ("train-autoencoder DATA/one-bad", "dogs/5.png", "--skip-bad"),
-    ("evaluate digits DATA/one-bad", "dogs/5.png"),
     # a class of one image
     ("generate DATA/alone --policy smote", "class 1 has 1", "use gaussian"),
     ("train-gan DATA/alone --policy smote --augment both", "class 1 has 1"),
@@ -40,66 +29,46 @@ CASES = [
     ("trian-gan digits", "unknown command 'trian-gan'; did you mean 'train-gan'"),
     ("preview digits --polcy slerp", "--polcy", "--policy"),
     ("preview", "DATA"),
-    ("preview digits more", "more"),
     ("generate digits --policy gausian", "did you mean 'gaussian'"),
     ("generate digits --policy 'gaussian(sdt=1)'", "'sdt'; did you mean 'std'"),
-    ("generate digits --policy 'gaussian(std=-1)'", "std", "-1"),
     ("generate digits --policy 'gaussian('", "cannot read policy"),
-    ("generate digits --policy '__import__(1)'", "unknown policy"),
     ("generate digits --autoencoder digit", "did you mean 'digits'"),
-    ("train-autoencoder digits --autoencoder vea", "did you mean 'vae'"),
-    ("train-autoencoder digits --autoencoder 'dense(hidden=5)'", "dense"),
     ("train-gan digits --network dcgam", "did you mean 'dcgan'"),
-    ("train-gan digits --loss hing", "did you mean 'hinge'"),
-    ("train-gan digits --augment bot", "did you mean 'both'"),
     ("train-gan digits --augment ada+both", "put both first"),
-    ("train-gan digits --method gam", "did you mean 'gan'"),
     ("train-gan digits --p adaptve --augment both", "mean 'adaptive'"),
-    ("train-gan digits --policy gausian", "did you mean 'gaussian'"),  # although nothing uses it
     ("train-gan digits --augment both --policy 'interpolate(same_class=False)'", "mixes classes"),
     # numbers and choices
     ("preview digits --size 16", "size=16", "leave it out"),
     ("preview digits --split test", "split='test'"),
-    ("train-autoencoder DATA/rgb --size 4", "8<=x<=128"),
     ("train-autoencoder digits --epochs many", "'many'"),
-    ("train-autoencoder digits --epochs 0", "epochs"),
     ("train-autoencoder digits --lr nan", "lr is positive"),
     ("train-gan digits --augment both --p 2", "between 0 and 1"),
-    ("train-gan digits --augment real --ratio nan", "ratio"),
-    ("train-gan digits --discriminator-steps 0", "discriminator_steps"),
     ("train-gan digits --epochs 1 --batch-size 0", "batch-size"),
     ("train-gan digits --stop-on boredom", "'collapse', 'saturation'"),
     ("generate digits --num-samples 0", "num_samples", "at least 1"),
-    ("generate digits --shard-size 0", "shard_size"),
-    ("generate digits --compression zip", "gzip"),
     ("generate digits --seed -1", "seed"),
     ("evaluate DATA/shards digits --num-samples 19", "20"),
     ("demo --gan-steps 0", "gan-steps"),
-    ("tune digits --task speed", "'speed' is not one of"),
     ("tune digits --folds 1", "1 is not in the range x>=2"),
     ("tune digits --labels-per-class 2", "too few for 3 folds"),
     ("tune digits --unlabelled digits --task kid", "a GAN needs no labels"),
-    *((f"tune digits --budget {text}", f"a budget of {seconds} s is too small")
-      for text, seconds in (("0.01", 0.01), ("0.02s", 0.02), ("0.001m", 0.06), ("0.00001h", 0.036))),
-    *((f"tune digits --budget={text}", "is no time; expected seconds, or such as 90s, 10m or 1.5h")
-      for text in ("soon", "", "m", "0", "nan", "inf", "10d", "-1m")),
+    ("tune digits --budget 0.001m", "a budget of 0.06 s is too small"),
+    *((f"tune digits --budget={text}", "is no time; expected seconds") for text in ("soon", "0", "nan", "10d")),
     # weights
+    ("info DATA/text.safetensors", "not a weights file"),
+    ("info nowhere", "neither a pretrained name"),
     ("generate DATA/rgb --autoencoder DATA/truncated.safetensors", "truncated", "damaged"),
     ("preview DATA/rgb --autoencoder DATA/tampered.safetensors", "tampered", "checksum", "fetch it again"),
-    ("train-gan DATA/rgb --autoencoder DATA/foreign.safetensors", "not a weights file"),
     ("generate DATA/rgb --autoencoder DATA/generator.safetensors", "'generator' weights; expected"),
     ("generate DATA/rgb --autoencoder 'two\nlines.safetensors'", "two lines.safetensors", "does not exist"),
     ("evaluate DATA/rgb.safetensors digits", "expected generator weights"),
     # devices: what there is nowhere, what is not here, and what has no memory
     ("train-autoencoder digits --device tpu", "device 'tpu'", "expected cpu, cuda or auto"),
     ("demo --device cuda:99", "device 'cuda:99'", "expected cpu, cuda or auto"),
-    ("generate digits --device meta", "device 'meta'", "expected cpu, cuda or auto"),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("line", "said"), [(line, said) for line, *said in CASES], ids=[case[0][:60] for case in CASES]
-)
+@pytest.mark.parametrize(("line", "said"), [(line, said) for line, *said in CASES])
 def test_bad_input_is_one_line_and_leaves_nothing(refused, tmp_path, line, said):
     error = refused(line, "--out", "result")
     for text in said:
@@ -107,13 +76,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(refused, tmp_path, line, said)
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("target", ["DATA/text.safetensors", "DATA/nonsense", "nowhere"])
-def test_info_of_what_it_does_not_know(refused, target):
-    error = refused(f"info {target}")
-    assert "not a weights file" in error or "neither a pretrained name" in error
-
-
-@pytest.mark.parametrize("line", [*(f"{command} DATA/grey.npz" for command in TRAINING), "demo"])
+@pytest.mark.parametrize("line", ["generate digits", "train-gan digits", "demo"])
 def test_a_folder_with_other_things_stays_as_it_is(refused, data, tmp_path, files, line):
     shutil.copytree(data / "nonsense", tmp_path / "taken")
     for out, said in (("taken", "taken holds other things (thesis.tex)"), ("taken/thesis.tex", "is a file")):
@@ -123,14 +86,11 @@ def test_a_folder_with_other_things_stays_as_it_is(refused, data, tmp_path, file
         assert files() == {"taken/thesis.tex": b"years of work"}
 
 
-@pytest.mark.parametrize("line", ["preview digits --policy slerp", "evaluate digits digits", "info"])
-def test_a_file_that_cannot_be_written(refused, tmp_path, files, line):
+def test_a_file_that_cannot_be_written(refused, tmp_path, files):
     (tmp_path / "folder").mkdir()
-    assert "'folder' is a directory" in refused(line, "--out", "folder")  # before any work
-    assert files() == {}
+    assert "'folder' is a directory" in refused("evaluate digits digits --out folder")  # before any work
     (tmp_path / "file").write_text("mine")
-    if not line.startswith("evaluate"):
-        assert "cannot write file/inside" in refused(line, "--out", "file/inside")
+    assert "cannot write file/inside" in refused("preview digits --policy slerp --out file/inside")
     assert files() == {"file": b"mine"}
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
+import shlex
 import subprocess
 import sys
 import warnings
@@ -20,7 +22,6 @@ from augmentor.training import AutoencoderTrainer
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAIN = "train-autoencoder DATA/rgb --autoencoder 'vae(latent_dim=4, width=8)' --epochs 1 --out run"
-GENERATE = "generate DATA/rgb --autoencoder DATA/rgb.safetensors --out shards"
 COMMANDS = cli.app.list_commands(click.Context(cli.app))
 
 
@@ -32,10 +33,8 @@ def read(path: str) -> dict:
 
 
 @pytest.mark.parametrize(
-    ("source", "shape"),
-    [("digits", (1, 8, 8)), ("DATA/rgb", (3, 16, 16)), ("DATA/float.npz", (1, 8, 8)),
-     ("mnist:DATA/torchvision", (1, 28, 28)), ("DATA/shards", (1, 8, 8))],
-)  # fmt: skip
+    ("source", "shape"), [("DATA/rgb", (3, 16, 16)), ("DATA/float.npz", (1, 8, 8)), ("DATA/shards", (1, 8, 8))]
+)
 def test_train_autoencoder_on_every_kind_of_data(succeeds, files, source, shape):
     said = succeeds(TRAIN.replace("DATA/rgb", source))
     model = load_autoencoder("run/model.safetensors")
@@ -44,7 +43,7 @@ def test_train_autoencoder_on_every_kind_of_data(succeeds, files, source, shape)
     names = ("checkpoint.pt", "history.jsonl", "model.safetensors", "reconstructions.png", "run.json")
     assert list(files()) == [f"run/{name}" for name in names]
     assert Image.open(io.BytesIO(files()["run/reconstructions.png"])).mode == "RGB"
-    for text in (f"images {shape}", "device", "cpu", "seed", "run/model.safetensors", "nats a pixel", "latent_dim=4"):
+    for text in (f"images {shape}", "run/model.safetensors", "nats a pixel", "latent_dim=4"):
         assert text in said
 
 
@@ -73,8 +72,7 @@ def test_preview_draws_the_policies_that_were_asked_for(succeeds, files):
     assert "gaussian(std=1.0), smote" in succeeds(f"{line} --out a/b.png")
     succeeds(line)
     assert files()["preview.png"] == files()["a/b.png"]
-    picture = Image.open("preview.png")
-    assert (picture.format, picture.height < 400) == ("PNG", True)
+    assert Image.open("preview.png").height < 400
     succeeds("preview DATA/rgb --autoencoder DATA/rgb.safetensors --policy slerp")
     assert files()["preview.png"] != files()["a/b.png"]
 
@@ -98,35 +96,30 @@ def test_generate_and_go_on(succeeds, refused, files):
 
 
 def test_generate_from_colour_with_reference_samples_gzip_and_latents_that_are_kept(succeeds, files):
-    line = f"{GENERATE} --policy 'smote(k=2)' --cache kept.safetensors"
-    succeeds(f"{line} --compression gzip --precision fp32+channels_last")
+    line = "generate DATA/rgb --autoencoder DATA/rgb.safetensors --policy 'smote(k=2)' --cache kept.safetensors"
+    succeeds(f"{line} --compression gzip --precision fp32+channels_last --out shards")
     shards = ShardDataset("shards")
     assert (len(shards), shards.image_shape, list(shards.classes)) == (24, (3, 16, 16), ["cats", "dogs"])
     manifest = read("shards/manifest.json")
     assert (manifest["compression"], manifest["precision"]) == ("gzip", "fp32+channels_last")
     assert manifest["fitted_sha256"] is not None
     before = Path("kept.safetensors").stat().st_mtime_ns
-    succeeds(f"{line} --num-samples 20", "--out", "again")
+    said = succeeds(f"{line} --num-samples 20 --store latents --gate 0.95", "--out", "again")
+    assert "the gate let no version of" in said
     assert Path("kept.safetensors").stat().st_mtime_ns == before
-
-
-def test_generate_latents_with_a_gate(succeeds):
-    assert "the gate let no version of" in succeeds(f"{GENERATE} --store latents --gate 0.95")
 
 
 # train-gan and evaluate
 
 
-@pytest.mark.parametrize("augment", ["none", "real"])
-def test_train_gan_then_evaluate(succeeds, files, augment):
-    said = succeeds(f"train-gan DATA/grey.npz --augment {augment} --steps 2 --batch-size 8 --round-steps 1 "
+def test_train_gan_then_evaluate(succeeds, files):
+    said = succeeds("train-gan DATA/grey.npz --augment real --steps 2 --batch-size 8 --round-steps 1 "
                     "--network 'dcgan(width=8)' --out gan")  # fmt: skip
     names = ("best.safetensors", "checkpoint.pt", "generator.safetensors", "history.jsonl", "run.json",
              "samples/step-0000001.png", "samples/step-0000002.png")  # fmt: skip
     assert [name for name in files() if "tensorboard" not in name] == [f"gan/{name}" for name in names]
     settings = read("gan/run.json")
-    assert settings["augment"] == augment
-    assert settings.get("policy") == (None if augment == "none" else "gaussian(std=0.5)")
+    assert (settings["augment"], settings["policy"]) == ("real", "gaussian(std=0.5)")
     generator = load_generator("gan/generator.safetensors")
     assert (generator.image_shape, generator.num_classes, generator.width) == ((1, 8, 8), 2, 8)
     assert "fid" in said
@@ -175,10 +168,7 @@ def test_evaluate_looks_for_copies_among_all_real_images(succeeds):
     assert (copies["images"], copies["exact"]) == (25, 25)  # each is found, wherever it stands among the 1,797
     assert (copies["floor"]["images"], copies["floor"]["exact"]) == (1797, 0)
     assert "25 of 25 are the same as a real image" in said
-    assert "wrote run/copies.html" in said
-    page = Path("run/copies.html").read_text()
-    assert "Copies: digits against digits" in page
-    assert page.count("data:image/png") == 2
+    assert Path("run/copies.html").read_text().count("data:image/png") == 2
 
 
 def test_evaluate_leaves_bad_files_out_on_both_sides(call):
@@ -197,11 +187,9 @@ def test_info_tells_what_there_is(succeeds):
     assert read("info.json") == found
     assert {"digits", "mnist"} <= found["pretrained"].keys()
     assert found["policies"]["smote"].startswith("smote(k=")
-    for kind, names in {
-        "autoencoders": {"vae"}, "generators": {"dcgan"}, "discriminators": {"dcgan"}, "gan losses": {"wgan_gp"},
-        "gan augmentations": {"both", "diffaugment", "ada"}, "training methods": {"gan"},
-    }.items():  # fmt: skip
-        assert names <= set(found[kind])
+    assert "vae" in found["autoencoders"]
+    assert "ada" in found["gan augmentations"]
+    assert "gan" in found["training methods"]
 
 
 @pytest.mark.parametrize(
@@ -219,16 +207,6 @@ def test_info_describes_a_target(succeeds, target, expected):
 
 
 # The program
-
-
-def test_the_overview_and_the_help_of_every_command(succeeds):
-    overview = " ".join(succeeds("--help").split())
-    for name in COMMANDS:
-        assert f" {name} " in overview
-        said = succeeds(f"{name} --help")
-        assert f"Usage: augmentor {name} " in said
-        for option in ("--seed", "--device", *(() if name == "explore" else ("--out",))):
-            assert option in said
 
 
 def test_interrupting_is_no_failure(call, monkeypatch):
@@ -261,22 +239,32 @@ def test_help_imports_nothing_heavy():
     error, imported = done.stderr.splitlines()
     assert error.startswith("error: unknown command 'demoo'; did you mean 'demo'?")
     assert imported == ""
-    assert done.stdout.count("Usage: augmentor [OPTIONS] COMMAND") == 2
-    assert "0.1.0" in done.stdout
+    _, overview, asked, *helps = re.split("^Usage: augmentor ", done.stdout, flags=re.MULTILINE)
+    assert asked.startswith(overview)
+    assert "0.1.0" in asked
+    for name, said in zip(COMMANDS, helps, strict=True):
+        assert f" {name} " in overview
+        assert said.startswith(f"{name} ")
+        for option in ("--seed", "--device", *(() if name == "explore" else ("--out",))):
+            assert option in said
 
 
 @pytest.mark.slow
-def test_as_a_program_of_which_one_process_speaks(process, files, monkeypatch):
+def test_as_a_program_of_which_one_process_speaks(files, data, tmp_path):
+    def run(line, **environment):
+        env = {**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "", **environment}
+        command = [sys.executable, "-m", "augmentor", *shlex.split(line.replace("DATA", str(data)))]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=env)
+
     line = f"{TRAIN} --skip-bad".replace("DATA/rgb", "DATA/one-bad")
-    result = process(line)
+    result = run(line)
     assert result.returncode == 0, result.stderr
     (warning,) = [line for line in result.stderr.splitlines() if line.startswith("warning: ")]
     assert "left out 1 unreadable images" in warning
-    assert json.loads(files()["run/run.json"])["images"] == 23
     before = files()
-    result = process("generate DATA/nan.npz --out shards")
+    assert json.loads(before["run/run.json"])["images"] == 23
+    result = run("generate DATA/nan.npz --out shards")
     assert result.returncode == 2
     assert re.fullmatch("error: .*got NaN.*\n", result.stderr)
-    monkeypatch.setenv("RANK", "1")
-    assert process(line).stdout == ""
+    assert run(line, RANK="1").stdout == ""
     assert files() == before

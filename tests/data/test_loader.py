@@ -4,21 +4,13 @@ from __future__ import annotations
 
 import itertools
 
-import numpy as np
 import pytest
 import torch
 from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, TensorDataset
 
 from augmentor import AugmentedLoader, LatentAugment, LatentCache, QualityGate, load_autoencoder
-from augmentor._internal.random import SampleRandom, sample_keys
 from augmentor.data import BlockSampler, Indexed
-from augmentor.exceptions import (
-    AugmentorWarning,
-    CacheError,
-    InputError,
-    RangeError,
-    ShapeError,
-)
+from augmentor.exceptions import AugmentorWarning, CacheError, InputError, RangeError, ShapeError
 
 COUNT = 48
 
@@ -69,7 +61,7 @@ def test_synthetic_labels_are_those_of_their_sources(data, augment):
         assert changed(images[16:], images[:16].repeat_interleave(2, 0)).all()
 
 
-@pytest.mark.parametrize(("ratio", "batch_size"), [(0.1, 1), (0.3, 48), (0.77, 7), (1.5, 7)])
+@pytest.mark.parametrize(("ratio", "batch_size"), [(0.1, 1), (0.77, 7), (1.5, 7)])
 def test_the_total_of_an_epoch_is_exact_within_one(data, augment, ratio, batch_size):
     for epoch in range(3):
         made = synthetic(DataLoader(data, batch_size), augment, epoch, ratio=ratio)
@@ -90,13 +82,6 @@ def test_a_sample_does_not_depend_on_the_batch_size(data, digits, vae, policy, r
     assert all(within_a_level(other, whole) for other in others)
 
 
-def test_the_noise_is_that_of_seed_epoch_place_and_draw_index(data, augment):
-    got = synthetic(DataLoader(data, 16), augment, epoch=4, ratio=2.0, seed=5)
-    keys = sample_keys(5, 4, np.repeat(np.arange(COUNT), 2), np.tile([0, 1], COUNT))
-    made, _, _ = augment.perturb(data.tensors[0].repeat_interleave(2, 0), None, SampleRandom(keys))
-    assert within_a_level(got, (made * 255).round())
-
-
 def test_each_epoch_differs_unless_it_is_set_again(data, augment, global_rng_untouched):
     loader = AugmentedLoader([data.tensors], augment, ratio=1.0)
     first, second = (next(iter(loader))[0][COUNT:] for _ in range(2))
@@ -108,10 +93,9 @@ def test_each_epoch_differs_unless_it_is_set_again(data, augment, global_rng_unt
     assert not torch.equal(synthetic([data.tensors], augment, ratio=1.0, seed=1), first)
 
 
-@pytest.mark.parametrize("policy", ["interpolate", "smote"])
-def test_reference_samples_are_those_of_the_whole_batch(digits, vae, policy):
+def test_reference_samples_are_those_of_the_whole_batch(digits, vae):
     images = digits.images[digits.targets == 3][:16]
-    made = synthetic([images], LatentAugment(vae, policy), ratio=0.0625)
+    made = synthetic([images], LatentAugment(vae, "interpolate"), ratio=0.0625)
     assert len(made) == 1  # one row alone would have no reference sample
     assert changed(made, images).all()
 
@@ -126,9 +110,7 @@ def test_labels_of_policies_that_mix_classes_are_soft_for_all_rows(data, vae):
 
 def test_any_iterable_will_do_of_batches_without_labels_or_of_floats(data, augment):
     levels = data.tensors[0]
-    assert [images.shape for images in AugmentedLoader(iter(levels.split(16)), augment, ratio=0.5)] == [
-        (24, 1, 8, 8)
-    ] * 3
+    assert [len(images) for images in AugmentedLoader(iter(levels.split(16)), augment, ratio=0.5)] == [24] * 3
     images, mask = next(iter(AugmentedLoader([levels[:16]], augment, ratio=0.5, return_mask=True)))
     assert (len(images), int(mask.sum())) == (24, 8)
     out = next(iter(AugmentedLoader([levels[:16] / 255], augment)))
@@ -148,8 +130,7 @@ def test_batches_and_ratios_that_do_not_fit_are_refused(data, augment):
 def test_a_ratio_of_zero_says_that_nothing_happens(data, augment):
     with pytest.warns(AugmentorWarning, match="ratio=0 adds no synthetic samples") as caught:
         loader = AugmentedLoader(DataLoader(data, 16), augment, ratio=0)
-    assert len(caught) == 1
-    assert caught[0].filename == __file__
+    assert [warning.filename for warning in caught] == [__file__]
     assert {len(images) for images, _ in [*loader, *loader]} == {16}  # a second warning would be an error here
 
 
@@ -181,19 +162,15 @@ def of_torch(data, rank):
     return {"sampler": DistributedSampler(data, num_replicas=2, rank=rank, shuffle=False)}
 
 
-def of_batches(data, rank):
-    return {"batch_sampler": BatchSampler(of_torch(data, rank)["sampler"], batch_size=8, drop_last=False)}
-
-
 def nested(data, rank):
-    return {"sampler": of_batches(data, rank)["batch_sampler"]}
+    return {"batch_sampler": BatchSampler(of_torch(data, rank)["sampler"], batch_size=8, drop_last=False)}
 
 
 def of_accelerate(data, rank):
     return {"batch_sampler": AsAccelerate(BatchSampler(range(COUNT), batch_size=8, drop_last=False), rank)}
 
 
-@pytest.mark.parametrize("samplers", [of_torch, of_batches, nested, of_accelerate])
+@pytest.mark.parametrize("samplers", [of_torch, nested, of_accelerate])
 def test_a_sampler_however_deep_tells_the_rank_which_enters_the_noise(data, augment, samplers):
     batch = data.tensors[0][:8]
     made = [synthetic([batch.repeat_interleave(2, 0)], augment, ratio=1.0)[rank::2] for rank in (0, 1)]
@@ -202,7 +179,7 @@ def test_a_sampler_however_deep_tells_the_rank_which_enters_the_noise(data, augm
     assert changed(made[0], made[1]).all()
 
 
-@pytest.mark.parametrize("samplers", [of_torch, of_batches, nested])
+@pytest.mark.parametrize("samplers", [of_torch, nested])
 def test_set_epoch_reaches_a_sampler_however_deep(data, augment, samplers):
     given = samplers(data, 0)
     AugmentedLoader(OneBatch(data.tensors[0], **given), augment).set_epoch(5)
@@ -254,14 +231,6 @@ def test_weights_are_one_for_real_rows_and_the_gate_s_for_the_others(data, digit
     assert 0 <= weights[48:].min() < 1 == weights[48:].max()
 
 
-def test_rejected_rows_count_as_real(data, digits, vae):
-    loader = AugmentedLoader(DataLoader(data, 48), gated(vae, digits), ratio=1.0, return_mask=True, return_weights=True)
-    ((images, _, mask, weights),) = loader
-    assert torch.equal(changed(images[48:], images[:48]), mask[48:])
-    assert torch.equal(weights[48:], mask[48:].float())
-    assert 0 < int(mask.sum()) < 48
-
-
 def test_a_gated_sample_does_not_depend_on_the_batch_size(data, digits, vae):
     augment, epochs = gated(vae, digits), []
     for size in (48, 7):
@@ -271,6 +240,8 @@ def test_a_gated_sample_does_not_depend_on_the_batch_size(data, digits, vae):
     (images, weights), (others, their_weights) = epochs
     assert within_a_level(images, others)
     assert torch.equal(weights, their_weights)
+    assert torch.equal(changed(images, data.tensors[0]), weights > 0)  # a rejected row is its original
+    assert 0 < int(weights.sum()) < 48
 
 
 # --- a cache

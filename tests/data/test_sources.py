@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import pickle
 import struct
 
 import h5py
@@ -12,7 +14,7 @@ from PIL import Image
 
 from augmentor import LatentAugment, generate_shards
 from augmentor.data import ArrayDataset, load_source
-from augmentor.data.sources import SOURCES, Source, register_source, takes_size
+from augmentor.data.sources import SOURCES, takes_size
 from augmentor.exceptions import AugmentorWarning, DataError, InputError, RangeError, ShapeError
 
 
@@ -53,10 +55,8 @@ def test_digits_are_the_1797_of_scikit_learn(digits):
 
 @pytest.mark.parametrize(
     ("shape", "stored"),
-    [((5, 8, 9), (1, 8, 9)), ((5, 1, 8, 9), (1, 8, 9)), ((5, 3, 8, 9), (3, 8, 9)), ((5, 8, 9, 3), (3, 8, 9)),
-     ((5, 8, 9, 1), (1, 8, 9))],
-    ids=str,
-)  # fmt: skip
+    [((5, 8, 9), (1, 8, 9)), ((5, 3, 8, 9), (3, 8, 9)), ((5, 8, 9, 3), (3, 8, 9)), ((5, 8, 9, 1), (1, 8, 9))],
+)
 def test_npz_arrays_of_every_layout(tmp_path, shape, stored):
     pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     np.savez(tmp_path / "a.npz", images=pixels, labels=np.asarray([0, 2, 1, 0, 2]))
@@ -67,7 +67,7 @@ def test_npz_arrays_of_every_layout(tmp_path, shape, stored):
     assert np.array_equal(data.images.numpy().reshape(-1), np.ascontiguousarray(expected).reshape(-1))
 
 
-@pytest.mark.parametrize("dtype", ["<f4", ">f4", "f8", "f2"])
+@pytest.mark.parametrize("dtype", [">f4", "f2"])
 def test_npz_floats_between_0_and_1_become_levels_in_any_byte_order(tmp_path, dtype):
     levels = np.arange(128, dtype=np.uint8).reshape(2, 8, 8) * 2
     np.savez(tmp_path / "a.npz", images=(levels / 255).astype(dtype), labels=np.asarray([0, 1], ">i4"))
@@ -82,15 +82,12 @@ def test_npz_floats_between_0_and_1_become_levels_in_any_byte_order(tmp_path, dt
     ("arrays", "error", "said"),
     [
         ({"pictures": np.zeros((2, 8, 8), np.uint8)}, DataError, "expected arrays 'images' and 'labels'"),
-        ({"images": np.zeros((2, 8), np.uint8)}, DataError, "images of shape"),
         ({"images": np.zeros((2, 8, 8, 5), np.uint8)}, DataError, "images of shape"),
         ({"images": np.zeros((0, 8, 8), np.uint8)}, DataError, "at least one image"),
         ({"images": np.zeros((2, 8, 8), np.int64)}, InputError, "uint8 or floating"),
-        ({"images": np.full((2, 8, 8), 200.0)}, RangeError, r"\[0, 1\], got values from 200"),
         ({"images": np.full((2, 8, 8), np.nan)}, RangeError, "NaN"),
         ({"images": np.asarray([object()])}, DataError, "cannot read"),
         ({"images": np.zeros((2, 8, 8), np.uint8), "labels": np.asarray([0.5, 1])}, DataError, "class numbers"),
-        ({"images": np.zeros((2, 8, 8), np.uint8), "labels": np.asarray([[0], [1]])}, DataError, "class numbers"),
         ({"images": np.zeros((2, 8, 8), np.uint8), "labels": np.asarray([0])}, ShapeError, "1 labels for 2 images"),
         ({"images": np.zeros((2, 8, 8), np.uint8), "labels": np.asarray([-1, 0])}, DataError, "labels go from -1"),
     ],
@@ -107,14 +104,7 @@ def test_damaged_npz_files_and_others_of_that_name_are_refused(tmp_path):
     np.save(tmp_path / "array.npy", picture(0))
     whole, packed = (tmp_path / "whole.npz").read_bytes(), bytearray((tmp_path / "packed.npz").read_bytes())
     packed[200:1200:7] = bytes(byte ^ 0xFF for byte in packed[200:1200:7])
-    for content in (
-        b"",
-        whole[: len(whole) // 3],
-        whole[:-200],
-        packed,
-        b"no archive",
-        (tmp_path / "array.npy").read_bytes(),
-    ):
+    for content in (b"", whole[:-200], packed, (tmp_path / "array.npy").read_bytes()):
         (tmp_path / "a.npz").write_bytes(content)
         with pytest.raises(DataError, match=r"cannot read .*a\.npz"):
             load_source(tmp_path / "a.npz")
@@ -147,12 +137,12 @@ def test_files_of_every_format_and_pillow_mode_become_grey_or_rgb(tmp_path):
         assert load_source(folder).image_shape == (1 if mode in ("1", "L", "LA") else 3, 12, 16), (mode, suffix)
 
 
-@pytest.mark.parametrize("mode", ["I;16", "F"])
-def test_more_than_8_bits_are_refused_and_not_clipped_to_white(tmp_path, mode):
+def test_more_than_8_bits_are_refused_and_not_clipped_to_white(tmp_path):
     (tmp_path / "a").mkdir()
-    Image.new(mode, (8, 8)).save(tmp_path / "a" / "x.tif")
-    with pytest.raises(DataError, match="8 bits"):
-        load_source(tmp_path)
+    for mode in ("I;16", "F"):
+        Image.new(mode, (8, 8)).save(tmp_path / "a" / "x.tif")
+        with pytest.raises(DataError, match="8 bits"):
+            load_source(tmp_path)
 
 
 def test_a_photograph_is_turned_as_its_camera_says(tmp_path):
@@ -182,20 +172,15 @@ def test_other_files_and_hidden_folders_are_passed_over(folder):
 
 
 def broken_files() -> dict[str, bytes]:
-    import io
-
     def encoded(format: str) -> bytes:
         buffer = io.BytesIO()
         Image.fromarray(picture(0, (32, 32), 3)).save(buffer, format=format)
         return buffer.getvalue()
 
-    lengths = {"png": 300, "jpeg": 400, "gif": 300, "tiff": 300, "webp": 200}
     return {
         "empty.png": b"",
-        "text.jpg": b"this is no image",
-        "header.png": encoded("PNG")[:20],
         "damaged.png": encoded("PNG")[:60] + b"\xff" * 40 + encoded("PNG")[100:],
-        **{f"truncated.{kind}": encoded(kind)[:length] for kind, length in lengths.items()},
+        **{f"truncated.{kind}": encoded(kind)[:300] for kind in ("png", "jpeg", "gif", "tiff")},
     }
 
 
@@ -252,7 +237,6 @@ def test_folders_without_class_folders_are_refused_with_a_hint(folder, tmp_path)
     save(tmp_path / "loose" / "x.png", picture(0))
     for path, said in (
         (tmp_path / "empty", "expected one folder of image files a class"),
-        (tmp_path / "empty" / "a", "expected one folder of image files a class"),
         (tmp_path / "loose", "put the files of each class into a folder of its own"),
     ):
         with pytest.raises(DataError, match=said):
@@ -301,15 +285,13 @@ def test_data_that_is_not_there_is_refused_with_the_way_to_fetch_it(tmp_path, ki
 
 def test_a_damaged_mnist_is_refused(mnist):
     path = mnist / "MNIST" / "raw" / "train-images-idx3-ubyte"
-    for keep in (100, 10, 3, 0):
+    for keep in (100, 3):
         path.write_bytes(path.read_bytes()[:keep])
         with pytest.raises(DataError, match="mnist under"):
             load_source(f"mnist:{mnist}")
 
 
 def test_a_foreign_pickle_in_the_place_of_cifar10_is_never_loaded(tmp_path):
-    import pickle
-
     class Bomb:
         def __reduce__(self):
             return (open, (str(tmp_path / "executed"), "w"))
@@ -324,8 +306,6 @@ def test_a_foreign_pickle_in_the_place_of_cifar10_is_never_loaded(tmp_path):
 
 
 def test_cifar10_is_read_from_torchvisions_folder(tmp_path, monkeypatch):
-    import pickle
-
     monkeypatch.setattr("torchvision.datasets.cifar.check_integrity", lambda *_: True)  # of the real files
     batches = tmp_path / "cifar-10-batches-py"
     batches.mkdir()
@@ -350,27 +330,21 @@ def test_cifar10_is_read_from_torchvisions_folder(tmp_path, monkeypatch):
 def test_an_argument_that_names_nothing_is_answered_with_what_there_is(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.txt").write_text("x")
-    for source in ("digit", "mnist", "mnist:", "h5:", "no/such/folder", "cifar100:/tmp", "s3://bucket", "a.txt"):
+    for source in ("digit", "mnist:", "no/such/folder", "s3://bucket", "a.txt"):
         with pytest.raises(DataError, match=r"expected 'digits', mnist:ROOT, .* or a folder of class folders"):
             load_source(source)
 
 
-@pytest.mark.parametrize("name", ["mnist", "cifar10", "h5"])
+@pytest.mark.parametrize("name", ["mnist", "h5"])
 def test_a_folder_that_is_called_like_a_kind_of_data_is_a_folder(tmp_path, monkeypatch, name):
     for label in "ab":
         (tmp_path / name / label).mkdir(parents=True)
         Image.new("L", (12, 10)).save(tmp_path / name / label / "one.png")
     monkeypatch.chdir(tmp_path)
     assert load_source(name, size=8).image_shape == (1, 8, 8)
-    with pytest.raises(InputError, match="split"):  # and not all its images, called "test"
-        load_source(name, split="test")
-
-
-def test_another_split_is_refused():
-    with pytest.raises(InputError, match="split is 'train' or 'test', got 'validation'"):
-        load_source("digits", split="validation")
-    with pytest.raises(InputError, match="is for mnist and cifar10"):
-        load_source("digits", split="test")
+    for split in ("test", "validation"):  # and not all its images, called "test"
+        with pytest.raises(InputError, match="split"):
+            load_source(name, split=split)
 
 
 @pytest.mark.parametrize("kind", SOURCES, ids=lambda kind: type(kind).__name__)
@@ -398,25 +372,6 @@ def test_every_source_says_how_it_is_named_and_refuses_what_it_does_not_take(kin
     assert all(form in str(error.value) for form in kind.forms)
 
 
-def test_a_new_source_is_noticed():
-    @register_source
-    class Black(Source):
-        forms = ("black:N",)
-
-        def names(self, text):
-            return text.startswith("black:")
-
-        def load(self, text, *, split, size, skip_bad):
-            return ArrayDataset(torch.zeros(int(text[6:]), 1, 8, 8, dtype=torch.uint8))
-
-    try:
-        assert len(load_source("black:3")) == 3
-        with pytest.raises(DataError, match="black:N"):
-            load_source("nowhere")
-    finally:
-        SOURCES.pop()
-
-
 # --- the data set they all become
 
 
@@ -437,9 +392,5 @@ def test_an_array_data_set_refuses_what_does_not_fit():
         ArrayDataset(images.float())
     with pytest.raises(ShapeError, match="uint8 images"):
         ArrayDataset(images[0])
-    with pytest.raises(DataError, match="at least one"):
-        ArrayDataset(images[:0])
-    with pytest.raises(ShapeError, match="3 labels for 2"):
-        ArrayDataset(images, torch.zeros(3))
     with pytest.raises(DataError, match="labels go from 0 to 2; expected 0 to 1"):
         ArrayDataset(images, torch.tensor([0, 2]), ["a", "b"])

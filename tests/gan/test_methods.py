@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ import torch
 from tiny import autoencoder, content, equal, method_of, pictures, trainer_of
 
 from augmentor import LatentAugment
-from augmentor.exceptions import InputError, TrainingError, UnknownNameError
+from augmentor.exceptions import InputError, UnknownNameError
 from augmentor.gan import GAN, GANSettings, GANTrainer, get_augmentation, get_method, load_generator
 from augmentor.gan.methods import methods
 
@@ -56,7 +57,7 @@ def test_every_network_that_it_names_is_trained_and_the_autoencoder_given_is_not
 @EVERY
 def test_the_seed_decides_the_weights_at_the_start_and_at_the_end(name):
     def trained(seed):
-        return trainer_of(method_of(name, seed=seed), seed=seed).fit(pictures())
+        return trainer_of(method_of(name, seed=seed), seed=seed, steps=3).fit(pictures())
 
     first = trained(0)
     torch.manual_seed(5)
@@ -64,45 +65,67 @@ def test_the_seed_decides_the_weights_at_the_start_and_at_the_end(name):
     assert not equal(first, trained(1))
 
 
-class StopHere(Exception):
-    """Stands for whatever ends a process."""
+def resumable(name: str, **settings) -> GANTrainer:
+    """A trainer whose augmentation has a state where the method takes one."""
+    p, takes = "adaptive(images=150, every=3, start=0.5)", methods.get(name).takes_augmentation
+    augmentation = get_augmentation("both", LatentAugment(autoencoder()), p=p) if takes else None
+    return trainer_of(method_of(name, augmentation=augmentation), **settings)
+
+
+def same_end(folder: Path, name: str, **settings) -> None:
+    """Resumes the run in a folder and compares all that it ends with to an undisturbed one."""
+    resumed, undisturbed = resumable(name, out=folder, **settings), resumable(name, **settings)
+    expected = undisturbed.fit(pictures())
+    assert equal(resumed.fit(pictures()), expected)
+    assert resumed.history == undisturbed.history
+    for part, network in undisturbed.method.networks().items():
+        assert equal(network, resumed.method.networks()[part]), part
+    assert equal(load_generator(folder / "generator.safetensors"), expected)
 
 
 @EVERY
 def test_a_run_that_was_stopped_ends_as_one_that_was_not(name, tmp_path):
-    whole, broken = trainer_of(method_of(name)), method_of(name)
-    expected, step = whole.fit(pictures()), broken.step
+    broken = resumable(name, out=tmp_path)
+    step = broken.method.step
 
     def stopping(number):
         if number == 3:  # in the middle of the second round
-            raise StopHere
+            raise KeyboardInterrupt
         return step(number)
 
-    broken.step = stopping
-    with pytest.raises(StopHere):
-        trainer_of(broken, out=tmp_path).fit(pictures())
-    resumed = trainer_of(method_of(name), out=tmp_path)
-    assert equal(resumed.fit(pictures()), expected)
-    assert resumed.history == whole.history
-    for part, network in whole.method.networks().items():
-        assert equal(network, resumed.method.networks()[part]), part
+    broken.method.step = stopping
+    with pytest.raises(KeyboardInterrupt):
+        broken.fit(pictures())
+    same_end(tmp_path, name)
 
 
-@EVERY
-def test_weights_that_are_no_numbers_stop_it(name, tmp_path):
-    method = method_of(name)
-    step = method.step
+_KILLED = """
+import sys, time, torch
+torch.set_num_threads(1)
+sys.path.insert(0, sys.argv[2])
+from test_methods import pictures, resumable
+trainer = resumable("guided-gan", steps=20, round_steps=3, out=sys.argv[1])
+step = trainer.method.step
+trainer.method.step = lambda number: time.sleep(0.05) or step(number)
+trainer.fit(pictures())
+"""
 
-    def poisoned(number):
-        logs = step(number)
-        with torch.no_grad():
-            next(iter(method.optimizers.values())).param_groups[0]["params"][0].fill_(torch.nan)
-        return logs
 
-    method.step = poisoned
-    with pytest.raises(TrainingError, match="the last good checkpoint is kept"):
-        trainer_of(method, out=tmp_path).fit(pictures())
-    assert not (tmp_path / "checkpoint.pt").exists()
+@pytest.mark.slow
+def test_a_killed_process_resumed_ends_with_the_same_weights_bit_for_bit(tmp_path):
+    """The method with the most to save."""
+    history = tmp_path / "history.jsonl"
+    arguments = [sys.executable, "-c", _KILLED, str(tmp_path), str(Path(__file__).parent)]
+    with subprocess.Popen(arguments, env={**os.environ, "OMP_NUM_THREADS": "1"}) as process:
+        while not (history.exists() and history.read_text().count("\n") >= 2):
+            assert process.poll() is None, "it ended before it could be killed"
+            time.sleep(0.005)
+        time.sleep(0.03)
+        process.kill()
+    assert 2 <= history.read_text().count("\n") < 7
+    assert not (tmp_path / "generator.safetensors").exists()
+    same_end(tmp_path, "guided-gan", steps=20, round_steps=3)
+    assert not [path for path in content(tmp_path) if path.endswith(".partial")]
 
 
 def refused(whether: bool, said: str):
@@ -119,69 +142,6 @@ def test_what_it_declares_is_so(name):
         get_method(name, **parts, autoencoder=autoencoder(), augmentation=get_augmentation("ada"))
     with pytest.raises(UnknownNameError, match="did you mean 'discriminator_steps'"):
         get_method(f"{name}(discriminator_stebs=2)", **parts, autoencoder=autoencoder())
-
-
-# A real process, killed. It forks one child a training method, so that the imports are paid once.
-
-_KILLED = """
-import os, signal, sys, time
-from pathlib import Path
-import torch
-torch.set_num_threads(1)
-sys.path.insert(0, sys.argv[2])
-from test_methods import killable, pictures
-
-for name in sys.argv[3:]:
-    history = Path(sys.argv[1]) / name / "history.jsonl"
-    child = os.fork()
-    if not child:
-        trainer = killable(name, str(history.parent))
-        step = trainer.method.step
-        trainer.method.step = lambda number: time.sleep(0.05) or step(number)
-        trainer.fit(pictures())
-        os._exit(0)
-    while not (history.exists() and history.read_text().count("\\n") >= 2):
-        if os.waitpid(child, os.WNOHANG)[0]:
-            sys.exit(f"{name} ended before it could be killed")
-        time.sleep(0.005)
-    time.sleep(0.03)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-"""
-
-
-def killable(name: str, out: str | None) -> GANTrainer:
-    """A run of seven rounds, with an augmentation that has a state where the method takes one."""
-    p, takes = "adaptive(images=150, every=3, start=0.5)", methods.get(name).takes_augmentation
-    augmentation = get_augmentation("both", LatentAugment(autoencoder()), p=p) if takes else None
-    return trainer_of(method_of(name, augmentation=augmentation), steps=20, round_steps=3, out=out)
-
-
-@pytest.fixture(scope="module")
-def killed(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("killed")
-    arguments = [sys.executable, "-c", _KILLED, str(folder), str(Path(__file__).parent), *methods.names()]
-    process = subprocess.run(
-        arguments, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False
-    )
-    assert process.returncode == 0, process.stderr
-    return folder
-
-
-@pytest.mark.slow
-@EVERY
-def test_a_killed_process_resumed_ends_with_the_same_weights_bit_for_bit(name, killed):
-    folder = killed / name
-    assert 2 <= (folder / "history.jsonl").read_text().count("\n") < 7
-    assert not (folder / "generator.safetensors").exists()
-    resumed, undisturbed = killable(name, str(folder)), killable(name, None)
-    expected = undisturbed.fit(pictures())
-    assert equal(resumed.fit(pictures()), expected)
-    assert resumed.history == undisturbed.history
-    for part, network in undisturbed.method.networks().items():
-        assert equal(network, resumed.method.networks()[part]), part
-    assert equal(load_generator(folder / "generator.safetensors"), expected)
-    assert not [path for path in content(folder) if path.endswith(".partial")]
 
 
 # Texts and networks
@@ -202,21 +162,6 @@ def test_a_text_sets_what_the_settings_leave_open():
     get_method("gan(loss='wgan_gp')", **shape, augmentation=get_augmentation("ada", p="annealed"))
     assert [get_method("gan", **shape, loss=loss).r1_gamma for loss in ("wgan_gp", "hinge")] == [0, 1]
     assert get_method("gan", **shape, loss="wgan_gp", r1_gamma=2.0).r1_gamma == 2
-
-
-def test_a_method_of_ones_own_takes_the_shared_settings(monkeypatch):
-    monkeypatch.setattr(methods, "members", dict(methods.members))
-
-    @methods.register("own")
-    class Own(GAN):
-        def __init__(self, network="dcgan", *, weight=1.0, r1_every=8, **settings):
-            super().__init__(network, r1_every=r1_every, **settings)
-            self.weight = weight
-
-    method = get_method("own(weight=2, loss='hinge')", image_shape=(1, 8, 8), network="dcgan(width=4)")
-    assert (method.name, method.weight, method.r1_every, method.loss.name) == ("own", 2, 8, "hinge")
-    with pytest.raises(ValueError, match="'own' is already"):
-        methods.register("own")(GAN)
 
 
 @pytest.mark.parametrize("settings", [{"num_classes": 10}, {"image_shape": (1, 16, 16)}])

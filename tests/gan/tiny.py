@@ -12,7 +12,7 @@ import torch
 from augmentor._internal.random import seeded
 from augmentor.autoencoders import Autoencoder, ConvVAE
 from augmentor.data import ArrayDataset
-from augmentor.gan import GANTrainer, TrainingMethod, get_method
+from augmentor.gan import GANTrainer, TrainingMethod, get_augmentation, get_method
 
 
 def pictures(image_shape: tuple[int, int, int] = (1, 8, 8), num_classes: int = 3, count: int = 24) -> ArrayDataset:
@@ -46,6 +46,15 @@ def method_of(name: str, image_shape: tuple[int, int, int] = (1, 8, 8), num_clas
 def trainer_of(method: TrainingMethod, **settings: Any) -> GANTrainer:
     """A trainer of a few steps, in rounds of two."""
     return GANTrainer(method, **{"steps": 5, "batch_size": 8, "round_steps": 2, "progress": False, **settings})
+
+
+def gan(num_classes: int = 0, *, augment: str = "none", latent_augment: Any = None, **settings: Any) -> GANTrainer:
+    """A trainer of a plain GAN for (1,8,8); settings are those of the method and of the trainer."""
+    names = ("network", "loss", "lr", "r1_gamma", "r1_every", "discriminator_steps")
+    of_method = {name: settings.pop(name) for name in names if name in settings}
+    augmentation = get_augmentation(augment, latent_augment)
+    method = method_of("gan", num_classes=num_classes, augmentation=augmentation, **of_method)
+    return trainer_of(method, **{"steps": 3, "batch_size": 16, **settings})
 
 
 def equal(a: torch.nn.Module, b: torch.nn.Module) -> bool:

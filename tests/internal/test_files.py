@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import os
 
 import pytest
 
-from augmentor._internal.files import claim_folder, open_regular, write_bytes, write_json
+from augmentor._internal.files import claim_folder, open_regular, write_bytes
 from augmentor.exceptions import OutputError
 
 
-def test_a_file_arrives_whole_and_replaces_another_whose_reader_keeps_it(tmp_path):
-    path = tmp_path / "new" / "deep" / "a.bin"
+def test_a_file_replaces_another_whose_reader_keeps_it_and_is_on_the_disk_before_its_name(tmp_path, monkeypatch):
+    path, done = tmp_path / "new" / "deep" / "a.bin", []
+    sync, replace = os.fsync, os.replace
+
+    def synced(handle):
+        done.append("folder" if os.path.isdir(f"/proc/self/fd/{handle}") else "file")
+        sync(handle)
+
     write_bytes(path, b"old")
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", lambda *names: done.append("rename") or replace(*names))
     with open(path, "rb") as reader:
         write_bytes(path, b"new")
         assert reader.read() == b"old"
     assert path.read_bytes() == b"new"
     assert os.listdir(path.parent) == ["a.bin"]
+    assert done == ["file", "rename", "folder"]
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_partial_one(tmp_path, monkeypatch):
@@ -44,14 +52,6 @@ def test_a_path_that_cannot_be_a_file_is_an_output_error(tmp_path, monkeypatch):
     assert sorted(os.listdir(tmp_path)) == ["file", "folder"]
 
 
-def test_json_is_readable_text(tmp_path):
-    write_json(tmp_path / "a.json", {"name": "é", "n": [1, 2]})
-    text = (tmp_path / "a.json").read_text(encoding="utf-8")
-    assert json.loads(text) == {"name": "é", "n": [1, 2]}
-    assert "é" in text
-    assert text.endswith("\n")
-
-
 def test_a_folder_can_be_claimed_when_new_empty_or_ours(tmp_path):
     assert claim_folder(tmp_path / "new", "run.json") == tmp_path / "new"
     assert not (tmp_path / "new").exists()
@@ -70,20 +70,6 @@ def test_a_folder_with_other_things_is_refused_and_stays_as_it_is(tmp_path):
     with pytest.raises(OutputError, match="is a file"):
         claim_folder(tmp_path / "a", "run.json")
     assert sorted(os.listdir(tmp_path)) == list("abcd")
-
-
-def test_what_is_renamed_is_on_the_disk_before_and_its_name_after(tmp_path, monkeypatch):
-    done = []
-    sync, replace = os.fsync, os.replace
-
-    def synced(handle):
-        done.append("folder" if os.path.isdir(f"/proc/self/fd/{handle}") else "file")
-        sync(handle)
-
-    monkeypatch.setattr(os, "fsync", synced)
-    monkeypatch.setattr(os, "replace", lambda *names: done.append("rename") or replace(*names))
-    write_bytes(tmp_path / "a", b"x")
-    assert done == ["file", "rename", "folder"]
 
 
 @pytest.mark.parametrize("has_flag", [True, False], ids=["O_NOFOLLOW", "as on Windows"])

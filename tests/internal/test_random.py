@@ -12,7 +12,6 @@ from augmentor._internal.random import (
     FreshKeys,
     SampleRandom,
     fold,
-    mix,
     pixel_fingerprints,
     sample_keys,
     seeded,
@@ -20,20 +19,9 @@ from augmentor._internal.random import (
 )
 
 INTEGERS = st.integers(-(2**63), 2**63 - 1)
+ON_CUDA = pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"))
 # The reference implementation of splitmix64, started from 1234567.
 KNOWN = [6457827717110365317, 3203168211198807973, 9817491932198370423, 4593380528125082431, 16408922859458223821]
-
-
-def splitmix64(state: int, count: int) -> list[int]:
-    """The published algorithm in Python's own integers, one word at a time."""
-    words, mask = [], (1 << 64) - 1
-    for _ in range(count):
-        state = (state + 0x9E3779B97F4A7C15) & mask
-        word = state
-        word = ((word ^ (word >> 30)) * 0xBF58476D1CE4E5B9) & mask
-        word = ((word ^ (word >> 27)) * 0x94D049BB133111EB) & mask
-        words.append(word ^ (word >> 31))
-    return words
 
 
 def random_for(index, seed=0, epoch=0, draw_index=0) -> SampleRandom:
@@ -43,17 +31,10 @@ def random_for(index, seed=0, epoch=0, draw_index=0) -> SampleRandom:
 # --- keys and words
 
 
-def test_mix_is_the_output_function_of_splitmix64():
-    states = (1234567 + 0x9E3779B97F4A7C15 * np.arange(1, 6, dtype=object)) % 2**64
-    assert mix(states.astype(np.uint64)).tolist() == KNOWN == splitmix64(1234567, 5)
-
-
-@given(st.integers(0, 2**64 - 1), st.integers(1, 20), st.integers(1, 20))
-@settings(max_examples=50, deadline=None)
-def test_uniforms_are_the_words_of_splitmix64_also_when_drawn_in_parts(key, first, second):
-    random = SampleRandom(np.asarray([key], np.uint64))
-    parts = torch.cat([random.uniform(first), random.uniform(second)], 1)[0]
-    assert parts.tolist() == [(word >> 40) * 2**-24 for word in splitmix64(key, first + second)]
+def test_uniforms_are_the_words_of_splitmix64_also_when_drawn_in_parts():
+    random = SampleRandom(np.asarray([1234567], np.uint64))
+    drawn = torch.cat([random.uniform(2), random.uniform(3)], 1)[0]
+    assert drawn.tolist() == [(word >> 40) * 2**-24 for word in KNOWN]
 
 
 def test_keys_and_noise_are_what_they_were_in_the_first_release():
@@ -64,29 +45,17 @@ def test_keys_and_noise_are_what_they_were_in_the_first_release():
     torch.testing.assert_close(noise, torch.tensor([[-0.475992, 0.723014], [0.586808, 0.878475]]), atol=1e-6, rtol=0)
 
 
-@given(INTEGERS, INTEGERS, INTEGERS, INTEGERS)
-@settings(max_examples=60, deadline=None)
-def test_each_of_the_four_integers_changes_the_key(seed, epoch, index, draw_index):
-    key = sample_keys(seed, epoch, [index], draw_index)[0]
-    assert key == sample_keys(seed, epoch, [index], draw_index)[0]
-    assert key != sample_keys(seed ^ 1, epoch, [index], draw_index)[0]
-    assert key != sample_keys(seed, epoch ^ 1, [index], draw_index)[0]
-    assert key != sample_keys(seed, epoch, [index ^ 1], draw_index)[0]
-    assert key != sample_keys(seed, epoch, [index], draw_index ^ 1)[0]
-
-
 def test_no_two_of_many_keys_are_equal_and_places_are_not_interchangeable():
-    values = range(6)
+    values = [0, 1, 2, -1, 2**32, 2**40]
     keys = {int(key) for s in values for e in values for i in values for key in sample_keys(s, e, i, values)}
     assert len(keys) == 6**4
 
 
-def test_seeds_beyond_32_bits_and_purposes_are_different_seeds():
-    assert len({int(sample_keys(5 + shift, 0, 0)[0]) for shift in (0, 2**32, 2**40, 2**63)}) == 4
+def test_purposes_and_seeds_beyond_32_bits_are_different_seeds():
     purposes = (5, "a"), (5, "a"), (5, "b"), (5 + 2**32, "a")
-    drawn = [torch.rand(3, generator=torch_generator("cpu", *purpose)).tolist() for purpose in purposes]
+    drawn = [tuple(torch.rand(3, generator=torch_generator("cpu", *purpose)).tolist()) for purpose in purposes]
     assert drawn[0] == drawn[1]
-    assert all(other not in drawn[:i] for i, other in enumerate(drawn) if i > 1)
+    assert len(set(drawn)) == 3
 
 
 @pytest.mark.parametrize("value", [3, -1, 2**40])
@@ -96,12 +65,6 @@ def test_numpy_and_torch_integers_are_the_same_key_as_python_ones(value):
     assert sample_keys(other, other, np.asarray([value]), other).tolist() == expected
     assert sample_keys(value, value, torch.tensor([value]), value).tolist() == expected
     assert fold(other, other) == fold(value, value)
-
-
-def test_indices_and_draw_indices_broadcast():
-    assert len(sample_keys(0, 0, range(4), 1)) == 4
-    assert len(sample_keys(0, 0, 2, [0, 1, 2])) == 3
-    assert sample_keys(0, 0, 2, [0, 1])[1] == sample_keys(0, 0, 2, 1)[0]
 
 
 @given(INTEGERS, st.lists(st.one_of(INTEGERS, st.text(max_size=5)), min_size=1, max_size=3))
@@ -127,10 +90,8 @@ def test_fresh_keys_are_given_out_once():
 def test_normal_has_the_moments_and_tails_of_a_normal():
     values = random_for(range(500)).normal(401).double().numpy().ravel()
     error = 5 / np.sqrt(values.size)
-    assert abs(values.mean()) < error
-    assert abs(values.var() - 1) < 1.5 * error
-    assert abs((values**3).mean()) < 4 * error
-    assert abs((values**4).mean() - 3) < 10 * error
+    for power, (moment, width) in enumerate([(0, 1), (1, 1.5), (0, 4), (3, 10)], start=1):
+        assert abs((values**power).mean() - moment) < width * error
     assert abs((np.abs(values) < 1).mean() - 0.6827) < error
     assert abs((np.abs(values) > 2).mean() - 0.0455) < error
     assert 3.5 < np.abs(values).max() < 6.7
@@ -168,21 +129,13 @@ def test_a_certain_draw_takes_as_much_of_the_sequence_as_any_other():
 # --- independence of the batch, and of global generators
 
 
-@pytest.mark.parametrize(("size", "shape"), [(1, (7,)), (3, ()), (16, (2, 3, 5)), (64, (128,)), (255, (1,))], ids=str)
-def test_a_row_does_not_depend_on_its_batch_bit_for_bit(size, shape, global_rng_untouched):
-    keys = sample_keys(3, 1, range(256))
-    parts = np.split(keys, range(size, 256, size))
+@pytest.mark.parametrize(("size", "shape"), [(1, (7,)), (3, ()), (16, (2, 3, 5)), (255, (1,))], ids=str)
+def test_a_row_does_not_depend_on_its_batch_or_order_bit_for_bit(size, shape, global_rng_untouched):
+    keys, order = sample_keys(3, 1, range(256)), np.random.RandomState(0).permutation(256)
+    parts = np.split(keys[order], range(size, 256, size))
     for draw in (SampleRandom.uniform, SampleRandom.normal):
         whole = draw(SampleRandom(keys), *shape)
-        assert torch.equal(torch.cat([draw(SampleRandom(part), *shape) for part in parts]), whole)
-
-
-@given(st.lists(INTEGERS, min_size=1, max_size=12, unique=True), st.data())
-@settings(max_examples=40, deadline=None)
-def test_any_subset_in_any_order_draws_the_same_rows(indices, data):
-    order = data.draw(st.lists(st.integers(0, len(indices) - 1), min_size=1, max_size=12))
-    whole = random_for(indices).normal(3)
-    assert torch.equal(random_for([indices[i] for i in order]).normal(3), whole[order])
+        assert torch.equal(torch.cat([draw(SampleRandom(part), *shape) for part in parts]), whole[order])
 
 
 def test_taking_rows_goes_on_where_the_sequences_stand():
@@ -194,24 +147,18 @@ def test_taking_rows_goes_on_where_the_sequences_stand():
     assert len(part) == 3
 
 
-def test_seeded_code_repeats_and_global_generators_come_back(global_rng_untouched, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda seed: pytest.fail("accelerators were reseeded"))
+@pytest.mark.parametrize("device", ["cpu", ON_CUDA])
+def test_seeded_code_repeats_and_global_generators_come_back(device, global_rng_untouched, monkeypatch):
+    before = torch.cuda.get_rng_state() if device == "cuda" else None
+    if device == "cpu":
+        monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda seed: pytest.fail("accelerators were reseeded"))
     drawn = []
     for seed in (3, 3, 4):
-        with seeded(seed, "weights"):
-            drawn.append(torch.rand(4))
+        with seeded(seed, "weights", device=device):
+            drawn.append(torch.rand(4, device=device))
     assert torch.equal(drawn[0], drawn[1])
     assert not torch.equal(drawn[0], drawn[2])
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_seeded_code_repeats_on_the_device_that_is_named():
-    before = torch.cuda.get_rng_state()
-    with seeded(3, "weights", device="cuda"):
-        first = torch.rand(2, device="cuda")
-    with seeded(3, "weights", device="cuda"):
-        assert torch.equal(torch.rand(2, device="cuda"), first)
-    assert torch.equal(torch.cuda.get_rng_state(), before)
+    assert before is None or torch.equal(torch.cuda.get_rng_state(), before)
 
 
 # --- fingerprints of images

@@ -41,37 +41,22 @@ def test_a_miss_names_the_nearest_and_lists_the_rest(fruits):
     assert did_you_mean("zzzz", []) == "; known: none"
 
 
-def test_a_name_alone_is_a_call_with_defaults(fruits):
-    for spec in ("apple", " apple ", "apple()", "apple(weight=1.0)", "apple(1.0)"):
-        assert arguments_of(fruits.build(spec)) == {"weight": 1.0, "colours": ("red",), "core": True}
-
-
-def test_arguments_are_literals_and_members(fruits):
-    for text, value in {
-        "1e-3": 1e-3,
-        "None": None,
-        "[1, 'b', -2.0, True]": [1, "b", -2.0, True],
-        "(1, 2)": [1, 2],
-    }.items():
+def test_arguments_are_literals_and_members_and_the_text_form_is_a_fixed_point(fruits):
+    for text in ("apple", " apple ", "apple(1.0)"):
+        assert arguments_of(fruits.build(text)) == {"weight": 1.0, "colours": ("red",), "core": True}
+    for text, value in {"1e-3": 1e-3, "None": None, "[1, 'b', -2.0, True]": [1, "b", -2.0, True]}.items():
         assert fruits.build(f"apple(colours={text})").colours == value
-    bowl = fruits.build("bowl(apple, bowl(apple(weight=2)), label=[apple(weight=3)])")
+    bowl = fruits.build("bowl(apple, bowl(apple(weight=2)), label=[apple(weight=3), 3, None])")
     assert [member.name for member in bowl.fruits] == ["apple", "bowl"]
     assert bowl.fruits[1].fruits[0].weight == 2
     assert bowl.label[0].weight == 3
-
-
-@pytest.mark.parametrize(
-    "spec", ["apple(weight=2.5, colours=['a', 'b'], core=False)", "bowl(apple, bowl(apple), label=[apple, 3, None])"]
-)
-def test_the_text_form_is_a_fixed_point(fruits, spec):
-    text = describe(fruits.build(spec))
-    assert describe(fruits.build(text)) == text
+    assert describe(fruits.build(describe(bowl))) == describe(bowl)
 
 
 @pytest.mark.parametrize(
     "spec",
-    ["", "   ", "apple(", "apple(weight=)", "apple; bowl", "3", "'apple'", "apple.name", "a\0b",
-     "apple\nbowl", "apple()()", "fruits.get('apple')", "lambda: 0", "[apple]", "bowl(" * 20000 + ")" * 20000],
+    ["", "apple(weight=)", "apple; bowl", "3", "apple.name", "a\0b", "apple()()", "lambda: 0",
+     "bowl(" * 20000 + ")" * 20000],
     ids=lambda spec: spec[:20],
 )  # fmt: skip
 def test_what_is_not_a_name_or_a_call_is_refused(fruits, spec):

@@ -11,7 +11,6 @@ from torchvision import tv_tensors
 
 from augmentor._internal.datasets import batches, collate, dataset_fingerprint, dataset_labels, fetch, num_classes_of
 from augmentor._internal.samples import (
-    default_labels,
     image_to_tensor,
     is_image,
     labels_tensor,
@@ -83,38 +82,27 @@ def test_what_is_no_image_or_of_another_mode_is_refused_with_advice():
             image_to_tensor(other)
 
 
-def test_labels_are_found_by_torchvisions_convention():
+def test_labels_are_found_by_torchvisions_convention_or_the_getter():
     for sample in ((TENSOR, 3), [TENSOR, 3, "name"], {"image": TENSOR, "Labels": 3}, {"my_label": 4, "label": 3},
-                   {"my_label": 3}, {"label": "cat", "label_number": 3}, {3: TENSOR, "label": 3}):  # fmt: skip
-        assert default_labels(sample) == 3
+                   {"label": "cat", "label_number": 3}, {3: TENSOR, "label": 3}):  # fmt: skip
+        assert resolve_labels_getter("default")(sample) == 3
     for sample in ({"image": TENSOR}, (TENSOR,), (TENSOR, "name"), (TENSOR, {"boxes": 1}), (TENSOR, TENSOR),
                    (TENSOR, BOXES), {"image": TENSOR, "label_mask": MASK}, TENSOR):  # fmt: skip
-        assert default_labels(sample) is None
-
-
-def test_the_labels_getter_is_a_name_a_callable_or_none():
-    assert resolve_labels_getter("default")((TENSOR, 3)) == 3
+        assert resolve_labels_getter("default")(sample) is None
     assert resolve_labels_getter(None)((TENSOR, 3)) is None
     assert resolve_labels_getter(len)((TENSOR, 3)) == 2
     with pytest.raises(InputError, match="labels_getter"):
         resolve_labels_getter("second")
 
 
-@pytest.mark.parametrize(
-    "labels",
-    [[1, 2], np.asarray([1, 2], np.int32), torch.tensor([1, 2], dtype=torch.uint8), [torch.tensor(1), np.int64(2)]],
-)
-def test_class_numbers_of_any_usual_type_become_int64(labels):
-    assert labels_tensor(labels).dtype == torch.int64
-    assert labels_tensor(labels).tolist() == [1, 2]
-
-
-@pytest.mark.parametrize(
-    "labels",
-    [[[0.25, 0.75]], [torch.tensor([0.25, 0.75])], torch.tensor([[0.25, 0.75]], dtype=torch.float64)],
-)
-def test_soft_labels_of_any_usual_type_become_float32(labels):
-    assert torch.equal(labels_tensor(labels), torch.tensor([[0.25, 0.75]]))
+def test_class_numbers_of_any_usual_type_become_int64_and_soft_labels_float32():
+    tensor = torch.tensor([1, 2], dtype=torch.uint8)
+    for labels in ([1, 2], np.asarray([1, 2], np.int32), tensor, [torch.tensor(1), np.int64(2)]):
+        assert labels_tensor(labels).dtype == torch.int64
+        assert labels_tensor(labels).tolist() == [1, 2]
+    soft = torch.tensor([[0.25, 0.75]])
+    for labels in (soft.tolist(), list(soft), soft.double()):
+        assert torch.equal(labels_tensor(labels), soft)
 
 
 def test_labels_that_are_none_are_refused():
@@ -141,10 +129,11 @@ def test_items_without_an_image_or_that_do_not_fit_together_are_refused():
         collate([(TENSOR, 1), TENSOR])
 
 
-def test_batches_come_alike_from_a_data_set_a_loader_and_a_list():
+def test_batches_come_alike_from_a_data_set_a_loader_and_a_list_of_samples_or_batches():
     images, labels = torch.rand(10, 1, 8, 8), torch.arange(10)
     data = TensorDataset(images, labels)
-    for source in (Pairs(list(data)), data, DataLoader(data, 4), [(images[:7], labels[:7]), (images[7:], labels[7:])]):
+    parts = [(images[:7], labels[:7]), (images[7:], labels[7:])]
+    for source in (Pairs(list(data)), data, list(data), DataLoader(data, 4), parts):
         got = list(batches(source, 4))
         assert torch.equal(torch.cat([batch for batch, _ in got]), images)
         assert torch.equal(torch.cat([numbers for _, numbers in got]), labels)
@@ -198,12 +187,3 @@ def test_the_fingerprint_of_a_data_set_changes_with_pixels_order_and_labels():
               dataset_fingerprint(Pairs(list(images)))]  # fmt: skip
     assert len({first, *others}) == 7
     assert dataset_fingerprint(Pairs([], fingerprint="mine")) == "mine"
-
-
-def test_a_list_of_samples_is_a_data_set_and_a_list_of_batches_is_not():
-    samples = [(torch.rand(1, 8, 8), 0), (torch.rand(1, 8, 8), 1), (torch.rand(1, 8, 8), 1)]
-    ((images, labels),) = batches(samples)
-    assert images.shape == (3, 1, 8, 8)
-    assert labels.tolist() == [0, 1, 1]
-    loaded = list(batches([(torch.rand(2, 1, 8, 8), torch.tensor([0, 1]))] * 2))
-    assert [len(images) for images, _ in loaded] == [2, 2]

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -55,22 +53,9 @@ def test_a_network_comes_back_with_its_configuration_and_notes_and_is_equal_byte
     assert path.read_bytes() == path.with_name("again").read_bytes()
 
 
-@pytest.mark.slow
-def test_the_bytes_are_the_same_in_another_process(path):
-    code = (
-        "import sys, torch; from augmentor._internal.weights import save_network, load_network;"
-        "from augmentor.autoencoders import autoencoders;"
-        "save_network(load_network(sys.argv[1], 'autoencoder', autoencoders.members), sys.argv[2], {'loss': 0.5})"
-    )
-    other = path.with_name("other.safetensors")
-    environment = {**os.environ, "PYTHONHASHSEED": "7"}
-    subprocess.run([sys.executable, "-c", code, str(path), str(other)], check=True, env=environment)
-    assert other.read_bytes() == path.read_bytes()
-
-
 def test_a_truncated_file_and_trailing_bytes_are_refused(path):
     data = path.read_bytes()
-    shortened = [data[: int(share * len(data))] for share in (0.0, 0.001, 0.01, 0.5, 0.999)]
+    shortened = [data[: int(share * len(data))] for share in (0.0, 0.01, 0.5)]
     for other in (*shortened, data[:-1], data + b"\0", data + b"\0" * 4096):
         path.write_bytes(other)
         with pytest.raises(WeightsError, match=str(path)):
@@ -101,25 +86,19 @@ def test_a_flipped_bit_is_refused_or_leaves_the_weights_as_they_were(network, pa
         b"short",
         b"\x80\x04\x95 a pickle of something else entirely",
         b"PK\x03\x04" + b"\0" * 100,
-        (2).to_bytes(8, "little") + b"{}",
-        (4).to_bytes(8, "little") + b"null",
         (1 << 62).to_bytes(8, "little") + b"{}",
         (200_000).to_bytes(8, "little") + b"[" * 200_000,
+        dump_tensors({"w": torch.zeros(3)}),
+        dump_tensors({"w": torch.zeros(3)}, {"augmentor": "not json"}),
+        dump_tensors({"w": torch.zeros(3)}, {"augmentor": "[1]"}),
     ],
-    ids=["short", "pickle", "zip", "no metadata", "null", "huge header", "deep header"],
+    ids=["short", "pickle", "zip", "huge header", "deep header", "no metadata", "no json", "list"],
 )
 def test_a_foreign_file_is_refused(tmp_path, data):
     path = tmp_path / "x.safetensors"
     path.write_bytes(data)
     with pytest.raises(WeightsError, match=r"x\.safetensors"):
         load(path)
-
-
-def test_a_safetensors_file_of_somebody_else_is_refused(tmp_path):
-    for metadata in (None, {"format": "pt"}, {"augmentor": "not json"}, {"augmentor": "[1]"}):
-        (tmp_path / "x.safetensors").write_bytes(dump_tensors({"w": torch.zeros(3)}, metadata))
-        with pytest.raises(WeightsError, match=r"x\.safetensors"):
-            load(tmp_path / "x.safetensors")
 
 
 def test_only_a_file_is_read_and_a_link_is_followed(path, network, tmp_path):
@@ -144,8 +123,8 @@ def test_another_family_or_format_version_is_refused(path):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"name": "no_such"}, {"name": "vae"}, {"name": None}, {"family": "gan"}, {"sha256": "0" * 64},
-                {"sha256": None}, {"config": None}, {"config": [1, 2]}], ids=str
+    "changes", [{"name": "no_such"}, {"name": "vae"}, {"family": "gan"}, {"sha256": "0" * 64}, {"sha256": None},
+                {"config": [1, 2]}], ids=str
 )  # fmt: skip
 def test_a_tampered_header_is_refused(path, changes):
     with pytest.raises(WeightsError, match=str(path)):
@@ -154,10 +133,9 @@ def test_a_tampered_header_is_refused(path, changes):
 
 @pytest.mark.parametrize(
     ("family", "argument", "value"),
-    [("dense", "latent_dim", 3), ("dense", "latent_dim", 2.5), ("dense", "no_such", 3), ("dense", "hidden", [-4]),
-     ("dense", "image_shape", [1, 8]), ("dense", "image_shape", None), ("dense", "image_shape", [1, "8", 8]),
-     ("dense", "likelihood", []), ("dense", "corruption", "gaussian(std='x')"), ("vae", "image_shape", 8),
-     ("vae", "width", 0), ("vae", "width", "8"), ("vae", "beta", "1"), ("vae", "kl_warmup", None)],
+    [("dense", "latent_dim", 2.5), ("dense", "no_such", 3), ("dense", "hidden", [-4]),
+     ("dense", "image_shape", [1, "8", 8]), ("dense", "likelihood", []), ("dense", "corruption", "gaussian(std='x')"),
+     ("vae", "image_shape", 8), ("vae", "width", 0), ("vae", "kl_warmup", None)],
 )  # fmt: skip
 def test_a_tampered_argument_is_refused_also_with_its_checksum(family, argument, value, tmp_path):
     path = tmp_path / "model.safetensors"

@@ -6,7 +6,6 @@ for memory, or for the reader's patience. Each is tried in a process that may ta
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import json
 import os
@@ -28,7 +27,7 @@ from test_hdf5 import SHAPE, N, content, forged, manifest_for, opened
 from augmentor._internal.datasets import fetch
 from augmentor.data import HDF5Dataset
 from augmentor.exceptions import AugmentorError, ShardError
-from augmentor.shards import ShardDataset, encode_shard, open_shard, read_manifest, verify_shard
+from augmentor.shards import ShardDataset, encode_shard, read_manifest, verify_shard
 from augmentor.shards.formats.hdf5 import chunk_rows
 
 ROOM = 48 << 20
@@ -130,13 +129,12 @@ def test_a_folder_that_is_itself_a_link_is_the_users_own_choice(tmp_path):
 @pytest.mark.parametrize("name", ["shard-00000.h5", "manifest.json"])
 def test_a_pipe_in_place_of_a_file_does_not_stop_the_reader(tmp_path, name):
     folder = folder_of(tmp_path / "shards")
-    entry, manifest = read_manifest(folder / "manifest.json").shards[0], read_manifest(folder / "manifest.json")
+    entry = read_manifest(folder / "manifest.json").shards[0]
     (folder / name).unlink()
     os.mkfifo(folder / name)
     assert name in refused(lambda: everything(folder))
     if name != "manifest.json":
         refused(lambda: verify_shard(folder / name, entry))
-        refused(lambda: open_shard(folder / name, entry, manifest))
         refused(lambda: HDF5Dataset(folder / name))
 
 
@@ -204,7 +202,7 @@ def resealed(data: bytes, place: int, new: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("compression", ["none", "gzip"])
-@pytest.mark.parametrize("shape", [(2**32, 2**31, 2, 2**5), (2**63, 2, 1, 1), (2**62 + N, 3, 16, 16), (0, 3, 16, 16)])
+@pytest.mark.parametrize("shape", [(2**32, 2**31, 2, 2**5), (2**62 + N, 3, 16, 16)])
 def test_dimensions_that_overflow_are_refused(tmp_path, shape, compression):
     """Multiplied in 64 bits they seem small."""
     honest = forged(lambda file: None, compression)
@@ -241,13 +239,7 @@ def _written(**options) -> bytes:
 
 @pytest.mark.parametrize(
     "options",
-    [
-        {"libver": "earliest"},
-        {"libver": "latest", "userblock_size": 512},
-        {"libver": "latest", "fs_strategy": "page"},
-        {"libver": "latest", "fs_strategy": "fsm", "fs_persist": True},
-    ],
-    ids=str,
+    [{"libver": "earliest"}, {"userblock_size": 512}, {"libver": "latest", "fs_strategy": "page"}],
 )
 def test_only_the_writers_own_kind_of_file_is_opened(tmp_path, options):
     """Other superblocks have extensions, drivers or user blocks, which the library would follow before we look."""
@@ -263,21 +255,7 @@ def test_a_plain_file_with_a_user_block_or_of_several_parts_is_refused(tmp_path)
     refused(lambda: HDF5Dataset(tmp_path / "part-0.h5"))
 
 
-def test_attributes_are_never_read(tmp_path):
-    """Of any type, size or number they change nothing."""
-
-    def make(file):
-        file.attrs["huge"] = np.zeros(60_000, np.uint8)
-        file.attrs["text"] = ["x" * 1000] * 50
-        file.attrs["reference"] = file.ref
-        file["images"] = content()["images"]
-        file["images"].attrs["more"] = np.zeros(60_000, np.uint8)
-
-    shard = opened(tmp_path, forged(make))
-    np.testing.assert_array_equal(shard.content[np.arange(N)], content()["images"])
-
-
-@pytest.mark.parametrize("number", [h5py.h5z.FILTER_SZIP, h5py.h5z.FILTER_NBIT, 32000, 32001, 32015, 60000])
+@pytest.mark.parametrize("number", [h5py.h5z.FILTER_SZIP, 32000, 60000])
 def test_foreign_filters_are_never_run(tmp_path, number):
     def make(file):
         plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
@@ -303,18 +281,12 @@ def test_foreign_filters_are_never_run(tmp_path, number):
     [
         (lambda text: "[" * 10_000_000, "parts"),
         (lambda text: "[" * 500_000, "JSON"),
-        (lambda text: '{"a":' * 200_000 + "1" + "}" * 200_000, "JSON"),
         (lambda text: "[" + "[]," * 5_000_000 + "[]]", "parts"),
-        (lambda text: "[" + "0," * 12_000_000 + "0]", "parts"),
         (lambda text: text.replace('"seed": 0', '"seed": NaN'), "NaN"),
-        (lambda text: text.replace('"seed": 0', '"seed": -Infinity'), "Infinity"),
         (lambda text: text.replace('"seed": 0', '"seed": 1e400'), "seed"),
         (lambda text: text.replace('"seed": 0', '"seed": ' + "9" * 5000), "JSON"),
         (lambda text: text.replace('"seed": 0', '"seed": 0, "seed": 1'), "twice"),
-        (lambda text: text.replace('"count": 40', '"count": 40, "count": 41'), "twice"),
-        (lambda text: text.replace("gaussian(std=0.5)", "\\u0000"), "policy"),
         (lambda text: text.replace("gaussian(std=0.5)", "x" * 1_000_000), "policy"),
-        (lambda text: text + text, "JSON"),
         (lambda text: "", "JSON"),
     ],
 )  # fmt: skip
@@ -336,14 +308,3 @@ def test_a_soft_label_that_is_no_number_is_refused(tmp_path):
     arrays["labels"][3, 1] = np.nan
     with pytest.raises(ShardError, match="not finite"):
         opened(tmp_path, encode_shard(arrays, {}), soft=True)
-
-
-def test_a_shard_of_another_folder_is_found_by_its_hash(tmp_path):
-    folder = folder_of(tmp_path / "shards")
-    other = encode_shard(content(seed=1), {"seed": 0})
-    entry = read_manifest(folder / "manifest.json").shards[0]
-    assert len(other) == entry.bytes
-    (folder / "shard-00000.h5").write_bytes(other)
-    assert "checksum" in refused(lambda: everything(folder))
-    with pytest.raises(ShardError, match="checksum"):
-        verify_shard(folder / "shard-00000.h5", dataclasses.replace(entry, sha256="0" * 64))

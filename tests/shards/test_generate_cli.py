@@ -36,18 +36,15 @@ def test_parts_make_the_same_folder(call):
     code, said = call("--out", "parts", "--unit-range", "2:9", "--num-workers", "1", "--batch-size", "16")
     assert code == 0
     assert "parts has 2 of 4 shards; the others are still to come" in said
-    code, said = call("--out", "parts", "--unit-range", "0:2")
-    assert "wrote 100 images to parts" in said
+    assert "wrote 100 images to parts" in call("--out", "parts", "--unit-range", "0:2")[1]
     assert content("parts") == content("whole")
-    for wrong in ("0-2", "2", "a:b", "4:5"):
+    for wrong in ("0-2", "4:5"):
         code, said = call("--out", "other", "--unit-range", wrong)
         assert code == 2
         assert said.splitlines()[-1].startswith("error: ")
 
 
-def test_latents_and_tar_files(call):
-    code, said = call("--out", "latents", "--store", "latents")
-    assert (code, sum("latents" in line for line in said.splitlines()) > 0) == (0, True)
+def test_tar_files(call):
     code, said = call("--out", "tar", "--format", "webdataset")
     assert "read them with webdataset" in said
     assert sorted(content("tar"))[1:] == [f"shard-0000{unit}.tar" for unit in range(4)]

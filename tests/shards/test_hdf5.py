@@ -13,6 +13,7 @@ import sys
 import h5py
 import numpy as np
 import pytest
+from test_manifest import BASE
 
 from augmentor.exceptions import InputError, ShapeError, ShardError
 from augmentor.shards import Manifest, ShardEntry, encode_shard, open_shard, verify_shard
@@ -34,27 +35,9 @@ def content(soft: bool = False, seed: int = 0, n: int = N, shape: tuple[int, int
 
 def manifest_for(data: bytes, compression: str = "none", soft: bool = False, n: int = N, **changes) -> Manifest:
     entry = ShardEntry("shard-00000.h5", n, hashlib.sha256(data).hexdigest(), len(data))
-    settings = {
-        "num_samples": n,
-        "shard_size": n,
-        "seed": 0,
-        "epoch": 0,
-        "policy": "gaussian(std=0.5)",
-        "autoencoder": "vae",
-        "autoencoder_sha256": "a" * 64,
-        "dataset_fingerprint": "b" * 64,
-        "fitted_sha256": None,
-        "micro_batch": 4,
-        "device": "cpu",
-        "precision": "fp32",
-        "image_shape": SHAPE,
-        "labels": "soft" if soft else "int64",
-        "class_names": ("a", "b", "c"),
-        "compression": compression,
-        "package_version": "0.1.0",
-        "shards": (entry,),
-    }
-    return Manifest(**{**settings, **changes})
+    settings = {"image_shape": SHAPE, "labels": "soft" if soft else "int64", "class_names": ("a", "b", "c"), **changes}
+    settings = {"num_samples": n, "shard_size": n, "compression": compression, **settings}
+    return dataclasses.replace(BASE, shards=(entry,), **settings)
 
 
 def opened(path, data: bytes, compression: str = "none", **changes):
@@ -94,14 +77,6 @@ def test_round_trip(tmp_path, compression, soft):
     with h5py.File(tmp_path / "shard-00000.h5", locking=False) as file:
         assert file.attrs["seed"] == 3
         assert file.attrs["names"] == '["\\u00e9", "\\u0000"]'
-
-
-def test_a_shard_that_h5py_has_open_is_to_be_closed(tmp_path):
-    data = encode_shard(content(), attributes={})
-    opened(tmp_path, data)
-    manifest, path = manifest_for(data), tmp_path / "shard-00000.h5"
-    with h5py.File(path), pytest.raises(ShardError, match="close it where h5py has it open"):
-        open_shard(path, manifest.shards[0], manifest)
 
 
 def test_images_are_mapped_and_cannot_be_written(tmp_path):
@@ -155,10 +130,8 @@ def test_equal_content_is_equal_bytes_in_any_process():
 def test_the_writer_checks_its_arrays():
     for change in (
         {"images": content()["images"].astype(np.float32)},
-        {"images": content()["images"][0]},
         {"labels": content()["labels"].astype(np.int32)},
         {"labels": content()["labels"][:5]},
-        {"copy": np.zeros(N, np.int64)},
         {"source_index": np.zeros(N, np.int64)},
         {name: array[:0] for name, array in content().items()},
     ):
@@ -190,22 +163,6 @@ def _soft_link(file):
     file["images"] = h5py.SoftLink("/other")
 
 
-def _virtual(file):
-    layout = h5py.VirtualLayout((N, *SHAPE), np.uint8)
-    layout[:] = h5py.VirtualSource("elsewhere.h5", "images", (N, *SHAPE))
-    file.create_virtual_dataset("images", layout)
-
-
-def _external_storage(file):
-    file.create_dataset("images", (N, *SHAPE), np.uint8, external=[("/etc/passwd", 0, h5py.h5f.UNLIMITED)])
-
-
-def _compact(file):
-    plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    plan.set_layout(h5py.h5d.COMPACT)
-    h5py.h5d.create(file.id, b"copy", h5py.h5t.STD_I32LE, h5py.h5s.create_simple((N,)), plan)
-
-
 def _never_stored(file, **options):  # declares more than the file has; would read as zeros
     file.create_dataset("images", (N, *SHAPE), np.uint8, **options)
 
@@ -215,31 +172,18 @@ CHUNK = (chunk_rows("images", (N, *SHAPE)), *SHAPE)
 FOREIGN = [
     ("none", _soft_link, "holds"),
     ("none", put("images", h5py.SoftLink("/labels")), "SoftLink"),
-    ("none", put("images", h5py.ExternalLink("/etc/passwd", "/images")), "ExternalLink"),
-    ("none", _external_storage, "outside the file"),
-    ("gzip", _external_storage, "outside the file"),
-    ("none", _virtual, "virtual"),
     ("none", typed("labels", h5py.vlen_dtype(np.int64)), "type"),
-    ("none", typed("labels", h5py.string_dtype()), "type"),
-    ("none", typed("labels", h5py.ref_dtype), "type"),
     ("none", typed("labels", np.dtype([("a", "<i4"), ("b", "<i4")])), "type"),
     ("none", dataset("labels", of=lambda labels: labels.astype(">i8")), "little-endian"),
     ("none", dataset("labels", of=lambda labels: labels.astype("f8")), "expected int64"),
-    ("none", dataset("images", of=lambda images: images.astype("i1")), "expected uint8"),
     ("none", lambda file: file.create_group("images"), "Group"),
-    ("none", put("images", np.dtype("u1")), "Datatype"),
     ("none", put("images", np.uint8(0)), "shape"),
-    ("none", put("images", h5py.Empty("u1")), "shape"),
     ("none", put("more", np.arange(3)), "holds"),
-    ("none", dataset("images", of=lambda images: images[:, :, :8]), "shape"),
     ("none", dataset("images", of=lambda images: images[:5]), "shape"),
     ("none", put("source_index", np.zeros((N, 1000), np.int64)), "shape"),
     ("none", dataset("images", maxshape=(None, *SHAPE), chunks=(N, *SHAPE)), "contiguous"),
-    ("none", dataset("images", chunks=(N, *SHAPE)), "contiguous"),
-    ("none", _compact, "contiguous"),
     ("none", _never_stored, "store 0"),
     ("gzip", dataset("images", chunks=CHUNK, compression="lzf"), "filters"),
-    ("gzip", dataset("images", chunks=CHUNK, scaleoffset=8), "filters"),
     ("gzip", dataset("labels", chunks=(1,), compression="gzip"), "chunks"),
     ("gzip", lambda file: _never_stored(file, chunks=CHUNK, compression="gzip"), "every chunk"),
     ("gzip", dataset("images"), "chunks"),
@@ -299,36 +243,3 @@ def test_every_truncation_is_refused(tmp_path, compression):
     path.unlink()
     with pytest.raises(ShardError, match="missing"):
         open_shard(path, manifest.shards[0], manifest)
-
-
-def test_verify_finds_every_flipped_bit(tmp_path):
-    data = encode_shard(content(), attributes={"seed": 0})
-    path = tmp_path / "shard-00000.h5"
-    entry = manifest_for(data).shards[0]
-    random = np.random.default_rng(0)
-    for _ in range(40):
-        flipped = bytearray(data)
-        flipped[random.integers(len(data))] ^= 1 << random.integers(8)
-        path.write_bytes(flipped)
-        with pytest.raises(ShardError, match="checksum"):
-            verify_shard(path, entry)
-    path.write_bytes(data)
-    verify_shard(path, entry)
-
-
-@pytest.mark.parametrize("compression", ["none", "gzip"])
-def test_damaged_files_give_arrays_or_shard_errors_and_nothing_else(tmp_path, compression):
-    data = encode_shard(content(n=4), attributes={"seed": 0}, compression=compression)
-    path = tmp_path / "shard-00000.h5"
-    manifest = manifest_for(data, compression, n=4)
-    random = np.random.default_rng(1)
-    for _ in range(200):
-        damaged = bytearray(data)
-        for place in random.integers(0, min(len(data), 2000), 3):
-            damaged[place] = random.integers(256)
-        path.write_bytes(damaged)
-        try:
-            shard = open_shard(path, manifest.shards[0], manifest)
-            assert shard.content[np.arange(4)].shape == (4, *SHAPE)
-        except ShardError:
-            continue

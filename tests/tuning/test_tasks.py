@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+import copy
 import json
 import math
 import os
@@ -57,9 +57,7 @@ def trained_on(monkeypatch) -> list:
     """The data sets that classifiers were trained on."""
     seen, train = [], classification.train_classifier
     monkeypatch.setattr(
-        classification,
-        "train_classifier",
-        lambda network, data, **rest: seen.append(data) or train(network, data, **rest),
+        classification, "train_classifier", lambda *args, **rest: seen.append(args[1]) or train(*args, **rest)
     )
     return seen
 
@@ -108,16 +106,14 @@ def test_every_repeat_splits_anew_and_every_fold_holds_all_classes(few):
     assert all(set(few.targets[rows].tolist()) == set(range(10)) for rows in tests)
 
 
-@pytest.mark.parametrize("score", ["accuracy", "macro_recall"])
-def test_outcomes_of_images_add_up_to_the_score_over_a_repeat(uneven, score):
-    task = task_on(uneven, score=score, steps=20)
+def test_outcomes_of_images_add_up_to_the_score_over_a_repeat(uneven):
+    task = task_on(uneven, score="macro_recall", steps=20)
     found = [task.evaluate({"control": "none"}, cell, math.inf) for cell in (2, 3)]
-    weights = torch.tensor(task.weights or [1.0] * len(uneven))[[*task.samples(2), *task.samples(3)]]
+    weights = torch.tensor(task.weights)[[*task.samples(2), *task.samples(3)]]
     right = torch.tensor([*found[0].right, *found[1].right]).float()
     mean = float((weights * right).sum() / weights.sum())
     assert mean == pytest.approx((found[0].value + found[1].value) / 2, abs=1e-6)
     assert 0 < mean < 1
-    assert (score == "accuracy") == (task.weights is None)
 
 
 @pytest.mark.slow
@@ -134,8 +130,7 @@ def test_small_classes_are_filled_up_by_a_balance_and_by_controls(few, uneven, t
     task = task_on(uneven)
     assert task.space["balance"] == (0.0, 0.5, 1.0)
     assert task.controls == ("none", "geometric", "mixup", "oversampling", "geometric oversampling")
-    assert task_on(few).controls == ("none", "geometric", "mixup")
-    task.evaluate({**SETTING, "policy": "smote(k=5)", "ratio": 0.5, "balance": 1.0}, 0, math.inf)
+    task.evaluate({**SETTING, "ratio": 0.5, "balance": 1.0}, 0, math.inf)
     labels = torch.tensor([trained_on[0][row][1] for row in range(len(trained_on[0]))])
     assert labels.bincount().tolist() == [6] * 10
     for control, moves in (("oversampling", False), ("geometric oversampling", True)):
@@ -153,17 +148,10 @@ def test_balance_posterior_and_geometry_are_searched_only_where_they_mean_someth
     assert any("posterior" in text for text in task_on(few).space["policy"])
 
 
-@pytest.mark.parametrize(
-    ("scores", "base"),
-    [
-        ({"none": 0.5, "geometric": 0.5}, "geometric"),
-        ({"none": 0.5, "geometric": 0.4}, "none"),
-        ({"none": 0.5, "geometric": 0.4, "oversampling": 0.6, "geometric oversampling": 0.8}, "geometric"),
-    ],
-)
-def test_what_is_tried_first_is_on_the_base_that_did_more_for_the_controls(few, uneven, scores, base):
-    task = task_on(uneven if "oversampling" in scores else few)
-    tried = task.first({"mixup": 0.9, **scores})
+@pytest.mark.parametrize(("geometric", "base"), [(0.5, "geometric"), (0.4, "none")])
+def test_what_is_tried_first_is_on_the_base_that_did_more_for_the_controls(few, geometric, base):
+    task = task_on(few)
+    tried = task.first({"mixup": 0.9, "none": 0.5, "geometric": geometric})
     assert {(setting["base"], setting["residual"]) for setting in tried} == {(base, 0.0)}
     assert all(setting[name] in values for setting in tried for name, values in task.space.items())
 
@@ -175,22 +163,12 @@ def test_photographs_keep_their_detail_in_what_is_tried_first(few, trained_on):
     assert {setting["residual"] for setting in tried} == {1.0}
     task.evaluate(setting, 0, math.inf)
     assert trained_on[0].augment.residual == 1.0
-    assert task.describe(setting) == "class_gaussian, residual 1, ratio 1, on geometric"
 
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_every_policy_of_the_space_can_be_scored(uneven, policy):
     setting = {"policy": policy, "residual": 0.5, "ratio": 2.0, "balance": 0.5, "gate": True, "base": "geometric"}
     assert 0 <= task_on(uneven).evaluate(setting, 0, math.inf).value <= 1
-
-
-def test_a_network_with_other_arguments_is_another_run(few):
-    def recorded(network):
-        return task_on(few, network=network).settings()["network"]
-
-    assert recorded(functools.partial(small_cnn, width=8)) == recorded(functools.partial(small_cnn, width=8))
-    assert recorded(functools.partial(small_cnn, width=8)) != recorded(functools.partial(small_cnn, width=16))
-    assert recorded(small_cnn) == "small_cnn"
 
 
 # Images without labels
@@ -222,10 +200,6 @@ def test_a_deadline_stops_the_fitting_and_images_that_do_not_fit_are_refused(few
         task_on(few, unlabelled=digits).prepare(0, time.monotonic() - 1)
     with pytest.raises(ShapeError, match=r"unlabelled has images \(3, 8, 8\); expected \(1, 8, 8\)"):
         tune(few, unlabelled=[torch.zeros(3, 8, 8, dtype=torch.uint8)])
-    with pytest.raises(DataError, match="no images"):
-        tune(few, unlabelled=[])
-    with pytest.raises(InputError, match="a GAN needs no labels"):
-        tune(few, task="fid", unlabelled=digits)
 
 
 # Autoencoders
@@ -251,62 +225,34 @@ def test_a_text_trains_from_scratch_and_a_deadline_stops_it(few, monkeypatch):
     model = build(few)
     assert model.latent_dim == 4
     assert model.stats.fitted
-    for one, two in zip(model.parameters(), build(few).parameters(), strict=True):
-        assert torch.equal(one, two)
+    assert all(map(torch.equal, model.parameters(), build(few).parameters()))
     with pytest.raises(BudgetError, match="in the middle of a training"):
         build(Until(few, time.monotonic() - 1))
 
 
 @pytest.mark.slow
-def test_an_autoencoder_object_is_kept_beside_the_json_and_left_as_it_was(few, trained_vae, tmp_path):
-    before = {name: value.clone() for name, value in trained_vae.state_dict().items()}
+def test_an_autoencoder_object_comes_with_the_folder_or_else_the_result(few, trained_vae, tmp_path):
+    before = copy.deepcopy(trained_vae.state_dict())
     tune(few, trained_vae, space=ONE, out=tmp_path / "run", **QUICK)
-    assert all(torch.equal(before[name], value) for name, value in trained_vae.state_dict().items())
     moved = (tmp_path / "run").rename(tmp_path / "elsewhere")
     with pytest.warns(AugmentorWarning, match="p=0"):
-        augment = LatentAugment.from_config(moved / "policy.json")
-    assert augment.autoencoder.latent_dim == trained_vae.latent_dim
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("source", ["vae(latent_dim=4, width=8)", "object", "file"])
-def test_without_a_folder_the_result_has_the_autoencoder(few, trained_vae, tmp_path, monkeypatch, source):
-    monkeypatch.setattr("augmentor.tuning.autoencoders._STEPS", 2)
-    trained_vae.save(tmp_path / "model.safetensors")
-    given = {"object": trained_vae, "file": tmp_path / "model.safetensors"}.get(source, source)
-    result = tune(few, given, space=ONE, **QUICK)
+        assert LatentAugment.from_config(moved / "policy.json").autoencoder.latent_dim == trained_vae.latent_dim
+    result = tune(few, trained_vae, space=ONE, **QUICK)
     config = result.config | {"p": 0.5}
-    if source == "file":
-        assert LatentAugment.from_config(config).autoencoder.latent_dim == trained_vae.latent_dim
-    else:
-        with pytest.raises(InputError, match="give autoencoder= it"):
-            LatentAugment.from_config(config)
+    with pytest.raises(InputError, match="give autoencoder= it"):
+        LatentAugment.from_config(config)
     assert LatentAugment.from_config(config, autoencoder=result.autoencoder).p == 0.5
+    assert all(torch.equal(before[name], value) for name, value in trained_vae.state_dict().items())
 
 
 def test_a_model_that_no_file_can_hold_is_made_again_and_its_statistics_are_written_down(few, tmp_path):
     result = tune(few, averaged, space=ONE, out=tmp_path, **QUICK)
     assert result.config["autoencoder"] is None
     assert Autoencoders(averaged, tmp_path, "cpu").get("cell-000", few).latent_shape == (4,)
-    source = averaged()
     with pytest.warns(AugmentorWarning, match="p=0"):
-        augment = LatentAugment.from_config(tmp_path / "policy.json", autoencoder=source)
+        augment = LatentAugment.from_config(tmp_path / "policy.json", autoencoder=averaged())
     fitted = LatentAugment(averaged()).fit(few)
     assert augment.autoencoder.stats.values() == fitted.autoencoder.stats.values()
-
-
-# policy.json
-
-
-def test_what_it_writes_can_be_used(few, tmp_path):
-    result = tune(few, "digits", space=ONE, out=tmp_path, **QUICK)
-    assert result.answer == "none"
-    with pytest.warns(AugmentorWarning, match="p=0"):
-        augment = LatentAugment.from_config(tmp_path / "policy.json")
-    assert (augment.p, str(augment.policy)) == (0.0, "gaussian(std=0.5)")
-    with pytest.warns(match="adds no synthetic samples"):
-        assert len(MixedDataset(few, augment, sampling_strategy="tuned")) == len(few)
-    assert result.config["best_control"] in ("none", "geometric", "mixup")
 
 
 def test_what_a_winner_writes_can_be_used(uneven):
@@ -365,7 +311,6 @@ def test_a_gan_task_races_modes_against_controls_with_labels_or_without(digits, 
     space = {"policy": ["gaussian(std=0.5)"], "mode": ["both"]}
     result = tune(digits.subset(torch.arange(60)), "digits", task="fid", space=space, **options)
     assert [row["shown"]["setting"] for row in result.table] == ["none", "geometric", "gaussian(std=0.5), both"]
-    assert all(score > 0 for row in result.table for score in row["search"])
     assert LatentAugment.from_config(result.config | {"p": 0.5}).p == 0.5
     train = Untrained()
     result = tune(list(digits.images[:40]), lambda images: train([(image,) for image in images]), task="kid",
@@ -392,20 +337,14 @@ def test_a_gan_scores_the_same_at_every_call(digits, global_rng_untouched):
 
 
 def test_what_does_not_fit_is_refused(few, digits, tmp_path):
-    folds = r"class '0' has 4 images, too few for 5 folds"
     for data, autoencoder, options, error, said in (
         (few, "digits", {"task": "speed"}, InputError, "task is one of accuracy, macro_recall, fid, kid or a Task"),
-        (few, "digit", {}, InputError, "did you mean 'digits'"),
-        (few, "mnist", {}, ShapeError, "28"),
         (few, "vae(latent=4)", {"out": tmp_path / "run"}, InputError, "did you mean 'latent_dim'"),
         (few, None, {}, InputError, r"autoencoder is a pretrained name.*got None"),
         ([(image, label - 1) for image, label in few], "digits", {"folds": 2}, DataError, "got a label of -1"),
-        (few, "digits", {"folds": 5}, DataError, folds),
-        (few, "digits", {"folds": 1}, InputError, "folds is at least 2"),
+        (few, "digits", {"folds": 5}, DataError, r"class '0' has 4 images, too few for 5 folds"),
         (digits.subset(digits.targets == 3), "digits", {}, DataError, "expected at least 2 to tell apart"),
         ([torch.zeros(1, 8, 8, dtype=torch.uint8)] * 10, "digits", {}, DataError, "no labels"),
-        (few, "digits", {"budget": 0.01, "folds": 2, "progress": False}, BudgetError, r"at least about \d+ s"),
-        (few, "digits", {"space": {"policy": ["gausian"]}}, InputError, "unknown policy"),
     ):
         with pytest.raises(error, match=said):
             tune(data, autoencoder, **options)
@@ -415,16 +354,11 @@ def test_what_does_not_fit_is_refused(few, digits, tmp_path):
 @pytest.mark.parametrize(
     ("task", "space", "said"),
     [
-        ("accuracy", {"colour": [1]}, "space has no 'colour'"),
-        ("accuracy", {"ratio": []}, "a list of at least one value"),
+        ("accuracy", {"policy": ["gausian"]}, "unknown policy"),
         ("accuracy", {"policy": "gaussian"}, "a list of at least one value"),
         ("accuracy", {"ratio": [0.0]}, "adds nothing"),
-        ("accuracy", {"ratio": [-1.0]}, "ratio >= 0"),
-        ("accuracy", {"gate": ["on"]}, "expected True and False"),
         ("accuracy", {"residual": [1.5]}, "for residual; expected numbers from 0 to 1"),
-        ("accuracy", {"base": ["cropped"]}, "expected 'none'"),
         ("kid", {"ratio": [1.0]}, "space has no 'ratio'; known: policy, mode"),
-        ("kid", {"mode": ["fake"]}, "expected 'both' and 'real'"),
     ],
 )
 def test_a_space_that_cannot_be_searched_is_refused(few, task, space, said):

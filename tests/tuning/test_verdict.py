@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import t, ttest_1samp
+from scipy.stats import ttest_1samp
 
 from augmentor.tuning.verdict import crossed_p_value, paired_p_value
 
@@ -12,7 +12,6 @@ from augmentor.tuning.verdict import crossed_p_value, paired_p_value
 def test_the_paired_test_is_students():
     differences = [0.02, 0.03, -0.01, 0.02, 0.03, 0.01]
     assert paired_p_value(differences) == pytest.approx(ttest_1samp(differences, 0, alternative="greater").pvalue)
-    assert paired_p_value([-d for d in differences]) == pytest.approx(1 - paired_p_value(differences))
     assert (paired_p_value([0.1, 0.1]), paired_p_value([0.0, 0.0]), paired_p_value([0.5])) == (0.0, 1.0, 1.0)
 
 
@@ -22,7 +21,6 @@ def test_the_test_over_samples_is_students_where_trainings_have_no_luck():
     samples, trainings = np.tile(np.arange(39), 2), np.repeat(np.arange(2), 39)
     student = ttest_1samp(by_sample, 0, alternative="greater").pvalue
     assert crossed_p_value([*by_sample] * 2, samples, trainings) == pytest.approx(student)
-    assert crossed_p_value([*-by_sample] * 2, samples, trainings, [7] * 78) == pytest.approx(1 - student)
 
 
 def test_luck_that_a_training_shares_among_its_samples_is_no_gain():
@@ -33,17 +31,6 @@ def test_luck_that_a_training_shares_among_its_samples_is_no_gain():
     assert crossed_p_value([1] * 10, range(10), [0] * 10) == 1.0  # one training tells nothing
 
 
-def test_what_trainings_share_is_as_uncertain_as_few_trainings_are():
-    # 60 samples once each, in three trainings whose means are 0.8, 0.4 and 0: the trainings' variance stands for all.
-    gains = [1] * 16 + [0] * 4 + [1] * 8 + [0] * 12 + [0] * 20
-    of_samples, of_trainings = np.var(gains, ddof=1) / 60, np.var([0.8, 0.4, 0.0], ddof=1) / 3
-    variance = of_samples + of_trainings - np.var(gains) / 60
-    free = variance**2 / (of_samples**2 / 59 + of_trainings**2 / 2)
-    assert 2 <= free < 2.2
-    found = crossed_p_value(gains, range(60), np.repeat(np.arange(3), 20))
-    assert found == pytest.approx(t.sf(0.4 / np.sqrt(variance), free))
-
-
 def test_weights_of_samples_stand_for_shares():
     # One class of six that gains, one of two that loses as much: half and half, there is no gain.
     by_class, weights = [1, 1, 0, 1, 1, 0, -1, -1], [1 / 6] * 6 + [1 / 2] * 2
@@ -51,8 +38,3 @@ def test_weights_of_samples_stand_for_shares():
     assert crossed_p_value(by_class * 2, samples, trainings) == pytest.approx(0.226, abs=0.001)
     # By hand: mean -1/6, n = 1 / (6 / 12**2 + 2 / 4**2) = 6, variance 0.125 * 6 / 5, 5 degrees of freedom.
     assert crossed_p_value(by_class * 2, samples, trainings, weights * 2) == pytest.approx(0.658, abs=0.001)
-
-
-def test_differences_that_cancel_within_samples_tell_nothing():
-    both_ways = [-1, -1, 1, 1, 1, 1, 1, -1, -1, -1]
-    assert crossed_p_value(both_ways, [0, 1, 2, 3, 4] * 2, [0, 1, 0, 1, 2, 5, 4, 3, 4, 3]) == 1.0
