@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
 import signal
 import sys
@@ -27,15 +26,17 @@ class _UnitRange(click.ParamType):
 
 
 class _OneOf(click.Choice):
-    """One of the names in a part of `shards`, which is imported when a value is checked, and not for ``--help``."""
+    """One of the names in `shards.manifest`, which is imported when a value is checked, and not for ``--help``."""
 
-    def __init__(self, part: str, names: Callable[[Any], Iterable[str]]):
-        self._part, self._names = part, names
+    def __init__(self, names: Callable[[Any], Iterable[str]]):
+        self._names = names
         self.case_sensitive = True
 
     @property
     def choices(self) -> tuple[str, ...]:  # type: ignore[override]
-        return tuple(self._names(importlib.import_module(f"...shards.{self._part}", __name__)))
+        from ..shards import manifest
+
+        return tuple(self._names(manifest))
 
 
 @click.command()
@@ -55,11 +56,13 @@ class _OneOf(click.Choice):
     help="Latents take less room where they are small; the reader decodes them.",
 )  # fmt: skip
 @click.option(
-    "--format", type=_OneOf("formats", lambda part: part.FORMATS), default="hdf5", metavar="NAME",
+    "--format", type=_OneOf(lambda manifest: manifest.FORMATS), default="hdf5", metavar="NAME",
     help="Of the files: hdf5, webdataset (tar files of PNG), or another that augmentor info lists.",
 )  # fmt: skip
-@click.option("--compression", type=_OneOf("formats", lambda part: part.compressions()), default="none", metavar="NAME",
-              help="Of the files: none, or gzip for hdf5.")  # fmt: skip
+@click.option(
+    "--compression", type=_OneOf(lambda manifest: manifest.compressions()), default="none", metavar="NAME",
+    help="Of the files: none, or gzip for hdf5.",
+)  # fmt: skip
 @click.option(
     "--precision", default="fp32",
     help="fp32, bf16, auto (the fastest here that keeps the images), or a plan such as bf16+channels_last.",
@@ -125,7 +128,8 @@ def generate(
 def _report(folder: Path, out: str, format: str, count: int, *, gated: bool, autoencoder: Any) -> None:
     """What was written, how it is read, and how often the gate kept the original."""
     from ..shards import ShardDataset, read_partial
-    from ..shards.formats import FORMATS, ORIGINAL_KEPT
+    from ..shards.formats import ORIGINAL_KEPT
+    from ..shards.manifest import FORMATS
 
     if (partial := read_partial(folder)) is not None:
         click.echo(f"{out} has {len(partial.shards)} of {partial.num_shards} shards; the others are still to come")

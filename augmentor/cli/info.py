@@ -36,7 +36,7 @@ def _installed(device: str) -> dict[str, Any]:
     from ..gan.methods import methods
     from ..gan.networks import DISCRIMINATORS, GENERATORS
     from ..policies import policies
-    from ..shards.formats import FORMATS
+    from ..shards.manifest import FORMATS
 
     return {
         "versions": {"augmentor": __version__, "torch": torch.__version__, "torchvision": torchvision.__version__},

@@ -8,8 +8,7 @@ from .._internal.registry import did_you_mean
 from ..exceptions import DataError, InputError, UnknownNameError
 from ..policies import LatentPolicy, get_policy
 from .engines import EXECUTORS, ray
-from .formats import FORMATS, STORES, compressions
-from .manifest import MAX_SHARDS
+from .manifest import FORMATS, MAX_SHARDS, STORES, compressions
 
 
 def check_numbers(**given: int) -> None:

@@ -56,7 +56,7 @@ def generate_shards(
 
     What is stored:
     shard_size: samples a file. store: "images", or "latents" for raw latents, which the reader decodes.
-    format: "hdf5", or "webdataset" for tar files that `webdataset` reads; others are in `shards.formats`.
+    format: "hdf5", or "webdataset" for tar files that `webdataset` reads; others are in `shards.manifest.FORMATS`.
     compression: of HDF5, "none" (readers map the files) or "gzip". class_names: the data set's `classes` by default.
     micro_batch: samples decoded at once.
     cache: the latents of `dataset`, which then is not encoded. Bytes made with and without one may differ in a level,

@@ -20,9 +20,10 @@ from typing import Any
 
 from .._internal.files import open_regular, write_bytes
 from ..exceptions import ShardError
-from .formats import FORMATS, STORES, ShardFormat, compressions
 
 FORMAT = 1
+STORES = ("images", "latents")  # what a shard may hold
+FORMATS: dict[str, Any] = {}  # name => `ShardFormat` of the files; `formats/` fills it
 MANIFEST = "manifest.json"
 PARTIAL = "manifest.partial.jsonl"
 PARTIALS = "manifest.partial*.jsonl"  # of several writers
@@ -34,6 +35,12 @@ _MAX_TEXT = 4096
 _FILE = re.compile(r"shard-\d{5}(\.\w+)", re.ASCII)
 _PRECISION = re.compile(r"(fp32|bf16)(\+channels_last)?(\+compile)?", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def compressions() -> tuple[str, ...]:
+    """The names of all compressions that any format takes."""
+    return tuple(dict.fromkeys(name for kind in FORMATS.values() for name in kind.compressions))
+
 
 # Whether a value is one of the field, and in words what it has to be.
 _Check = tuple[Callable[[Any], bool], str]
@@ -200,7 +207,7 @@ class Manifest:
         return [unit for unit in range(self.num_shards) if self.file_name(unit) not in done]
 
     @property
-    def form(self) -> ShardFormat:
+    def form(self) -> Any:
         """The shard format of the files."""
         return FORMATS[self.files]()
 

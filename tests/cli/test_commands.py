@@ -18,7 +18,6 @@ from PIL import Image
 
 from augmentor import ShardDataset, cli, load_autoencoder
 from augmentor.gan import load_generator
-from augmentor.training import AutoencoderTrainer
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAIN = "train-autoencoder DATA/rgb --autoencoder 'vae(latent_dim=4, width=8)' --epochs 1 --out run"
@@ -207,15 +206,6 @@ def test_info_describes_a_target(succeeds, target, expected):
 
 
 # The program
-
-
-def test_interrupting_is_no_failure(call, monkeypatch):
-    def stop(self, dataset):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(AutoencoderTrainer, "fit", stop)
-    result = call("train-autoencoder DATA/grey.npz")
-    assert (result.code, result.err.strip()) == (130, "")
 
 
 _HEAVY = """

@@ -189,21 +189,9 @@ def test_set_epoch_reaches_a_sampler_however_deep(data, augment, samplers):
     assert sampler.epoch == 5
 
 
-class Collated:
-    """Batches of a loader without collation, as `ShardDataset` gives them."""
-
-    def __init__(self, dataset, sampler):
-        self.dataset, self.sampler = dataset, sampler
-
-    def __iter__(self):
-        for indices in BatchSampler(self.sampler, 10, drop_last=False):
-            items = [self.dataset[index] for index in indices]
-            yield torch.stack([image for image, _ in items]), torch.tensor([label for _, label in items])
-
-
 def test_an_epoch_that_is_resumed_goes_on_with_the_same_samples(digits, augment):
     def some(sampler, batches: int) -> list[torch.Tensor]:
-        loader = AugmentedLoader(Collated(digits, sampler), augment, ratio=0.7, seed=1)
+        loader = AugmentedLoader(DataLoader(digits, 10, sampler=sampler), augment, ratio=0.7, seed=1)
         return [images for images, _ in itertools.islice(loader, batches)]
 
     sampler, resumed = BlockSampler(digits, seed=3), BlockSampler(digits, seed=3)

@@ -71,18 +71,10 @@ def test_what_every_member_declares(name, vae):
                 build(name, vae, **{setting: value})
 
 
-def test_none_touches_nothing(batch):
-    nothing = get_augmentation("none")
-    images, labels = nothing.real(batch)
-    assert images is batch.images
-    assert labels is batch.labels
-    assert nothing.fake(batch) is batch.images
-
-
 # In latent space
 
 
-@pytest.mark.parametrize("ratio", [0.0, 0.25, 1.0, 2.5])
+@pytest.mark.parametrize("ratio", [0.0, 0.25, 2.5])
 def test_real_adds_decoded_samples(batch, vae, ratio):
     with pytest.warns(match="adds no decoded samples") if ratio == 0 else contextlib.nullcontext():
         member = build("real", vae, ratio=ratio)
@@ -96,12 +88,6 @@ def test_real_adds_decoded_samples(batch, vae, ratio):
     assert member.fake(batch) is batch.images
     if ratio > 2:  # two samples of one image differ
         assert nearest(images[12:14], images[[13, 12]]) > 1e-3
-
-
-def test_settings_of_several_members(vae):
-    assert build("both+diffaugment", vae, p=0.3).members[0].p.value == 0.3
-    with pytest.raises(InputError, match="'none' takes no p and no ratio"):
-        get_augmentation("none", p=0.3, ratio=2.0)
 
 
 @pytest.mark.parametrize("text", ["ada(p=1)", "diffaugment"])
@@ -140,9 +126,11 @@ def test_both_replaces_images_with_its_probability(batch, vae, side):
     assert not any(changed(0.0))
 
 
-def test_both_has_the_transforms_probability_unless_told(vae):
-    assert get_augmentation("both", LatentAugment(vae, p=0.3)).p.value == 0.3
-    assert get_augmentation("both(p=0.2)", LatentAugment(vae, p=0.3), p=0.9).p.value == 0.2
+def test_a_probability_comes_from_the_text_or_the_argument_or_the_transform(vae):
+    augment = LatentAugment(vae, p=0.3)
+    assert get_augmentation("both", augment).p.value == 0.3
+    assert get_augmentation("both(p=0.2)", augment, p=0.9).p.value == 0.2
+    assert get_augmentation("both+diffaugment", augment, p=0.9).members[0].p.value == 0.9
 
 
 def test_gradients_flow_through_what_is_replaced_and_what_is_not(batch, vae):
@@ -156,15 +144,16 @@ def test_gradients_flow_through_what_is_replaced_and_what_is_not(batch, vae):
     assert (through != 1).any(1).all()
 
 
-def test_a_gate_is_for_real_images_only(digits, vae, batch):
+def test_a_gate_is_for_real_images_only(few, vae, batch):
     def gated(action):
-        return LatentAugment(vae, gate=QualityGate(action=action)).fit(digits.subset(torch.arange(200)))
+        return LatentAugment(vae, gate=QualityGate(action=action)).fit(few)
 
+    redraws = gated("redraw")
     with pytest.raises(InputError, match="would leak"):
-        get_augmentation("both", gated("redraw"))
+        get_augmentation("both", redraws)
     with pytest.raises(InputError, match="use one that re-draws"):
         get_augmentation("real", gated("weigh"))
-    assert len(get_augmentation("real", gated("redraw")).real(batch)[0]) == 24
+    assert len(get_augmentation("real", redraws).real(batch)[0]) == 24
 
 
 # Of pixels
@@ -176,14 +165,14 @@ def pictures(request) -> Batch:
     return Batch(images, None, keys(count=64), np.arange(64), np.arange(64))
 
 
-@pytest.mark.parametrize("text", ["diffaugment", "ada(p=0.5)", "ada(p=1)", "diffaugment+ada(p=0.5)"])
+@pytest.mark.parametrize("text", ["diffaugment", "ada(p=0.5)"])
 def test_pixels_change_alike_on_both_sides_by_the_key_alone(pictures, text, global_rng_untouched):
     member = get_augmentation(text)
     whole = member.fake(pictures)
     assert whole.isfinite().all()
     assert torch.equal(member.real(pictures)[0], whole)
     changed = (whole - pictures.images).abs().flatten(1).amax(1) > 1e-4
-    assert changed.float().mean() > (0.9 if "p=0.5" not in text else 0.5)
+    assert changed.float().mean() > (0.9 if text == "diffaugment" else 0.5)
     rows = [40, 3, 17]
     few = Batch(pictures.images[rows], None, pictures.keys[rows], pictures.places[rows], pictures.indices[rows])
     torch.testing.assert_close(member.fake(few), whole[rows], atol=1e-5, rtol=0)
@@ -219,16 +208,13 @@ def test_ada_at_no_chance_is_nothing_and_has_more_at_more(pictures):
     assert change(0.1) < change(0.5) < change(1.0)
 
 
-@pytest.mark.parametrize("part", ["geometry", "colour"])
-def test_the_parts_of_ada(pictures, part):
-    other = {"geometry": "colour", "colour": "geometry"}[part]
+def test_the_parts_of_ada(pictures):
     flat = pictures._replace(images=torch.full_like(pictures.images, 0.7))
-    made = get_augmentation(f"ada(p=1, {other}=False)").fake(flat)
-    if part == "geometry":  # reflected at the border, so nothing new comes in
-        torch.testing.assert_close(made, flat.images, atol=1e-5, rtol=0)
-    else:  # the same everywhere
-        assert (made - made[:, :, :1, :1]).abs().max() < 1e-5
-        assert (made - flat.images).abs().flatten(1).amax(1).median() > 0.01
+    moved = get_augmentation("ada(p=1, colour=False)").fake(flat)  # reflected at the border, so nothing new comes in
+    torch.testing.assert_close(moved, flat.images, atol=1e-5, rtol=0)
+    coloured = get_augmentation("ada(p=1, geometry=False)").fake(flat)
+    assert (coloured - coloured[:, :, :1, :1]).abs().max() < 1e-5  # the same everywhere
+    assert (coloured - flat.images).abs().flatten(1).amax(1).median() > 0.01
     with pytest.raises(InputError, match="does nothing"):
         get_augmentation("ada(geometry=False, colour=False)")
 
@@ -295,10 +281,6 @@ def test_annealed_p_falls_to_nothing():
 def test_probabilities_as_texts():
     assert get_probability("0.25").value == 0.25
     assert get_probability("adaptive(images=100, start=0.5)").value == 0.5
-    assert str(get_probability("adaptive")).startswith("adaptive(target=0.6, images=500000")
-    for wrong in (
-        1.5, "2", "-0.1", "adaptive(target=2)", "adaptive(images=0)", "adaptive(start=-1)", "annealed(start=2)",
-        "annealed(images=0)",
-    ):  # fmt: skip
+    for wrong in (1.5, "-0.1", "adaptive(target=2)", "adaptive(images=0)", "annealed(start=2)"):
         with pytest.raises(InputError):
             get_probability(wrong)

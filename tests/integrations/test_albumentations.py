@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import pickle
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -47,11 +44,10 @@ def test_shape_and_dtype_stay_and_dtypes_agree(image, shape):
     assert np.abs(made[255] / 255 - made[1]).max() <= 0.5 / 255 + 1e-6
 
 
-@pytest.mark.parametrize(("size", "dtype"), [((16, 16), np.uint8), ((13, 18), np.float32)])
-def test_colour_of_any_size(dtype, size):
-    given = (np.random.default_rng(0).random((*size, 3)) * (255 if dtype == np.uint8 else 1)).astype(dtype)
+def test_colour_of_any_size():
+    given = np.random.default_rng(0).integers(0, 256, (13, 18, 3), dtype=np.uint8)
     made = pipeline(COLOUR, "posterior(factor=2.0)")(image=given)["image"]
-    assert (made.shape, made.dtype) == (given.shape, dtype)
+    assert (made.shape, made.dtype) == (given.shape, np.uint8)
     assert not np.array_equal(made, given)
 
 
@@ -78,16 +74,8 @@ def test_in_a_pipeline_with_others_other_targets_pass(image):
     compose = A.Compose([A.HorizontalFlip(p=0.0), LatentAugment(p=1.0), A.Normalize(mean=0.5, std=0.5)], seed=1)
     mask = (image > 0).astype(np.uint8)
     made = compose(image=image, mask=mask, label=3)
-    assert made["image"].dtype == np.float32
     assert np.array_equal(made["mask"], mask)
     assert made["label"] == 3
-
-
-@pytest.mark.parametrize(("p", "least", "most"), [(0.0, 0, 0), (0.3, 35, 90)])
-def test_p_is_respected(image, p, least, most):
-    compose = pipeline(p=p)
-    changed = sum(not np.array_equal(compose(image=image)["image"], image) for _ in range(200))
-    assert least <= changed <= most
 
 
 # Random numbers
@@ -146,10 +134,10 @@ def test_a_replay_makes_the_same_image(image):
 
 
 class Arrays(Dataset):
-    """Digits through a pipeline; all items are one image if not `keyed`."""
+    """Eight digits through a pipeline; all items are one image if not `keyed`."""
 
-    def __init__(self, images, compose, *, keyed: bool):
-        self.images, self.compose, self.keyed = images, compose, keyed
+    def __init__(self, digits, compose, *, keyed: bool):
+        self.images, self.compose, self.keyed = digits.images[:8].permute(0, 2, 3, 1).numpy(), compose, keyed
 
     def __len__(self):
         return len(self.images)
@@ -167,24 +155,19 @@ def load(dataset, workers: int, context: str = "fork", epochs: int = 1) -> list[
     return [image.numpy().tobytes() for _ in range(epochs) for batch in loader for image in batch]
 
 
-@pytest.fixture
-def arrays(digits) -> np.ndarray:
-    return digits.images[:8].permute(0, 2, 3, 1).numpy()
-
-
 @pytest.mark.slow
-def test_a_sample_key_gives_the_same_in_any_number_of_workers(arrays):
-    dataset = Arrays(arrays, pipeline(seed=None), keyed=True)
+def test_a_sample_key_gives_the_same_in_any_number_of_workers(digits):
+    dataset = Arrays(digits, pipeline(seed=None), keyed=True)
     alone = load(dataset, 0)
-    assert len(set(alone)) == len(arrays)
+    assert len(set(alone)) == 8
     assert load(dataset, 2) == load(dataset, 1, "spawn") == alone
 
 
 @pytest.mark.parametrize("seed", [None, 7])
-def test_without_a_key_workers_and_epochs_differ(arrays, seed):
+def test_without_a_key_workers_and_epochs_differ(digits, seed):
     """albumentations 2.0.8 repeats its parameters between forked workers and epochs."""
-    images = load(Arrays(arrays, pipeline(seed=seed), keyed=False), 2, epochs=2)
-    assert len(set(images)) == 2 * len(arrays)
+    images = load(Arrays(digits, pipeline(seed=seed), keyed=False), 2, epochs=2)
+    assert len(set(images)) == 16
 
 
 # Policies that need a reference set and labels
@@ -201,48 +184,26 @@ def test_some_policies_take_a_reference_set_and_a_label(image, digits):
     assert not np.array_equal(*made)
     with pytest.raises(ReferenceSetError, match="labels"):
         compose(image=image)
-    assert np.array_equal(compose(image=image, label=np.int64(0), sample_key=1)["image"], made[0])
 
 
 # Refused
 
 
-def test_policies_that_mix_labels_are_refused():
-    for policy in ("interpolate(same_class=False)", "one_of(gaussian, interpolate(same_class=False))"):
-        with pytest.raises(InputError, match="mixes labels"):
-            LatentAugment(policy=policy)
-    assert LatentAugment(policy="interpolate").policy == "interpolate"
-
-
-def test_images_that_do_not_fit_are_typed_errors(image):
-    for given in (np.zeros((9, 8), np.uint8), np.zeros((8, 8, 3), np.uint8), np.zeros((16, 16, 1), np.float32)):
-        with pytest.raises(ShapeError, match=r"takes (1-channel )?images \(B, 1, 8, 8\)"):
-            pipeline("digits")(image=given)
-    assert pipeline(COLOUR)(image=image)["image"].shape == image.shape  # an RGB network takes grey images
-    with pytest.raises(RangeError, match=r"\[0, 1\]"):
-        pipeline()(image=np.full((8, 8), 255, np.float32))
-    with pytest.raises(RangeError, match="NaN"):
-        pipeline()(image=np.full((8, 8), np.nan, np.float32))
-
-
-def test_arguments_that_do_not_fit_are_refused():
+def test_arguments_that_do_not_fit_are_typed_errors():
+    with pytest.raises(InputError, match="mixes labels"):
+        LatentAugment(policy="one_of(gaussian, interpolate(same_class=False))")
     with pytest.raises(UnknownNameError, match="did you mean 'gaussian'"):
         LatentAugment(policy="gausian")
-    with pytest.raises(UnknownNameError, match="did you mean 'digits'"):
-        LatentAugment("digit")
     for arguments in ({"p": 1.5}, {"autoencoder": 3}, {"policy": None}):
         with pytest.raises(ValueError, match="validation error"):
             LatentAugment(**arguments)
 
 
-@pytest.mark.slow
-def test_libraries_are_imported_when_they_are_needed_and_without_the_version_check():
-    code = (
-        "import sys, os, augmentor.integrations\n"
-        "print(sorted({'albumentations', 'imblearn', 'sklearn'} & sys.modules.keys()))\n"
-        "import augmentor.albumentations\n"
-        "print(os.environ['NO_ALBUMENTATIONS_UPDATE'])"
-    )
-    plain = {name: value for name, value in os.environ.items() if name != "NO_ALBUMENTATIONS_UPDATE"}
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=plain)
-    assert run.stdout.split() == ["[]", "1"]
+def test_images_that_do_not_fit_are_typed_errors(image):
+    for given in (np.zeros((9, 8), np.uint8), np.zeros((8, 8, 3), np.uint8)):
+        with pytest.raises(ShapeError, match=r"takes (1-channel )?images \(B, 1, 8, 8\)"):
+            pipeline("digits")(image=given)
+    assert pipeline(COLOUR)(image=image)["image"].shape == image.shape  # an RGB network takes grey images
+    for value in (255, np.nan):
+        with pytest.raises(RangeError, match=r"\[0, 1\]"):
+            pipeline()(image=np.full((8, 8), value, np.float32))

@@ -105,11 +105,7 @@ def test_only_a_file_is_read_and_a_link_is_followed(path, network, tmp_path):
     """Hubs keep their files as links; nobody keeps weights in a pipe, which would stop the reader."""
     os.mkfifo(tmp_path / "pipe.safetensors")
     (tmp_path / "link.safetensors").symlink_to(path)
-    for name, said in {
-        "pipe.safetensors": "regular",
-        "none.safetensors": "does not exist",
-        ".": "weights file",
-    }.items():
+    for name, said in (("pipe.safetensors", "regular"), ("none.safetensors", "not exist"), (".", "weights file")):
         with pytest.raises(WeightsError, match=said):
             load(tmp_path / name)
     assert fingerprint(load(tmp_path / "link.safetensors").state_dict()) == fingerprint(network.state_dict())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from augmentor import LatentAugment, QualityGate
+from augmentor import LatentAugment
 from augmentor.exceptions import DataError
 from augmentor.latents import encode_all, spread_labels
 from augmentor.latents.label_spreading import SURE_SHARE
@@ -32,18 +32,6 @@ def test_the_labels_of_fifty_digits_reach_the_others(vae, few):
     assert (labels == rest.targets[rows]).double().mean() > 0.9
 
 
-def test_policies_and_the_gate_learn_from_the_unlabelled(vae, few):
-    labelled, rest = few
-    augment = LatentAugment(vae, "class_gaussian").fit(labelled)
-    wider = LatentAugment(vae, "class_gaussian", gate=QualityGate()).fit(labelled, unlabelled=rest)
-    assert len(augment.reference) == 50
-    assert wider.reference.class_counts()[3] > 50
-    assert not torch.equal(
-        augment.synthesize(labelled.images, labelled.targets, indices=range(50), seed=0)[0],
-        wider.synthesize(labelled.images, labelled.targets, indices=range(50), seed=0)[0],
-    )
-
-
 def test_without_labels_all_join_the_reference_set(vae, few):
     labelled, rest = few
     augment = LatentAugment(vae, "smote").fit([(labelled.images, None)], unlabelled=rest)
@@ -51,14 +39,11 @@ def test_without_labels_all_join_the_reference_set(vae, few):
     assert not augment.reference.labelled
 
 
-def test_it_is_the_same_every_time_and_draws_nothing(vae, few, global_rng_untouched):
+def test_it_is_the_same_every_time_and_draws_nothing(global_rng_untouched):
     z = torch.cat([torch.randn(20, 3, generator=torch.Generator().manual_seed(n)) + 4 * n for n in range(2)])
-    seeds, labels = z[[0, 25]], torch.tensor([7, 2])  # class numbers need not be consecutive
-    rows, found = spread_labels(seeds, labels, z)
-    again = spread_labels(seeds, labels, z)
-    assert torch.equal(rows, again[0])
-    assert torch.equal(found, again[1])
+    rows, found = spread_labels(z[[0, 25]], torch.tensor([7, 2]), z)  # class numbers need not be consecutive
     assert torch.equal(found, torch.where(rows < 20, 7, 2))
+    torch.testing.assert_close(spread_labels(z[[0, 25]], torch.tensor([7, 2]), z), (rows, found), atol=0, rtol=0)
 
 
 def test_labels_of_one_class_are_refused():

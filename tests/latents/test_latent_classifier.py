@@ -50,39 +50,28 @@ def test_what_a_fold_says_does_not_depend_on_its_own_labels_or_latents():
     assert not torch.equal(other.log_probs(z, other.folds)[~mine], classifier.log_probs(z, classifier.folds)[~mine])
 
 
-def test_every_class_is_dealt_evenly_into_the_folds():
+def test_every_class_is_dealt_evenly_into_the_folds_and_the_only_one_of_its_class_is_known_to_all():
     labels = torch.tensor([3] * 12 + [5] * 2 + [8])
-    folds = LatentClassifier(normal(15, 4), labels).folds
+    z = normal(15, 4)
+    z[14] = 30
+    classifier = LatentClassifier(z, labels)
+    folds = classifier.folds
     assert folds[:12].bincount().tolist() == [3, 3, 2, 2, 2]
     assert folds[12:14].unique().numel() == 2
-    assert folds[14] == -1  # the only one of its class: no fold can spare it
+    assert folds[14] == -1  # no fold can spare it
+    assert classifier.classes.tolist() == [3, 5, 8]
+    assert classifier.log_probs(z[14:], folds[14:]).argmax() == 2
 
 
-def test_the_only_one_of_a_class_is_known_to_all():
-    z, labels = clusters(31, 2, 6)
-    labels[30], z[30] = 7, 30
-    classifier = LatentClassifier(z, labels)
-    assert classifier.classes.tolist() == [0, 1, 7]
-    assert classifier.log_probs(z[30:], torch.tensor([-1])).argmax() == 2
-
-
-def test_agreement_is_the_log_probability_of_the_label():
-    z, labels = clusters(60, 3, 5)
+def test_agreement_is_the_log_probability_of_the_label_and_unknown_classes_do_not_agree():
+    z, rows = clusters(60, 2, 5)
+    labels = rows * 6 + 2  # numbers need not be consecutive
     classifier = LatentClassifier(z, labels)
     agreement = classifier.agreement(z, labels, classifier.folds)
-    expected = classifier.log_probs(z, classifier.folds).gather(1, labels[:, None]).squeeze(1)
-    assert torch.equal(agreement, expected)
-    assert (agreement <= 0).all()
-    assert (classifier.agreement(z, (labels + 1) % 3, classifier.folds) < agreement - 1).float().mean() > 0.9
-
-
-def test_class_numbers_need_not_be_consecutive_and_unknown_ones_do_not_agree():
-    z, labels = clusters(40, 2, 5)
-    classifier = LatentClassifier(z, labels * 6 + 2)
-    assert classifier.classes.tolist() == [2, 8]
-    assert classifier.agreement(z, labels * 6 + 2).isfinite().all()
+    assert torch.equal(agreement, classifier.log_probs(z, classifier.folds).gather(1, rows[:, None]).squeeze(1))
+    assert (classifier.agreement(z, 10 - labels, classifier.folds) < agreement - 1).float().mean() > 0.9
     for unknown in (0, 5, 9):
-        assert (classifier.agreement(z, torch.full((40,), unknown)) == -torch.inf).all()
+        assert (classifier.agreement(z, torch.full((60,), unknown)) == -torch.inf).all()
 
 
 def test_soft_labels_agree_best_with_their_own_mixture():

@@ -39,28 +39,14 @@ def test_unfitted_statistics_change_nothing():
     assert torch.equal(stats.unstandardise(raw), raw)
 
 
-def test_a_large_offset_does_not_drown_the_std():
-    raw = 1000 + 0.1 * normal(500, 2).double()
-    stats = LatentStats((2,)).fit([raw])
-    torch.testing.assert_close(stats.std, raw.std(0, correction=0).float(), rtol=1e-2, atol=0)
-
-
-def test_a_dimension_that_never_moves_stays_finite():
-    raw = normal(50, 3)
-    raw[:, 1] = 0.7
+def test_a_dimension_that_never_moves_stays_finite_and_a_large_offset_does_not_drown_the_std():
+    raw = normal(500, 3) * torch.tensor([1.0, 0.0, 0.1]) + torch.tensor([0.0, 0.7, 1000.0])
     stats = LatentStats((3,)).fit([raw])
     z = stats.standardise(raw)
     assert z.isfinite().all()
     assert z[:, 1].abs().max() < 1
     torch.testing.assert_close(stats.unstandardise(z), raw)
-
-
-def test_statistics_travel_with_the_state():
-    stats = LatentStats((4,)).fit([normal(20, 4)])
-    again = LatentStats((4,))
-    again.load_state_dict(stats.state_dict())
-    assert torch.equal(again.mean, stats.mean)
-    assert bool(again.fitted)
+    torch.testing.assert_close(stats.std[2], raw[:, 2].double().std(correction=0).float(), rtol=1e-2, atol=0)
 
 
 def test_latents_that_do_not_fit_and_no_latents_are_refused():
@@ -92,11 +78,10 @@ def test_slerp_interpolates_lengths():
     torch.testing.assert_close(middle, torch.tensor([[3.0, 3.0]]) / math.sqrt(2))
 
 
-@pytest.mark.parametrize("factor", [1.0, 2.0, -1.0, 1.0 + 1e-7])
-def test_slerp_of_parallel_vectors_is_straight_and_its_gradient_finite(factor):
-    a = normal(3, 5).requires_grad_()
-    b = factor * a.detach()
-    weight = torch.full((3,), 0.3)
+@pytest.mark.parametrize("factor", [0.0, 1.0, 2.0, -1.0, 1.0 + 1e-7])
+def test_slerp_of_parallel_and_zero_vectors_is_straight_and_its_gradient_finite(factor):
+    b, weight = normal(3, 5), torch.full((3,), 0.3)
+    a = (factor * b).requires_grad_()
     out = slerp(a, b, weight)
     torch.testing.assert_close(out, a + 0.3 * (b - a))
     torch.testing.assert_close(lerp(a, b, weight), a + 0.3 * (b - a))
@@ -104,25 +89,13 @@ def test_slerp_of_parallel_vectors_is_straight_and_its_gradient_finite(factor):
     assert a.grad.isfinite().all()
 
 
-def test_slerp_of_a_zero_vector_is_finite():
-    a = torch.zeros(2, 4, requires_grad=True)
-    out = slerp(a, normal(2, 4), torch.tensor([0.0, 0.5]))
-    assert out.isfinite().all()
-    out.sum().backward()
-    assert a.grad.isfinite().all()
-
-
-def test_labels_turn_soft_and_back():
-    labels = torch.tensor([2, 0])
-    soft = soft_labels(labels, 3)
+def test_labels_turn_soft_and_back_and_those_beyond_the_classes_are_refused():
+    soft = soft_labels(torch.tensor([2, 0]), 3)
     assert soft.tolist() == [[0, 0, 1], [1, 0, 0]]
     assert soft.dtype == torch.float32
     assert class_index(soft).tolist() == [2, 0]
-    assert class_index(labels.int()).dtype == torch.int64
+    assert class_index(torch.tensor([2, 0]).int()).dtype == torch.int64
     assert torch.equal(soft_labels(soft, 3), soft)
-
-
-def test_labels_beyond_the_classes_are_refused():
     for labels in ([0, 3], [-1, 0]):
         with pytest.raises(InputError, match="for 3 classes"):
             soft_labels(torch.tensor(labels), 3)

@@ -50,9 +50,8 @@ def test_nearest_is_what_brute_force_finds(count, width, k, classes, offset, dou
     torch.testing.assert_close(of_class.gather(1, rows)[there], distance[there].double(), atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("offset", [0.0, 1e4])
-def test_nearest_is_exact_among_many_far_from_zero(offset):
-    reference, queries = ReferenceSet(normal(5000, 8).repeat(2, 1) + offset), normal(50, 8, seed=1) + offset
+def test_nearest_is_exact_among_many_far_from_zero():
+    reference, queries = ReferenceSet(normal(5000, 8).repeat(2, 1) + 1e4), normal(50, 8, seed=1) + 1e4
     distance, rows = reference.nearest(queries, 7)
     expected = measured(reference, queries).sort(1).values[:, :7]
     torch.testing.assert_close(distance.double(), expected, atol=1e-5, rtol=1e-5)
@@ -96,12 +95,6 @@ def test_samples_of_the_reference_set_are_searched_for_once(monkeypatch):
     assert torch.equal(*found)
 
 
-def test_the_origin_of_a_sample_is_its_row_or_the_nearest():
-    reference = ReferenceSet(normal(500, 4))
-    queries = torch.cat([reference.z[::7] + 1e-6, normal(9, 4, seed=3)])
-    assert torch.equal(reference.origin(queries), reference.nearest(queries, 1)[1].squeeze(1))
-
-
 def test_nearby_in_a_large_reference_set_finds_copies_and_the_origin_and_is_a_bound_from_above():
     reference = ReferenceSet(normal(17_000, 16))
     queries = torch.cat([reference.z[:300] + 0.02 * normal(300, 16, seed=1), normal(300, 16, seed=2)])
@@ -116,10 +109,12 @@ def test_nearby_in_a_large_reference_set_finds_copies_and_the_origin_and_is_a_bo
     assert (distance[:, 0] <= (moved - reference.z[:200]).square().mean(1).sqrt() + 1e-6).all()
 
 
-def test_nearby_in_a_small_reference_set_is_exact():
-    reference, queries = ReferenceSet(normal(500, 4)), normal(30, 4, seed=1)
-    for found, exact in zip(reference.nearby(queries, 3), reference.nearest(queries, 3), strict=True):
-        assert torch.equal(found, exact)
+def test_nearby_in_a_small_reference_set_is_exact_and_the_origin_is_the_nearest():
+    reference = ReferenceSet(normal(500, 4))
+    queries = torch.cat([reference.z[::7] + 1e-6, normal(30, 4, seed=1)])
+    exact = reference.nearest(queries, 3)
+    assert all(map(torch.equal, reference.nearby(queries, 3), exact))
+    assert torch.equal(reference.origin(queries), exact[1][:, 0])
 
 
 @given(count=st.integers(1, 300), width=st.integers(1, 5), seed=st.integers(0, 50))
@@ -132,12 +127,3 @@ def test_a_row_is_among_its_own_candidates_and_no_number_is_out_of_range(count, 
     one = Forest(rows).candidates(rows[-1:])
     assert torch.equal(one[0], candidates[-1])
     assert (Forest(torch.zeros(count, width)).candidates(torch.zeros(1, width)) < count).any()  # equal rows
-
-
-def test_candidates_hold_all_but_copies_and_most_near_neighbours():
-    """Of 20,000 rows of 64 dimensions without any structure, which is the hardest case."""
-    rows = normal(20_000, 64)
-    forest, few = Forest(rows), torch.arange(500)
-    for noise, share in ((0.03, 0.99), (0.1, 0.95), (0.2, 0.75)):
-        near = rows[:500] + noise * normal(500, 64, seed=1)
-        assert (forest.candidates(near) == few[:, None]).any(1).float().mean() >= share

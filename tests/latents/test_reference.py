@@ -30,21 +30,13 @@ BOTH = pytest.mark.parametrize("how", ["random_samples", "neighbours"])
 
 @BOTH
 @pytest.mark.parametrize(("scale", "shape"), [(1.0, (2,)), (30.0, (4, 8, 8))], ids=str)
-def test_a_sample_never_gets_itself_while_there_are_others(how, scale, shape):
+def test_a_sample_never_gets_itself_also_after_the_rounding_of_another_batch(how, scale, shape):
     z, labels = scale * normal(90, *shape) + scale, torch.arange(90) % 3
     reference = ReferenceSet(z, labels)
-    for seed in range(10):
-        target, _ = choose(how, reference, Latents(z, None, labels), draws(90, seed))
-        assert ((target - z).flatten(1).abs().amax(1) > 0).all()
-
-
-@BOTH
-def test_a_sample_is_recognised_after_the_rounding_of_another_batch(how):
-    z, labels = normal(40, 16), torch.arange(40) % 2
-    again = Latents(z * (1 + 2e-7) + 1e-7, None, labels)
-    for seed in range(10):
-        target, _ = choose(how, ReferenceSet(z, labels), again, draws(40, seed))
-        assert ((target - z).abs().amax(1) > 1e-3).all()
+    for seed in range(6):
+        for again in (z, z * (1 + 2e-7) + 1e-7):
+            target, _ = choose(how, reference, Latents(again, None, labels), draws(90, seed))
+            assert ((target - z).flatten(1).abs().amax(1) > 0).all()
 
 
 @BOTH
@@ -68,15 +60,12 @@ def test_any_class_is_allowed_when_asked_for_and_without_labels(how):
         assert choose(how, ReferenceSet(z), latents)[0].shape == z.shape
 
 
-def test_every_other_sample_of_the_class_is_chosen_sometimes():
+def test_every_other_sample_of_the_class_is_chosen_sometimes_and_duplicates_do_not_hide_them():
     z, labels = normal(12, 2), torch.arange(12) % 2
     one = Latents(z[:1].expand(600, 2), None, labels[:1].expand(600))
     chosen, counts = ReferenceSet(z, labels).random_samples(one, draws(600))[0].unique(dim=0, return_counts=True)
     assert len(chosen) == 5
     assert counts.min() > 60
-
-
-def test_duplicates_do_not_hide_the_others():
     z = torch.tensor([[0.0], [0.0], [1.0], [2.0]])
     target, _ = ReferenceSet(z).random_samples(Latents(z[:1].expand(400, 1)), draws(400))
     assert {1.0, 2.0} <= set(target.flatten().tolist())
@@ -94,12 +83,6 @@ def test_neighbours_are_the_k_nearest_and_each_is_chosen_alike(k):
         chosen, counts = reference.neighbours(many, draws(300), k)[0].unique(dim=0, return_counts=True)
         assert {tuple(v) for v in chosen.tolist()} == nearest
         assert counts.min() > 300 / k * 0.6
-
-
-def test_neighbours_of_a_sample_outside_the_reference_set_include_the_nearest():
-    reference = ReferenceSet(torch.tensor([[0.0], [1.0], [5.0]]))
-    target, _ = reference.neighbours(Latents(torch.full((200, 1), 0.4)), draws(200), 2)
-    assert set(target.flatten().tolist()) == {0.0, 1.0}
 
 
 def test_a_class_smaller_than_k_uses_what_it_has():

@@ -26,7 +26,7 @@ NOTICED = {
     "loss": ("gan.losses.LOSSES", "capped", "gan/test_losses.py"),
     "method": ("gan.methods.methods.names()", "clipped-gan", "gan/test_methods.py"),
     "source": ("[len(data.load_source('noise:12'))]", 12, None),
-    "format": ("shards.formats.FORMATS", "npz", "shards/test_formats.py"),
+    "format": ("shards.manifest.FORMATS", "npz", "shards/test_formats.py"),
 }
 
 

@@ -17,7 +17,7 @@ from augmentor.autoencoders import get_autoencoder
 from augmentor.data import ArrayDataset
 from augmentor.exceptions import InputError, ShardError
 from augmentor.shards import ShardDataset, encode_tar, read_manifest, verified
-from augmentor.shards.formats import FORMATS, STORES, compressions
+from augmentor.shards.manifest import FORMATS, STORES, compressions
 
 
 @pytest.mark.parametrize("name", FORMATS)

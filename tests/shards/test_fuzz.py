@@ -16,20 +16,13 @@ import fuzz
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def rows():
-    return fuzz.fuzz(count=30, seed=1)
-
-
-def test_damaged_files_are_read_correctly_or_refused(rows):
+def test_damaged_files_are_read_correctly_or_refused():
+    rows = fuzz.fuzz(count=25, seed=1)
     assert sum(row["files"] for row in rows.values()) >= 300
     for name, row in rows.items():
         unseen = row["misread"] if name == fuzz.UNSEEN else 0  # pixels without a checksum
         assert row["read"] + row["refused"] + unseen == row["files"], (name, row["faults"])
-
-
-def test_the_damage_does_both(rows):
-    """Otherwise the test above would say nothing."""
+    # Otherwise this would say nothing: the damage does both.
     assert all(row["refused"] > 5 for row in rows.values())
     assert sum(row["read"] for row in rows.values()) > 50
     assert rows[fuzz.UNSEEN]["misread"] > 0
@@ -48,14 +41,8 @@ def test_a_reader_with_each_fault_is_found_out(tmp_path):
     def take(folder):
         return bytearray(200 << 20)
 
-    def touch(folder):
-        return bytearray(b"x" * (20 << 20))
-
     def read_elsewhere(folder):
         Path("/etc/hostname").read_bytes()
-
-    def leave(folder):
-        (folder / "left").touch()
 
     def raise_untyped(folder):
         raise KeyError("a")
@@ -65,7 +52,7 @@ def test_a_reader_with_each_fault_is_found_out(tmp_path):
 
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "file").write_bytes(b"x" * 100)
-    expected = {crash: "crash", take: "memory", touch: "memory", read_elsewhere: "outside", leave: "outside",
+    expected = {crash: "crash", take: "memory", read_elsewhere: "outside",
                 raise_untyped: "error", misread: "misread", spin: "hang"}  # fmt: skip
     for fault, outcome in expected.items():
 
@@ -75,6 +62,6 @@ def test_a_reader_with_each_fault_is_found_out(tmp_path):
 
         kind = fuzz.Kind("x", tmp_path / "source", "file", (fuzz.mutations.flip_bits,), read, 100)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(fuzz, "SECONDS", 2)
+            patch.setattr(fuzz, "SECONDS", 1)
             answers = fuzz.run(kind, 2, 0, tmp_path / "trial")
         assert [a["outcome"] for a in answers if a["number"] >= 0] == [outcome] * 2, fault.__name__

@@ -45,7 +45,6 @@ def test_parts_make_the_same_folder(call):
 
 
 def test_tar_files(call):
-    code, said = call("--out", "tar", "--format", "webdataset")
-    assert "read them with webdataset" in said
+    assert "read them with webdataset" in call("--out", "tar", "--format", "webdataset")[1]
     assert sorted(content("tar"))[1:] == [f"shard-0000{unit}.tar" for unit in range(4)]
     assert call("--out", "other", "--format", "webdataset", "--store", "latents")[0] == 2

@@ -10,9 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_generate import content, generate, real, wait_for_shards
+from test_generate import Unreadable, content, generate, real
 
-from augmentor.data import ArrayDataset
 from augmentor.exceptions import DataError, InputError, ShardError
 from augmentor.shards import ShardDataset, read_manifest, read_partial
 from augmentor.shards.journal import Journal
@@ -30,22 +29,12 @@ def reference(tmp_path_factory):
 # ---------------------------------------------------------------------------- how the real images are read
 
 
-@pytest.mark.parametrize(("num_workers", "batch_size"), [(0, 1), (0, 3), (0, 256), (2, 5)])
+@pytest.mark.parametrize(("num_workers", "batch_size"), [(0, 3), (0, 256), (2, 5)])
 def test_the_size_of_reads_and_who_reads_does_not_show(
     reference, tmp_path, num_workers, batch_size, global_rng_untouched
 ):
     made = generate(tmp_path / "shards", num_workers=num_workers, batch_size=batch_size)
     assert content(made) == reference
-
-
-class Unreadable(ArrayDataset):
-    def __init__(self):
-        super().__init__(real().images, real().targets, real().classes)
-
-    def __getitems__(self, indices):
-        if 9 in indices:
-            raise DataError("cannot read image 9; mend or remove it")
-        return super().__getitems__(indices)
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
@@ -87,12 +76,13 @@ def test_parts_in_any_order(reference, tmp_path, order):
 @pytest.mark.slow
 def test_parts_at_once(reference, tmp_path):
     folder = tmp_path / "shards"
-    jobs = [SERVER.Process(target=generate, args=(folder,), kwargs={"unit_range": part}) for part in PARTS * 2]
+    parts = [(0, 3), (2, 99)]  # both make shard 2
+    jobs = [SERVER.Process(target=generate, args=(folder,), kwargs={"unit_range": part}) for part in parts]
     for job in jobs:
         job.start()
     for job in jobs:
         job.join()
-    assert [job.exitcode for job in jobs] == [0] * 6
+    assert [job.exitcode for job in jobs] == [0, 0]
     assert content(folder) == reference
 
 
@@ -191,7 +181,12 @@ def test_ranks_of_torchrun(reference, tmp_path):
     path = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
     run = subprocess.run(
         [*command, tmp_path / "program.py", tmp_path / "shards"],
-        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+        env={
+            **os.environ,
+            "PYTHONPATH": path,
+            "OMP_NUM_THREADS": "1",
+            "MALLOC_PERTURB_": "85",
+        },  # memory that is not cleared shows
         capture_output=True,
         text=True,
         check=False,
@@ -199,27 +194,6 @@ def test_ranks_of_torchrun(reference, tmp_path):
     assert run.returncode == 0, run.stderr
     assert run.stdout.split() == ["30"]
     assert content(tmp_path / "shards") == reference
-
-
-def _as_rank(folder: Path, rank: int, ranks: int) -> None:
-    os.environ.update(RANK=str(rank), WORLD_SIZE=str(ranks))
-    generate(folder, executor="torchrun")
-
-
-@pytest.mark.slow
-def test_rank_0_waits_for_the_others(reference, tmp_path, monkeypatch):
-    folder = tmp_path / "shards"
-    first = SERVER.Process(target=_as_rank, args=(folder, 0, 2))
-    first.start()
-    wait_for_shards(folder, 3)
-    first.join(0.5)
-    assert first.is_alive()
-    monkeypatch.setenv("RANK", "1")
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    generate(folder, executor="torchrun")
-    first.join()
-    assert first.exitcode == 0
-    assert content(folder) == reference
 
 
 def test_more_ranks_than_shards_do_no_harm(reference, tmp_path, monkeypatch):

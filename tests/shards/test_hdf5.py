@@ -1,4 +1,4 @@
-"""The HDF5 shard: round trip, equal bytes, and everything that a reader has to refuse."""
+"""The HDF5 shard: round trip, and everything that a reader has to refuse."""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ import dataclasses
 import hashlib
 import io
 import mmap
-import os
-import subprocess
-import sys
 
 import h5py
 import numpy as np
@@ -87,9 +84,6 @@ def test_images_are_mapped_and_cannot_be_written(tmp_path):
 
 
 def test_chunks_are_small_and_none_is_larger_than_its_reader_takes(tmp_path, monkeypatch):
-    assert chunk_rows("images", (200, *SHAPE)) == (64 << 10) // (3 * 16 * 16)
-    assert chunk_rows("images", (200, 3, 512, 512)) == 1
-    assert chunk_rows("labels", (100_000, 1000), 4) * 4000 <= 256 << 20
     monkeypatch.setattr("augmentor.shards.formats.hdf5.MOST_OF_A_CHUNK", 1000)
     arrays = content(True, n=200)
     data = encode_shard(arrays, attributes={}, compression="gzip")
@@ -100,31 +94,6 @@ def test_chunks_are_small_and_none_is_larger_than_its_reader_takes(tmp_path, mon
     np.testing.assert_array_equal(shard.labels, arrays["labels"])
     rows = np.random.default_rng(1).permutation(200)
     np.testing.assert_array_equal(shard.content[rows], arrays["images"][rows])
-
-
-_ENCODE = """
-import hashlib, sys
-import numpy as np
-from augmentor.shards import encode_shard
-n = np.arange(50)
-images = (n[:, None, None, None] * np.ones((1, 3, 8, 8))).astype(np.uint8)
-attributes = {f"setting {i}": i if i % 3 else ["names"] * 300 if i % 2 else "text" for i in range(30)}
-for compression in ("none", "gzip"):
-    arrays = {"images": images, "labels": n, "source_index": n[:, None], "copy": n.astype(np.int32)}
-    data = encode_shard(arrays, attributes, compression)
-    print(hashlib.sha256(data).hexdigest())
-"""
-
-
-@pytest.mark.slow
-def test_equal_content_is_equal_bytes_in_any_process():
-    outputs = set()
-    for number in range(2):  # memory that is not cleared would show as well
-        environment = {**os.environ, "PYTHONHASHSEED": str(number), "MALLOC_PERTURB_": str(85 * number)}
-        run = subprocess.run([sys.executable, "-c", _ENCODE], env=environment, capture_output=True, check=True)
-        outputs.add(run.stdout)
-    assert len(outputs) == 1
-    assert len(outputs.pop().split()) == 2
 
 
 def test_the_writer_checks_its_arrays():
@@ -150,10 +119,6 @@ def dataset(name, **options):
     return lambda file: file.create_dataset(name, data=of(content()[name]), **options)
 
 
-def typed(name, dtype):
-    return lambda file: file.create_dataset(name, (N,), dtype)
-
-
 def put(name, value):
     return lambda file: file.__setitem__(name, value)
 
@@ -172,8 +137,8 @@ CHUNK = (chunk_rows("images", (N, *SHAPE)), *SHAPE)
 FOREIGN = [
     ("none", _soft_link, "holds"),
     ("none", put("images", h5py.SoftLink("/labels")), "SoftLink"),
-    ("none", typed("labels", h5py.vlen_dtype(np.int64)), "type"),
-    ("none", typed("labels", np.dtype([("a", "<i4"), ("b", "<i4")])), "type"),
+    ("none", lambda file: file.create_dataset("labels", (N,), h5py.vlen_dtype(np.int64)), "type"),
+    ("none", put("labels", np.zeros(N, [("a", "<i4"), ("b", "<i4")])), "type"),
     ("none", dataset("labels", of=lambda labels: labels.astype(">i8")), "little-endian"),
     ("none", dataset("labels", of=lambda labels: labels.astype("f8")), "expected int64"),
     ("none", lambda file: file.create_group("images"), "Group"),

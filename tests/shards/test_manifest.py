@@ -159,15 +159,6 @@ def test_shards_stand_once_in_order_and_with_the_count_of_the_plan():
             parse_manifest(json.dumps({**document, "shards": shards}))
 
 
-def test_the_error_names_the_file(tmp_path):
-    path = tmp_path / "manifest.json"
-    path.write_text("[" * 100_000)
-    with pytest.raises(ShardError, match=r"manifest\.json"):
-        read_manifest(path)
-    with pytest.raises(ShardError, match="absent"):
-        read_manifest(tmp_path / "absent.json")
-
-
 def test_the_document_of_the_format_names_every_field():
     text = (Path(__file__).parents[2] / "docs" / "shard-format.md").read_text(encoding="utf-8")
     names = [field.name for kind in (Manifest, ShardEntry) for field in dataclasses.fields(kind)]

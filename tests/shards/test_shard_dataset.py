@@ -66,9 +66,7 @@ def test_items(mapped):
     assert len(data) == COUNT
     assert data.classes == ["a", "b", "c"]
     assert data.targets.tolist() == [j % 10 % 3 for j in range(COUNT)]
-    assert data.manifest.num_samples == COUNT
     assert dataset_labels(data).tolist() == data.targets.tolist()
-    assert "23 images" in repr(data)
 
 
 def test_soft_labels(soft):
@@ -94,9 +92,8 @@ def test_indices_behave_as_those_of_a_list(mapped):
 
 
 BATCHES = (
-    slice(0, COUNT), slice(3, 4), slice(3, 17), slice(None, None, 2), slice(20, 2, -3), slice(-4, None), slice(7, 7),
-    [0, 1, 2, 3], [3, 4, 5, 6], [22, 0, 5, 5, -1, 13, 4], [4, 3, 2], [2], [], range(4, 12), np.array([6, 1]),
-    torch.tensor([9]),
+    slice(3, 17), slice(20, 2, -3), slice(-4, None), slice(7, 7),
+    [3, 4, 5, 6], [22, 0, 5, 5, -1, 13, 4], [], range(4, 12), np.array([6, 1]), torch.tensor([9]),
 )  # fmt: skip
 
 
@@ -117,12 +114,6 @@ def test_slices_and_lists_are_batches_of_the_same_items(request, kind):
             assert torch.equal(label, torch.as_tensor(items[number][1]))
             assert torch.equal(again, image)
             assert torch.equal(torch.as_tensor(its_label), label)
-
-
-def test_compression_changes_nothing_but_the_files(mapped, gzipped, folder):
-    plain, packed = ShardDataset(mapped), ShardDataset(gzipped)
-    assert all(torch.equal(a, b) for a, b in zip(fetch(plain, range(COUNT)), fetch(packed, range(COUNT)), strict=True))
-    assert plain.fingerprint == ShardDataset(folder).fingerprint != packed.fingerprint
 
 
 def test_what_no_batch_is(mapped):
@@ -152,28 +143,15 @@ def test_batches_may_be_written_to(mapped, gzipped, soft):
 
 
 def test_a_loader_of_batches_gives_what_a_loader_of_items_collates(mapped, soft):
-    for folder in (mapped, soft):
-        for transform in (None, lambda image: image.float() / 255):
-            data = ShardDataset(folder, transform=transform)
-            sampler = BlockSampler(data, seed=1)
-            items = DataLoader(data, batch_size=6, sampler=sampler)
-            batches = DataLoader(data, batch_size=None, sampler=BatchSampler(sampler, 6, False))
-            for (images, labels), (expected, expected_labels) in zip(batches, items, strict=True):
-                assert images.dtype == expected.dtype
-                assert torch.equal(images, expected)
-                assert torch.equal(labels, expected_labels)
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:This DataLoader will create")
-@pytest.mark.parametrize(
-    ("start", "kind", "workers"), [("fork", "mapped", 1), ("forkserver", "gzipped", 2), ("spawn", "mapped", 1)]
-)
-def test_workers_read_the_same_items(request, kind, workers, start):
-    data = ShardDataset(request.getfixturevalue(kind))
-    expected = torch.stack([image for image, _ in data])  # opened before workers start, so that they could misuse them
-    loader = DataLoader(data, batch_size=3, num_workers=workers, multiprocessing_context=start)
-    assert torch.equal(torch.cat([images for images, _ in loader]), expected)
+    for folder, transform in ((mapped, None), (soft, lambda image: image.float() / 255)):
+        data = ShardDataset(folder, transform=transform)
+        sampler = BlockSampler(data, seed=1)
+        items = DataLoader(data, batch_size=6, sampler=sampler)
+        batches = DataLoader(data, batch_size=None, sampler=BatchSampler(sampler, 6, False))
+        for (images, labels), (expected, expected_labels) in zip(batches, items, strict=True):
+            assert images.dtype == expected.dtype
+            assert torch.equal(images, expected)
+            assert torch.equal(labels, expected_labels)
 
 
 def test_forked_processes_and_pickles_read_on(gzipped):
@@ -253,11 +231,8 @@ def test_a_batch_of_latents_is_decoded_in_one_call(latents, monkeypatch):
     decode = model.decode
     monkeypatch.setattr(model, "decode", lambda z, size: (sizes.append(len(z)), decode(z, size))[1])
     data.__getitems__([0, 7, 13, 22])  # of four shards
-    images, labels = data[3:14]
+    data[3:14]
     assert sizes == [4, 11]
-    expected, expected_labels = fetch(data, range(3, 14))
-    assert int((images.int() - expected.int()).abs().max()) <= 1
-    assert torch.equal(labels, expected_labels)
 
 
 def test_items_of_latents_carry_no_gradients_and_draw_nothing(latents, global_rng_untouched):
@@ -268,11 +243,10 @@ def test_items_of_latents_carry_no_gradients_and_draw_nothing(latents, global_rn
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("start", ["fork", "spawn"])
-def test_workers_decode_latents(latents, start):
+def test_workers_decode_latents(latents):
     folder, plain, model = latents
     data = ShardDataset(folder, autoencoder=model)
-    loader = DataLoader(data, batch_size=5, num_workers=1, multiprocessing_context=start)
+    loader = DataLoader(data, batch_size=5, num_workers=1, multiprocessing_context="spawn")
     found = torch.cat([images for images, _ in loader]).int()
     assert int((found - fetch(ShardDataset(plain), range(COUNT))[0].int()).abs().max()) <= 1
 
@@ -291,10 +265,9 @@ def test_another_autoencoder_is_refused(latents, tmp_path):
         ShardDataset(folder)
     with pytest.raises(InputError, match="made with another 'vae'"):
         ShardDataset(folder, autoencoder="digits")
-    with pytest.raises(InputError, match="holds images"):
-        ShardDataset(plain, autoencoder="digits")
-    with pytest.raises(InputError, match="holds images"):
-        ShardDataset(plain, device="cpu")
+    for argument in ({"autoencoder": "digits"}, {"device": "cpu"}):
+        with pytest.raises(InputError, match="holds images"):
+            ShardDataset(plain, **argument)
 
 
 def test_an_accelerator_in_a_worker_is_refused(latents, monkeypatch):
@@ -308,8 +281,8 @@ def test_an_accelerator_in_a_worker_is_refused(latents, monkeypatch):
 def test_latents_that_are_no_numbers_are_refused(latents, tmp_path):
     folder, _, model = latents
     folder = shutil.copytree(folder, tmp_path / "shards")
-    entry = read_manifest(folder / "manifest.json").shards[0]
     manifest = read_manifest(folder / "manifest.json")
+    entry = manifest.shards[0]
     with h5py.File(folder / entry.file, locking=False) as file:
         arrays = {name: file[name][:] for name in file}
     arrays["latents"][3, 0] = np.inf

@@ -33,7 +33,6 @@ def test_load_change_fail_recover_and_copy(page, few, explorer):
     assert len(page.images("#near")) == 6
     assert len(page.images("#traversal")) == 4 * 7
     assert page.script("return [...document.images].every((i) => i.complete && i.naturalWidth > 0)")
-    assert "The gate passes" in page.text("#summary")
     names = page.script("return [...document.querySelectorAll('#known-policies option')].map((o) => o.text)")
     assert names == list_policies()
 
@@ -64,7 +63,6 @@ def test_load_change_fail_recover_and_copy(page, few, explorer):
     page.fill("#data", "nowhere")
     assert page.text("#error").startswith("found no data at 'nowhere'")
     assert page.images("main") == kept
-    assert page.value("#data") == "nowhere"
     assert page.value("#policy") == "compose(gaussian(std=0.15), extrapolate(strength=0.5))"
 
     # Recover, and copy: the clipboard has what the library says of these settings.

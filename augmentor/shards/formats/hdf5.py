@@ -27,19 +27,17 @@ import json
 import math
 import struct
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import h5py
 import numpy as np
 
 from ..._internal.files import open_regular
 from ...exceptions import InputError, ShapeError, ShardError
+from ..manifest import Manifest, ShardEntry
 from ..rows import BlockCache, rows_of
 from ..storage import DEFLATE_AT_BEST, MOST_OF_A_CHUNK, Stored, names_in, stored_in
 from ._base import ShardArrays, ShardFormat, register_format
-
-if TYPE_CHECKING:
-    from ..manifest import Manifest, ShardEntry
 
 _CHUNK_BYTES = 64 << 10
 _MAX_SOURCES = 64

@@ -15,15 +15,12 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
+from ..manifest import Manifest
 from ._base import ShardFormat, register_format
-
-if TYPE_CHECKING:
-    from ..manifest import Manifest
 
 
 @register_format("webdataset")
