@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from augmentor._internal.random import seeded
 from augmentor._internal.weights import fingerprint
-from augmentor.autoencoders import Autoencoder, CallableAutoencoder, ConvVAE, DenseAutoencoder, load_autoencoder
+from augmentor.autoencoders import Autoencoder, CallableAutoencoder, DenseAutoencoder, load_autoencoder
 from augmentor.data import ArrayDataset, load_source
 from augmentor.exceptions import DataError, InputError, OutputError, RangeError, ShapeError, TrainingError
 from augmentor.training import AutoencoderTrainer
@@ -60,19 +60,13 @@ def watched(look) -> DenseAutoencoder:
     return autoencoder
 
 
-class StopHere(Exception):
-    """Stands for whatever ends a process."""
-
-
-def stopping(steps: int, last: float | None = None) -> DenseAutoencoder:
-    """The same model, which after some steps fails, or whose loss is then multiplied by `last`."""
+def stopping(steps: int) -> DenseAutoencoder:
+    """The same model, whose loss is not a number after some steps."""
     left = [steps]
 
     def look(autoencoder, losses, *_):
         left[0] -= autoencoder.training
-        if left[0] < 0 and last is None:
-            raise StopHere
-        return {name: value * last for name, value in losses.items()} if left[0] < 0 else None
+        return {name: value * float("nan") for name, value in losses.items()} if left[0] < 0 else None
 
     return watched(look)
 
@@ -194,25 +188,28 @@ def test_precision_and_weight_decay_change_the_weights(few):
 # --- stopped and resumed
 
 
-def test_a_run_that_failed_midway_and_was_resumed_ends_like_one_that_did_not(few, tmp_path):
+def test_a_loss_that_is_not_finite_stops_and_the_run_resumed_ends_like_one_that_did_not(few, tmp_path):
+    run, whole = tmp_path / "run", tmp_path / "whole"
     settings = {"epochs": 50, "transform": v2.RandomAffine(5, interpolation=v2.InterpolationMode.BILINEAR)}
-    with pytest.raises(StopHere):
-        trainer(stopping(250), out=tmp_path / "run", **settings).fit(few)
-    assert len((tmp_path / "run" / "history.jsonl").read_text().splitlines()) == 2
-    with open(tmp_path / "run" / "history.jsonl", "a") as file:  # as if killed before the checkpoint was written
+    with pytest.raises(TrainingError, match="the loss became nan at step 250; the last good checkpoint is kept"):
+        trainer(stopping(250), out=run, **settings).fit(few)
+    state = torch.load(run / "checkpoint.pt", weights_only=True)
+    assert state["step"] == 200
+    assert all(value.isfinite().all() for value in state["model"].values())
+    assert not (run / "model.safetensors").exists()
+    assert len((run / "history.jsonl").read_text().splitlines()) == 2
+    with open(run / "history.jsonl", "a") as file:  # as if killed before the checkpoint was written
         file.write('{"step": 300, "half": true}\n')
-    resumed = trainer(out=tmp_path / "run", **settings)
-    expected = trainer(out=tmp_path / "whole", **settings)
+    resumed, expected = (trainer(out=out, **settings) for out in (run, whole))
     assert weights(resumed.fit(few)) == weights(expected.fit(few))
     assert resumed.history == expected.history
     for name in ("model.safetensors", "history.jsonl", "reconstructions.png"):
-        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+        assert (run / name).read_bytes() == (whole / name).read_bytes(), name
 
 
 def train_digits(out: Path | str) -> None:
-    with seeded(0, "weights"):
-        autoencoder = ConvVAE((1, 8, 8), latent_dim=8, width=8, corruption="gaussian(std=0.1)")
-    trainer(autoencoder, out=out, epochs=30).fit(load_source("digits").subset(torch.arange(250)))
+    data = load_source("digits").subset(torch.arange(200))
+    trainer(model("gaussian(std=0.1)"), out=out, epochs=80).fit(data)
 
 
 CODE = "import sys, torch, test_autoencoder_trainer as t; torch.set_num_threads(1); t.train_digits(sys.argv[1])"
@@ -267,21 +264,6 @@ def test_a_damaged_checkpoint_is_refused(few, tmp_path):
             trainer(out=tmp_path / "run").fit(few)
 
 
-# --- loss that is not a number
-
-
-def test_a_loss_that_is_not_finite_stops_and_the_last_checkpoint_stays(few, tmp_path):
-    train = trainer(stopping(150, float("nan")), out=tmp_path / "run", epochs=60)
-    with pytest.raises(TrainingError, match="the loss became nan at step 150; the last good checkpoint is kept"):
-        train.fit(few)
-    state = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
-    assert state["step"] == 100
-    assert all(value.isfinite().all() for value in state["model"].values())
-    assert not (tmp_path / "run" / "model.safetensors").exists()
-    expected = trainer(out=tmp_path / "whole", epochs=60).fit(few)
-    assert weights(trainer(out=tmp_path / "run", epochs=60).fit(few)) == weights(expected)
-
-
 def test_a_rate_that_blows_the_weights_up_is_an_error_even_in_the_last_step(few, tmp_path):
     train = trainer(lr=1e30, epochs=1, batch_size=200, out=tmp_path / "run")  # one step, then the validation
     with pytest.raises(TrainingError, match="lower rate"):
@@ -307,7 +289,7 @@ def test_a_gradient_that_is_not_finite_is_noticed_before_it_reaches_the_weights(
 def test_a_folder_of_a_run_with_other_settings_is_refused(few, digits, tmp_path):
     trainer(out=tmp_path / "run").fit(few)
     before = (tmp_path / "run" / "model.safetensors").read_bytes()
-    for change in ({"epochs": 5}, {"lr": 1e-4}, {"seed": 1}, {"batch_size": 16}, {"patience": 2}):
+    for change in ({"epochs": 5}, {"lr": 1e-4}, {"patience": 2}):
         (name,) = change
         with pytest.raises(OutputError, match=f"holds a run with other settings \\({name}: .* there, .* asked"):
             trainer(out=tmp_path / "run", **change).fit(few)
@@ -319,13 +301,7 @@ def test_a_folder_of_a_run_with_other_settings_is_refused(few, digits, tmp_path)
 
 
 def test_settings_that_make_no_sense_are_refused():
-    for settings in (
-        {"epochs": 0},
-        {"lr": float("nan")},
-        {"val_fraction": 1.0},
-        {"warmup": 1.5},
-        {"precision": "fp16"},
-    ):
+    for settings in ({"epochs": 0}, {"lr": float("nan")}, {"val_fraction": 1}, {"warmup": 2}, {"precision": "fp16"}):
         with pytest.raises(InputError):
             trainer(**settings)
     adapted = CallableAutoencoder(lambda x: x.flatten(1), lambda z: z.reshape(-1, 1, 8, 8), (1, 8, 8), version="same")

@@ -95,7 +95,7 @@ def test_every_size_and_depth_comes_back_as_it_went(name, shape):
 @pytest.mark.parametrize("name", OF_ANY_SIZE)
 def test_a_network_of_any_size_mirrors_what_the_stride_does_not_divide(name):
     model = made(name)
-    for size in ((1, 1), (3, 5), (9, 11), (128, 96), (375, 500)):
+    for size in ((1, 1), (3, 5), (9, 11), (128, 96)):
         images = torch.rand(2, 1, *size)
         assert model(images).shape == images.shape
     height, width = 3 * model.stride - 1, 4 * model.stride - 2
@@ -179,10 +179,9 @@ def test_the_generator_is_the_only_randomness_in_the_losses(name, corruption, gl
 @of_every_family
 def test_a_few_steps_lower_the_loss(name):
     model = made(name).train()
-    images = some_images(model, 8)
+    images, seen = some_images(model, 8), []
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
-    seen = []
-    for _ in range(30):
+    for _ in range(15):
         loss = losses(model, images)["reconstruction"]
         seen.append(float(loss.detach()))
         optimizer.zero_grad()
@@ -201,25 +200,19 @@ def test_the_kl_term_rises_over_the_warm_up(name):
     torch.testing.assert_close(at_quarter, at_half / 2)
     assert torch.equal(at_half, at_end)
     assert at_end > 0
-    for value in (-0.1, 1.5):
-        with pytest.raises(InputError, match="kl_warmup"):
-            made(name, kl_warmup=value)
 
 
-def test_masking_blackens_a_share_of_the_pixels_in_all_channels_alike():
+def test_corruption_blackens_a_share_of_the_pixels_or_adds_noise_within_the_range():
     images = torch.rand(8, 3, 32, 32) * 0.9 + 0.05
-    masked = build("corruption", CORRUPTIONS, "masking(rate=0.25)")(images, torch.Generator().manual_seed(0))
+    masked, noisy = (
+        build("corruption", CORRUPTIONS, text)(images, torch.Generator().manual_seed(0))
+        for text in ("masking(rate=0.25)", "gaussian(std=0.3)")
+    )
     gone = masked == 0
     assert torch.equal(gone, gone[:, :1].expand_as(gone))
     assert abs(float(gone.float().mean()) - 0.25) < 0.02
     assert torch.equal(masked[~gone], images[~gone])
-
-
-def test_gaussian_corruption_stays_in_range():
-    images = torch.rand(8, 1, 32, 32)
-    noisy = build("corruption", CORRUPTIONS, "gaussian(std=0.3)")(images, torch.Generator().manual_seed(0))
-    assert noisy.min() == 0
-    assert noisy.max() == 1
+    assert (noisy.min(), noisy.max()) == (0, 1)
     inside = (noisy > 0) & (noisy < 1) & ((images - 0.5).abs() < 0.05)
     assert 0.2 < float((noisy - images)[inside].std()) < 0.35
 
@@ -234,7 +227,7 @@ def test_edges_are_worth_more_than_levels_to_the_loss_for_edges():
     torch.testing.assert_close(flat.loss(gone, stripes), flat.loss(bright, stripes))
 
 
-@pytest.mark.parametrize(("before", "size"), [((4, 4), None), ((1, 3), None), ((5, 2), (10, 4)), ((4, 4), (7, 8))])
+@pytest.mark.parametrize(("before", "size"), [((1, 3), None), ((4, 4), (7, 8))])
 def test_enlarging_is_nearest_neighbours_and_then_the_convolution(before, size):
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(2, 3, *before, generator=generator, dtype=torch.float64, requires_grad=True)
@@ -278,15 +271,13 @@ def test_other_sizes_are_refused_with_advice(name):
             made(name, image_shape=shape)
 
 
-@pytest.mark.parametrize(
-    ("value", "said"), [(float("nan"), "NaN"), (float("-inf"), "-inf"), (-0.1, "-0.1"), (255.0, "255")]
-)
-def test_values_outside_the_range_are_refused_with_what_came(value, said):
+def test_values_outside_the_range_are_refused_with_what_came():
     model = made("dense")
-    images = some_images(model)
-    images[1, 0, 3, 3] = value
-    with pytest.raises(RangeError, match=rf"\[0, 1\], got .*{said}.*; use v2\.ToDtype"):
-        model.encode(images)
+    for value, said in ((float("nan"), "NaN"), (float("-inf"), "-inf"), (-0.1, "-0.1"), (255.0, "255")):
+        images = some_images(model)
+        images[1, 0, 3, 3] = value
+        with pytest.raises(RangeError, match=rf"\[0, 1\], got .*{said}.*; use v2\.ToDtype"):
+            model.encode(images)
 
 
 @of_every_family
@@ -294,17 +285,12 @@ def test_bad_arguments_are_refused(name):
     for changes in ({"likelihood": "poisson"}, {"corruption": "blur"}, {"no_such_argument": 1}):
         with pytest.raises(UnknownNameError):
             made(name, **changes)
-    for changes in (
-        *({"likelihood": text} for text in ("edges(weight=-1)", "edges(scales=9)")),
-        *({"corruption": text} for text in ("gaussian(std=0)", "masking(rate=1)", "masking(rate=-0.1)")),
-    ):
+    for changes in ({"likelihood": "edges(weight=-1)"}, {"corruption": "masking(rate=1)"}):
         with pytest.raises(InputError):
             made(name, **changes)
-    sizes = [a for a in arguments_of(made(name)) if a in ("width", "latent_dim", "latent_channels", "downsamples")]
-    assert sizes
-    for argument in sizes:
+    numbers = {"width": 0, "latent_dim": 0, "latent_channels": 0, "downsamples": 0, "kl_warmup": 1.5, "norm": "batch"}
+    own = arguments_of(made(name)).keys() & numbers.keys()
+    assert own
+    for argument in own:
         with pytest.raises(InputError, match=argument):
-            made(name, **{argument: 0})
-    if "norm" in arguments_of(made(name)):
-        with pytest.raises(InputError, match="norm 'group' or 'none', got 'batch'"):
-            made(name, norm="batch")
+            made(name, **{argument: numbers[argument]})

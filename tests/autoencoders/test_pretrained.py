@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import torch
 from augmentor import LatentAugment, list_autoencoders, load_autoencoder
 from augmentor._internal.files import sha256_file
 from augmentor._internal.registry import describe
-from augmentor._internal.weights import read_header
+from augmentor._internal.weights import read_header, save_network
 from augmentor.autoencoders import pretrained
 from augmentor.exceptions import UnknownNameError, WeightsError
 from augmentor.quality import reconstruction_psnr
@@ -22,7 +21,6 @@ NAMES = list_autoencoders()
 BITS = {
     "one bit": lambda data: data[:-1] + bytes([data[-1] ^ 1]),
     "truncated": lambda data: data[: len(data) // 2],
-    "empty": lambda data: b"",
     "another of ours": lambda data: (FOLDER / "mnist" / "model.safetensors").read_bytes(),
 }
 
@@ -54,13 +52,17 @@ def test_the_index_and_the_card_fit_the_file(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_loads_ready_for_use_each_time_anew(name, global_rng_untouched):
-    model, other = load_autoencoder(name), load_autoencoder(name)
+def test_it_loads_ready_for_use_each_time_anew_and_its_bytes_are_those_of_any_machine(
+    name, global_rng_untouched, tmp_path
+):
+    model, other, file = load_autoencoder(name), load_autoencoder(name), FOLDER / name / "model.safetensors"
     assert not model.training
     assert model.stats.fitted
     assert model.device.type == "cpu"
     images = torch.zeros(2, *(16 if n is None else n for n in model.image_shape))
     assert model(images).shape == LatentAugment(name, p=1.0, seed=0)(images).shape == images.shape
+    save_network(model, tmp_path / "again.safetensors", read_header(file)["info"])
+    assert (tmp_path / "again.safetensors").read_bytes() == file.read_bytes()
     with torch.no_grad():
         next(model.parameters()).zero_()
     assert not torch.equal(next(model.parameters()), next(other.parameters()))
@@ -90,34 +92,20 @@ def copied(tmp_path, monkeypatch) -> Path:
 
 
 @pytest.mark.parametrize("tamper", BITS.values(), ids=BITS)
-def test_a_tampered_copy_is_refused(copied, tamper):
+def test_a_tampered_copy_is_refused_by_its_name_and_by_its_path(copied, tamper):
     file = copied / "digits" / "model.safetensors"
     assert load_autoencoder("digits").image_shape == load_autoencoder(file).image_shape == (1, 8, 8)
     file.write_bytes(tamper(file.read_bytes()))
     for load in (load_autoencoder, LatentAugment):
         with pytest.raises(WeightsError, match=r"'digits' are missing or do not fit their checksum.*install"):
             load("digits")
+    if file.read_bytes() != (copied / "mnist" / "model.safetensors").read_bytes():
+        with pytest.raises(WeightsError, match=r"damaged|checksum"):
+            load_autoencoder(file)
     assert load_autoencoder("mnist").image_shape == (1, 28, 28)
     file.unlink()
     with pytest.raises(WeightsError, match="install the package again"):
         load_autoencoder("digits")
-
-
-def test_a_tampered_file_is_refused_by_its_path_too(tmp_path):
-    file, data = tmp_path / "model.safetensors", (FOLDER / "digits" / "model.safetensors").read_bytes()
-    for tampered in (BITS["one bit"](data), data[:-1]):
-        file.write_bytes(tampered)
-        with pytest.raises(WeightsError, match=r"damaged|checksum"):
-            load_autoencoder(file)
-
-
-def test_the_index_decides_what_there_is(copied):
-    index = json.loads((copied / "index.json").read_text())
-    (copied / "index.json").write_text(json.dumps({"digits": index["digits"]}))
-    pretrained._index.cache_clear()
-    assert list_autoencoders() == ["digits"]
-    with pytest.raises(UnknownNameError):
-        load_autoencoder("mnist")
 
 
 def test_an_unknown_name_says_what_was_meant():

@@ -57,6 +57,8 @@ CASES = [
     # weights
     ("info DATA/text.safetensors", "not a weights file"),
     ("info nowhere", "neither a pretrained name"),
+    ("verify nowhere", "does not exist"),
+    ("verify DATA/nonsense", "manifest.json"),
     ("generate DATA/rgb --autoencoder DATA/truncated.safetensors", "truncated", "damaged"),
     ("preview DATA/rgb --autoencoder DATA/tampered.safetensors", "tampered", "checksum", "fetch it again"),
     ("generate DATA/rgb --autoencoder DATA/generator.safetensors", "'generator' weights; expected"),

@@ -11,25 +11,34 @@ import warnings
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 from augmentor import ShardDataset, load_autoencoder
 from augmentor.cli import main
+from augmentor.data import load_source
 from augmentor.gan import GAN, load_generator
 from augmentor.training import AutoencoderTrainer
 
 pytestmark = pytest.mark.slow
-ARGUMENTS = ["demo", "--epochs", "2", "--gan-steps", "3", "--device", "cpu"]
+ARGUMENTS = ["demo", "--epochs", "6", "--gan-steps", "3", "--device", "cpu"]
 PICTURE = re.compile(r'src="data:image/png;base64,([A-Za-z0-9+/=]+)"')
+
+
+def run(folder: Path) -> None:
+    """The demo with 300 of the digits."""
+    few = load_source("digits").subset(torch.arange(300))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(warnings, "showwarning", warnings.showwarning)
+        patch.setattr("augmentor.data.load_source", lambda name: few)
+        main([*ARGUMENTS, "--out", str(folder)])
 
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory) -> Path:
     """A folder that the demo filled; nobody changes it, but by calling the demo again."""
     folder = tmp_path_factory.mktemp("demo") / "out"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(warnings, "showwarning", warnings.showwarning)
-        main([*ARGUMENTS, "--out", str(folder)])
+    run(folder)
     return folder
 
 
@@ -40,7 +49,7 @@ def content(folder: Path) -> dict[str, bytes]:
 def test_the_folder_holds_every_part(demo):
     assert not [name for name in content(demo) if "partial" in name]
     assert load_autoencoder(demo / "autoencoder/model.safetensors").image_shape == (1, 8, 8)
-    assert len(ShardDataset(demo / "shards")) == 1797
+    assert len(ShardDataset(demo / "shards")) == 300
     for name in ("real", "mixed"):
         lines = (demo / f"gan-{name}/history.jsonl").read_text().splitlines()
         assert [json.loads(line)["step"] for line in lines] == [1, 2, 3]
@@ -76,11 +85,10 @@ def test_called_again_it_trains_nothing_and_ends_the_same(demo, monkeypatch):
     def trained(*args, **kwargs):
         raise AssertionError("a finished run was trained again")
 
-    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
     monkeypatch.setattr(AutoencoderTrainer, "_step", trained)
     monkeypatch.setattr(GAN, "step", trained)
     before = content(demo)
-    main([*ARGUMENTS, "--out", str(demo)])
+    run(demo)
     after = content(demo)
     assert after.keys() == before.keys()
     assert {name for name in after if after[name] != before[name]} <= {"metrics.json"}  # it has the seconds it took
@@ -89,6 +97,6 @@ def test_called_again_it_trains_nothing_and_ends_the_same(demo, monkeypatch):
 def test_another_run_is_refused(demo, refused):
     before = content(demo)
     line = " ".join(ARGUMENTS)
-    assert "epochs: 2 there, 3 asked" in refused(f"{line} --epochs 3 --out {demo}")
+    assert "epochs: 6 there, 3 asked" in refused(f"{line} --epochs 3 --out {demo}")
     assert "what: 'autoencoder' there, 'demo' asked" in refused(f"{line} --out {demo}/autoencoder")
     assert content(demo) == before

@@ -67,3 +67,17 @@ def test_mixing_numbers_are_those_of_its_counts(labels, ratio, balance):
     added = added_counts(torch.tensor(labels), mixing)
     assert all(map(any, added.values()))
     assert {label: added.get(label, Added(0, 0)) for label in have} == mixing.added(have)
+
+
+@given(
+    have=st.dictionaries(st.integers(0, 9), st.integers(1, 500), min_size=1),
+    ratio=st.floats(0, 5),
+    balance=st.floats(0, 1),
+)
+def test_classes_are_oversampled_and_get_the_same_synthetic_share(have, ratio, balance):
+    largest = max(have.values())
+    for label, (oversampled, synthetic) in Mixing(ratio, balance).added(have).items():
+        assert abs(oversampled - balance * (largest - have[label])) <= 0.5
+        assert abs(synthetic - ratio * (have[label] + oversampled)) <= 0.5
+    with pytest.raises(InputError):
+        Mixing(-0.1 - ratio, balance)

@@ -12,7 +12,7 @@ from augmentor import LatentAugment, QualityGate
 from augmentor._internal.random import sample_keys
 from augmentor.exceptions import InputError
 from augmentor.gan import AdaptiveP, get_augmentation, needs_autoencoder
-from augmentor.gan.augmentations import PROBABILITIES, augmentations, get_probability
+from augmentor.gan.augmentations import augmentations, get_probability
 from augmentor.gan.feed import Batch
 
 
@@ -30,11 +30,15 @@ def build(name, vae, **settings):
     return get_augmentation(name, LatentAugment(vae), **settings)
 
 
+def part_of(batch: Batch, rows) -> Batch:
+    return Batch(*(None if field is None else field[rows] for field in batch))
+
+
 def nearest(a: torch.Tensor, b: torch.Tensor) -> float:
     return float((a - b).flatten(1).abs().amax(1).min())
 
 
-TEXTS = {"ada": "ada(p=1.0)", "both": "both(p=1.0)", "diffaugment": "diffaugment", "none": "none", "real": "real"}
+TEXTS = {"ada": "ada(p=1.0)", "both": "both(p=0.5)", "diffaugment": "diffaugment", "none": "none", "real": "real"}
 EVERY = pytest.mark.parametrize("name", augmentations.names())
 
 
@@ -98,14 +102,10 @@ def test_pixels_are_changed_in_float32_whatever_the_run_computes_in(batch, text)
         assert torch.equal(member.fake(batch), exact)
 
 
-@pytest.mark.parametrize("ratio", [0.25, 1.5])
-def test_real_makes_the_same_of_a_sample_whatever_part_of_the_batch_is_here(batch, vae, ratio):
-    member = build("real", vae, ratio=ratio)
+def test_real_makes_the_same_of_a_sample_whatever_part_of_the_batch_is_here(batch, vae):
+    member = build("real", vae, ratio=1.5)
     whole = member.real(batch)[0][12:]
-    halves = [
-        Batch(batch.images[part], batch.labels[part], batch.keys[part], batch.places[part], batch.indices[part])
-        for part in (slice(0, 6), slice(6, 12))
-    ]
+    halves = [part_of(batch, slice(0, 6)), part_of(batch, slice(6, 12))]
     torch.testing.assert_close(torch.cat([member.real(half)[0][6:] for half in halves]), whole, atol=1e-5, rtol=0)
 
 
@@ -116,7 +116,6 @@ def test_both_replaces_images_with_its_probability(batch, vae, side):
             member = build("both", vae, p=p)
         made = getattr(member, side)(batch)
         made = made[0] if side == "real" else made
-        assert made.shape == batch.images.shape
         return (made != batch.images).flatten(1).any(1).tolist()
 
     assert all(changed(1.0))
@@ -131,17 +130,6 @@ def test_a_probability_comes_from_the_text_or_the_argument_or_the_transform(vae)
     assert get_augmentation("both", augment).p.value == 0.3
     assert get_augmentation("both(p=0.2)", augment, p=0.9).p.value == 0.2
     assert get_augmentation("both+diffaugment", augment, p=0.9).members[0].p.value == 0.9
-
-
-def test_gradients_flow_through_what_is_replaced_and_what_is_not(batch, vae):
-    images = batch.images.clone().requires_grad_()
-    made = build("both", vae, p=0.5).fake(batch._replace(images=images))
-    replaced = (made != images).flatten(1).any(1)
-    (gradient,) = torch.autograd.grad(made.sum(), images)
-    assert torch.equal(gradient[~replaced], torch.ones_like(gradient[~replaced]))
-    through = gradient[replaced].flatten(1)
-    assert (through.abs().amax(1) > 0).all()
-    assert (through != 1).any(1).all()
 
 
 def test_a_gate_is_for_real_images_only(few, vae, batch):
@@ -174,8 +162,7 @@ def test_pixels_change_alike_on_both_sides_by_the_key_alone(pictures, text, glob
     changed = (whole - pictures.images).abs().flatten(1).amax(1) > 1e-4
     assert changed.float().mean() > (0.9 if text == "diffaugment" else 0.5)
     rows = [40, 3, 17]
-    few = Batch(pictures.images[rows], None, pictures.keys[rows], pictures.places[rows], pictures.indices[rows])
-    torch.testing.assert_close(member.fake(few), whole[rows], atol=1e-5, rtol=0)
+    torch.testing.assert_close(member.fake(part_of(pictures, rows)), whole[rows], atol=1e-5, rtol=0)
     assert nearest(member.fake(pictures._replace(keys=keys(1, 64))), whole) > 1e-4
 
 
@@ -193,22 +180,13 @@ def test_diffaugment_moves_and_cuts_as_in_the_paper(pictures):
     assert area.min() >= 16  # the centre lies on the image
 
 
-def test_diffaugment_keeps_the_mean_colour_but_for_the_brightness(pictures):
-    made = get_augmentation("diffaugment(translation=0, cutout=0)").fake(pictures)
-    shift = made.mean((1, 2, 3)) - pictures.images.mean((1, 2, 3))
-    assert -0.25 <= shift.min() < -0.1 < 0.1 < shift.max() <= 0.25
-
-
-def test_ada_at_no_chance_is_nothing_and_has_more_at_more(pictures):
+def test_ada_changes_nothing_at_first_more_at_more_and_by_its_parts(pictures):
     assert torch.equal(get_augmentation("ada").fake(pictures), pictures.images)
 
     def change(p):
         return float((get_augmentation("ada", p=p).fake(pictures) - pictures.images).abs().mean())
 
     assert change(0.1) < change(0.5) < change(1.0)
-
-
-def test_the_parts_of_ada(pictures):
     flat = pictures._replace(images=torch.full_like(pictures.images, 0.7))
     moved = get_augmentation("ada(p=1, colour=False)").fake(flat)  # reflected at the border, so nothing new comes in
     torch.testing.assert_close(moved, flat.images, atol=1e-5, rtol=0)
@@ -246,36 +224,30 @@ def test_a_chain_knows_its_adaptive_members_apart(vae):
 # How often
 
 
-def test_adaptive_p_rises_above_the_target_and_falls_below():
-    p = AdaptiveP(target=0.6, images=1000, every=2)
-    seen = []
-    for sign in [0.9, 0.9, 0.7, 0.6, 0.5, 0.6, *[1.0] * 60, *[-1.0] * 120]:
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("fixed(value=0.5)", [0.5] * 6),
+        ("annealed(start=0.5, images=250)", [0.4, 0.3, 0.2, 0.1, 0, 0]),
+        ("adaptive(target=0.6, images=1000, every=2)", [0, 0.1, 0.1, 0.2, 0.2, 0.1]),
+    ],
+)
+def test_every_p_changes_as_it_says_and_goes_on_from_what_was_saved(text, expected):
+    p, seen = get_probability(text), []
+    for sign in (0.9, 0.9, 0.7, 0.6, 0.5, 0.6):
         p.observe(torch.tensor(sign), 50)
         seen.append(p.value)
-    assert seen[:6] == pytest.approx([0, 0.1, 0.1, 0.2, 0.2, 0.1])
-    assert max(seen) == 1
-    assert seen[-1] == 0
+        state, p = p.state_dict(), get_probability(text)
+        p.load_state_dict(state)
+    assert seen == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("text", ["fixed(value=0.5)", "adaptive(images=500, every=4)", "annealed(images=900)"])
-def test_every_p_goes_on_from_what_was_saved(text):
-    whole, first, second = (get_probability(text) for _ in range(3))
-    signs = torch.rand(40, generator=torch.Generator().manual_seed(0)) * 2 - 0.4
-    for place, sign in enumerate(signs):
-        whole.observe(sign, 16)
-        (first if place < 18 else second).observe(sign, 16)
-        if place == 17:
-            second.load_state_dict(first.state_dict())
-    assert second.value == whole.value > 0
-    assert text.partition("(")[0] in PROBABILITIES
-
-
-def test_annealed_p_falls_to_nothing():
-    p, seen = get_probability("annealed(start=0.5, images=100)"), []
-    for _ in range(6):
-        p.observe(torch.tensor(0.9), 20)
-        seen.append(p.value)
-    assert seen == pytest.approx([0.4, 0.3, 0.2, 0.1, 0, 0])
+def test_adaptive_p_stays_a_probability():
+    p = AdaptiveP(images=1000, every=2)
+    for sign, end in ((1.0, 1), (-1.0, 0)):
+        for _ in range(60):
+            p.observe(torch.tensor(sign), 50)
+        assert p.value == end
 
 
 def test_probabilities_as_texts():

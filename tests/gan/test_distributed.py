@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny import content, trainer_of
+from tiny import content, equal, method_of, pictures, trainer_of
 from torch import nn
 
 from augmentor import LatentAugment, load_autoencoder
-from augmentor._internal.engine import Engine, FabricEngine, get_engine
+from augmentor._internal.engine import Engine, FabricEngine
 from augmentor.data import load_source
 from augmentor.exceptions import InputError
-from augmentor.gan import GAN, GANTrainer, get_augmentation, get_method, load_generator
+from augmentor.gan import GANTrainer, get_augmentation, load_generator
 from augmentor.gan.feed import Feed
 from augmentor.gan.methods import methods
 
@@ -40,8 +40,8 @@ def few():
 def trained(folder: str, rank: str) -> GANTrainer:
     """A short run that notes what each image became before the discriminator saw it."""
     chain = "both(p='adaptive(images=200, start=0.5, every=2)')+diffaugment"
-    method = GAN(
-        "dcgan(width=8, latent_dim=6)", image_shape=(1, 8, 8), num_classes=10, discriminator_steps=2, lr=1e-3,
+    method = method_of(
+        "gan", num_classes=10, network="dcgan(width=8, latent_dim=6)", discriminator_steps=2,
         seed=int(rank),  # the second process starts with other weights, and is given the first's
         augmentation=get_augmentation(chain, LatentAugment("digits")),
     )  # fmt: skip
@@ -69,11 +69,11 @@ def every_method(folder: str, rank: str) -> None:
     for name in methods.names():
         # The noise under which an autoencoder is refitted is each process's own.
         text = "guided-gan(refit_steps=0)" if name == "guided-gan" else name
-        method = get_method(text, network="dcgan(width=8)", image_shape=(1, 8, 8), num_classes=10, lr=1e-3,
-                            autoencoder=load_autoencoder("digits"), seed=int(rank))  # fmt: skip
+        digits = load_autoencoder("digits")
+        method = method_of(text, num_classes=10, network="dcgan(width=8)", seed=int(rank), autoencoder=digits)
         trainer = trainer_of(method, steps=4, batch_size=12)
         trainer.fit(few())
-        ends[name] = method.state_dict()["networks"], trainer.history
+        ends[name] = {"weights": method.state_dict()["networks"], "history": trainer.history}
     torch.save(ends, f"{folder}/methods-{rank}.pt")
 
 
@@ -113,32 +113,32 @@ def test_each_sample_becomes_the_same_in_one_process_and_in_two(runs):
             torch.testing.assert_close(image, one["seen"][key], atol=1 / 255, rtol=0)
 
 
+def assert_alike(one, first, second, **tolerance):
+    """Both processes end with the same; their history is that of one."""
+    for network, weights in first["weights"].items():
+        assert all(torch.equal(weight, second["weights"][network][name]) for name, weight in weights.items()), network
+    assert first["history"] == second["history"]
+    for row, expected in zip(first["history"], one["history"], strict=True):
+        assert row == pytest.approx(expected, **tolerance)
+
+
 @pytest.mark.slow
 def test_both_processes_have_the_weights_that_one_has(runs):
     (one,), two = runs["one"]["ranks"], runs["two"]["ranks"]
+    assert_alike(one, *two, abs=0.02)
     for network, weights in one["weights"].items():
         for name, weight in weights.items():
-            assert torch.equal(two[0]["weights"][network][name], two[1]["weights"][network][name]), name
             # Adam moves a weight whose gradient is nothing but rounding by the learning rate, to either side.
             apart = (two[0]["weights"][network][name] - weight).abs()
             assert apart.mean() < 1e-3, (name, apart)
             assert apart.max() < 5e-3, (name, apart)
-    assert two[0]["history"] == two[1]["history"]
-    for row, expected in zip(two[0]["history"], one["history"], strict=True):
-        assert row == pytest.approx(expected, abs=0.02)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", methods.names())
 def test_every_method_learns_as_in_one_process(runs, name):
-    ((_, history),), two = ([rank[name] for rank in runs[which]["methods"]] for which in ("one", "two"))
-    assert len(two) == 2
-    for network, weights in two[0][0].items():
-        assert all(torch.equal(weight, two[1][0][network][key]) for key, weight in weights.items()), network
     # Weights whose gradient is nothing but rounding may go either way; the losses tell what they do.
-    assert two[0][1] == two[1][1]
-    for row, expected in zip(two[0][1], history, strict=True):
-        assert row == pytest.approx(expected, rel=2e-3, abs=2e-3)
+    assert_alike(*(rank[name] for which in ("one", "two") for rank in runs[which]["methods"]), rel=2e-3, abs=2e-3)
 
 
 @pytest.mark.slow
@@ -156,34 +156,23 @@ def test_one_of_them_writes_and_a_run_of_two_goes_on_in_one(runs):
 # The engine
 
 
-def test_one_process_in_full_precision_needs_no_fabric(monkeypatch):
-    monkeypatch.setitem(sys.modules, "lightning.fabric", None)
+def test_one_process_in_full_precision_needs_no_fabric_and_no_kornia(monkeypatch):
+    for name in ("lightning", "lightning.fabric", "kornia"):
+        monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    assert type(get_engine("cpu")) is Engine
-
-
-@pytest.mark.slow
-def test_fabric_is_not_imported_without_need():
-    code = (
-        "import sys\nfrom augmentor.data import load_source\nfrom augmentor.gan import GANTrainer, get_method\n"
-        "method = get_method('gan', network='dcgan(width=4)', image_shape=(1, 8, 8))\n"
-        "GANTrainer(method, steps=1, batch_size=4, progress=False).fit(load_source('digits'))\n"
-        "assert not [name for name in sys.modules if name.startswith(('lightning', 'kornia'))]"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    trainer_of(method_of("gan"), steps=1).fit(pictures())
 
 
 def test_lower_precision_trains():
     def trained(precision):
-        method = GAN("dcgan(width=8)", image_shape=(1, 8, 8), lr=1e-3)
-        trainer = trainer_of(method, steps=4, batch_size=16, round_steps=4, precision=precision)
-        return trainer.fit(few()), trainer.history[-1]
+        trainer = trainer_of(method_of("gan"), steps=4, round_steps=4, precision=precision)
+        return trainer.fit(pictures()), trainer.history[-1]
 
     (full, row), (low, other) = trained("fp32"), trained("bf16")
     assert all(weight.dtype == torch.float32 for weight in low.parameters())
-    weights = [torch.cat([w.flatten() for w in network.parameters()]) for network in (full, low)]
-    assert not torch.equal(*weights)
-    torch.testing.assert_close(*weights, atol=1e-2, rtol=0)
+    assert not equal(full, low)
+    for one, two in zip(full.parameters(), low.parameters(), strict=True):
+        torch.testing.assert_close(one, two, atol=1e-2, rtol=0)
     assert other == pytest.approx(row, abs=0.1)
 
 
@@ -194,16 +183,11 @@ class Shared(Engine):
 
 
 def test_a_process_has_its_places_of_the_whole_batch(digits):
-    whole = Feed(digits, 12, 0, Engine("cpu"), labelled=True)
-    part = Feed(digits, 12, 0, Shared("cpu"), labelled=True)
-    for number in (0, 7, 500):
-        one, other = whole.batch(number), part.batch(number)
-        assert torch.equal(one.images[4:8], other.images)
-        assert torch.equal(one.labels[4:8], other.labels)
-        for name in ("keys", "places", "indices"):
-            assert np.array_equal(getattr(one, name)[4:8], getattr(other, name))
-        assert torch.equal(whole.normal("x", number, 3)[4:8], part.normal("x", number, 3))
-        assert np.array_equal(whole.keys("x", number)[4:8], part.keys("x", number))
+    whole, part = (Feed(digits, 12, 0, engine("cpu"), labelled=True) for engine in (Engine, Shared))
+    one, other = whole.batch(500), part.batch(500)
+    for all_of_them, here in zip(one, other, strict=True):
+        assert np.array_equal(all_of_them[4:8], here)
+    assert torch.equal(whole.normal("x", 500, 3)[4:8], part.normal("x", 500, 3))
     with pytest.raises(InputError, match="choose a multiple"):
         Feed(digits, 10, 0, Shared("cpu"), labelled=True)
 

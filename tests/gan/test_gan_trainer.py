@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import importlib
 import math
 import random
 
@@ -20,7 +18,6 @@ from augmentor.data import ArrayDataset
 from augmentor.exceptions import DataError, InputError, RangeError, ReferenceSetError, ShapeError
 from augmentor.gan import GAN, GANTrainer, get_augmentation
 from augmentor.gan.feed import Feed
-from augmentor.gan.losses import LOSSES
 from augmentor.quality import AutoencoderFeatures
 
 
@@ -35,28 +32,6 @@ def finite(trainer: GANTrainer) -> bool:
 
 
 # Learning
-
-
-@pytest.mark.slow
-def test_it_learns_digits(digits, vae):
-    method = GAN("dcgan(latent_dim=16, width=16)", image_shape=(1, 8, 8), num_classes=10, lr=1e-3)
-    settings = {"steps": 220, "batch_size": 32, "round_steps": 55, "ema_decay": 0.95, "progress": False}
-    trainer = GANTrainer(method, features=AutoencoderFeatures(vae), **settings)
-    trainer.fit(digits.subset(torch.arange(500)))
-    first, last = trainer.history[0], trainer.history[-1]
-    assert last["fid"] < 0.6 * first["fid"]
-    assert last["kid"] < 0.6 * first["kid"]
-
-
-@pytest.mark.parametrize("loss", sorted(LOSSES))
-def test_every_loss_moves_both_networks(loss, few):
-    trainer = gan(loss=str(LOSSES[loss].example()))
-    before = copy.deepcopy(trainer.method.networks())
-    trainer.fit(few)
-    assert not any(equal(before[part], network) for part, network in trainer.method.networks().items())
-    assert [row["step"] for row in trainer.history] == [2, 3]
-    assert finite(trainer)
-    assert ({"real_sign", "fake_sign"} <= trainer.history[0].keys()) == (loss != "wgan_gp")
 
 
 @pytest.mark.parametrize("num_classes", [0, 10])
@@ -139,10 +114,9 @@ def test_real_gives_the_discriminator_more_reals_than_came(few, vae):
     (real, labels), (fake, _), (learning, _) = spy.seen
     assert len(real) == len(labels) == 16 + 8
     assert len(fake) == len(learning) == 16
-    batch = trainer.method.feed.batch(0)
-    assert torch.equal(real[:16], batch.images)
-    assert torch.equal(labels, torch.cat([batch.labels, batch.labels[1::2]]))  # every other one
-    assert (real[16:] - batch.images[1::2]).abs().flatten(1).amax(1).min() > 1e-3
+    assert are_of(few, real[:16])
+    assert torch.equal(labels[16:], labels[1:16:2])  # every other one
+    assert not any(are_of(few, image[None]) for image in real[16:])
 
 
 def test_r1_comes_every_few_steps_and_the_discriminator_takes_its_turns(few):
@@ -155,58 +129,38 @@ def test_r1_comes_every_few_steps_and_the_discriminator_takes_its_turns(few):
     assert not torch.equal(reals[0], reals[1])  # each turn has a batch of its own
 
 
-@pytest.mark.parametrize(("loss", "augment"), [("lsgan", "ada"), ("wgan_gp", "none")])
-def test_the_discriminator_minimises_its_loss_and_the_penalties_and_adaptive_p_is_told(few, monkeypatch, loss, augment):
-    module = importlib.import_module("augmentor.gan.methods._adversarial")
-    trainer = gan(steps=1, loss=loss, augment=augment, r1_gamma=0.5, r1_every=2)
+def test_adaptive_p_follows_the_signs_of_real_images(few):
+    trainer = gan(augment="ada(p='adaptive(images=160, every=1, start=0.5)')", steps=4, round_steps=1)
     trainer.fit(few)
-    method, seen, told = trainer.method, {}, []
+    p = 0.5
+    for row in trainer.history:
+        p += math.copysign(16 / 160, row["real_sign"] - 0.6)
+        assert row["p"] == pytest.approx(p)
 
-    def noting(name, function):
-        def noted(*arguments):
-            seen[name] = (arguments, function(*arguments))
-            return seen[name][1]
 
-        return noted
+def test_penalties_are_part_of_what_the_discriminator_minimises(few):
+    def d_loss(loss, r1_gamma=0.0, r1_every=1):
+        trainer = gan(steps=1, loss=loss, r1_gamma=r1_gamma, r1_every=r1_every)
+        trainer.fit(few)
+        return trainer.history[0]["d_loss"]
 
-    for name in ("discriminator", "penalty"):
-        monkeypatch.setattr(method.loss, name, noting(name, getattr(method.loss, name)))
-    monkeypatch.setattr(module, "r1_penalty", noting("r1", module.r1_penalty))
-    monkeypatch.setattr(method.feed.engine, "minimise", noting("minimise", lambda *_: None))
-    monkeypatch.setattr(method.augmentation, "observe", lambda *arguments: told.append(arguments))
-    method.discriminator_step(2)
-    total = seen["discriminator"][1] + seen["penalty"][1] + 0.5 * 2 * seen["r1"][1]
-    assert torch.allclose(seen["minimise"][0][0], total)
-    assert seen["minimise"][0][1] is method.optimizers["discriminator"]
-    assert bool(seen["penalty"][1] > 0) == (loss == "wgan_gp")
-    assert bool(seen["r1"][1] > 0)
-    of_reals = method.loss.signs(seen["discriminator"][0][0])
-    assert told == ([(of_reals, 16)] if augment == "ada" else [])
+    assert d_loss("wgan_gp(weight=1000)") > d_loss("wgan_gp(weight=1)") + 1
+    plain, every, every_other = d_loss("hinge"), d_loss("hinge", 1000, 1), d_loss("hinge", 500, 2)
+    assert plain + 1e-3 < every == pytest.approx(every_other)
 
 
 # What does not fit
 
 
-@pytest.mark.parametrize(
-    ("settings", "said"),
-    [
+def test_arguments_that_do_not_fit_are_refused():
+    for settings, said in [
         *(({name: 0}, name) for name in ("steps", "batch_size", "round_steps", "r1_every", "lr", "devices")),
-        ({"lr": math.nan}, "lr is positive"),
-        ({"r1_gamma": -1}, "r1_gamma"),
-        ({"ema_decay": 1}, "below 1"),
-        ({"stop_on": "collapse"}, "stop_on is a collection"),
-        ({"best_by": "recall"}, "best_by"),
-        ({"precision": "fp8"}, "precision is one of fp32, bf16"),
-        ({"augment": "both"}, "needs latent_augment"),
-    ],
-    ids=str,
-)
-def test_arguments_that_do_not_fit_are_refused(settings, said):
-    with pytest.raises(InputError, match=said):
-        gan(**settings)
-
-
-def test_what_is_no_training_method_is_refused():
+        ({"lr": math.nan}, "lr is positive"), ({"r1_gamma": -1}, "r1_gamma"), ({"ema_decay": 1}, "below 1"),
+        ({"stop_on": "collapse"}, "stop_on is a collection"), ({"best_by": "recall"}, "best_by"),
+        ({"precision": "fp8"}, "precision is one of fp32, bf16"), ({"augment": "both"}, "needs latent_augment"),
+    ]:  # fmt: skip
+        with pytest.raises(InputError, match=said):
+            gan(**settings)
     with pytest.raises(InputError, match="TrainingMethod"):
         GANTrainer("gan")
 
@@ -214,7 +168,6 @@ def test_what_is_no_training_method_is_refused():
 def test_data_that_does_not_fit_leaves_nothing_behind(few, vae, tmp_path):
     folder = tmp_path / "run"
     larger = ArrayDataset(torch.zeros(20, 1, 16, 16, dtype=torch.uint8))
-    shifted = torch.cat([torch.zeros(1, 1, 8, 8), 2 * few.images.float() / 255 - 1])
     lonely = few.subset(torch.cat([torch.tensor([0]), (few.targets != 0).nonzero().squeeze(1)]))
     smote = {"augment": "real", "latent_augment": LatentAugment(vae, "smote")}
     for trainer, data, error, said in [
@@ -222,7 +175,6 @@ def test_data_that_does_not_fit_leaves_nothing_behind(few, vae, tmp_path):
         (gan(10, out=folder), TensorDataset(few.images), InputError, "use num_classes=0"),
         (gan(3, out=folder), few, InputError, "classes 0 to 2"),
         (gan(out=folder), TensorDataset(few.images[:0]), DataError, "empty"),
-        (gan(out=folder), TensorDataset(shifted), RangeError, r"GANTrainer takes images in .*normalise after"),
         (gan(out=folder, features=flat), few.subset(torch.arange(9)), DataError, "at least 10 real images, got 9"),
         (gan(10, out=folder, **smote), lonely, ReferenceSetError, "class 0 has 1"),
     ]:
@@ -241,7 +193,7 @@ def test_data_that_does_not_fit_leaves_nothing_behind(few, vae, tmp_path):
 def test_values_out_of_range_are_noticed_in_every_batch(few):
     images = few.images.float() / 255
     images[-1] += 1
-    with pytest.raises(RangeError, match="GANTrainer takes images in"):
+    with pytest.raises(RangeError, match=r"GANTrainer takes images in .*normalise after"):
         gan(steps=2 * len(few) // 16).fit(TensorDataset(images))
 
 

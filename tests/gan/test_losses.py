@@ -41,6 +41,8 @@ def test_values_are_finite_scalars_of_the_right_sign(name):
         for value in (loss.generator(fake), loss.discriminator(real, fake)):
             assert value.shape == ()
             assert value.isfinite()
+        # Real rows are averaged: a batch with decoded samples in it weighs as much as one without.
+        torch.testing.assert_close(loss.discriminator(real.repeat(3), fake), loss.discriminator(real, fake))
     high, low = torch.ones(4), torch.zeros(4)
     assert loss.discriminator(high, low) < loss.discriminator(low, low) < loss.discriminator(low, high)
     assert loss.generator(high) < loss.generator(low) < loss.generator(-high)
@@ -56,14 +58,6 @@ def test_signs_are_those_of_the_least_a_discriminator_can_do(name):
     assert flat.min() - 1e-3 <= loss.undecided <= flat.max() + 1e-3
     assert float(loss.signs(torch.tensor([loss.undecided - 0.1, loss.undecided + 0.1]))) == 0
     assert float(loss.signs(torch.tensor([loss.undecided + 0.1]))) == 1
-
-
-@every_loss
-def test_real_rows_are_averaged_not_summed(name):
-    """A real batch with decoded samples in it weighs as much as one without."""
-    loss = get_loss(name)
-    real, fake = torch.randn(4, generator=seeded()), torch.randn(4, generator=seeded(1))
-    torch.testing.assert_close(loss.discriminator(real.repeat(3), fake), loss.discriminator(real, fake))
 
 
 @every_loss
@@ -92,20 +86,16 @@ def test_losses_and_penalties_have_gradients_and_touch_no_global_state(name):
     assert told(generator)
 
 
-@pytest.mark.parametrize("rows", [(6, 4), (4, 6)])
-def test_wgan_penalty_is_nil_for_a_critic_of_unit_slope(rows):
+def test_wgan_penalty_is_the_distance_of_the_slope_from_one():
     direction = nn.functional.normalize(torch.randn(12, generator=seeded()), dim=0)
-    real, fake = torch.rand(rows[0], 3, 2, 2), torch.rand(rows[1], 3, 2, 2)
-    seen = []
 
-    def critic(images):
-        seen.append(len(images))
-        return images.flatten(1) @ direction
+    def penalty(slope):
+        real, fake = torch.rand(6, 3, 2, 2), torch.rand(4, 3, 2, 2)
+        loss = WassersteinGP(weight=5)
+        return loss.penalty(lambda images: slope * images.flatten(1) @ direction, real, fake, seeded()).item()
 
-    assert WassersteinGP().penalty(critic, real, fake, seeded()).item() == pytest.approx(0, abs=1e-10)
-    assert seen == [min(rows)]
-    doubled = WassersteinGP(weight=5).penalty(lambda x: 2 * critic(x), real, fake, seeded())
-    assert doubled.item() == pytest.approx(5.0, rel=1e-5)  # 5 * (2 - 1)^2
+    assert penalty(1) == pytest.approx(0, abs=1e-10)
+    assert penalty(2) == pytest.approx(5, rel=1e-5)  # 5 * (2 - 1)^2
 
 
 def test_wgan_penalty_looks_between_the_samples_and_is_finite_where_the_critic_is_flat():
@@ -125,15 +115,13 @@ def test_wgan_penalty_looks_between_the_samples_and_is_finite_where_the_critic_i
     assert critic.weight.grad.isfinite().all()
 
 
-@pytest.mark.parametrize("weight", [0, float("nan")])
-def test_wgan_weight_is_checked(weight):
-    with pytest.raises(InputError, match="weight > 0"):
-        WassersteinGP(weight)
+def test_wgan_weight_is_checked():
+    for weight in (0, float("nan")):
+        with pytest.raises(InputError, match="weight > 0"):
+            WassersteinGP(weight)
 
 
-def test_r1_of_a_linear_and_of_a_quadratic_discriminator():
-    slope = torch.tensor([3.0, 4.0])
-    assert r1_penalty(lambda x: x @ slope, torch.randn(7, 2)).item() == pytest.approx(12.5)
+def test_r1_of_a_quadratic_discriminator():
     real = torch.tensor([[1.0, 0.0], [0.0, 3.0]])
     value = r1_penalty(lambda x: x.square().sum(1), real)
     assert value.item() == pytest.approx(0.5 * (4 * 1 + 4 * 9) / 2)

@@ -18,6 +18,8 @@ import torch
 from tiny import autoencoder, content, equal, method_of, pictures, trainer_of
 
 from augmentor import LatentAugment
+from augmentor._internal.random import seeded
+from augmentor.autoencoders import autoencoders
 from augmentor.exceptions import InputError, UnknownNameError
 from augmentor.gan import GAN, GANSettings, GANTrainer, get_augmentation, get_method, load_generator
 from augmentor.gan.methods import methods
@@ -26,9 +28,17 @@ EVERY = pytest.mark.parametrize("name", methods.names())
 
 
 @EVERY
-@pytest.mark.parametrize(("image_shape", "num_classes"), [((1, 8, 8), 0), ((3, 17, 20), 3)], ids=["grey", "rgb"])
-def test_images_of_every_kind(name, image_shape, num_classes, tmp_path, global_rng_untouched):
-    trainer = trainer_of(method_of(name, image_shape, num_classes), steps=2, batch_size=4, out=tmp_path)
+@pytest.mark.parametrize(
+    ("image_shape", "num_classes", "latents"),
+    [((1, 8, 8), 0, None), ((3, 17, 20), 3, "spatial_kl(channels=3, latent_channels=2, width=4)")],
+    ids=["grey", "rgb"],
+)
+def test_images_and_latents_of_every_kind(name, image_shape, num_classes, latents, tmp_path, global_rng_untouched):
+    own = {}
+    if latents:
+        with seeded(0, "autoencoder"):
+            own = {"autoencoder": autoencoders.build(latents).eval(), "network": "dcgan(width=4)"}
+    trainer = trainer_of(method_of(name, image_shape, num_classes, **own), steps=2, batch_size=4, out=tmp_path)
     generator = trainer.fit(pictures(image_shape, num_classes, 12))
     images = trainer.sample(generator, 6)
     assert images.shape == (6, *image_shape)
@@ -43,7 +53,8 @@ def test_every_network_that_it_names_is_trained_and_the_autoencoder_given_is_not
     given = autoencoder()
     method = method_of(name, autoencoder=given)
     before = copy.deepcopy(method.networks())
-    trainer_of(method).fit(pictures())
+    trained = trainer_of(method).fit(pictures())
+    assert not equal(trained, trainer_of(method_of(name, seed=1), seed=1).fit(pictures()))
     for part, network in method.networks().items():
         assert not equal(before[part], network), part
     assert equal(given, autoencoder())
@@ -54,22 +65,12 @@ def test_every_network_that_it_names_is_trained_and_the_autoencoder_given_is_not
     assert set(weights) <= {id(weight) for network in method.networks().values() for weight in network.parameters()}
 
 
-@EVERY
-def test_the_seed_decides_the_weights_at_the_start_and_at_the_end(name):
-    def trained(seed):
-        return trainer_of(method_of(name, seed=seed), seed=seed, steps=3).fit(pictures())
-
-    first = trained(0)
-    torch.manual_seed(5)
-    assert equal(first, trained(0))
-    assert not equal(first, trained(1))
-
-
 def resumable(name: str, **settings) -> GANTrainer:
-    """A trainer whose augmentation has a state where the method takes one."""
+    """A trainer whose parts have states of their own: spectral norms, and an augmentation where one is taken."""
     p, takes = "adaptive(images=150, every=3, start=0.5)", methods.get(name).takes_augmentation
     augmentation = get_augmentation("both", LatentAugment(autoencoder()), p=p) if takes else None
-    return trainer_of(method_of(name, augmentation=augmentation), **settings)
+    parts = {"network": "resnet(width=8, latent_dim=4)", "r1_every": 3, "discriminator_steps": 2}
+    return trainer_of(method_of(name, augmentation=augmentation, **parts), **settings)
 
 
 def same_end(folder: Path, name: str, **settings) -> None:
@@ -153,13 +154,10 @@ def test_a_text_sets_what_the_settings_leave_open():
     assert (method.discriminator_steps, method.lr, str(method.loss)) == (3, 1e-3, "nonsaturating()")
     assert get_method(method) is method
     assert method.generator.width == method.discriminator.width == 8
-    with pytest.raises(UnknownNameError, match="did you mean 'gan'"):
-        get_method("gam", **shape)
     with pytest.raises(InputError, match=r"give image_shape=\(C, H, W\)"):
         get_method("gan")
     with pytest.raises(InputError, match="follows the signs of logits"):
         get_method("gan(loss='wgan_gp')", **shape, augmentation=get_augmentation("ada"))
-    get_method("gan(loss='wgan_gp')", **shape, augmentation=get_augmentation("ada", p="annealed"))
     assert [get_method("gan", **shape, loss=loss).r1_gamma for loss in ("wgan_gp", "hinge")] == [0, 1]
     assert get_method("gan", **shape, loss="wgan_gp", r1_gamma=2.0).r1_gamma == 2
 

@@ -27,9 +27,6 @@ def pipeline(*args, seed: int | None = 0, **kwargs) -> A.Compose:
     return A.Compose([LatentAugment(*args, **{"p": 1.0, **kwargs})], seed=seed)
 
 
-# Arrays in, arrays out
-
-
 @pytest.mark.parametrize("shape", [(8, 8), (8, 8, 1)])
 def test_shape_and_dtype_stay_and_dtypes_agree(image, shape):
     whole = image.reshape(shape)
@@ -78,9 +75,6 @@ def test_in_a_pipeline_with_others_other_targets_pass(image):
     assert made["label"] == 3
 
 
-# Random numbers
-
-
 def test_the_seed_of_the_pipeline_decides_and_nothing_global_is_drawn_from(image, digits, global_rng_untouched):
     def run(seed):
         compose = pipeline(seed=seed)
@@ -98,9 +92,6 @@ def test_a_sample_key_decides_alone(image):
     other(image=image)
     assert np.array_equal(one, other(image=image, sample_key=np.int64(4))["image"])
     assert len({other(image=image, sample_key=key)["image"].tobytes() for key in range(10)}) == 10
-
-
-# Serialised and replayed
 
 
 def test_it_survives_serialisation_files_and_pickling(image, tmp_path):
@@ -128,9 +119,6 @@ def test_a_replay_makes_the_same_image(image):
         replay = json.loads(json.dumps(made["replay"]))
         assert np.array_equal(A.ReplayCompose.replay(replay, image=image)["image"], made["image"])
     assert applied == {True, False}
-
-
-# Workers
 
 
 class Arrays(Dataset):
@@ -170,9 +158,6 @@ def test_without_a_key_workers_and_epochs_differ(digits, seed):
     assert len(set(images)) == 16
 
 
-# Policies that need a reference set and labels
-
-
 def test_some_policies_take_a_reference_set_and_a_label(image, digits):
     transform = LatentAugment(policy="smote(k=3)", p=1.0)
     compose = A.Compose([transform])
@@ -184,9 +169,6 @@ def test_some_policies_take_a_reference_set_and_a_label(image, digits):
     assert not np.array_equal(*made)
     with pytest.raises(ReferenceSetError, match="labels"):
         compose(image=image)
-
-
-# Refused
 
 
 def test_arguments_that_do_not_fit_are_typed_errors():

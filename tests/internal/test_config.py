@@ -25,9 +25,6 @@ def written(augment: LatentAugment, folder, **changes):
     return folder / "policy.json"
 
 
-# --- there and back
-
-
 def test_a_transform_comes_back_from_a_file_and_from_a_dict(tmp_path):
     augment = LatentAugment("digits", "smote(k=3)", p=0.25, gate=QualityGate(0.9, k=2, redraws=1, action="weigh"))
     augment.mixing = Mixing(0.5, 0.75)
@@ -73,15 +70,6 @@ def test_an_autoencoder_that_has_changed_is_refused(tmp_path):
         LatentAugment.from_config({**document, "autoencoder": str(tmp_path / "changed.safetensors")})
 
 
-def test_an_autoencoder_object_has_no_name_and_is_given_again(vae, digits, tmp_path):
-    augment = LatentAugment(vae, "gaussian(std=0.4)", p=1.0, seed=5)
-    path = written(augment, tmp_path)
-    with pytest.raises(InputError, match="names no autoencoder"):
-        LatentAugment.from_config(path)
-    again = LatentAugment.from_config(path, autoencoder=vae, seed=5)
-    assert torch.equal(again(digits.images[:8]), augment(digits.images[:8]))
-
-
 def test_fitted_statistics_are_kept_where_the_weights_brought_none(digits, tmp_path):
     autoencoders.get("vae").example().save(tmp_path / "unfitted.safetensors")
     augment = LatentAugment(str(tmp_path / "unfitted.safetensors"), p=1.0, seed=5).fit(digits.subset(torch.arange(50)))
@@ -92,17 +80,17 @@ def test_fitted_statistics_are_kept_where_the_weights_brought_none(digits, tmp_p
     assert LatentAugment("digits").to_config()["statistics"] is None
 
 
-def test_statistics_of_another_autoencoder_are_refused(vae):
+def test_an_autoencoder_object_is_given_again_and_another_refused(vae):
     document = LatentAugment(vae).to_config()
+    assert LatentAugment.from_config(document, autoencoder=vae).to_config() == document
+    with pytest.raises(InputError, match="names no autoencoder"):
+        LatentAugment.from_config(document)
     document["statistics"]["mean"][0] += 0.1
     with pytest.raises(WeightsError, match="give that one, or tune again"):
         LatentAugment.from_config(document, autoencoder=vae)
     document["statistics"]["mean"].pop()
     with pytest.raises(WeightsError, match="made with another autoencoder"):
         LatentAugment.from_config(document, autoencoder=vae)
-
-
-# --- what is no such document
 
 
 @pytest.mark.parametrize(

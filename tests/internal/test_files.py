@@ -62,16 +62,6 @@ def test_a_folder_can_be_claimed_when_new_empty_or_ours(tmp_path):
     claim_folder(tmp_path, "run.json")
 
 
-def test_a_folder_with_other_things_is_refused_and_stays_as_it_is(tmp_path):
-    for name in "abcd":
-        (tmp_path / name).write_text("mine")
-    with pytest.raises(OutputError, match=r"holds other things \(a, b, c, \.\.\.\).*name another"):
-        claim_folder(tmp_path, "run.json")
-    with pytest.raises(OutputError, match="is a file"):
-        claim_folder(tmp_path / "a", "run.json")
-    assert sorted(os.listdir(tmp_path)) == list("abcd")
-
-
 @pytest.mark.parametrize("has_flag", [True, False], ids=["O_NOFOLLOW", "as on Windows"])
 def test_only_a_file_itself_is_opened(has_flag, tmp_path, monkeypatch):
     if not has_flag:

@@ -15,7 +15,6 @@ from augmentor._internal.random import (
     pixel_fingerprints,
     sample_keys,
     seeded,
-    torch_generator,
 )
 
 INTEGERS = st.integers(-(2**63), 2**63 - 1)
@@ -51,13 +50,6 @@ def test_no_two_of_many_keys_are_equal_and_places_are_not_interchangeable():
     assert len(keys) == 6**4
 
 
-def test_purposes_and_seeds_beyond_32_bits_are_different_seeds():
-    purposes = (5, "a"), (5, "a"), (5, "b"), (5 + 2**32, "a")
-    drawn = [tuple(torch.rand(3, generator=torch_generator("cpu", *purpose)).tolist()) for purpose in purposes]
-    assert drawn[0] == drawn[1]
-    assert len(set(drawn)) == 3
-
-
 @pytest.mark.parametrize("value", [3, -1, 2**40])
 def test_numpy_and_torch_integers_are_the_same_key_as_python_ones(value):
     expected = sample_keys(value, value, [value], value).tolist()
@@ -74,7 +66,7 @@ def test_fold_gives_63_bit_seeds_that_depend_on_every_part(seed, parts):
     assert 0 <= value < 2**63
     assert value == fold(seed, *parts)
     assert value != fold(seed, *parts, 0)
-    assert value != fold(seed + 1, *parts)
+    assert fold(seed + 1, *parts) != value != fold(seed ^ 2**40, *parts)
 
 
 def test_fresh_keys_are_given_out_once():

@@ -9,7 +9,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, TensorDataset
 from torchvision import tv_tensors
 
-from augmentor._internal.datasets import batches, collate, dataset_fingerprint, dataset_labels, fetch, num_classes_of
+from augmentor._internal.datasets import batches, collate, dataset_fingerprint, dataset_labels, num_classes_of
 from augmentor._internal.samples import (
     image_to_tensor,
     is_image,
@@ -139,20 +139,6 @@ def test_batches_come_alike_from_a_data_set_a_loader_and_a_list_of_samples_or_ba
         assert torch.equal(torch.cat([numbers for _, numbers in got]), labels)
     with pytest.raises(DataError, match="empty"):
         list(batches(Pairs([])))
-
-
-def test_fetch_uses_one_call_where_the_data_set_offers_it():
-    class Counting(Pairs):
-        calls = 0
-
-        def __getitems__(self, indices):
-            self.calls += 1
-            return [self.items[i] for i in indices]
-
-    data = Counting([(TENSOR, n) for n in range(5)])
-    _, labels = fetch(data, [4, 0, 4])
-    assert labels.tolist() == [4, 0, 4]
-    assert data.calls == 1
 
 
 def test_all_labels_of_a_data_set():

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from augmentor._internal.random import SampleRandom, sample_keys
 from augmentor.latents import Latents, ReferenceSet
-from augmentor.latents.forest import Forest
 from augmentor.latents.neighbours import Neighbours
 
 
@@ -115,15 +114,3 @@ def test_nearby_in_a_small_reference_set_is_exact_and_the_origin_is_the_nearest(
     exact = reference.nearest(queries, 3)
     assert all(map(torch.equal, reference.nearby(queries, 3), exact))
     assert torch.equal(reference.origin(queries), exact[1][:, 0])
-
-
-@given(count=st.integers(1, 300), width=st.integers(1, 5), seed=st.integers(0, 50))
-def test_a_row_is_among_its_own_candidates_and_no_number_is_out_of_range(count, width, seed):
-    rows = normal(count, width, seed=seed)
-    candidates = Forest(rows).candidates(rows)
-    assert (candidates == torch.arange(count)[:, None]).any(1).all()
-    assert 0 <= int(candidates.min()) <= int(candidates.max()) <= count
-    assert candidates.shape[1] <= 32
-    one = Forest(rows).candidates(rows[-1:])
-    assert torch.equal(one[0], candidates[-1])
-    assert (Forest(torch.zeros(count, width)).candidates(torch.zeros(1, width)) < count).any()  # equal rows

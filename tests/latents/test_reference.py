@@ -128,19 +128,3 @@ def test_a_batch_is_a_detached_reference_set_unless_it_is_of_one():
     assert reference.to("cpu") is reference
     with pytest.raises(ReferenceSetError, match="batch of one"):
         ReferenceSet.of_batch(latents.take(torch.tensor([0])))
-
-
-def test_require_names_the_class_that_is_too_small():
-    reference = ReferenceSet(normal(5, 2), torch.tensor([0, 0, 3, 0, 0]))
-    assert reference.class_counts() == {0: 4, 3: 1}
-    reference.require(1, "smote")
-    with pytest.raises(ReferenceSetError, match="smote needs 2 samples of each class, and class 3 has 1"):
-        reference.require(2, "smote")
-
-
-def test_the_classifier_is_fitted_once_and_only_where_there_are_classes():
-    reference = ReferenceSet(normal(20, 3), torch.arange(20) % 2)
-    assert reference.classifier is reference.classifier
-    assert ReferenceSet(normal(20, 3)).classifier is None
-    assert ReferenceSet(normal(20, 3), torch.zeros(20)).classifier is None
-    assert reference.to("meta").classifier.folds.device.type == "meta"

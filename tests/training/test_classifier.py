@@ -9,19 +9,16 @@ import torch
 from torch import nn
 from torchvision.transforms import v2
 
+from augmentor._internal.weights import fingerprint
 from augmentor.data.wrapper import Around
 from augmentor.exceptions import BudgetError, DataError, InputError, TrainingError
 from augmentor.training import small_cnn, train_classifier
-from augmentor.training.classifier import accuracy, macro_recall, predict
+from augmentor.training.classifier import accuracy, predict
 from augmentor.tuning import Transformed
 
 
 def train(data, **options):
     return train_classifier(small_cnn, data, **{"num_classes": 10, "steps": 4, "batch_size": 16, **options})
-
-
-def same(one: nn.Module, two: nn.Module) -> bool:
-    return all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), two.state_dict().values(), strict=True))
 
 
 def test_it_learns_digits_it_has_not_seen(digits, global_rng_untouched):
@@ -33,17 +30,20 @@ def test_it_learns_digits_it_has_not_seen(digits, global_rng_untouched):
     assert accuracy(predicted, rest.targets) > 0.95
 
 
-@pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28), (3, 32, 32), (3, 65, 64)])
-def test_images_of_any_usual_size(shape):
-    assert small_cnn(shape[0], 7)(torch.rand(2, *shape)).shape == (2, 7)
+def test_images_of_any_usual_size():
+    for shape in ((1, 8, 8), (3, 65, 64)):
+        assert small_cnn(shape[0], 7)(torch.rand(2, *shape)).shape == (2, 7)
 
 
 def test_the_seed_decides_everything_random_transforms_too(digits, global_rng_untouched):
     moved = Transformed(digits.subset(torch.arange(40)), v2.RandomAffine(20, translate=(0.1, 0.1)))
     mix = v2.MixUp(num_classes=10)
-    assert same(train(moved, mix=mix, seed=3), train(moved, mix=mix, seed=3))
-    assert not same(train(moved, seed=3), train(moved, seed=4))
-    assert not same(train(moved, seed=3), train(moved, mix=mix, seed=3))
+
+    def fingerprint_of(**options):
+        return fingerprint(train(moved, **options).state_dict())
+
+    assert fingerprint_of(mix=mix, seed=3) == fingerprint_of(mix=mix, seed=3)
+    assert len({fingerprint_of(seed=3), fingerprint_of(seed=4), fingerprint_of(mix=mix, seed=3)}) == 3
 
 
 class Counting(Around):
@@ -73,17 +73,10 @@ def test_each_sample_comes_once_an_epoch_and_steps_are_of_one_size(digits):
 
 
 def test_soft_labels_and_floating_images(digits):
-    soft = [(image.float() / 255, nn.functional.one_hot(torch.tensor(label), 10).float()) for image, label in
-            (digits[i] for i in range(20))]  # fmt: skip
-    hard = [(image, label) for image, label in (digits[i] for i in range(20))]
+    hard = [digits[i] for i in range(20)]
+    soft = [(image.float() / 255, nn.functional.one_hot(torch.tensor(label), 10).float()) for image, label in hard]
     for one, two in zip(train(soft).parameters(), train(hard).parameters(), strict=True):
         assert torch.allclose(one, two, atol=1e-4)
-
-
-def test_scores_are_shares_of_right_answers():
-    predicted, labels = torch.tensor([0, 0, 1, 2, 2, 2]), torch.tensor([0, 0, 0, 2, 2, 1])
-    assert accuracy(predicted, labels) == pytest.approx(4 / 6)
-    assert macro_recall(predicted, labels) == pytest.approx((2 / 3 + 0 + 1) / 3)
 
 
 def test_it_stops_at_the_deadline(digits):

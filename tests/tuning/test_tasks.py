@@ -49,7 +49,7 @@ def uneven(digits) -> ArrayDataset:
 @pytest.fixture(autouse=True)
 def short_final(monkeypatch):
     monkeypatch.setattr("augmentor.tuning.race.MOST_REPEATS", 2)
-    monkeypatch.setattr("augmentor.tuning.race.MOST_CELLS", 5)
+    monkeypatch.setattr("augmentor.tuning.race.MOST_CELLS", 3)
 
 
 @pytest.fixture
@@ -231,14 +231,15 @@ def test_a_text_trains_from_scratch_and_a_deadline_stops_it(few, monkeypatch):
 
 
 @pytest.mark.slow
-def test_an_autoencoder_comes_with_the_folder_or_else_the_result(few, trained_vae, tmp_path, monkeypatch):
+def test_an_autoencoder_comes_with_the_folder_or_else_the_result(few, tmp_path, monkeypatch):
     monkeypatch.setattr("augmentor.tuning.autoencoders._STEPS", 2)
-    before = copy.deepcopy(trained_vae.state_dict())
-    tune(few, trained_vae, space=ONE, out=tmp_path / "run", **QUICK)
+    model = Untrained()(few)
+    before = copy.deepcopy(model.state_dict())
+    tune(few, model, space=ONE, out=tmp_path / "run", **QUICK)
     moved = (tmp_path / "run").rename(tmp_path / "elsewhere")
     with pytest.warns(AugmentorWarning, match="p=0"):
-        assert LatentAugment.from_config(moved / "policy.json").autoencoder.latent_dim == trained_vae.latent_dim
-    assert all(torch.equal(before[name], value) for name, value in trained_vae.state_dict().items())
+        assert LatentAugment.from_config(moved / "policy.json").autoencoder.latent_dim == model.latent_dim
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
     result = tune(few, "vae(latent_dim=4, width=8)", space=ONE, **QUICK)
     config = result.config | {"p": 0.5}
     with pytest.raises(InputError, match="give autoencoder= it"):
@@ -271,8 +272,8 @@ def test_what_a_winner_writes_can_be_used(uneven):
 
 
 def small_race(out):
-    """Three settings, which take no time worth speaking of."""
-    space = {**ONE, "policy": ["gaussian(std=0.5)", "smote(k=5)", "class_gaussian"]}
+    """Two settings, which take no time worth speaking of."""
+    space = {**ONE, "policy": ["gaussian(std=0.5)", "smote(k=5)"]}
     with mock.patch("augmentor.tuning.race.MOST_REPEATS", 2):
         return tune(few_of_each(load_source("digits"), 4, 0), "digits", space=space, geometry=None, out=out, **QUICK)
 

@@ -49,17 +49,6 @@ def test_a_new_policy_has_sliders_by_itself():
     assert describe(changed) == "twist(angle=2.0, turns=3, mirrored=True, axis='y')"
 
 
-def test_policies_inside_policies_keep_what_is_not_a_slider():
-    policy = get_policy("one_of(compose(gaussian, smote(k=3)), posterior, weights=[3, 1])")
-    assert list(values(policy)) == [
-        "policies.0.policies.0.std", "policies.0.policies.1.k", "policies.0.policies.1.strength", "policies.1.factor",
-    ]  # fmt: skip
-    changed = adjusted(policy, {"policies.0.policies.1.k": 7, "policies.1.factor": 3.0})
-    assert describe(changed, brief=True) == (
-        "one_of(compose(gaussian(std=0.5), smote(k=7, strength=1.0)), posterior(factor=3.0), weights=[3, 1])"
-    )
-
-
 @pytest.mark.parametrize("moved", [{"strength": 1.0}, {"std": "much"}, {"std": True}], ids=str)
 def test_what_is_no_value_of_a_slider_is_refused(moved):
     with pytest.raises(InputError, match=r"gaussian\(std=0.5\) takes no .*; it has std"):
