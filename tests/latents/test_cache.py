@@ -140,3 +140,11 @@ def test_statistics_fitted_later_leave_a_cache_valid(few, tmp_path):
 def test_a_cache_of_other_data_is_refused(few, digits, vae):
     with pytest.raises(CacheError, match="another dataset; make it anew"):
         MixedDataset(digits, LatentAugment(vae), cache=LatentCache(few, vae))
+
+
+def test_a_transform_is_fitted_by_a_cache_as_by_its_data(few, vae):
+    fitted = LatentAugment(vae, "interpolate(same_class=False)", p=1.0).fit(few).reference
+    cached = LatentAugment(vae, "interpolate(same_class=False)", p=1.0).fit(LatentCache(few, vae)).reference
+    assert torch.equal(cached.z, fitted.z)
+    assert torch.equal(cached.labels, fitted.labels)
+    assert (cached.labelled, cached.num_classes) == (True, fitted.num_classes)
