@@ -72,11 +72,7 @@ class TrainingError(AugmentorError, RuntimeError):
 
 
 class BudgetError(AugmentorError, RuntimeError):
-    """A budget of time is too small for what was asked; `share` of the work was done when it was up, 0 to 1."""
-
-    def __init__(self, message: str = "", share: float = 0.0):
-        super().__init__(message)
-        self.share = share
+    """A budget of time is too small for what was asked."""
 
 
 class DeviceError(AugmentorError, RuntimeError):

@@ -5,7 +5,6 @@ images => raw latents => standardised latents => (policy, gate) => standardised 
 
 from __future__ import annotations
 
-import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,10 @@ from torch.utils.data import get_worker_info
 from torchvision.transforms import v2
 
 from ._internal.checks import check_images, to_unit_float
+from ._internal.columns import Columns, columns_of, is_columns, of_one_shape, rows_of
 from ._internal.config import AugmentConfig
 from ._internal.epoch import SharedEpoch
-from ._internal.random import FreshKeys, Integers, SampleRandom, pixel_fingerprints, sample_keys
+from ._internal.random import Integers, SampleRandom, drawn_seed, pixel_fingerprints, sample_keys
 from ._internal.samples import (
     LabelsGetter,
     Sample,
@@ -31,10 +31,10 @@ from ._internal.samples import (
 from ._internal.transfer import sent
 from ._internal.weights import fingerprint
 from .autoencoders import Autoencoder
-from .autoencoders.augmenter import AUTO, Augmenter, Perturbed, PerturbedLatents
+from .autoencoders.augmenter import AUTO, DEFAULT_P, Augmenter, Perturbed, PerturbedLatents
 from .data import Mixing
 from .exceptions import AugmentorWarning, DeviceError, InputError, ShapeError
-from .latents import Latents, Posterior, ReferenceSet, per_sample
+from .latents import IGNORED, Latents, Posterior, ReferenceSet, either, per_sample
 from .policies import LatentPolicy
 from .quality import QualityGate
 
@@ -47,14 +47,17 @@ class LatentAugment(Augmenter, v2.Transform):
     `v2.Normalize` after it. The output has the input's type, shape, dtype and device. Labels are found as by
     `v2.MixUp` and change only where the policy mixes classes: then they become float (B,K).
 
-    autoencoder: a name from `list_autoencoders()`, the path of a `.safetensors` file, or an `Autoencoder`, which is
-        frozen and kept in eval mode, whatever `.train()` its owner calls. ``"auto"`` waits for the first images:
-        ``"digits"`` and ``"mnist"`` for theirs by shape, and ``"natural"`` for all others, with a warning.
+    autoencoder: a name from `list_autoencoders()`, the path of a `.safetensors` file or of the folder of the run that
+        trained it, or an `Autoencoder`, which is frozen and kept in eval mode, whatever `.train()` its owner calls.
+        ``"auto"`` waits for the first images: ``"digits"`` and ``"mnist"`` for theirs by shape, and ``"natural"`` for
+        all others, with a warning.
     policy: a text such as ``"gaussian(std=0.5)"`` (see `list_policies()`) or a `LatentPolicy`; ``"auto"`` is
         `default_policy` of the latents.
-    p: the chance of each image to be replaced, 0 to 1. Only the chosen ones are encoded and decoded.
+    p: the chance of each image to be replaced, 0 to 1. Only the chosen ones are encoded and decoded. `MixedDataset`,
+        `AugmentedLoader` and shards perturb every synthetic sample, and refuse a `p` other than 1 or the default.
     labels_getter: ``"default"`` (torchvision's convention), a callable on the sample, or None.
-    seed: None draws anew at every call. A number makes the result a function of (seed, epoch, image): the same image
+    seed: None draws anew at every call, from torch's default generator (in a loader's worker, the worker's), so that
+        `torch.manual_seed` repeats a run. A number makes the result a function of (seed, epoch, image): the same image
         gets the same result in any batch, worker or process; call `set_epoch` to vary it between epochs. (A policy
         that needs a reference set has to be fitted for that: without one its reference samples are those of the batch.)
     residual: 0 to 1, how much of what the autoencoder cannot reproduce is put back: with 1 the result is the image
@@ -67,10 +70,18 @@ class LatentAugment(Augmenter, v2.Transform):
         memory layout; bfloat16 only where decoded images keep a PSNR of 45 dB against float32. "bf16", or the text of
         a plan such as "bf16+channels_last", asks for that. See `plan`.
     compile: run it through `torch.compile`; pays for batches of one size.
+    ignore_index: the class number that means "no label", as of `torch.nn.CrossEntropyLoss`; negative numbers and, among
+        labels (B,K), rows of zeros do so in any case. A policy that combines samples leaves these images as they are and takes none of them as a partner.
+    strict: raise `ReferenceSetError` where such a policy has no partner for an image: a batch of one without a
+        reference set, a class of one image, a set of labels (B,K) that no other image has. Otherwise the image stays as
+        it is, `unchanged` counts it, and a warning says so once. Where nothing is labelled all images are of one class.
+
+    Policies move things in the image, so samples with bounding boxes, masks or keypoints (`tv_tensors`) are refused, as
+    by `v2.MixUp`; one that keeps geometry passes them: "smooth" on feature maps. `state_dict` is empty, as for any
+    transform of torchvision: `to_config` describes it, and the weights are those of the named autoencoder.
 
     Gradients flow to the input if it requires them. Raises `ShapeError`, `RangeError` or `InputError` for images or
-    labels that do not fit, `ReferenceSetError` where the policy combines samples and there are none to combine,
-    `DeviceError` for CUDA inside a loader worker.
+    labels that do not fit, `DeviceError` for CUDA inside a loader worker.
 
     >>> augment = LatentAugment("digits", "gaussian(std=0.5)", p=1.0)
     >>> images, labels = torch.rand(16, 1, 8, 8), torch.arange(16) % 10
@@ -84,31 +95,45 @@ class LatentAugment(Augmenter, v2.Transform):
         autoencoder: str | Path | Autoencoder = AUTO,
         policy: str | LatentPolicy = AUTO,
         *,
-        p: float = 0.5,
+        p: float = DEFAULT_P,
         labels_getter: str | LabelsGetter | None = "default",
         seed: int | None = None,
         residual: float = 0.0,
         gate: QualityGate | None = None,
         precision: str = "fp32",
         compile: bool = False,
+        ignore_index: int = IGNORED,
+        strict: bool = False,
     ):
-        super().__init__(autoencoder, policy, gate=gate, precision=precision, compile=compile)
+        super().__init__(
+            autoencoder, policy, gate=gate, precision=precision, compile=compile, ignore_index=ignore_index,
+            strict=strict,
+        )  # fmt: skip
         for name, value in {"p": p, "residual": residual}.items():
             if not 0 <= value <= 1:
                 raise InputError(f"{name} is a number between 0 and 1, got {value}")
         self.p, self.seed, self.labels_getter = p, seed, resolve_labels_getter(labels_getter)
         self.residual = float(residual)
         self._epoch = SharedEpoch()
-        self._fresh: FreshKeys | None = None
         reason = "p=0" if p == 0 else f"policy {self.policy}" if self.policy.is_identity() else None
         if reason:
             warnings.warn(f"LatentAugment with {reason} perturbs nothing", AugmentorWarning, stacklevel=2)
 
+    @torch.compiler.disable
     def forward(self, *inputs: Any) -> Any:
-        """A sample or a batch, in any structure that torchvision transforms take; the same structure comes back."""
+        """A sample or a batch, in any structure that torchvision transforms take; the same structure comes back.
+
+        A dict of lists, as Hugging Face `datasets` hands to `with_transform`, is a batch. In a module or function under
+        `torch.compile` the graph breaks here.
+        """
         # Other policies do not look at labels, so those of any kind pass (classes of boxes, regression targets).
         getter = self.labels_getter if self.policy.needs_reference else no_labels
-        sample = Sample(inputs if len(inputs) > 1 else inputs[0], getter)
+        given = inputs if len(inputs) > 1 else inputs[0]
+        if is_columns(given) and not of_one_shape(given):
+            return columns_of([self(row) for row in rows_of(given)])
+        sample = Columns(given, getter) if is_columns(given) else Sample(given, getter)
+        self.choose_for(image_to_tensor(sample.leaves[sample.image_places[0]]))
+        self.check_geometry(sample.leaves)
         keys: np.ndarray | None = None
         for place in sample.image_places:
             image = image_to_tensor(sample.leaves[place])
@@ -140,12 +165,17 @@ class LatentAugment(Augmenter, v2.Transform):
             return images, softened
         if count < len(images):
             rows, random = sent(torch.from_numpy(np.flatnonzero(picked)), images.device), random.take(picked)
-        made, made_labels, _ = self.perturb(images, softened, random, rows)
-        images = _put(images, rows, tensor_to_image(made.to(images.device), like=images))
+        made, made_labels, _, kept = self.perturb(images, labels, random, rows)
+        new_images = tensor_to_image(made.to(images.device), like=images)
+        if kept is not None:  # float64 images went through float32
+            old_images = images if rows is None else images[rows]
+            new_images = torch.where(per_sample(kept.to(images.device), images), old_images, new_images)
+        images = _put(images, rows, new_images)
         if softened is not None and made_labels is not None and softened.is_floating_point():
             softened = _put(softened, rows, made_labels.to(softened))
         return images, softened
 
+    @torch.compiler.disable
     def synthesize(
         self,
         images: torch.Tensor,
@@ -160,23 +190,19 @@ class LatentAugment(Augmenter, v2.Transform):
     ) -> Any:
         """Only synthetic samples: one for each image (B,C,H,W), whatever `p` is; with labels if labels are given.
 
-        indices: the samples' numbers in their data set; where they and a seed are given, the result depends on
-        (seed, epoch, index, draw index) alone. draw_index: which synthetic version of the sample, one for all or one
+        indices: the samples' numbers in their data set; where a seed is given, the result depends on (seed, epoch,
+        index, draw index) alone, and without `indices` the pixels take their place. draw_index: which synthetic version of the sample, one for all or one
         each. seed, epoch: instead of the transform's own. raw: the images' latents, where they are known
         (``cache[indices]`` of a `LatentCache`); then nothing is encoded. return_weights: give also the gate's weights,
         float (B,) in [0, 1]; 0 marks a sample that was rejected, whose image is the original, and without a gate all
         are 1.
         """
         images = image_to_tensor(images)
-        seed, epoch = self.seed if seed is None else seed, self.epoch if epoch is None else epoch
-        if indices is None:
-            keys = self._keys(images, seed, epoch, draw_index)
-        else:
-            keys = sample_keys(0 if seed is None else seed, epoch, indices, draw_index)
+        keys = self._keys(images, indices, draw_index, seed=seed, epoch=epoch)
         if len(keys) != len(images):
             raise ShapeError(f"got {len(keys)} indices or draw indices for {len(images)} images; expected one an image")
         labels = _labels_for(images, labels)
-        made, new_labels, weights = self.perturb(images, labels, SampleRandom(keys, self.device), raw=raw)
+        made, new_labels, weights, _ = self.perturb(images, labels, SampleRandom(keys, self.device), raw=raw)
         results = [tensor_to_image(made.to(images.device), like=images)]
         if new_labels is not None:
             results.append(new_labels.to(images.device))
@@ -200,7 +226,7 @@ class LatentAugment(Augmenter, v2.Transform):
         """
         latents = self.perturb_latents(images, labels, random, rows, raw)
         with _gradients_of(images):
-            return Perturbed(self.decoded(latents), latents.labels, latents.weights)
+            return Perturbed(self.decoded(latents), latents.labels, latents.weights, latents.kept)
 
     def perturb_latents(
         self,
@@ -215,18 +241,25 @@ class LatentAugment(Augmenter, v2.Transform):
         in_batch = self.reference is None and self.policy.needs_reference and len(images) > 1
         if rows is not None and not in_batch:  # nobody looks at the other images
             labels, raw = None if labels is None else labels[rows.to(labels.device)], raw and raw.take(rows)
-            images, rows = images[rows] if raw is None or self.needs_images else images[:0], None
+            looked_at = raw is None or self.needs_images or self.policy.needs_reference
+            images, rows = images[rows] if looked_at else images[:0], None
         device = self.device
         _refuse_cuda_in_worker(device)
         images, labels = sent(images, device), None if labels is None else sent(labels, device)
         with _gradients_of(images):
-            latents, reference = self._standardised(images, self.soften(labels), raw), self._reference_here()
+            known = None if labels is None else self.soften(self.known(labels))
+            latents, reference = self._standardised(images, known, raw), self._reference_here()
             if rows is not None:
                 rows = sent(rows, device)
                 reference, latents, images = ReferenceSet.of_batch(latents), latents.take(rows), images[rows]
+                labels = None if labels is None else labels[rows]
             made, weights = self._gated(latents, random, reference)
-            raw_made = self.autoencoder.stats.unstandardise(made.z)
-            return PerturbedLatents(raw_made, made.labels, weights, images, latents.z)
+            self._partnerless.note(made, str(self.policy), self.reference is not None)
+            kept = made.kept if weights is None or self.gate is None else either(made.kept, self.gate.rejected(weights))
+            z = made.z if kept is None else torch.where(per_sample(kept, made.z), latents.z, made.z)
+            if made.labels is not None and made.labels.is_floating_point():
+                labels = made.labels
+            return PerturbedLatents(self.autoencoder.stats.unstandardise(z), labels, weights, kept, images, latents.z)
 
     def decoded(self, latents: PerturbedLatents) -> torch.Tensor:
         """Float images (B,C,H,W) of perturbed latents, of the size of their sources; the rest of `perturb`."""
@@ -236,10 +269,9 @@ class LatentAugment(Augmenter, v2.Transform):
             known = self.inference.decode(self.autoencoder.stats.unstandardise(latents.source_z), size)
             lost = to_unit_float(latents.sources) - known
             made = (made + self.residual * lost).clamp(0, 1)
-        if self.gate is None or latents.weights is None:
+        if latents.kept is None:
             return made
-        rejected = per_sample(self.gate.rejected(latents.weights), made)
-        return torch.where(rejected, to_unit_float(latents.sources), made)
+        return torch.where(per_sample(latents.kept, made), to_unit_float(latents.sources), made)
 
     def _standardised(self, images: torch.Tensor, labels: torch.Tensor | None, raw: Posterior | None) -> Latents:
         """Standardised latents of images, float32 as the noise and the reference set; encoded unless they are known."""
@@ -315,13 +347,14 @@ class LatentAugment(Augmenter, v2.Transform):
         """Vary the results of a seeded transform between epochs; reaches loader workers that already run."""
         self._epoch.set(epoch)
 
-    def extra_repr(self) -> str:
+    def __repr__(self) -> str:
+        """One line: what was asked for."""
+        asked = self._name or self.autoencoder.name
+        policy = self._asked_policy or AUTO
         more = f", residual={self.residual}" if self.residual else ""
         more += "" if self.gate is None else f", gate={self.gate}"
-        return f"policy={self.policy}, p={self.p}, seed={self.seed}, precision={self.plan}{more}"
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_fresh": None}
+        more += "" if self._precision[0] == "fp32" else f", precision={self._precision[0]!r}"
+        return f"LatentAugment({asked!r}, {str(policy)!r}, p={self.p}, seed={self.seed}{more})"
 
     def _as_batch(self, images: torch.Tensor, label: Any) -> tuple[torch.Tensor, torch.Tensor | None]:
         """An image with its label, or a batch with its labels, as a checked batch."""
@@ -333,14 +366,19 @@ class LatentAugment(Augmenter, v2.Transform):
         return images, labels
 
     def _keys(
-        self, images: torch.Tensor, seed: int | None = None, epoch: int | None = None, draw_index: Integers = 0
+        self,
+        images: torch.Tensor,
+        indices: Integers | None = None,
+        draw_index: Integers = 0,
+        *,
+        seed: int | None = None,
+        epoch: int | None = None,
     ) -> np.ndarray:
-        seed = self.seed if seed is None else seed
-        if seed is not None:
-            return sample_keys(seed, self.epoch if epoch is None else epoch, pixel_fingerprints(images), draw_index)
-        if self._fresh is None or self._fresh.process != os.getpid():  # a forked worker must not repeat its parent
-            self._fresh = FreshKeys()
-        return self._fresh.take(len(images))
+        """One key for each image, uint64 (B,)."""
+        seed, epoch = self.seed if seed is None else seed, self.epoch if epoch is None else epoch
+        if indices is None:
+            indices = np.arange(len(images)) if seed is None else pixel_fingerprints(images)
+        return sample_keys(drawn_seed() if seed is None else seed, epoch, indices, draw_index)
 
 
 def _gradients_of(images: torch.Tensor) -> torch.set_grad_enabled:

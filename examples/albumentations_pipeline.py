@@ -37,15 +37,15 @@ class Pictures(Dataset):
 
 model = nn.Sequential(nn.Flatten(), nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 10))
 optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
-for _ in range(8):
-    for images, targets in DataLoader(Pictures(range(400), training), batch_size=32, shuffle=True):
+for _ in range(5):
+    for images, targets in DataLoader(Pictures(range(1000), training), batch_size=32, shuffle=True):
         loss = nn.functional.cross_entropy(model(images), targets)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
 
 with torch.no_grad():
-    test = Pictures(range(400, len(pictures)), testing)
+    test = Pictures(range(1000, len(pictures)), testing)
     ((images, targets),) = DataLoader(test, batch_size=len(test))
     right = (model(images).argmax(1) == targets).float().mean()
 print(f"test accuracy {right:.3f}")

@@ -13,17 +13,17 @@ from augmentor.data import load_source
 torch.manual_seed(0)
 device = "cuda" if torch.cuda.is_available() else "cpu"
 
-# 300 labelled digits to train on; the others say how good it is.
+# 1000 labelled digits to train on; the others say how good it is.
 digits = load_source("digits")
-train, test = digits.subset(torch.arange(300)), digits.subset(torch.arange(300, len(digits)))
+train, test = digits.subset(torch.arange(1000)), digits.subset(torch.arange(1000, len(digits)))
 
 # Half as many synthetic images as real ones join each batch of (uint8 images, labels).
 augment = LatentAugment("digits", "interpolate(strength=0.5)").fit(train)
 loader = AugmentedLoader(DataLoader(train, batch_size=32, shuffle=True), augment, ratio=0.5, device=device)
 
 model = nn.Sequential(nn.Flatten(), nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 10)).to(device)
-optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-for _ in range(30):
+optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
+for _ in range(12):
     for images, labels in loader:  # on the device already
         loss = nn.functional.cross_entropy(model(images / 255), labels)
         optimizer.zero_grad()

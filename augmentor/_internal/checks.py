@@ -17,7 +17,9 @@ Size = Sequence[int | None]
 
 def takes_shape(expected: Size, shape: Size) -> bool:
     """Whether images (C,H,W) fit where `expected` is asked for: `None` is any size, and grey passes for RGB."""
-    return shape[0] in (expected[0], 1) and all(n in (None, m) for n, m in zip(expected[1:], shape[1:], strict=True))
+    return _takes_channels(expected[0], shape[0]) and all(
+        n in (None, m) for n, m in zip(expected[1:], shape[1:], strict=True)
+    )
 
 
 def check_images(images: torch.Tensor, expected: Size, owner: str) -> None:
@@ -30,12 +32,11 @@ def check_images(images: torch.Tensor, expected: Size, owner: str) -> None:
     wanted = f"(B, {', '.join('any' if n is None else str(n) for n in expected)})"
     if images.ndim != 4:
         raise ShapeError(f"{owner} takes images {wanted}, got {tuple(images.shape)}; add or drop dimensions")
-    channels = images.shape[1]
-    if channels not in (expected[0], 1):
-        to = "v2.Grayscale()" if expected[0] == 1 else f"v2.Grayscale({expected[0]}) or v2.RGB()"
+    if not _takes_channels(expected[0], images.shape[1]):
         raise ShapeError(
-            f"{owner} takes {expected[0]}-channel images {wanted}, got {channels} channels {tuple(images.shape)}; "
-            f"convert with {to}, or choose an autoencoder trained on such images"
+            f"{owner} takes {expected[0]}-channel images {wanted}, got {images.shape[1]} channels "
+            f"{tuple(images.shape)}; {_channels_advice(expected[0], images.shape[1])}choose an autoencoder trained on "
+            "such images"
         )
     raise ShapeError(
         f"{owner} takes images {wanted}, got {tuple(images.shape)}; "
@@ -50,17 +51,50 @@ def check_range(images: torch.Tensor, owner: str) -> None:
     """
     if images.dtype == torch.uint8:
         return
-    if not images.is_floating_point():
-        raise InputError(f"{owner} takes uint8 or floating images, got {images.dtype}; use v2.ToDtype")
-    if images.device.type != "cpu" or images.numel() == 0:
-        return
-    low, high = (value.item() for value in torch.aminmax(images.detach()))
-    if not (low >= -1e-4 and high <= 1 + 1e-4):  # false for NaN as well
-        seen = "NaN" if low != low else f"values from {low:.4g} to {high:.4g}"
-        raise RangeError(
-            f"{owner} takes images in [0, 1], got {seen}; use v2.ToDtype(torch.float32, scale=True), "
-            "and normalise after the augmentation"
+    if images.dtype in (torch.uint16, torch.bool):
+        raise InputError(
+            f"{owner} takes uint8 or floating images, got {images.dtype}; "
+            "use v2.ToImage(), v2.ToDtype(torch.float32, scale=True)"
         )
+    if images.numel() == 0 or (images.is_floating_point() and images.device.type != "cpu"):
+        return
+    low, high = extremes(images)
+    if not images.is_floating_point():
+        raise InputError(
+            f"{owner} takes uint8 or floating images, got {images.dtype} from {low:.6g} to {high:.6g}; scale them "
+            f"with {unit_line((low, high))}"
+        )
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise RangeError(f"{owner} takes images in [0, 1], got NaN or infinity; mend them, as torch.nan_to_num(x) does")
+    if not is_unit(low, high):
+        raise RangeError(
+            f"{owner} takes images in [0, 1], got values from {low:.6g} to {high:.6g}; scale them with "
+            f"{unit_line((low, high))}, or if they were normalised, put v2.Normalize after the augmentation"
+        )
+
+
+def is_unit(low: float, high: float) -> bool:
+    """Whether values from `low` to `high` are in [0, 1], but for rounding; false for NaN."""
+    return low >= -1e-4 and high <= 1 + 1e-4
+
+
+def extremes(images: torch.Tensor) -> tuple[float, float]:
+    """The lowest and the highest value; both NaN where one is."""
+    comparable = images if images.is_floating_point() else images.double()  # torch cannot compare uint16
+    low, high = torch.aminmax(comparable.detach())
+    return float(low), float(high)
+
+
+def likely_range(low: float, high: float) -> tuple[float, float]:
+    """What black and white may be where these values were seen: 0 and 255, or these."""
+    return (0, 255) if low >= 0 and 1 < high <= 255 else (low, high)
+
+
+def unit_line(seen: tuple[float, float], name: str = "x") -> str:
+    """The expression that brings images to [0, 1], for messages: with what was seen in some of them for an example."""
+    low, high = likely_range(*seen)
+    moved = f"({name} {'-' if low > 0 else '+'} {abs(low):.6g})" if low else name
+    return f"({name} - low) / (high - low), low and high of the whole data set, here {moved} / {high - low or 1:.6g}"
 
 
 def check_ratio(ratio: float) -> None:
@@ -99,3 +133,20 @@ def checked_rows(indices: Sequence[int] | np.ndarray, length: int) -> np.ndarray
 def is_number(value: object) -> bool:
     """Whether a value of a JSON document is a finite number."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+
+
+def _takes_channels(expected: int | None, channels: int | None) -> bool:
+    return channels == expected or (expected == 3 and channels == 1)
+
+
+def _channels_advice(expected: int | None, channels: int) -> str:
+    """How to get from a number of channels to another, where there is a usual way."""
+    if channels == 3 and expected == 1:
+        return "convert with v2.Grayscale(), or "
+    if channels in (2, 4) and expected in (1, 3):  # v2.RGB() and v2.Grayscale() leave them or raise
+        last = channels - 1
+        return (
+            "if the last is alpha, put them on white: x = v2.functional.to_dtype(x, torch.float32, scale=True), "
+            f"x[..., :{last}, :, :] * x[..., {last}:, :, :] + 1 - x[..., {last}:, :, :]; or "
+        )
+    return ""

@@ -21,7 +21,9 @@ from typing import Any
 
 from ..exceptions import InputError, WeightsError
 from .checks import is_number
+from .files import absolute_path
 from .registry import arguments_of, did_you_mean
+from .weights import OF_AUTOENCODER, weights_file
 
 FORMAT = 1
 
@@ -48,7 +50,7 @@ class AugmentConfig:
 
         parts: the classes of the entries "gate" and "mixing".
         """
-        document = source if isinstance(source, dict) else _load(Path(source))
+        document = source if isinstance(source, dict) else _load(absolute_path(source))
         try:
             if document.get("format", FORMAT) != FORMAT:
                 raise InputError(f"it has format {document['format']!r}; this version reads format {FORMAT}")
@@ -68,7 +70,7 @@ class AugmentConfig:
             raise InputError(f"{where} is no augmentation config: {error}; make one with `augmentor tune`") from error
         name = fields.pop("autoencoder", None)
         if name is not None and not isinstance(source, dict):
-            beside = Path(source).parent / name
+            beside = weights_file(absolute_path(source).parent / name, OF_AUTOENCODER)
             name = str(beside) if os.path.isfile(beside) else name
         return cls(name, **fields)
 

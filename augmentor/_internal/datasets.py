@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from torch.utils.data import ConcatDataset, Subset
 
 from ..exceptions import DataError
+from .progress import progress_bar
 from .samples import image_to_tensor, labels_tensor, split_item
 
 
@@ -42,20 +46,53 @@ def fetch(dataset: Any, indices: Sequence[int]) -> tuple[torch.Tensor, torch.Ten
     return collate(fetch_items(dataset, indices))
 
 
-def batches(data: Any, batch_size: int = 256) -> Iterator[tuple[torch.Tensor, torch.Tensor | None]]:
-    """All batches of a map-style data set, or of an iterable of batches such as a DataLoader.
+def batches(
+    data: Any, batch_size: int = 256, doing: str | None = None
+) -> Iterator[tuple[torch.Tensor, torch.Tensor | None]]:
+    """All batches of a map-style data set, of an iterable of samples, or of one of batches, such as a DataLoader.
 
-    A list is a data set if its first element is one sample, and an iterable if that is a batch.
+    A list is a data set if its first element is one sample, and an iterable if that is a batch. doing: what a progress
+    bar says; None shows none.
     """
-    if hasattr(data, "__getitem__") and hasattr(data, "__len__") and not _holds_batches(data):
-        if len(data) == 0:
-            raise DataError("got an empty data set; expected at least one image")
-        for start in range(0, len(data), batch_size):
-            yield fetch(data, range(start, min(start + batch_size, len(data))))
-    else:
-        for batch in data:
-            images, labels = split_item(batch)
+    count = num_samples(data)
+    if count == 0:
+        raise DataError("got an empty data set; expected at least one image")
+    found = _loaded(data, batch_size) if count is None else _fetched(data, count, batch_size)
+    if doing is None:
+        yield from found
+        return
+    with progress_bar(desc=doing, unit="image", total=count, leave=False) as bar:
+        for images, labels in found:
+            yield images, labels
+            bar.update(len(images))
+
+
+def num_samples(data: Any) -> int | None:
+    """How many samples a map-style data set has; None for an iterable."""
+    map_style = hasattr(data, "__getitem__") and hasattr(data, "__len__") and not _holds_batches(data)
+    return len(data) if map_style else None
+
+
+def _fetched(dataset: Any, count: int, batch_size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor | None]]:
+    for start in range(0, count, batch_size):
+        yield fetch(dataset, range(start, min(start + batch_size, count)))
+
+
+def _loaded(data: Iterable[Any], batch_size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor | None]]:
+    items = iter(data)
+    for first in items:
+        if _is_sample(first):
+            yield collate([first, *itertools.islice(items, batch_size - 1)])
+        else:
+            images, labels = split_item(first)
             yield image_to_tensor(images), None if labels is None else labels_tensor(labels)
+
+
+def paired(images: Any, labels: Any) -> list[tuple[Any, Any]]:
+    """Images (N, ...) and labels (N, ...), each an array, a tensor or a list => items (image, label)."""
+    if len(images) != len(labels):
+        raise DataError(f"got {len(images)} images and {len(labels)} labels; expected one label an image")
+    return list(zip(images, labels, strict=True))
 
 
 def dataset_labels(dataset: Any) -> torch.Tensor:
@@ -64,16 +101,30 @@ def dataset_labels(dataset: Any) -> torch.Tensor:
     known = None if getattr(dataset, "target_transform", None) else getattr(dataset, "targets", None)
     if known is not None and len(known) == len(dataset):
         return labels_tensor(known)
-    found = [labels for _, labels in batches(dataset)]
+    found = [labels for _, labels in batches(dataset, doing="reading labels")]
     if any(labels is None for labels in found):
         raise DataError("this data set has no labels; expected items (image, label)")
     return torch.cat([labels for labels in found if labels is not None])
 
 
+def class_names_of(dataset: Any) -> list[Any]:
+    """The `classes` of a data set, a Hugging Face one or what a `Subset` or `ConcatDataset` holds included, or []."""
+    if known := getattr(dataset, "classes", None):
+        return list(known)
+    features = getattr(dataset, "features", None)  # of Hugging Face
+    if isinstance(features, dict):
+        named = [feature.names for feature in features.values() if hasattr(feature, "names")]
+        return list(named[0]) if len(named) == 1 else []
+    if isinstance(dataset, Subset):
+        return class_names_of(dataset.dataset)
+    parts = [class_names_of(part) for part in dataset.datasets] if isinstance(dataset, ConcatDataset) else []
+    return parts[0] if parts and all(part == parts[0] for part in parts) else []
+
+
 def num_classes_of(dataset: Any, labels: torch.Tensor | None) -> int | None:
     """How many classes there are: from the data set's `classes`, from soft labels, or the highest number."""
-    if getattr(dataset, "classes", None):
-        return len(dataset.classes)
+    if names := class_names_of(dataset):
+        return len(names)
     if labels is None:
         return None
     return labels.shape[1] if labels.ndim == 2 else int(labels.max()) + 1
@@ -99,7 +150,7 @@ def dataset_fingerprint(dataset: Any) -> str:
     if isinstance(known, str):
         return known
     digest = hashlib.sha256(str(len(dataset)).encode())
-    for images, labels in batches(dataset):
+    for images, labels in batches(dataset, doing="reading"):
         digest.update(f"{tuple(images.shape[1:])} {images.dtype}".encode())
         digest.update(images.contiguous().numpy().tobytes())
         if labels is not None:
@@ -108,7 +159,10 @@ def dataset_fingerprint(dataset: Any) -> str:
 
 
 def _holds_batches(data: Any) -> bool:
-    if not isinstance(data, (list, tuple)) or not data:
-        return False
-    image, _ = split_item(data[0])
-    return isinstance(image, torch.Tensor) and image.ndim == 4
+    return isinstance(data, (list, tuple)) and len(data) > 0 and not _is_sample(data[0])
+
+
+def _is_sample(item: Any) -> bool:
+    """Whether this is one sample, and not a batch."""
+    image, _ = split_item(item)
+    return not (isinstance(image, (torch.Tensor, np.ndarray)) and image.ndim == 4)

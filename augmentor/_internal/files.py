@@ -20,6 +20,11 @@ from ..exceptions import OutputError
 _READ_FLAGS = sum(getattr(os, name, 0) for name in ("O_RDONLY", "O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
 
 
+def absolute_path(path: str | Path) -> Path:
+    """`path` with ``~`` expanded, and absolute: it names the same place after `os.chdir` and in other processes."""
+    return Path(os.path.expanduser(path)).absolute()
+
+
 def write_bytes(path: str | Path, data: bytes, *, shared: bool = False) -> None:
     """Write `data` to a temporary name, flush it to the disk, rename it to `path`, flush the folder.
 
@@ -104,7 +109,7 @@ def claim_folder(folder: str | Path, *markers: str) -> Path:
 
     Raises `OutputError` when it holds other things, which are left as they are.
     """
-    folder = Path(folder)
+    folder = absolute_path(folder)
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder} is a file; expected a folder to write into: name another one")
     if folder.is_dir():

@@ -3,7 +3,8 @@
 What a sample becomes is a function of (seed, epoch, index of the sample, draw index), so it cannot depend on batch
 size, worker count, rank or the order of calls. The four integers are hashed to a 64-bit key, and the key starts a
 splitmix64 sequence (Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators"): the j-th word is
-``mix(key + (j + 1) * golden)``. No state is kept between calls, and no global generator is read or reseeded.
+``mix(key + (j + 1) * golden)``. No state is kept between calls, and no global generator is reseeded. Without a seed one
+number is drawn from torch's default generator at each call (`drawn_seed`) and takes the seed's place.
 
 Normals are made from the words on one path only (numpy, on the host), because logarithms and cosines of different
 libraries differ in the last bit.
@@ -15,8 +16,6 @@ import contextlib
 import functools
 import hashlib
 import math
-import os
-import secrets
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -63,23 +62,12 @@ def _hashed(part: int) -> np.ndarray:
     return mix(_as_uint64(part) + _GOLDEN)
 
 
-class FreshKeys:
-    """Unforeseeable keys for samples without a seed, each given out once; made by the thousand.
+def drawn_seed() -> int:
+    """A 63-bit number from torch's default generator, as a `DataLoader` draws its base seed.
 
-    process: where it was made; a fork of it would repeat its keys.
+    So `torch.manual_seed` repeats a run, and in a loader's worker it comes from the worker's seed.
     """
-
-    def __init__(self) -> None:
-        self.process = os.getpid()
-        self._seed, self._blocks, self._keys, self._given = secrets.randbits(63), 0, np.empty(0, np.uint64), 0
-
-    def take(self, count: int) -> np.ndarray:
-        """The next ones, uint64 (count,)."""
-        if self._given + count > len(self._keys):
-            self._keys, self._given = sample_keys(self._seed, self._blocks, np.arange(max(count, 4096))), 0
-            self._blocks += 1
-        self._given += count
-        return self._keys[self._given - count : self._given]
+    return int(torch.empty((), dtype=torch.int64, device="cpu").random_())
 
 
 def fold(seed: int, *parts: int | str) -> int:

@@ -1,11 +1,13 @@
 """One sample of a data set: where its images and its label stand, and images as tensors and back.
 
-An image is a PIL image, a tensor (C,H,W) or a `tv_tensors.Image`. A sample is an image, a tuple that starts with
-(image, label), a dict with a label key, or any structure of these that torchvision transforms take.
+An image is a PIL image, a tensor (C,H,W), a `tv_tensors.Image` or a numpy array (H,W) or (H,W,C). A sample is an
+image, a tuple that starts with (image, label), a dict with a label key, or any structure of these that torchvision
+transforms take.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -17,40 +19,82 @@ from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional as VF
 
 from ..exceptions import DataError, InputError
-from .checks import to_uint8
+from .checks import to_uint8, unit_line
+from .layout import holds_numbers, image_channels_first
 
 LabelsGetter = Callable[[Any], Any]
 
 
 def is_image(value: Any) -> bool:
-    """Whether a leaf of a sample is an image: PIL, `tv_tensors.Image`, or a plain tensor of at least 3 dimensions."""
-    if isinstance(value, (PILImage.Image, tv_tensors.Image)):
-        return True
-    return type(value) is torch.Tensor and value.ndim >= 3
+    """Whether a leaf of a sample is an image: PIL, `tv_tensors.Image`, a plain tensor of at least 3 dimensions or a
+    numpy array of 2 to 4.
+    """
+    return _doubt(value) < math.inf
 
 
 def image_to_tensor(image: Any) -> torch.Tensor:
-    """PIL image, `tv_tensors.Image` or tensor => plain tensor (..., C, H, W) of the same dtype."""
+    """PIL image, numpy array (H,W) or (H,W,C), `tv_tensors.Image` or tensor => plain tensor (..., C, H, W).
+
+    dtype and memory format stay. Raises `InputError` for a PIL image that `rgb_of` refuses, `ShapeError` for an array
+    whose layout is open.
+    """
     if isinstance(image, PILImage.Image):
-        if image.mode not in ("L", "RGB"):
-            raise InputError(
-                f"got a PIL image of mode {image.mode!r}; expected 'L' or 'RGB': convert it with image.convert('RGB')"
-            )
-        return VF.pil_to_tensor(image)
+        return VF.pil_to_tensor(rgb_of(image))
+    if isinstance(image, np.ndarray):
+        return torch.from_numpy(np.array(image_channels_first(image), image.dtype.newbyteorder("="), order="C"))
     if isinstance(image, torch.Tensor):
         return image.as_subclass(torch.Tensor)
     raise InputError(
-        f"got an image of type {type(image).__name__}; expected a PIL image or a tensor (C,H,W): "
-        "convert arrays with v2.ToImage()"
+        f"got an image of type {type(image).__name__}; expected a PIL image, a tensor (C,H,W) or a numpy array (H,W,C)"
     )
 
 
 def tensor_to_image(tensor: torch.Tensor, like: Any) -> Any:
-    """The inverse of `image_to_tensor`: an image of the type and dtype of `like`."""
+    """The inverse of `image_to_tensor`: an image of the type, dtype, memory format and PIL mode of `like`.
+
+    Of the PIL modes only "L", "LA", "RGB" and "RGBA" can hold any image; for others it is "L" or "RGB".
+    """
     if isinstance(like, PILImage.Image):
-        return VF.to_pil_image(to_uint8(tensor).cpu())
+        picture = VF.to_pil_image(to_uint8(tensor).cpu())
+        return picture.convert(like.mode) if like.mode in ("LA", "RGBA") else picture
+    if isinstance(like, np.ndarray):
+        values = (to_uint8(tensor) if like.dtype == np.uint8 else tensor).cpu().numpy().astype(like.dtype)
+        return values[0] if like.ndim == 2 else np.ascontiguousarray(np.moveaxis(values, 0, 2))
     tensor = to_uint8(tensor) if like.dtype == torch.uint8 else tensor.to(like.dtype)
+    if like.ndim == 4 and like.is_contiguous(memory_format=torch.channels_last) and not like.is_contiguous():
+        tensor = tensor.contiguous(memory_format=torch.channels_last)
     return tv_tensors.wrap(tensor, like=like) if isinstance(like, tv_tensors.TVTensor) else tensor
+
+
+def rgb_of(image: PILImage.Image) -> PILImage.Image:
+    """A PIL image of any mode of 8 bits => one of mode "L" or "RGB" that looks the same; those pass as they are.
+
+    Raises `InputError` where pixels are transparent, because their hidden colours would show, and for modes of more
+    bits, which Pillow would clip.
+
+    >>> rgb_of(PILImage.new("RGBA", (8, 8), "red")).mode
+    'RGB'
+    """
+    if image.mode.startswith(("I", "F")):
+        line = "v2.ToImage(), v2.ToDtype(torch.float32, scale=True)"
+        if not image.mode.startswith("I;16"):
+            values = np.asarray(image)
+            line = unit_line((float(values.min()), float(values.max())), "v2.functional.to_image(image)")
+        raise InputError(
+            f"got a PIL image of mode {image.mode!r}, of more than 8 bits, which 'L' and 'RGB' cannot hold; "
+            f"make it a float tensor in [0, 1] with {line}, or of files an .npz of np.stack([np.asarray(image), ...])"
+        )
+    if image.has_transparency_data:
+        alpha = np.asarray(image.convert("RGBA").getchannel("A"))
+        hidden = int(np.count_nonzero(alpha < 255))
+        if hidden:
+            raise InputError(
+                f"got a PIL image of mode {image.mode!r} with {hidden} of {alpha.size} pixels transparent; expected "
+                "opaque pixels: put it on a background, with image = Image.alpha_composite("
+                'Image.new("RGBA", image.size, "white"), image.convert("RGBA")).convert("RGB")'
+            )
+    mode = "L" if image.mode in ("1", "L", "LA") else "RGB"
+    return image if image.mode == mode else image.convert(mode)
 
 
 def default_labels(sample: Any) -> Any:
@@ -96,9 +140,9 @@ def split_item(item: Any) -> tuple[Any, Any]:
     if is_image(item):
         return item, None
     leaves = item.values() if isinstance(item, dict) else item if isinstance(item, (tuple, list)) else ()
-    for leaf in leaves:
-        if is_image(leaf):
-            return leaf, default_labels(item)
+    image = min(filter(is_image, leaves), key=_doubt, default=None)
+    if image is not None:
+        return image, default_labels(item)
     raise DataError(
         f"got an item of type {type(item).__name__} without an image; expected an image, (image, label) "
         "or a dict with an image and a label"
@@ -106,7 +150,7 @@ def split_item(item: Any) -> tuple[Any, Any]:
 
 
 def labels_tensor(labels: Any) -> torch.Tensor:
-    """Labels of any usual type => int64 (B,) or float32 (B,K)."""
+    """Labels of any usual type => class numbers int64 (B,), also from (B,1), or multi-hot and soft float32 (B,K)."""
     if not isinstance(labels, torch.Tensor):
         try:
             labels = torch.as_tensor(np.asarray([np.asarray(label) for label in labels]))
@@ -114,7 +158,9 @@ def labels_tensor(labels: Any) -> torch.Tensor:
             raise InputError(
                 f"got labels {labels!r:.60}; expected class numbers (B,) int or soft labels (B,K) float"
             ) from error
-    if labels.ndim == 2 and labels.is_floating_point():
+    if labels.ndim == 2 and labels.shape[1] == 1 and not labels.is_floating_point():
+        labels = labels.squeeze(1)
+    if labels.ndim == 2:
         return labels.float()
     if labels.ndim != 1 or labels.is_floating_point():
         raise InputError(
@@ -122,6 +168,12 @@ def labels_tensor(labels: Any) -> torch.Tensor:
             "or soft labels (B,K) float"
         )
     return labels.long()
+
+
+def holds_geometry(sample: Any) -> bool:
+    """Whether there are bounding boxes, masks or keypoints in a sample of any structure."""
+    kinds = (tv_tensors.BoundingBoxes, tv_tensors.Mask, tv_tensors.KeyPoints)
+    return any(isinstance(leaf, kinds) for leaf in tree_flatten(sample)[0])
 
 
 class Sample:
@@ -160,16 +212,35 @@ class Sample:
 
 def _image_places(leaves: list[Any]) -> list[int]:
     """Which leaves are images, by torchvision's rule: a plain tensor counts only where nothing else says it is one."""
-    places = [i for i, leaf in enumerate(leaves) if is_image(leaf)]
-    typed = [i for i in places if type(leaves[i]) is not torch.Tensor]
-    if not places:
+    doubts = [_doubt(leaf) for leaf in leaves]
+    least = min(doubts, default=math.inf)
+    if least == math.inf:
         raise InputError(
-            "LatentAugment found no image in its input; expected a PIL image, or a tensor (C,H,W) or (B,C,H,W)"
+            "LatentAugment found no image in its input; expected a PIL image, a tensor (C,H,W) or (B,C,H,W), or a "
+            "numpy array (H,W,C)"
         )
-    return typed or places[:1]
+    places = [i for i, doubt in enumerate(doubts) if doubt == least]
+    return places if least == 0 else places[:1]
+
+
+def _doubt(value: Any) -> float:
+    """How much doubt there is that a leaf is an image: 0 where its type says so, infinity where it is none.
+
+    Plain tensors are images rather than arrays, which torchvision passes untouched, and arrays (H,W,C) rather than
+    (H,W), which could be labels as well.
+    """
+    if isinstance(value, (PILImage.Image, tv_tensors.Image)):
+        return 0
+    if type(value) is torch.Tensor:
+        return 1 if value.ndim >= 3 else math.inf
+    if isinstance(value, np.ndarray) and holds_numbers(value) and 2 <= value.ndim <= 4:
+        return 3 if value.ndim == 2 else 2
+    return math.inf
 
 
 def _is_label(value: Any) -> bool:
     if isinstance(value, torch.Tensor):
         return type(value) is torch.Tensor and not is_image(value)  # a box or a mask is none
-    return isinstance(value, (int, float, np.integer, np.ndarray, list))
+    if isinstance(value, np.ndarray):
+        return value.ndim < 3
+    return isinstance(value, (int, float, np.integer, list))

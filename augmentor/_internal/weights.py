@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,19 @@ from safetensors.torch import save as dump_tensors
 from torch import nn
 
 from ..exceptions import WeightsError
-from .files import open_regular, write_bytes
+from .files import absolute_path, open_regular, write_bytes
 from .registry import arguments_of, create
 
 _KEY = "augmentor"
 _MAX_HEADER = 1 << 20
+# What a training run calls the weights that stand for it.
+OF_AUTOENCODER, OF_GENERATOR = "model.safetensors", "generator.safetensors"
+
+
+def weights_file(path: str | Path, in_run: str) -> Path:
+    """The weights file `path`, or the file of the name `in_run` where `path` is the folder of a run; absolute."""
+    path = absolute_path(path)
+    return path / in_run if os.path.isdir(path) else path  # which answers for any text
 
 
 def save_network(network: nn.Module, path: str | Path, info: dict[str, Any] | None = None) -> None:
@@ -37,7 +46,7 @@ def save_network(network: nn.Module, path: str | Path, info: dict[str, Any] | No
         "info": info or {},
     }
     header["sha256"] = _checksum(header, state)
-    write_bytes(path, dump_tensors(state, {_KEY: json.dumps(header, sort_keys=True)}))
+    write_bytes(absolute_path(path), dump_tensors(state, {_KEY: json.dumps(header, sort_keys=True)}))
 
 
 def load_network(path: str | Path, kind: str, members: Mapping[str, type[Any]]) -> Any:
@@ -45,7 +54,7 @@ def load_network(path: str | Path, kind: str, members: Mapping[str, type[Any]]) 
 
     kind, members: the family that the file must belong to, and its classes by name.
     """
-    path = Path(path)
+    path = absolute_path(path)
     header = read_header(path)
     if header.get("family") != kind:
         raise WeightsError(f"{path} holds {header.get('family')!r} weights; expected {kind} weights")
@@ -69,7 +78,7 @@ def load_network(path: str | Path, kind: str, members: Mapping[str, type[Any]]) 
 
 def read_header(path: str | Path) -> dict[str, Any]:
     """The JSON text of a weights file, read without touching its tensors."""
-    path = Path(path)
+    path = absolute_path(path)
     try:
         with open_regular(path.resolve()) as file:
             length = int.from_bytes(file.read(8), "little")
@@ -77,7 +86,9 @@ def read_header(path: str | Path) -> dict[str, Any]:
                 raise ValueError("its first bytes are not the length of a header")
             header = json.loads(json.loads(file.read(length))["__metadata__"][_KEY])
     except FileNotFoundError as error:
-        raise WeightsError(f"{path} does not exist; expected a .safetensors file") from error
+        raise WeightsError(
+            f"{path} does not exist; expected a .safetensors file, or the folder of a finished training run"
+        ) from error
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise WeightsError(
             f"{path} is not a weights file of augmentor ({type(error).__name__}: {error}); "

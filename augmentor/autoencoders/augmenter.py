@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import warnings
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -14,39 +15,49 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import nn
 
-from .._internal.datasets import batches, num_classes_of
+from .._internal.datasets import batches, num_classes_of, paired
+from .._internal.samples import holds_geometry
 from ..exceptions import AugmentorWarning, InputError, ShapeError, WeightsError
-from ..latents import LatentCache, ReferenceSet, encode_all, soft_labels
+from ..latents import IGNORED, LatentCache, ReferenceSet, encode_all, soft_labels
 from ..latents.fitting import fit_reference
 from ..policies import LatentPolicy, default_policy, get_policy
 from ..quality import QualityGate
 from .base import Autoencoder
 from .inference import Inference, InferencePlan
-from .pretrained import GENERAL, fitting_autoencoder, load_autoencoder
+from .partnerless import Partnerless
+from .pretrained import GENERAL, fitting_autoencoder, full_name, load_autoencoder
 
 AUTO = "auto"  # chosen by the first images
+DEFAULT_P = 0.5
 
 
 class PerturbedLatents(NamedTuple):
     """Raw latents (B, *L), their labels, their weights by the gate (B,) or None.
 
-    sources: the images they were made from; where latents were known and nobody looks at an image (`needs_images`),
-    maybe none of them, though of their shape. source_z: their standard latents (B, *L).
+    kept: bool (B,), true where the original stays because the gate rejected the sample or the policy found no partner
+    for it; None where there can be none of these. sources: the images they were made from; where latents were known and
+    nobody looks at an image (`needs_images`), maybe none of them, though of their shape. source_z: their standard
+    latents (B, *L).
     """
 
     raw: torch.Tensor
     labels: torch.Tensor | None
     weights: torch.Tensor | None
+    kept: torch.Tensor | None
     sources: torch.Tensor
     source_z: torch.Tensor
 
 
 class Perturbed(NamedTuple):
-    """Float images (B,C,H,W), labels int64 (B,), float (B,K) or None, and weights float (B,) or None without a gate."""
+    """Float images (B,C,H,W), labels int64 (B,), float (B,K) or None, and weights float (B,) or None without a gate.
+
+    kept: as in `PerturbedLatents`; the image there is the original.
+    """
 
     images: torch.Tensor
     labels: torch.Tensor | None
     weights: torch.Tensor | None
+    kept: torch.Tensor | None
 
 
 class Augmenter(nn.Module):
@@ -59,6 +70,8 @@ class Augmenter(nn.Module):
     policy: LatentPolicy
     inference: Inference
     residual: float = 0.0
+    p: float = DEFAULT_P
+    seed: int | None = None
 
     # What a member adds, with arguments as of `LatentAugment`.
     perturb_latents: Callable[..., PerturbedLatents]
@@ -73,17 +86,21 @@ class Augmenter(nn.Module):
         gate: QualityGate | None,
         precision: str,
         compile: bool,
+        ignore_index: int,
+        strict: bool,
     ):
         super().__init__()
         if gate is not None and not isinstance(gate, QualityGate):
             raise InputError(f"gate is a QualityGate or None, got {gate!r}")
-        self._name = None if isinstance(autoencoder, Autoencoder) else str(autoencoder)
         self._asked_policy = None if policy == AUTO else get_policy(policy)
         self._precision = precision, compile
+        self._name: str | None = None
         if not isinstance(autoencoder, Autoencoder):
-            autoencoder = load_autoencoder(GENERAL if self._name == AUTO else autoencoder)
+            self._name = AUTO if autoencoder == AUTO else full_name(autoencoder)
+            autoencoder = load_autoencoder(GENERAL if self._name == AUTO else self._name)
         self._take(autoencoder)
-        self.gate = gate
+        self.gate, self.ignore_index = gate, ignore_index
+        self._partnerless = Partnerless(strict)
         self.reference: ReferenceSet | None = None
         self.mixing: Any = None  # a `Mixing`, where a policy.json has one
         self._lacks_statistics = not bool(autoencoder.stats.fitted)
@@ -94,6 +111,33 @@ class Augmenter(nn.Module):
     def needs_fit(self) -> bool:
         """Whether the policy or the gate looks at a reference set, and none has been fitted."""
         return self.reference is None and (self.policy.needs_reference or self.gate is not None)
+
+    @property
+    def unchanged(self) -> int:
+        """How many samples stayed as they were in this process, since the policy had no partner for them."""
+        return self._partnerless.count
+
+    @property
+    def keeps_geometry(self) -> bool:
+        """Whether things stay where they are in an image, so that its boxes, masks and keypoints still fit."""
+        return self.policy.keeps_geometry and len(self.autoencoder.latent_shape) > 1
+
+    def check_synthesis(self, owner: str) -> None:
+        """`InputError` for a `p` that what perturbs every synthetic sample, such as `MixedDataset`, would ignore."""
+        if self.p not in (1, DEFAULT_P) and self.mixing is None:
+            raise InputError(
+                f"{owner} perturbs every synthetic sample, and got a LatentAugment with p={self.p}; leave p out, and say "
+                "how many samples are synthetic with ratio, num_samples or sampling_strategy"
+            )
+
+    def check_geometry(self, sample: Any) -> None:
+        """`InputError` for a sample with boxes, masks or keypoints, unless the policy keeps the geometry."""
+        if not self.keeps_geometry and holds_geometry(sample):
+            raise InputError(
+                f"LatentAugment got bounding boxes, masks or keypoints, and with policy {self.policy} and autoencoder "
+                f"{self.autoencoder.name!r} things move in the image, so these would no longer fit; use a policy "
+                "that keeps geometry, 'smooth', with an autoencoder of feature maps, such as 'natural'"
+            )
 
     @property
     def needs_images(self) -> bool:
@@ -128,15 +172,18 @@ class Augmenter(nn.Module):
                 stacklevel=3,
             )
 
-    def fit(self, data: Any, batch_size: int = 256, *, unlabelled: Any = None) -> Self:
+    def fit(self, data: Any, labels: Any = None, *, batch_size: int = 256, unlabelled: Any = None) -> Self:
         """Encode real images once: the reference set, and what the policy and the gate learn from it.
 
-        data: a map-style data set, an iterable of batches, or a `LatentCache`, of which nothing is encoded again.
-        unlabelled: more images of the same kind, whose labels, if any, are not looked at. Those that label spreading
+        data: a map-style data set, an `IterableDataset`, an iterable of batches such as a loader, images as one array
+        or tensor with their `labels`, or a `LatentCache`, of which nothing is encoded again. Where nothing is labelled
+        all images count as one class; ignored labels (`ignore_index` and negative ones) make no partners. unlabelled: more images of the same kind, whose labels, if any, are not looked at. Those that label spreading
         is sure of (`augmentor.latents.spread_labels`) become reference samples as well. Latent statistics are taken
         from the data, unless the autoencoder brought its own.
         """
         more = None
+        if labels is not None:
+            data = paired(data, labels)
         if isinstance(data, LatentCache):
             mean, labels, num_classes = data.mean, data.labels, data.num_classes
         else:
@@ -160,6 +207,7 @@ class Augmenter(nn.Module):
     ) -> Self:
         """The same from raw latents (N, *L) and (M, *L) that are known already."""
         self._settle(None, warn=False)
+        labels = None if labels is None else self.known(labels)
         reference = fit_reference(self.autoencoder.stats, raw, labels, num_classes, unlabelled)
         self._lacks_statistics = False
         self.policy.fit(reference)
@@ -168,12 +216,18 @@ class Augmenter(nn.Module):
         self.reference = reference
         return self
 
+    def known(self, labels: torch.Tensor) -> torch.Tensor:
+        """The same labels, where every class number that is ignored is a negative one."""
+        if labels.ndim != 1 or self.ignore_index < 0:
+            return labels
+        return labels.masked_fill(labels == self.ignore_index, IGNORED)
+
     def soften(self, labels: torch.Tensor | None) -> torch.Tensor | None:
         """Labels as float (B,K) if the policy mixes classes, so that all rows of a batch have labels of one kind."""
         if labels is None:
             return None
         count = self.policy.soft_classes(labels, self.reference)
-        return labels if count is None else soft_labels(labels, count)
+        return labels if count is None else soft_labels(self.known(labels), count)
 
     def restore_statistics(self, statistics: dict[str, list[float]]) -> None:
         """Take latent statistics that `LatentStats.values` gave; `WeightsError` for those of another autoencoder."""
@@ -186,6 +240,19 @@ class Augmenter(nn.Module):
     def train(self, mode: bool = True) -> Self:
         """Stays in eval mode, so that a model that owns the transform can be trained."""
         return super().train(False)
+
+    # The weights are those of a named or given autoencoder and never change, so a checkpoint of a model that owns the
+    # transform holds none of them, as for every transform of torchvision, and loads before and after the first batch.
+    def state_dict(self, *args: Any, destination: Any = None, prefix: str = "", keep_vars: bool = False) -> Any:
+        """Empty: see `to_config` for what describes the transform."""
+        return OrderedDict() if destination is None else destination
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        for name in [name for name in state_dict if name.startswith(prefix)]:
+            del state_dict[name]
+        own = super().state_dict(prefix=prefix)
+        state_dict.update(own)
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def _take(self, autoencoder: Autoencoder) -> None:
         """Own this autoencoder, frozen, and the policy for its kind of latents if none was asked for."""

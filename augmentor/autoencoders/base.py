@@ -28,8 +28,8 @@ autoencoders: Registry[Autoencoder] = Registry("autoencoder")
 class Autoencoder(nn.Module):
     """Base of all autoencoders.
 
-    image_shape: (C, H, W); H and W are None for a family that takes any size. An RGB network takes grey images too:
-    they are repeated in its three channels, and the mean of these comes back.
+    image_shape: (C, H, W), of any number of channels; H and W are None for a family that takes any size. An RGB
+    network takes grey images too: they are repeated in its three channels, and the mean of these comes back.
     latent_shape: (D,) for a vector, (C, h, w) for a feature map, with None where the image size decides.
     likelihood: "bernoulli" (cross-entropy on logits; grey images near black and white), "gaussian" (squared error) or
     "edges(weight=1.0)" (absolute error of pixels and of the steps between neighbours; sharper edges).
@@ -63,10 +63,9 @@ class Autoencoder(nn.Module):
         channels, *size = image_shape
         least, most = self.sides
         fits = len(size) == 2 and all(n is None or (isinstance(n, int) and least <= n <= most) for n in size)
-        if channels not in (1, 3) or not fits:
+        if not isinstance(channels, int) or channels < 1 or not fits:
             raise ShapeError(
-                f"an autoencoder takes grey or RGB images (1 or 3, H, W) of {least} to {most} pixels a side, "
-                f"got {tuple(image_shape)}"
+                f"an autoencoder takes images (C, H, W) of {least} to {most} pixels a side, got {tuple(image_shape)}"
             )
         self.image_shape = tuple(image_shape)
         self.depth: int = channels

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from .._internal.files import sha256_file
+from .._internal.files import absolute_path, sha256_file
 from .._internal.registry import did_you_mean
-from .._internal.weights import load_network, read_header
+from .._internal.weights import OF_AUTOENCODER, load_network, read_header, weights_file
 from ..exceptions import UnknownNameError, WeightsError
 from .adapters import ADAPTERS, AdaptedAutoencoder, DiffusersAutoencoder
 from .base import Autoencoder, autoencoders
@@ -33,7 +34,8 @@ def list_autoencoders() -> list[str]:
 def load_autoencoder(name_or_path: str | Path) -> Autoencoder:
     """A pretrained autoencoder by its name, or one from a `.safetensors` file; on the CPU, in eval mode.
 
-    ``"diffusers:PLACE"`` takes an `AutoencoderKL` or `AutoencoderTiny` from a local folder or from a hub.
+    The folder of a run of `AutoencoderTrainer` stands for the `model.safetensors` in it. ``"diffusers:PLACE"`` takes an
+    `AutoencoderKL` or `AutoencoderTiny` from a local folder or from a hub.
 
     Raises `UnknownNameError` for a name that is not there, `WeightsError` for a file that is truncated, foreign or
     tampered with, and for a hub that cannot be reached.
@@ -41,7 +43,7 @@ def load_autoencoder(name_or_path: str | Path) -> Autoencoder:
     >>> load_autoencoder("digits").image_shape
     (1, 8, 8)
     """
-    name = str(name_or_path)
+    name = full_name(name_or_path)
     if name in _index():
         path = pretrained_folder() / name / "model.safetensors"
         if not path.exists() or sha256_file(path) != _index()[name]["sha256"]:
@@ -52,12 +54,30 @@ def load_autoencoder(name_or_path: str | Path) -> Autoencoder:
         return load_network(path, autoencoders.kind, autoencoders.members)
     if name.startswith(_DIFFUSERS):
         return DiffusersAutoencoder.load(name.removeprefix(_DIFFUSERS)).eval()
-    if isinstance(name_or_path, str) and not name.endswith(".safetensors"):
+    if read_header(name).get("family") == AdaptedAutoencoder.family:
+        return load_network(name, AdaptedAutoencoder.family, ADAPTERS)
+    return load_network(name, autoencoders.kind, autoencoders.members)
+
+
+def full_name(name_or_path: str | Path) -> str:
+    """What `load_autoencoder` takes, so that it means the same in any folder: paths are absolute, names as they are.
+
+    Raises `UnknownNameError` for what is neither a name nor the path of weights.
+    """
+    name = str(name_or_path)
+    if name in _index():
+        return name
+    if name.startswith(_DIFFUSERS):
+        place = absolute_path(name.removeprefix(_DIFFUSERS))
+        return f"{_DIFFUSERS}{place}" if os.path.isdir(place) else name
+    path = weights_file(name, OF_AUTOENCODER)
+    if path.suffix != ".safetensors" and not os.path.exists(path):
         hint = did_you_mean(name, list_autoencoders())
-        raise UnknownNameError(f"unknown autoencoder {name!r}{hint}; or give the path of a .safetensors file")
-    if read_header(name_or_path).get("family") == AdaptedAutoencoder.family:
-        return load_network(name_or_path, AdaptedAutoencoder.family, ADAPTERS)
-    return load_network(name_or_path, autoencoders.kind, autoencoders.members)
+        raise UnknownNameError(
+            f"unknown autoencoder {name!r}{hint}; or give the path of a .safetensors file, or the folder of the run "
+            "that trained it"
+        )
+    return str(path)
 
 
 def fitting_autoencoder(image_shape: Sequence[int]) -> str:

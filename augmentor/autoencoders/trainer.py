@@ -12,18 +12,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from .._internal.batches import BatchStream
 from .._internal.checks import check_range, to_unit_float
 from .._internal.datasets import dataset_fingerprint, fetch
 from .._internal.engine import PRECISIONS
+from .._internal.files import absolute_path
 from .._internal.geometry import move_each
 from .._internal.pictures import grid, png
+from .._internal.progress import progress_bar
 from .._internal.random import fold, seeded, torch_generator
 from .._internal.registry import describe
 from .._internal.run import Run
-from .._internal.weights import save_network
+from .._internal.weights import OF_AUTOENCODER, save_network
 from ..exceptions import DataError, InputError, TrainingError
 from .adapters import AdaptedAutoencoder
 from .base import Autoencoder
@@ -91,7 +92,7 @@ class AutoencoderTrainer:
         if epochs < 1 or batch_size < 1 or not lr > 0 or patience < 1:
             raise InputError(
                 "epochs, batch_size and patience are at least 1 and lr is positive; "
-                f"got {epochs}, {batch_size}, {patience} and {lr}"
+                f"got epochs={epochs}, batch_size={batch_size}, patience={patience} and lr={lr}"
             )
         if not 0 <= val_fraction < 1 or not 0 <= warmup <= 1:
             raise InputError(f"val_fraction and warmup are shares below 1, got {val_fraction} and {warmup}")
@@ -103,7 +104,8 @@ class AutoencoderTrainer:
                 "train it where it comes from"
             )
         self.autoencoder = autoencoder.requires_grad_(True)
-        self.out, self.epochs, self.batch_size = out, epochs, batch_size
+        self.out = None if out is None else absolute_path(out)
+        self.epochs, self.batch_size = epochs, batch_size
         self.lr, self.weight_decay, self.warmup = lr, weight_decay, warmup
         self.val_fraction, self.patience = val_fraction, patience
         self.transform, self.seed, self.progress = transform, seed, progress
@@ -125,7 +127,7 @@ class AutoencoderTrainer:
         step, best = self._resumed(run, optimizer)
         total = self.epochs * stream.steps_per_epoch
         round_steps = max(stream.steps_per_epoch, _MIN_ROUND)
-        with tqdm(total=total, initial=step, desc=f"train {model.name}", delay=2, disable=not self.progress) as bar:
+        with progress_bar(total=total, initial=step, desc=f"train {model.name}", show=self.progress) as bar:
             while step < total and best.stale < self.patience:
                 steps = range(step, min(total, step + round_steps))
                 losses = self._train(optimizer, stream, steps, total, bar)
@@ -155,7 +157,7 @@ class AutoencoderTrainer:
         return state["step"], _Best(state["best"], state["best_loss"], state["stale"])
 
     def _train(
-        self, optimizer: torch.optim.Optimizer, stream: BatchStream, steps: range, total: int, bar: tqdm
+        self, optimizer: torch.optim.Optimizer, stream: BatchStream, steps: range, total: int, bar: Any
     ) -> dict[str, float]:
         """One round: train for these steps of `total`; returns the mean of each named loss."""
         self.autoencoder.train()
@@ -214,19 +216,21 @@ class AutoencoderTrainer:
     def _fit_stats(self, dataset: Any, members: np.ndarray) -> None:
         """Fit the statistics that standardise latents."""
         model = self.autoencoder
-        model.stats.fit(model.encode(images).mean for images in self._batches(dataset, members))
+        batches = self._batches(dataset, members, "latent statistics")
+        model.stats.fit(model.encode(images).mean for images in batches)
 
     @torch.no_grad()
     def _write_results(self, run: Run, dataset: Any, members: np.ndarray, loss: float) -> None:
         """Write a picture of images and their reconstructions, and the weights."""
         images, _ = fetch(dataset, members[:12].tolist())
         run.write("reconstructions.png", png(grid([images, self.autoencoder(images.to(self.device))])))
-        weights = run.path("model.safetensors")
+        weights = run.path(OF_AUTOENCODER)
         if weights is not None:
             save_network(self.autoencoder, weights, {"loss": loss, "images": len(dataset), "seed": self.seed})
 
-    def _batches(self, dataset: Any, members: np.ndarray) -> Iterator[torch.Tensor]:
-        for start in range(0, len(members), 256):
+    def _batches(self, dataset: Any, members: np.ndarray, doing: str | None = None) -> Iterator[torch.Tensor]:
+        starts, show = range(0, len(members), 256), self.progress and doing is not None
+        for start in progress_bar(starts, desc=doing, unit="batch", leave=False, show=show):
             yield fetch(dataset, members[start : start + 256].tolist())[0].to(self.device)
 
     def _split(self, count: int) -> tuple[np.ndarray, np.ndarray]:

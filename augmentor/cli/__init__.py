@@ -16,6 +16,7 @@ import click
 from .._internal.registry import did_you_mean
 from .._internal.version import __version__
 from ..exceptions import AugmentorError, UnknownNameError
+from ._wording import in_options
 
 # Name => its line in the overview. The command is the function of the same name in the module of the same name.
 _COMMANDS = {
@@ -34,6 +35,14 @@ _COMMANDS = {
 
 class _LazyGroup(click.Group):
     """Knows its commands by name and imports one when it is asked for, so that ``--help`` is quick."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except AugmentorError as error:
+            name = ctx.invoked_subcommand
+            command = None if name is None else self.get_command(ctx, name)
+            raise click.ClickException(in_options(str(error), command)) from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -70,18 +79,28 @@ def main(arguments: list[str] | None = None) -> None:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # of several processes the first one speaks
     try:
         app.main(arguments, prog_name="augmentor", standalone_mode=False)
-    except (AugmentorError, OSError) as error:  # the latter from input that cannot be read
-        _fail(str(error))
     except click.exceptions.Abort:
         sys.exit(130)
     except click.ClickException as error:
         _fail(error.format_message())
+    except OSError as error:  # from input that cannot be read
+        _fail(str(error))
 
 
 def _fail(message: str) -> None:
-    click.echo(f"error: {' '.join(message.split())}", err=True)
+    _write(f"error: {' '.join(message.split())}")
     sys.exit(2)
 
 
 def _show_warning(message: Any, category: type[Warning], *_: Any, **__: Any) -> None:
-    click.echo(f"warning: {' '.join(str(message).split())}", err=True)
+    ctx = click.get_current_context(silent=True)
+    said = in_options(str(message), None if ctx is None else ctx.command)
+    _write(f"warning: {' '.join(said.split())}")
+
+
+def _write(line: str) -> None:
+    """A line on stderr, above progress bars where there are any."""
+    if "tqdm" in sys.modules:
+        sys.modules["tqdm"].tqdm.write(line, file=sys.stderr)
+    else:
+        click.echo(line, err=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -12,9 +13,16 @@ import click
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+class FilePath(click.Path):
+    """`click.Path` with ``~`` expanded, which a shell leaves as it is in ``--out=~/x``."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return super().convert(os.path.expanduser(value), param, ctx)
+
+
 def common(out: str | None, out_help: str, *, folder: bool = True) -> Callable[[F], F]:
     """``--seed``, ``--device`` and ``--out``; `out` is the default place, a folder or a file, or None for nowhere."""
-    option = click.option("--out", type=click.Path(dir_okay=folder), default=out, help=out_help)
+    option = click.option("--out", type=FilePath(dir_okay=folder), default=out, help=out_help)
     return lambda command: seed_and_device(option(command))
 
 
@@ -37,10 +45,9 @@ def data_options(command: Callable[..., None]) -> Callable[..., None]:
         help="Part of mnist and cifar10 that the (real) data argument means.",
     )  # fmt: skip
     @click.option("--size", type=click.IntRange(8, 128), help="Crop and resize a folder's images to SIZE x SIZE.")
-    @click.option("--skip-bad", is_flag=True, help="Leave unreadable image files out.")
     @functools.wraps(command)
-    def reading(*, split: str, size: int | None, skip_bad: bool, **others: Any) -> None:
-        command(reading={"split": split, "size": size, "skip_bad": skip_bad}, **others)
+    def reading(*, split: str, size: int | None, **others: Any) -> None:
+        command(reading={"split": split, "size": size}, **others)
 
     return reading
 
@@ -58,8 +65,8 @@ def augment_options(command: F) -> F:
     policy = click.option("--policy", default="auto", help="Such as 'smote(k=3)' (augmentor info), or what suits.")
     autoencoder = click.option(
         "--autoencoder", default="auto",
-        help="A pretrained name, a .safetensors file, diffusers:FOLDER_OR_HUB_NAME, or auto: the pretrained one that "
-        "fits the images.",
+        help="A pretrained name, a .safetensors file or the folder of the run that trained it, "
+        "diffusers:FOLDER_OR_HUB_NAME, or auto: the pretrained one that fits the images.",
     )  # fmt: skip
     return autoencoder(policy(residual_option(command)))
 
@@ -74,25 +81,45 @@ def resolve_device(name: str) -> str:
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
         torch.zeros((), device=name).item()  # a device without memory, such as meta, raises too
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise DeviceError(f"device {name!r} cannot be used ({reason}); expected cpu, cuda or auto") from error
+    except (RuntimeError, AssertionError) as error:  # with texts of up to 2000 characters, about torch itself
+        here = ["cpu"] + [f"cuda:{n}" for n in range(torch.cuda.device_count())]
+        here += ["mps"] if torch.backends.mps.is_available() else []
+        raise DeviceError(f"device {name!r} cannot be used here; expected {', '.join(here)} or auto") from error
     return name
 
 
-def resolve_autoencoder(name: str, dataset: Any, device: str = "cpu") -> Any:
-    """The autoencoder of this name or path on the device; for ``auto`` the pretrained one that fits these images.
+def resolve_autoencoder(name: str, dataset: Any, device: str = "cpu") -> tuple[Any, str]:
+    """The autoencoder of this name or path on the device, and a text that says which: where it is from, its family.
 
-    An adapted one brings no latent statistics and gets them from these images.
+    ``auto`` is the pretrained one that fits these images. An adapted one brings no latent statistics and gets them from
+    these images.
     """
     from ..autoencoders import AdaptedAutoencoder, load_autoencoder
-    from ..autoencoders.pretrained import fitting_autoencoder
+    from ..autoencoders.pretrained import fitting_autoencoder, full_name
     from ..transform import LatentAugment
 
-    model = load_autoencoder(fitting_autoencoder(image_shape_of(dataset)) if name == "auto" else name).to(device)
+    name = fitting_autoencoder(image_shape_of(dataset)) if name == "auto" else full_name(name)
+    model = load_autoencoder(name).to(device)
+    check_takes(model, name, dataset)
     if isinstance(model, AdaptedAutoencoder) and not model.stats.fitted:
         LatentAugment(model).fit(dataset)
-    return model
+    return model, f"{name} ({model.name})"
+
+
+def check_takes(autoencoder: Any, name: str, dataset: Any) -> None:
+    """`ShapeError` unless the autoencoder takes images like those of the data set."""
+    from .._internal.checks import takes_shape
+    from ..exceptions import ShapeError
+
+    wanted, shape = autoencoder.image_shape, image_shape_of(dataset)
+    if takes_shape(wanted, shape):
+        return
+    size = wanted[-1] if takes_shape((wanted[0], None, None), shape) else None  # no size mends the channels
+    folder = "" if size is None else f", or --size {size}, which crops and resizes the images of a folder"
+    raise ShapeError(
+        f"autoencoder {name} takes images ({', '.join('any' if n is None else str(n) for n in wanted)}), got {shape} "
+        f"from the data; name another one, such as auto{folder}"
+    )
 
 
 def image_shape_of(dataset: Any) -> tuple[int, int, int]:
@@ -107,7 +134,19 @@ def say(**resolved: Any) -> None:
     """Print what a command resolved, a line each."""
     width = max(map(len, resolved))
     for name, value in resolved.items():
-        click.echo(f"{name.replace('_', ' '):<{width}}  {value}")
+        click.echo(f"{name.replace('_', ' '):<{width}}  {_said(value)}")
+
+
+def _said(value: Any) -> str:
+    """A value as people write it: yes, no, none, and lists with commas."""
+    match value:
+        case None | () | []:
+            return "none"
+        case bool():
+            return "yes" if value else "no"
+        case tuple() | list():
+            return ", ".join(map(str, value))
+    return str(value)
 
 
 def scores_text(scores: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ._options import common, data_options, resolve_autoencoder, say, scores_text
+from ._options import common, data_options, image_shape_of, resolve_autoencoder, say, scores_text
 
 
 @click.command()
@@ -17,7 +17,8 @@ from ._options import common, data_options, resolve_autoencoder, say, scores_tex
 @click.option(
     "--features",
     default="auto",
-    help="An autoencoder (a pretrained name, a .safetensors file, or auto), or inception if its weights are at hand.",
+    help="An autoencoder (a pretrained name, a .safetensors file, the folder of a run, or auto), or inception if its "
+    "weights are at hand.",
 )
 @click.option("--num-samples", type=click.IntRange(20), default=2000, help="Images of each at most.")
 @click.option("--copies", is_flag=True, help="Look for copies among all real images; draw copies.html beside --out.")
@@ -28,22 +29,30 @@ def evaluate(
 ) -> None:  # fmt: skip
     """FID, KID, precision and recall of GENERATED against REAL, beside real against real.
 
-    GENERATED is a data argument, such as a shard folder, or the .safetensors file of a generator. REAL is a data
-    argument. Figures of different features cannot be compared.
+    GENERATED is a data argument, such as a shard folder, or the .safetensors file of a generator, or the folder of
+    the run that trained it. REAL is a data argument. Figures of different features cannot be compared.
     """
     from .._internal.files import write_bytes, write_json
+    from .._internal.weights import OF_GENERATOR, weights_file
+    from ..exceptions import ShapeError
     from ..quality import AutoencoderFeatures, InceptionFeatures, find_copies
     from ..quality import evaluate as measure
     from ..views.copies import copies_html
 
     reals = _read(real, **reading)
-    extractor: Any = (
-        InceptionFeatures() if features == "inception" else AutoencoderFeatures(resolve_autoencoder(features, reals))
-    )
-    if generated.endswith(".safetensors"):
+    if generated.endswith(".safetensors") or weights_file(generated, OF_GENERATOR).is_file():
         fakes = _samples(generated, num_samples, seed)
     else:
         fakes = _read(generated, **{**reading, "split": "train"})
+    if (ours := image_shape_of(fakes)) != (theirs := image_shape_of(reals)):
+        raise ShapeError(
+            f"{generated} has images {ours} and {real} has {theirs}; bring those of a folder to one size with --size"
+        )
+    if features == "inception":
+        extractor: Any = InceptionFeatures()
+    else:
+        model, features = resolve_autoencoder(features, reals)
+        extractor = AutoencoderFeatures(model)
     say(generated=f"{generated}: {min(len(fakes), num_samples)} images", features=features, seed=seed, device=device,
         real=f"{real}: {min(len(reals), num_samples)} images", out=out)  # fmt: skip
     fakes = _some(fakes, num_samples, seed)

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from ._options import augment_options, common, data_options, resolve_autoencoder, say
+from ._options import FilePath, augment_options, common, data_options, resolve_autoencoder, say
 
 
 class _UnitRange(click.ParamType):
@@ -49,8 +49,8 @@ class _OneOf(click.Choice):
     metavar="KEEP",
     help="Reject what is unlike real images, such as 0.95: the share of real ones that would pass.",
 )
-@click.option("--num-samples", type=int, help="How many synthetic images; as many as DATA has by default.")
-@click.option("--shard-size", type=int, default=4096, help="Images in one file.")
+@click.option("--num-samples", type=click.IntRange(1), help="How many synthetic images; as many as DATA has by default.")
+@click.option("--shard-size", type=click.IntRange(1), default=4096, help="Images in one file.")
 @click.option(
     "--store", type=click.Choice(["images", "latents"]), default="images",
     help="Latents take less room where they are small; the reader decodes them.",
@@ -67,9 +67,9 @@ class _OneOf(click.Choice):
     "--precision", default="fp32",
     help="fp32, bf16, auto (the fastest here that keeps the images), or a plan such as bf16+channels_last.",
 )  # fmt: skip
-@click.option("--cache", type=click.Path(), help="File to keep the latents of DATA in: they are encoded once.")
-@click.option("--batch-size", type=int, default=256, help="Real images read at once.")
-@click.option("--num-workers", type=int, default=0, help="Processes that read the real images.")
+@click.option("--cache", type=FilePath(), help="File to keep the latents of DATA in: they are encoded once.")
+@click.option("--batch-size", type=click.IntRange(1), default=256, help="Real images read at once.")
+@click.option("--num-workers", type=click.IntRange(0), default=0, help="Processes that read the real images.")
 @click.option(
     "--executor", type=click.Choice(["local", "torchrun", "ray"]), default="local",
     help="Who does the work: this process, each rank of torchrun a part, or a Ray cluster.",
@@ -104,13 +104,13 @@ def generate(
             "readers of latents would not find the statistics that are fitted here; leave --store latents out, or fit "
             "and save the autoencoder first: LatentAugment('diffusers:...').fit(data).autoencoder.save(FILE)"
         )
-    model = resolve_autoencoder(autoencoder, dataset, device)
+    model, known = resolve_autoencoder(autoencoder, dataset, device)
     checked = None if gate is None else QualityGate(gate)
     augment = LatentAugment(model, policy, p=1.0, residual=residual, gate=checked, precision=precision)
     latents = None if cache is None else LatentCache(dataset, model, cache)
     count = len(dataset) if num_samples is None else num_samples
     if first:
-        say(data=f"{data}: {len(dataset)} images", autoencoder=augment.autoencoder.name, policy=augment.policy,
+        say(data=f"{data}: {len(dataset)} images", autoencoder=known, policy=augment.policy,
             residual=residual, gate=gate, seed=seed, num_samples=count, shard_size=shard_size, store=store,
             format=format, compression=compression, precision=augment.plan, executor=executor, device=device,
             out=out)  # fmt: skip

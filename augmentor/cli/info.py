@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import click
@@ -54,13 +53,14 @@ def _installed(device: str) -> dict[str, Any]:
 
 
 def _described(target: str) -> dict[str, Any]:
+    from .._internal.files import absolute_path
     from .._internal.weights import read_header
     from ..autoencoders import list_autoencoders
     from ..autoencoders.pretrained import card
     from ..exceptions import DataError
     from ..shards import read_manifest, read_partial
 
-    path = Path(target)
+    path = absolute_path(target)
     if target in list_autoencoders():
         return card(target)
     if path.suffix == ".safetensors":

@@ -14,7 +14,7 @@ from ._options import common, data_options, residual_option, resolve_autoencoder
 @data_options
 @click.option(
     "--autoencoder", default="auto",
-    help="A pretrained name, a .safetensors file, diffusers:FOLDER_OR_HUB_NAME, or auto.",
+    help="A pretrained name, a .safetensors file, the folder of a run, diffusers:FOLDER_OR_HUB_NAME, or auto.",
 )  # fmt: skip
 @click.option(
     "--policy", "policies", multiple=True, help="Only these, each at its own strength; all of them otherwise."
@@ -32,11 +32,9 @@ def preview(
     from ..views.preview import preview_png
 
     dataset = load_source(data, **reading)
-    model = resolve_autoencoder(autoencoder, dataset, device)
-    say(data=f"{data}: {len(dataset)} images", autoencoder=model.name, policies=", ".join(policies) or "all",
+    model, known = resolve_autoencoder(autoencoder, dataset, device)
+    say(data=f"{data}: {len(dataset)} images", autoencoder=known, policies=policies or "all",
         residual=residual, seed=seed, device=device, out=out)  # fmt: skip
-    picture = preview_png(
-        dataset, model, policies=policies or None, count=count, residual=residual, seed=seed, progress=True
-    )
+    picture = preview_png(dataset, model, policies=policies or None, count=count, residual=residual, seed=seed)
     write_bytes(out, picture)
     click.echo(f"wrote {out}")

@@ -17,11 +17,11 @@ from ._options import common, data_options, image_shape_of, say
     default="vae",
     help="Family and settings, such as 'vae(latent_dim=32, beta=0.5)', 'dense(hidden=[128])', 'conv', 'spatial_kl'.",
 )
-@click.option("--epochs", type=int, default=50)
-@click.option("--batch-size", type=int, default=128)
-@click.option("--lr", type=float, default=2e-3, help="Peak learning rate of AdamW.")
-@click.option("--val-fraction", type=float, default=0.1, help="Held out to choose the best weights.")
-@click.option("--patience", type=int, default=10, help="Rounds without a better loss before stopping.")
+@click.option("--epochs", type=click.IntRange(1), default=50)
+@click.option("--batch-size", type=click.IntRange(1), default=128)
+@click.option("--lr", type=click.FloatRange(0, min_open=True), default=2e-3, help="Peak learning rate of AdamW.")
+@click.option("--val-fraction", type=click.FloatRange(0, 1, max_open=True), default=0.1, help="Held out to choose the best weights.")
+@click.option("--patience", type=click.IntRange(1), default=10, help="Rounds without a better loss before stopping.")
 @click.option(
     "--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto",
     help="auto is bf16 on a GPU; it also pays on a processor with AMX.",
@@ -33,8 +33,8 @@ def train_autoencoder(
 ) -> None:
     """Train an autoencoder on DATA and write OUT/model.safetensors.
 
-    DATA is digits, a folder of class folders, mnist:ROOT, cifar10:ROOT, h5:FILE, an .npz file or a shard folder. A run
-    that was stopped goes on when called again.
+    DATA is digits, a folder of images or of class folders, mnist:ROOT, cifar10:ROOT, h5:FILE, an .npz file or a shard
+    folder. A run that was stopped goes on when called again.
     """
     from .._internal.geometry import mild_geometry
     from .._internal.random import seeded

@@ -26,7 +26,10 @@ _OF_METHOD = ("network", "loss", "lr", "r1_gamma", "discriminator_steps")
 @click.option("--method", default="gan", help="What is trained and how, such as gan; see augmentor info.")
 @click.option("--network", default="dcgan", help="dcgan or resnet, such as 'resnet(width=48)'.")
 @click.option("--loss", default="nonsaturating", help="nonsaturating, hinge, lsgan or wgan_gp.")
-@click.option("--conditional/--unconditional", default=True, help="Whether classes are given.")
+@click.option(
+    "--conditional/--unconditional", default=None,
+    help="Whether classes are given; by default where there are several.",
+)  # fmt: skip
 @click.option(
     "--augment",
     default="none",
@@ -35,14 +38,14 @@ _OF_METHOD = ("network", "loss", "lr", "r1_gamma", "discriminator_steps")
 )
 @augment_options
 @click.option("--p", help="Probability of an image, adaptive or annealed; by default 0.5 for both, adaptive for ada.")
-@click.option("--ratio", type=float, help="Decoded for each real, with --augment real; 1 if left out.")
-@click.option("--steps", type=int, default=5000, help="Steps of the generator.")
+@click.option("--ratio", type=click.FloatRange(0), help="Decoded for each real, with --augment real; 1 if left out.")
+@click.option("--steps", type=click.IntRange(1), default=5000, help="Steps of the generator.")
 @click.option("--epochs", type=click.IntRange(1), help="Instead of --steps: how often each image is seen.")
 @click.option("--batch-size", type=click.IntRange(1), default=64)
-@click.option("--lr", type=float, default=5e-4, help="Learning rate of both networks.")
-@click.option("--r1-gamma", type=float, help="Weight of the R1 penalty; by default what suits the loss.")
-@click.option("--discriminator-steps", type=int, default=1, help="For each step of the generator.")
-@click.option("--round-steps", type=int, default=500, help="Steps between grids and measurements.")
+@click.option("--lr", type=click.FloatRange(0, min_open=True), default=5e-4, help="Learning rate of both networks.")
+@click.option("--r1-gamma", type=click.FloatRange(0), help="Weight of the R1 penalty; by default what suits the loss.")
+@click.option("--discriminator-steps", type=click.IntRange(1), default=1, help="For each step of the generator.")
+@click.option("--round-steps", type=click.IntRange(1), default=500, help="Steps between grids and measurements.")
 @click.option("--best-by", type=click.Choice(["fid", "kid"]), default="fid", help="Best snapshot.")
 @click.option(
     "--stop-on", multiple=True, type=click.Choice(["collapse", "saturation"]), help="Ends the run; may be repeated."
@@ -51,7 +54,7 @@ _OF_METHOD = ("network", "loss", "lr", "r1_gamma", "discriminator_steps")
 @click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32")
 @common("runs/gan", "Folder for the generator, sample grids, history and checkpoint.")
 def train_gan(
-    data: str, reading: dict[str, Any], method: str, conditional: bool, autoencoder: str,
+    data: str, reading: dict[str, Any], method: str, conditional: bool | None, autoencoder: str,
     policy: str, residual: float, p: str | None, ratio: float | None, epochs: int | None, augment: str, device: str,
     out: str, seed: int, **settings: Any,
 ) -> None:  # fmt: skip
@@ -62,6 +65,7 @@ def train_gan(
     """
     from ..autoencoders.pretrained import GENERAL, fitting_autoencoder
     from ..data import load_source
+    from ..exceptions import InputError
     from ..gan import GANTrainer, get_augmentation, get_method, method_class, needs_autoencoder
     from ..policies import get_policy
     from ..quality import AutoencoderFeatures
@@ -72,9 +76,12 @@ def train_gan(
     in_latents = needs_autoencoder(augment)
     needed = in_latents or autoencoder != "auto" or method_class(method).needs_autoencoder
     dataset = load_source(data, **reading)
+    if conditional and len(dataset.classes) < 2:
+        raise InputError(f"{data} has no labels, or one class; leave --conditional out")
+    conditional = len(dataset.classes) > 1 if conditional is None else conditional
     shape = image_shape_of(dataset)
     known = needed or fitting_autoencoder(shape) != GENERAL
-    model = resolve_autoencoder(autoencoder, dataset) if known else None
+    model, weights = resolve_autoencoder(autoencoder, dataset) if known else (None, "none, so nothing is measured")
     if epochs is not None:
         settings["steps"] = max(1, round(epochs * len(dataset) / settings["batch_size"]))
     latent_augment = LatentAugment(model, policy, residual=residual) if in_latents and model is not None else None
@@ -100,8 +107,7 @@ def train_gan(
         {} if latent_augment is None else {"policy": latent_augment.policy, "residual": residual}
     )
     say(data=f"{data}: {len(dataset)} images {shape}", method=method, conditional=conditional, augment=augment, **how,
-        autoencoder="none, so nothing is measured" if model is None else model.name, device=device, out=out,
-        seed=seed, **parts, **settings)  # fmt: skip
+        autoencoder=weights, device=device, out=out, seed=seed, **parts, **settings)  # fmt: skip
     trainer.fit(dataset)
     click.echo(f"last: {scores_text(trainer.history[-1])}")
     click.echo(f"wrote {out}/generator.safetensors; look at {out}/samples")

@@ -33,8 +33,8 @@ class _Seconds(click.ParamType):
 @click.option(
     "--autoencoder",
     default="auto",
-    help="A pretrained name, a .safetensors file, auto (the pretrained one that fits the images), or such as "
-    "'vae(latent_dim=16)' to train one for each fold on its training part alone.",
+    help="A pretrained name, a .safetensors file, the folder of a run, auto (the pretrained one that fits the "
+    "images), or such as 'vae(latent_dim=16)' to train one for each fold on its training part alone.",
 )
 @click.option(
     "--task",

@@ -6,20 +6,19 @@ from pathlib import Path
 
 import click
 
-from ._options import common, say
+from ._options import FilePath, common, say
 
 
 @click.command()
-@click.argument("shards", type=click.Path())
+@click.argument("shards", type=FilePath())
 @common(None, "Write what was found as JSON to this file as well.", folder=False)
 def verify(shards: str, seed: int, device: str, out: str | None) -> None:
     """Check every byte of the folder SHARDS against its manifest, and that each file is what the manifest describes.
 
     Exits with 0, or with 2 and the names of the damaged files.
     """
-    from tqdm import tqdm
-
     from .._internal.files import write_json
+    from .._internal.progress import progress_bar
     from ..exceptions import ShardError
     from ..shards import complete_manifest, verified
 
@@ -28,7 +27,7 @@ def verify(shards: str, seed: int, device: str, out: str | None) -> None:
     total = sum(entry.bytes for entry in manifest.shards)
     say(shards=folder, files=len(manifest.shards), images=manifest.num_samples, bytes=total)
     damaged: dict[str, str] = {}
-    with tqdm(desc="verifying", total=total, unit="B", unit_scale=True, delay=2) as bar:
+    with progress_bar(desc="verifying", total=total, unit="B", unit_scale=True) as bar:
         for entry, error in verified(folder, manifest):
             if error is not None:
                 damaged[entry.file] = str(error)

@@ -4,35 +4,47 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import math
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from ..exceptions import DataError, ShapeError
+from .._internal.checks import extremes, is_unit, likely_range
+from .._internal.layout import channels_first
+from ..exceptions import AugmentorWarning, DataError, InputError, RangeError, ShapeError
 
 # Class numbers beyond this are more likely identifiers than classes.
 _MAX_UNNAMED = 100_000
 
 
 class ArrayDataset(Dataset[tuple[torch.Tensor, int]]):
-    """Items `(uint8 tensor (C,H,W), int)`.
+    """Items `(tensor (C,H,W), int)`, uint8, or float32 in [0, 1].
 
-    images: uint8 (N,C,H,W). labels: int64 (N,), or None, which makes all of them class 0. classes: names by number.
+    images: a tensor (N,C,H,W), or a numpy array (N,C,H,W), (N,H,W,C) or (N,H,W), of any number of channels; see
+    `unit_images` for dtypes. labels: class numbers (N,), or None, which makes all of them class 0. classes: names by
+    number. value_range: (low, high), the values of black and white.
 
     >>> data = ArrayDataset(torch.zeros(3, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1, 1]), ["a", "b"])
     >>> len(data), data[2][1]
     (3, 1)
+    >>> scans = ArrayDataset(np.full((3, 8, 8), 1000, np.int16), value_range=(-1000, 3000))
+    >>> scans.images.dtype, scans.images.max()
+    (torch.float32, tensor(0.5000))
     """
 
-    def __init__(self, images: torch.Tensor, labels: torch.Tensor | None = None, classes: Sequence[str] | None = None):
-        if images.ndim != 4 or images.dtype != torch.uint8:
-            raise ShapeError(f"expected uint8 images (N,C,H,W), got {images.dtype} {tuple(images.shape)}")
-        if len(images) == 0:
-            raise DataError("expected at least one image, got none")
-        self.images = images
-        self.targets = torch.zeros(len(images), dtype=torch.int64) if labels is None else labels.long()
+    def __init__(
+        self,
+        images: torch.Tensor | np.ndarray,
+        labels: torch.Tensor | np.ndarray | None = None,
+        classes: Sequence[str] | None = None,
+        *,
+        value_range: tuple[float, float] | None = None,
+    ):
+        self.images = unit_images(images, value_range, "ArrayDataset")
+        self.targets = torch.zeros(len(images), dtype=torch.int64) if labels is None else torch.as_tensor(labels).long()
         if len(self.targets) != len(images):
             raise ShapeError(f"got {len(self.targets)} labels for {len(images)} images; expected one an image")
         self.classes = checked_classes(self.targets, classes)
@@ -66,27 +78,94 @@ class ArrayDataset(Dataset[tuple[torch.Tensor, int]]):
         return ArrayDataset(self.images[rows], self.targets[rows], self.classes)
 
 
-def channels_first(images: np.ndarray, owner: str) -> np.ndarray:
-    """(N,H,W), (N,H,W,C) or (N,C,H,W), C 1 or 3 => (N,C,H,W); `DataError` for what is no image. Copies nothing."""
-    if images.dtype.kind not in "buif" or images.dtype.itemsize > 8:
-        raise DataError(f"{owner} has images of type {images.dtype}; expected uint8 0 to 255, or floats in [0, 1]")
-    if images.ndim == 3:
-        return images[:, None]
-    if images.ndim == 4 and images.shape[1] not in (1, 3) and images.shape[3] in (1, 3):
-        return images.transpose(0, 3, 1, 2)
-    if images.ndim != 4 or images.shape[1] not in (1, 3):
-        raise DataError(
-            f"{owner} has images of shape {images.shape}; expected (N,H,W), (N,H,W,C) or (N,C,H,W), C 1 or 3"
-        )
-    return images
+def unit_images(images: torch.Tensor | np.ndarray, value_range: tuple[float, float] | None, owner: str) -> torch.Tensor:
+    """A tensor (N,C,H,W), or an array that `channels_first` takes => a tensor (N,C,H,W), uint8, or float32 in [0, 1].
+
+    With a `value_range` (low, high), low becomes 0 and high 1; values outside raise `RangeError`. Without one, uint8
+    stays, uint16 is divided by 65535, as `v2.ToDtype(torch.float32, scale=True)` does, and floats have to be in [0, 1].
+    Raises `DataError` or `ShapeError` for what is no image.
+
+    >>> unit_images(np.asarray([[[0, 4095]]]), (0, 4095), "the file")
+    tensor([[[[0., 1.]]]])
+    """
+    pixels = array_tensor(images, owner) if isinstance(images, np.ndarray) else images
+    if pixels.ndim != 4:
+        raise ShapeError(f"{owner} takes images (N,C,H,W), got {pixels.dtype} {tuple(pixels.shape)}")
+    if len(pixels) == 0:
+        raise DataError(f"{owner} has none; expected at least one image")
+    made = scaled(pixels, value_range, owner)
+    if value_range is None and pixels.dtype == torch.uint16:
+        _warn_of_dark(owner, round(65535 * float(made.max())))
+    return made
+
+
+def array_tensor(images: np.ndarray, owner: str) -> torch.Tensor:
+    """An array that `channels_first` takes, in any byte order => a tensor (N,C,H,W) of the same values."""
+    pixels = channels_first(images, owner)
+    return torch.from_numpy(np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("=")))
+
+
+def scaled(images: torch.Tensor, value_range: tuple[float, float] | None, owner: str) -> torch.Tensor:
+    """The scaling of `unit_images`, of any number of images."""
+    if value_range is None and images.dtype == torch.uint8:
+        return images
+    standard = (0.0, 65535.0) if images.dtype == torch.uint16 else (0.0, 1.0)
+    low, high = standard if value_range is None else _checked_range(value_range)
+    floats = images.to(torch.float32)
+    seen = extremes(floats) if len(floats) else (low, high)
+    named = value_range is not None or images.dtype == torch.uint16 or images.is_floating_point()
+    if not (named and is_unit(*((value - low) / (high - low) for value in seen))):
+        kind = str(images.dtype).removeprefix("torch.")
+        shown = f" from {seen[0]:.6g} to {seen[1]:.6g}" if len(floats) else ""
+        raise RangeError(f"{owner} has {kind} values{shown}; {_advice(seen, value_range)}")
+    return floats if (low, high) == (0, 1) else (floats - low).div_(high - low)
 
 
 def checked_classes(targets: torch.Tensor, classes: Sequence[str] | None) -> list[str]:
-    """Names for the class numbers int64 (N,), which must be from 0 to the number of names."""
-    count = int(targets.max()) + 1
+    """Names for the class numbers int64 (N,), which are below the number of names; negative ones mean no label."""
+    count = max(int(targets.max()) + 1, 1)
     if classes is None and count > _MAX_UNNAMED:
         raise DataError(f"got a label of {count - 1}; expected class numbers from 0 on; renumber or name them")
     names = list(classes) if classes is not None else [str(i) for i in range(count)]
-    if count > len(names) or int(targets.min()) < 0:
-        raise DataError(f"labels go from {int(targets.min())} to {count - 1}; expected 0 to {len(names) - 1}")
+    if count > len(names):
+        raise DataError(
+            f"labels go up to {count - 1}; expected 0 to {len(names) - 1}, or a negative number for no label"
+        )
     return names
+
+
+def _checked_range(value_range: tuple[float, float]) -> tuple[float, float]:
+    try:
+        low, high = map(float, value_range)
+    except (TypeError, ValueError):
+        low = high = math.nan
+    if not (low < high and math.isfinite(high - low)):
+        raise InputError(f"value_range is (low, high), the values of black and white, low < high; got {value_range!r}")
+    return low, high
+
+
+def _advice(seen: tuple[float, float], value_range: tuple[float, float] | None) -> str:
+    low, high = seen
+    if not math.isfinite(high - low):
+        return "expected [0, 1] or value_range, not NaN or infinity: mend them, as np.nan_to_num does"
+    if value_range is not None:
+        return f"expected values in value_range={value_range}: widen it, or clip the array first with np.clip"
+    low, high = likely_range(low, high)
+    if low == high:
+        high += 1
+    return (
+        "expected uint8, uint16 or floats in [0, 1]: name the values of black and white, such as "
+        f"value_range=({low:.6g}, {high:.6g}), or FILE#value_range={low:.6g},{high:.6g} as a data argument"
+    )
+
+
+def _warn_of_dark(owner: str, highest: int) -> None:
+    """uint16 often holds 10, 12 or 14 bits, which nearly all are black where 65535 is white."""
+    if highest < 65536 / 4:
+        white = 2 ** highest.bit_length() - 1
+        warnings.warn(
+            f"the uint16 images of {owner} go up to {highest} of 65535, so they are dark; if white is {white}, say "
+            f"value_range=(0, {white}), or FILE#value_range=0,{white} as a data argument",
+            AugmentorWarning,
+            stacklevel=4,
+        )

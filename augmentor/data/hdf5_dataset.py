@@ -12,27 +12,29 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from .._internal.checks import check_range, checked_rows, to_uint8
-from .._internal.files import open_regular
+from .._internal.checks import checked_rows
+from .._internal.files import absolute_path, open_regular
 from ..exceptions import DataError, ShardError
 from ..shards.rows import BlockCache, ChunkedRows, rows_of
 from ..shards.storage import Stored, stored_in
-from .arrays import channels_first, checked_classes
+from .arrays import array_tensor, checked_classes, scaled, unit_images
 
 _BLOCK_BYTES = 64 << 10
+_FIRST = 64
 
 
 class HDF5Dataset(Dataset[tuple[Any, int]]):
-    """Items `(uint8 tensor (C,H,W), int)`, read when they are asked for.
+    """Items `(tensor (C,H,W), int)`, uint8, or float32 in [0, 1], read when they are asked for.
 
-    path: an HDF5 file. images: the name of its data set (N,H,W), (N,H,W,C) or (N,C,H,W), C 1 or 3, uint8 or floating
-    in [0, 1]. labels: the name of class numbers (N,), or None, which makes all of them class 0; they are read at once.
-    classes: names by number. transform: called on each image.
+    path: an HDF5 file. images: the name of its data set (N,H,W), (N,H,W,C) or (N,C,H,W), of any number of channels.
+    labels: the name of class numbers (N,), or None, which makes all of them class 0; they are read at once. classes:
+    names by number. transform: called on each image. value_range: (low, high), the values of black and white, needed
+    where they are not uint8, uint16 or floating in [0, 1], as for `ArrayDataset`.
 
     Contiguous images are mapped; of chunked ones whole chunks are read. Every process opens the file for itself. Raises
     `ShardError` for what a file of plain arrays does not have (links, data in other files, filters but gzip, shuffle
     and fletcher32, data that are not all there), `DataError` for arrays of other shapes, `RangeError` for values
-    outside [0, 1] when they are read.
+    outside their range when they are read.
 
     >>> import tempfile
     >>> folder = tempfile.TemporaryDirectory()
@@ -51,15 +53,16 @@ class HDF5Dataset(Dataset[tuple[Any, int]]):
         labels: str | None = "labels",
         classes: Sequence[str] | None = None,
         transform: Callable[[torch.Tensor], Any] | None = None,
+        value_range: tuple[float, float] | None = None,
     ):
-        self.path, self.transform = Path(path).resolve(), transform
+        self.value_range = value_range
+        self.path, self.transform = absolute_path(path).resolve(), transform
         self._stored, targets = _described(self.path, images, labels)
         shape = self._stored.shape
         if not shape or shape[0] == 0:
             raise DataError(f"{images} of {path} have shape {shape}; expected at least one image")
         empty = np.empty((0, *shape[1:]), self._stored.dtype.newbyteorder("="))
-        channels, height, width = channels_first(empty, str(path)).shape[1:]
-        check_range(torch.from_numpy(empty), str(path))
+        channels, height, width = scaled(array_tensor(empty, str(path)), value_range, str(path)).shape[1:]
         self.image_shape = (channels, height, width)
         if targets is None:
             targets = np.zeros(shape[0], np.int64)
@@ -71,6 +74,8 @@ class HDF5Dataset(Dataset[tuple[Any, int]]):
         self.classes = checked_classes(self.targets, classes)
         self._rows: np.ndarray | ChunkedRows | None = None
         self._process = 0
+        if empty.dtype == np.uint16:
+            unit_images(self._opened()[np.arange(min(len(self), _FIRST))], value_range, str(path))  # warns of dark ones
 
     @property
     def blocks(self) -> np.ndarray:
@@ -88,10 +93,7 @@ class HDF5Dataset(Dataset[tuple[Any, int]]):
     def __getitems__(self, indices: Sequence[int]) -> list[tuple[Any, int]]:
         """Items for these indices; each chunk among them is read once."""
         rows = checked_rows(indices, len(self))
-        pixels = channels_first(self._opened()[rows], str(self.path))
-        tensor = torch.from_numpy(np.ascontiguousarray(pixels, self._stored.dtype.newbyteorder("=")))
-        check_range(tensor, str(self.path))
-        images = to_uint8(tensor)
+        images = scaled(array_tensor(self._opened()[rows], str(self.path)), self.value_range, str(self.path))
         made = images if self.transform is None else [self.transform(image) for image in images]
         return list(zip(made, self.targets[rows].tolist(), strict=True))
 

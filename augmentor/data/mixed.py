@@ -17,7 +17,7 @@ from .._internal.random import fold
 from .._internal.samples import label_key, split_item, tensor_to_image
 from ..autoencoders.augmenter import Augmenter
 from ..exceptions import AugmentorWarning, DataError, InputError
-from ..latents import LatentCache, class_index, soft_labels
+from ..latents import LatentCache, label_keys, soft_labels
 from .mixing import SamplingStrategy, added_counts
 
 # The draw index of a real sample that comes once more as it is.
@@ -27,8 +27,12 @@ OVERSAMPLED = -1
 class MixedDataset(Dataset[Any]):
     """Real samples first, as they are, then those that join them; a loader fetches and decodes them in batches.
 
+    seed: None makes new synthetic samples each time that one is read, so in every epoch, in any worker. They are drawn
+        from torch's default generator, which `torch.manual_seed` repeats. A number freezes them: the same sample gets
+        the same result at each reading, whatever the worker, until `set_epoch` says another epoch. By default it is the
+        transform's own seed.
     dataset: map-style, items `(image, label)` or images, not yet normalised.
-    augment: makes the synthetic samples. Images come in the type of the real ones; labels too, unless the policy
+    augment: makes the synthetic samples, all of them perturbed, whatever its `p`. Images come in the type of the real ones; labels too, unless the policy
         mixes classes: then all labels become float (K,).
     ratio: synthetic samples for each real one; `len` is real + round(ratio * real).
     sampling_strategy: instead of `ratio`, how to fill classes up, as in imbalanced-learn ("auto", dict, callable), a
@@ -37,10 +41,11 @@ class MixedDataset(Dataset[Any]):
         then learn that what looks decoded is of a small class; a `Mixing` keeps their share the same in all classes.
     cache: the data set's latents; then synthetic samples are only decoded. `CacheError` if it is of another data set
         or autoencoder.
-    seed: with the epoch (`set_epoch`), the index of the source and the draw index it decides what a sample becomes.
 
     Where the policy needs a reference set, or there is a gate, and `augment` has not been fitted, it is fitted on this
-    data set. In the place of a sample that the gate rejects stands the original image.
+    data set. In the place of a sample that the gate rejects, or that has no partner, stands the original image. Raises
+    `InputError` for a data set that is not map-style, and for items with boxes, masks or keypoints unless the policy
+    keeps the geometry.
 
     >>> from augmentor import LatentAugment
     >>> from augmentor.data import load_source
@@ -56,9 +61,14 @@ class MixedDataset(Dataset[Any]):
         *,
         ratio: float = 1.0,
         sampling_strategy: SamplingStrategy | None = None,
-        seed: int = 0,
+        seed: int | None = None,
         cache: LatentCache | None = None,
     ):
+        if not (hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")):
+            raise InputError(
+                f"MixedDataset takes a map-style data set, got {type(dataset).__name__}, which has no length or no "
+                "indices; give a loader of it to AugmentedLoader"
+            )
         if len(dataset) == 0:
             raise DataError("MixedDataset got an empty data set; expected at least one sample")
         check_ratio(ratio)
@@ -66,7 +76,9 @@ class MixedDataset(Dataset[Any]):
             raise InputError("sampling_strategy decides how many samples are added; leave ratio out, or use it alone")
         if augment.gate is not None and augment.gate.action == "weigh":
             raise InputError("MixedDataset has no place for weights; use a gate that re-draws, or AugmentedLoader")
-        self.dataset, self.augment, self.seed = dataset, augment, seed
+        augment.check_synthesis("MixedDataset")
+        self.dataset, self.augment = dataset, augment
+        self.seed = augment.seed if seed is None else seed
         self.ratio, self.sampling_strategy = ratio, sampling_strategy
         self._epoch = SharedEpoch()
         self.sources, self.draw_indices = self._plan()
@@ -77,7 +89,9 @@ class MixedDataset(Dataset[Any]):
         self.cache = None if cache is None else cache.check(augment.autoencoder, dataset)
         if has_synthetic and augment.needs_fit:
             augment.fit(dataset if self.cache is None else self.cache)
-        _, labels = collate(fetch_items(dataset, [0]))
+        images, labels = collate(first := fetch_items(dataset, [0]))
+        augment.choose_for(images)
+        augment.check_geometry(first)
         softened = augment.soften(labels) if has_synthetic else None
         mixes_classes = softened is not None and softened.is_floating_point()
         self._soft_classes = softened.shape[1] if softened is not None and mixes_classes else 0
@@ -114,8 +128,8 @@ class MixedDataset(Dataset[Any]):
         """For each sample that is added the index of its source and its draw index."""
         if self.sampling_strategy is None:
             return self._spread(np.arange(len(self.dataset)), round(self.ratio * len(self.dataset)))
-        labels, strategy = dataset_labels(self.dataset), self._strategy()
-        classes = class_index(labels).numpy()
+        labels, strategy = self.augment.known(dataset_labels(self.dataset)), self._strategy()
+        classes = label_keys(labels).numpy()
         sources, draw_indices = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
         for label, added in added_counts(labels, strategy).items():
             members = np.flatnonzero(classes == label)
@@ -138,11 +152,13 @@ class MixedDataset(Dataset[Any]):
 
     def _spread(self, members: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
         """`count` samples over `members`, as evenly as whole numbers allow, in an order of the seed."""
-        order = np.random.Generator(np.random.Philox(fold(self.seed, "sources"))).permutation(members)
+        # The plan is not drawn anew: the ranks of a distributed run have to agree on what stands at an index.
+        order = np.random.Generator(np.random.Philox(fold(self.seed or 0, "sources"))).permutation(members)
         number = np.arange(count)
         return order[number % len(members)], number // len(members)
 
     def _synthesise(self, items: list[Any], numbers: np.ndarray) -> list[Any]:
+        self.augment.check_geometry(items)
         images, labels = collate(items)
         sources = self.sources[numbers]
         made = self.augment.synthesize(
@@ -168,7 +184,7 @@ class MixedDataset(Dataset[Any]):
         image, label = split_item(item)
         label = torch.as_tensor(label)
         if label.ndim == 0:
-            label = soft_labels(label[None], self._soft_classes)[0]
+            label = soft_labels(self.augment.known(label[None]), self._soft_classes)[0]
         return _rebuilt(item, image, label)
 
     def _checked(self, index: int) -> int:

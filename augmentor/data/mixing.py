@@ -12,7 +12,7 @@ import torch
 from .._internal.checks import is_number
 from .._internal.registry import did_you_mean
 from ..exceptions import InputError, UnknownNameError
-from ..latents import class_index
+from ..latents import is_class, label_keys
 
 
 class Added(NamedTuple):
@@ -58,7 +58,8 @@ _TEXTS = ("auto", "not majority", "minority", "not minority", "all")
 def added_counts(labels: torch.Tensor, strategy: SamplingStrategy) -> dict[int, Added]:
     """Class => what is to be added to it: synthetic samples, and with a `Mixing` oversampled real ones.
 
-    labels: int64 (N,), or float (N,K) of which the heaviest class counts.
+    labels: int64 (N,), of which negative ones are ignored, or one-hot (N,K). Raises `InputError` for multi-hot and soft
+        labels, which have no one class to fill up.
     strategy: "auto" or "not majority" fills every other class up to the largest, "minority" only the smallest,
         "not minority" all but the smallest, "all" every class; a dict says the wanted total of each class, real
         and synthetic together; a callable makes such a dict from the labels. These fill up with synthetic samples
@@ -67,7 +68,14 @@ def added_counts(labels: torch.Tensor, strategy: SamplingStrategy) -> dict[int, 
     >>> added_counts(torch.tensor([0, 0, 0, 1]), "auto")
     {1: Added(oversampled=0, synthetic=2)}
     """
-    classes, counts = class_index(labels).unique(return_counts=True)
+    keys = label_keys(labels)
+    keys = keys[keys >= 0]
+    if not bool(is_class(keys).all()):
+        raise InputError(
+            "sampling_strategy fills classes up, and got labels of several classes or of none (B,K); "
+            "use ratio, or labels that are class numbers"
+        )
+    classes, counts = keys.unique(return_counts=True)
     have = dict(zip(classes.tolist(), counts.tolist(), strict=True))
     if isinstance(strategy, Mixing):
         return {label: added for label, added in strategy.added(have).items() if any(added)}

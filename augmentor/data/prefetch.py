@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+from torch.utils._pytree import tree_leaves
 
 
 def ahead(batches: Iterator[Any], device: torch.device) -> Iterator[Any]:
@@ -28,8 +29,9 @@ def ahead(batches: Iterator[Any], device: torch.device) -> Iterator[Any]:
     while batch is not None:
         main = torch.cuda.current_stream(device)
         main.wait_stream(side)
-        for tensor in batch if isinstance(batch, tuple) else (batch,):
-            tensor.record_stream(main)  # its memory is not given to the side stream before `main` has used it
+        for leaf in tree_leaves(batch):
+            if isinstance(leaf, torch.Tensor) and leaf.is_cuda:
+                leaf.record_stream(main)  # its memory is not given to the side stream before `main` has used it
         upcoming = following()
         yield batch
         batch = upcoming

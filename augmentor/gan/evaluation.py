@@ -74,7 +74,7 @@ def check_evaluated(
         return
     if len(dataset) < _FEWEST_EVALUATED:
         raise DataError(
-            f"measuring takes at least {_FEWEST_EVALUATED} real images, got {len(dataset)}; give more, or features=None"
+            f"measuring takes at least {_FEWEST_EVALUATED} real images, got {len(dataset)}; give more, or no features"
         )
     extract(features, fetch(dataset, [0])[0], 1, device)
 

@@ -12,12 +12,13 @@ from typing import Any
 
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from tqdm import tqdm
 
 from .._internal.checks import check_range
 from .._internal.datasets import dataset_fingerprint, dataset_labels, fetch
 from .._internal.engine import check_engine, get_engine
+from .._internal.files import absolute_path
 from .._internal.pictures import png
+from .._internal.progress import progress_bar
 from .._internal.run import Run
 from .._internal.weights import save_network
 from ..exceptions import AugmentorWarning, DataError, InputError, TrainingError
@@ -94,7 +95,8 @@ class GANTrainer:
         self.method = method
         self.steps, self.batch_size, self.ema_decay = steps, batch_size, ema_decay
         self.features, self.best_by, self.round_steps, self.stop_on = features, best_by, round_steps, stop_on
-        self.out, self.seed, self.device, self.progress = out, seed, torch.device(device), progress
+        self.out = None if out is None else absolute_path(out)
+        self.seed, self.device, self.progress = seed, torch.device(device), progress
         self.devices, self.precision = devices, precision
         self.history: list[dict[str, Any]] = []
 
@@ -117,7 +119,9 @@ class GANTrainer:
         if engine.writes:
             evaluator = Evaluator(evaluated, self.features, self.seed, engine.device, generator.num_classes)
 
-        with self._bar(step, show=engine.writes) as bar, closing(Board(run.folder)) as board:
+        show = self.progress and engine.writes
+        bar = progress_bar(total=self.steps, initial=step, desc=f"train {method.name}", show=show)
+        with bar, closing(Board(run.folder)) as board:
             while step < self.steps:
                 # One round of the training method's steps.
                 self._stop_if_asked(step)
@@ -162,11 +166,7 @@ class GANTrainer:
         averaged.load_state_dict(state["averaged"])
         return state["step"], state["best"]
 
-    def _bar(self, step: int, *, show: bool) -> tqdm[Any]:
-        name, hidden = f"train {self.method.name}", not (self.progress and show)
-        return tqdm(total=self.steps, initial=step, desc=name, delay=2, disable=hidden)
-
-    def _train(self, steps: range, averaged: AveragedModel, bar: tqdm[Any]) -> dict[str, Any]:
+    def _train(self, steps: range, averaged: AveragedModel, bar: Any) -> dict[str, Any]:
         """Take these steps => the row of the history: means of what they log, over the steps and the processes."""
         sums: dict[str, torch.Tensor] = {}
         for step in steps:
@@ -192,7 +192,7 @@ class GANTrainer:
         classes = generator.num_classes
         if classes and (labels is None or labels.ndim != 1):
             raise InputError(
-                "a conditional GAN takes class numbers, and the data has none; use num_classes=0 (--unconditional)"
+                "a conditional GAN takes class numbers, and the data has none; build an unconditional one"
             )
         if classes:
             known = dataset_labels(dataset)

@@ -112,9 +112,9 @@ class LatentSampler(BaseOverSampler):
         """How rows become images, and the transform for these images, not yet fitted."""
         if self.autoencoder is None:
             table = _Table(rows)
-            self.augment_ = LatentAugment(_trained(table.images(rows), seed), self.policy, p=1.0)
+            self.augment_ = LatentAugment(_trained(table.images(rows), seed), self.policy, strict=True)
             return table
-        self.augment_ = LatentAugment(self.autoencoder, self.policy, p=1.0)
+        self.augment_ = LatentAugment(self.autoencoder, self.policy, strict=True)
         return _Pixels(rows, self.image_shape or self.augment_.autoencoder.image_shape)
 
 

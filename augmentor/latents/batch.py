@@ -9,6 +9,7 @@ A policy acts on standard latents, so a strength means the same for every autoen
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -39,34 +40,52 @@ class Latents:
     """A batch of standard latents.
 
     z: float (B, *L). posterior_std: the standard deviation of the encoder's posterior (B, *L), or None.
-    labels: int64 (B,), float (B,K) or None.
+    labels: int64 (B,) or float (B,K), of which negative numbers and rows of zeros are ignored, or None. kept: bool (B,), true for samples that
+    a policy left as they are because it found no partner for them; None where there are none of these.
     """
 
     z: torch.Tensor
     posterior_std: torch.Tensor | None = None
     labels: torch.Tensor | None = None
+    kept: torch.Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.z)
 
+    def moved(self, z: torch.Tensor, labels: torch.Tensor | None = None, kept: torch.Tensor | None = None) -> Latents:
+        """These samples with other latents, other labels if given, and more of them kept."""
+        labels = self.labels if labels is None else labels
+        return Latents(z, self.posterior_std, labels, either(self.kept, kept))
+
     def take(self, rows: torch.Tensor) -> Latents:
         """Some of the samples, int64 (n,)."""
-        posterior_std, labels = (None if part is None else part[rows] for part in (self.posterior_std, self.labels))
-        return Latents(self.z[rows], posterior_std, labels)
+        parts = (self.posterior_std, self.labels, self.kept)
+        return Latents(self.z[rows], *(None if part is None else part[rows] for part in parts))
 
     def where(self, mask: torch.Tensor, others: Latents) -> Latents:
-        """The other latents and labels where the mask, bool (B,), is true."""
-        labels = self.labels
-        if labels is not None and others.labels is not None:
-            labels = torch.where(per_sample(mask, labels), others.labels, labels)
-        return Latents(torch.where(per_sample(mask, self.z), others.z, self.z), self.posterior_std, labels)
+        """The other samples where the mask, bool (B,), is true."""
+        return self._joined(others, lambda mine, other: torch.where(per_sample(mask, mine), other, mine))
 
     def put(self, rows: torch.Tensor, others: Latents) -> Latents:
-        """These samples with other latents and labels at some places, int64 (n,)."""
-        labels = self.labels
+        """These samples with others at some places, int64 (n,)."""
+        return self._joined(others, lambda mine, other: mine.index_copy(0, rows, other))
+
+    def _joined(self, others: Latents, join: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> Latents:
+        labels, kept = self.labels, None
         if labels is not None and others.labels is not None:
-            labels = labels.index_copy(0, rows, others.labels)
-        return Latents(self.z.index_copy(0, rows, others.z), self.posterior_std, labels)
+            labels = join(labels, others.labels)
+        if self.kept is not None or others.kept is not None:
+            kept = join(*(_none(each) if each.kept is None else each.kept for each in (self, others)))
+        return Latents(join(self.z, others.z), self.posterior_std, labels, kept)
+
+
+def _none(latents: Latents) -> torch.Tensor:
+    return torch.zeros(len(latents), dtype=torch.bool, device=latents.z.device)
+
+
+def either(a: torch.Tensor | None, b: torch.Tensor | None) -> torch.Tensor | None:
+    """Where one of two masks, bool (B,) or None for none, is true."""
+    return a if b is None else b if a is None else a | b
 
 
 def per_sample(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
@@ -95,18 +114,63 @@ def slerp(a: torch.Tensor, b: torch.Tensor, weight: torch.Tensor) -> torch.Tenso
     return torch.where(parallel, flat_a + t * (flat_b - flat_a), curved).reshape(a.shape)
 
 
+# Labels at or below this are ignored, as by `torch.nn.CrossEntropyLoss`; so is every other negative number.
+IGNORED = -100
+# Keys of label sets that are no single class start here; class numbers lie below.
+_SETS = 1 << 62
+
+
 def class_index(labels: torch.Tensor) -> torch.Tensor:
     """Labels (B,) int or (B,K) soft => class numbers (B,) int64; the heaviest class of a soft label."""
     return labels.argmax(1) if labels.ndim == 2 else labels.long()
 
 
+def label_keys(labels: torch.Tensor) -> torch.Tensor:
+    """Labels (B,) int or (B,K) => int64 (B,), equal for samples that may be partners: those of one and the same label.
+
+    A class number is its own key, and so is a row that is one-hot. Any other row (B,K), multi-hot or soft, gets a
+    hash of all its entries, from 2^62 on: two multi-hot rows have one key if they are the same set of labels. Ignored
+    labels have -1: negative numbers, and rows of zeros, which is what those become as soft labels.
+
+    >>> label_keys(torch.tensor([3, -100])).tolist()
+    [3, -1]
+    >>> keys = label_keys(torch.tensor([[0.0, 1.0], [1.0, 1.0], [1.0, 1.0], [0.7, 0.3], [0.0, 0.0]]))
+    >>> keys[0].item(), bool(keys[1] == keys[2]), bool(keys[1] == keys[3]), keys[4].item()
+    (1, True, False, -1)
+    """
+    if labels.ndim == 1:
+        return labels.long().clamp_min(-1)
+    rows = labels.float() + 0.0  # -0.0 is 0.0
+    words = rows.contiguous().view(torch.int32).long()
+    words = _mixed(words + _mixed(torch.arange(1, words.shape[1] + 1, device=words.device) * _GOLDEN))
+    sets = _mixed(words.sum(1)) & (_SETS - 1) | _SETS
+    one_hot = ((rows == 1).sum(1) == 1) & ((rows != 0).sum(1) == 1)
+    return torch.where(one_hot, rows.argmax(1), sets).masked_fill((rows == 0).all(1), -1)
+
+
+def is_class(keys: torch.Tensor) -> torch.Tensor:
+    """Bool (B,): which keys of labels are single classes."""
+    return (keys >= 0) & (keys < _SETS)
+
+
+_GOLDEN = -0x61C8864680B583EB  # 2^64 divided by the golden ratio, as a signed number
+
+
+def _mixed(words: torch.Tensor) -> torch.Tensor:
+    """A bijection of int64 that spreads every bit over the others, as in splitmix64."""
+    words = (words ^ (words >> 30)) * -0x40A7B892E31B1A47
+    words = (words ^ (words >> 27)) * -0x6B2FB644ECCEEE15
+    return words ^ (words >> 31)
+
+
 def soft_labels(labels: torch.Tensor, num_classes: int) -> torch.Tensor:
-    """Labels (B,) int or (B,K) soft => float32 (B,K)."""
+    """Labels (B,) int or (B,K) soft => float32 (B,K). An ignored label becomes zeros, which no loss counts."""
     if labels.ndim == 2:
         return labels.float()
-    if labels.device.type == "cpu" and len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < num_classes:
+    if labels.device.type == "cpu" and len(labels) and int(labels.max()) >= num_classes:
         raise InputError(
-            f"got labels from {int(labels.min())} to {int(labels.max())} for {num_classes} classes; "
+            f"got labels up to {int(labels.max())} for {num_classes} classes; "
             f"expected class numbers from 0 to {num_classes - 1}: check num_classes"
         )
-    return torch.nn.functional.one_hot(labels.long(), num_classes).float()
+    rows = torch.nn.functional.one_hot(labels.long().clamp_min(0), num_classes).float()
+    return rows * (labels >= 0).unsqueeze(1)

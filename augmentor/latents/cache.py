@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as dump_tensors
 
 from .._internal.datasets import dataset_fingerprint, num_classes_of
-from .._internal.files import write_bytes
+from .._internal.files import absolute_path, write_bytes
 from .._internal.weights import fingerprint
 from ..exceptions import CacheError
 from .batch import Posterior as RawPosterior
@@ -55,7 +55,7 @@ class LatentCache:
             "autoencoder": _encoder_fingerprint(autoencoder),
             "dataset": dataset_fingerprint(dataset),
         }
-        self._path, self._count = None if path is None else Path(path).absolute(), len(dataset)
+        self._path, self._count = None if path is None else absolute_path(path), len(dataset)
         if self._path is None:
             self._keep(_encoded(dataset, autoencoder, batch_size))
         else:
@@ -112,7 +112,7 @@ class LatentCache:
                     changed = [name for name in self.key if key.get(name) != self.key[name]]
                     raise CacheError(
                         f"{path} holds latents of another {' and '.join(changed)}; "
-                        "name another file, or replace it with rebuild=True"
+                        "name another file, or remove this one to encode anew"
                     )
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
                 sizes = {name: len(tensor) for name, tensor in tensors.items()}

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from .._internal.random import fold as fold_seed
-from .batch import class_index
+from .batch import is_class, label_keys
 
 FOLDS = 5
 _HIDDEN, _STEPS, _BATCH, _RATE, _DECAY, _NOISE = 64, 300, 512, 1e-2, 1e-2, 0.3
@@ -25,8 +25,9 @@ class LatentClassifier:
     networks are fitted at once, as one batched product, in about a second; each training row gets a little noise, so
     that a handful of labels gives smooth regions.
 
-    z: float (N, *L). labels: int64 (N,) or float (N,K), of which the heaviest class counts.
-    folds: int64 (N,), the fold of each training sample; -1 for the only one of its class, which no fold can spare.
+    z: float (N, *L). labels: int64 (N,), or float (N,K), of which each different row is a class of its own unless it is
+    one-hot (`label_keys`); samples with ignored labels, the negative ones, are left out.
+    folds: int64 (N,), the fold of each sample; -1 for one that is in none: the only one of its class, or left out.
 
     >>> z = torch.cat([torch.randn(20, 4) - 2, torch.randn(20, 4) + 2])
     >>> classifier = LatentClassifier(z, torch.arange(40) // 20)
@@ -35,11 +36,15 @@ class LatentClassifier:
     """
 
     def __init__(self, z: torch.Tensor, labels: torch.Tensor, seed: int = 0):
-        self.classes, target = class_index(labels).unique(return_inverse=True)
-        self.folds = _deal(target)
+        keys = label_keys(labels)
+        known = (keys >= 0).nonzero().squeeze(1)
+        self.classes, target = keys[known].unique(return_inverse=True)
+        self._single = bool(is_class(self.classes).all())
+        folds = _deal(target)
+        self.folds = torch.full_like(keys, -1).index_copy(0, known, folds)
         rng = np.random.Generator(np.random.Philox(fold_seed(seed, "classifier")))
         with torch.inference_mode(False), torch.enable_grad():
-            self._fit(_features(z).detach(), target, rng)
+            self._fit(_features(z[known]).detach(), target, folds, rng)
 
     def log_probs(self, z: torch.Tensor, folds: torch.Tensor | None = None) -> torch.Tensor:
         """Log-probabilities (B, len(classes)); gradients flow to `z`.
@@ -56,14 +61,15 @@ class LatentClassifier:
     def agreement(self, z: torch.Tensor, labels: torch.Tensor, folds: torch.Tensor | None = None) -> torch.Tensor:
         """How well the labels fit, float (B,), at most 0: minus the divergence of the prediction from the label.
 
-        For a class number that is its log-probability; a label (B,K) is compared as a whole. A class that the
-        classifier does not know gives minus infinity.
+        For a class number that is its log-probability; a label (B,K) is compared as a whole, or is one of the classes
+        where some of these are multi-hot or soft labels. An unknown class gives minus infinity.
         """
         log_probs = self.log_probs(z, folds)
-        if labels.ndim == 1:
-            place = torch.searchsorted(self.classes, labels.contiguous()).clamp_max(len(self.classes) - 1)
+        if labels.ndim == 1 or not self._single:
+            keys = label_keys(labels).contiguous()
+            place = torch.searchsorted(self.classes, keys).clamp_max(len(self.classes) - 1)
             found = log_probs.gather(1, place[:, None]).squeeze(1)
-            return found.masked_fill(self.classes[place] != labels, -torch.inf)
+            return found.masked_fill(self.classes[place] != keys, -torch.inf)
         share = labels[:, self.classes]
         unknown = labels.sum(1) - share.sum(1) > 1e-4
         return (share * log_probs - torch.xlogy(share, share)).sum(1).masked_fill(unknown, -torch.inf)
@@ -71,14 +77,16 @@ class LatentClassifier:
     def to(self, device: torch.device | str) -> LatentClassifier:
         """The same on a device."""
         moved = copy.copy(self)
-        moved.__dict__ = {name: value.to(device) for name, value in self.__dict__.items()}
+        moved.__dict__.update(
+            {name: value.to(device) for name, value in self.__dict__.items() if isinstance(value, torch.Tensor)}
+        )
         return moved
 
     def _logits(self, features: torch.Tensor) -> torch.Tensor:
         hidden = torch.baddbmm(self._bias_in, features.expand(FOLDS, *features.shape), self._weight_in).relu()
         return torch.baddbmm(self._bias_out, hidden, self._weight_out)
 
-    def _fit(self, features: torch.Tensor, target: torch.Tensor, rng: np.random.Generator) -> None:
+    def _fit(self, features: torch.Tensor, target: torch.Tensor, folds: torch.Tensor, rng: np.random.Generator) -> None:
         def normal(*shape: int, scale: float) -> torch.Tensor:
             return torch.from_numpy(scale * rng.standard_normal(shape, np.float32)).to(features)
 
@@ -97,7 +105,7 @@ class LatentClassifier:
             loss = F.cross_entropy(
                 self._logits(noisy).flatten(0, 1), target[rows].repeat(FOLDS), reduction="none"
             ).reshape(FOLDS, -1)
-            unseen = self.folds[rows] == torch.arange(FOLDS, device=rows.device)[:, None]
+            unseen = folds[rows] == torch.arange(FOLDS, device=rows.device)[:, None]
             optimizer.zero_grad()
             loss.masked_fill(unseen, 0).mean().backward()
             optimizer.step()

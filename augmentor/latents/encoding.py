@@ -6,9 +6,13 @@ from typing import Any, Protocol
 
 import torch
 
-from .._internal.datasets import batches
+from .._internal.datasets import batches, num_samples
+from .._internal.progress import progress_bar
 from ..exceptions import DataError
 from .batch import Posterior as RawPosterior
+
+# Numbers in the images that are encoded at once: of large ones a whole batch would fill the memory.
+_AT_ONCE = 1 << 24
 
 
 class Encoder(Protocol):
@@ -24,18 +28,27 @@ class Encoder(Protocol):
 
 @torch.no_grad()
 def encode_all(
-    autoencoder: Encoder, data: Any, batch_size: int = 256, device: torch.device | str | None = None
+    autoencoder: Encoder,
+    data: Any,
+    batch_size: int = 256,
+    device: torch.device | str | None = None,
+    total: int | None = None,
 ) -> tuple[RawPosterior, torch.Tensor | None]:
     """Raw latents (N, *L) on a device (the autoencoder's by default), and labels on the host if all samples have any.
 
-    data: a map-style data set or an iterable of batches. Raises `DataError` for none, or for images of several sizes.
+    data: a map-style data set or an iterable of batches. total: images in such an iterable, for the progress bar.
+    Raises `DataError` for none, or for images of several sizes.
     """
     means, stds, found = [], [], []
-    for images, labels in batches(data, batch_size):
-        mean, std = autoencoder.encode(images.to(autoencoder.device))
-        means.append(mean.to(device or mean.device))
-        stds += [] if std is None else [std.to(device or std.device)]
-        found.append(labels)
+    total = num_samples(data) if total is None else total
+    with progress_bar(desc="encoding", unit="image", total=total, leave=False) as bar:
+        for images, labels in batches(data, batch_size):
+            for part in images.split(max(1, _AT_ONCE // images.shape[1:].numel())):
+                mean, std = autoencoder.encode(part.to(autoencoder.device))
+                means.append(mean.to(device or mean.device))
+                stds += [] if std is None else [std.to(device or std.device)]
+                bar.update(len(part))
+            found.append(labels)
     if not means:
         raise DataError("got no images to encode; expected a data set or an iterable of batches")
     shapes = {tuple(mean.shape[1:]) for mean in means}

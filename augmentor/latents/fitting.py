@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from .batch import class_index
+from .batch import label_keys
 from .label_spreading import spread_labels
 from .reference import ReferenceSet
 from .statistics import LatentStats
@@ -30,5 +30,5 @@ def fit_reference(
     z, others = stats.standardise(raw).float(), stats.standardise(more).float()
     if len(others) and labels is not None:
         rows, spread = spread_labels(z, labels, others)
-        others, labels = others[rows], torch.cat([class_index(labels), spread])
+        others, labels = others[rows], torch.cat([label_keys(labels), spread])
     return ReferenceSet(torch.cat([z, others]), labels, num_classes)

@@ -3,21 +3,37 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import NamedTuple
 
 import torch
 
 from .._internal.random import SampleRandom
 from ..exceptions import ReferenceSetError
-from .batch import Latents, class_index
+from .batch import Latents, label_keys
 from .classifier import LatentClassifier
 from .neighbours import SAME, Neighbours
+
+
+class Partners(NamedTuple):
+    """A reference sample for each sample: latents (B, *L), labels int64 (B,) or float (B,K), and where there is one.
+
+    found: bool (B,), false for a sample that has no partner; what stands there means nothing.
+    """
+
+    z: torch.Tensor
+    labels: torch.Tensor
+    found: torch.Tensor
 
 
 class ReferenceSet(Neighbours):
     """Standard latents of real samples, kept sorted by class so that a reference sample is found in constant time.
 
-    z: float (N, *L). labels: int64 (N,), or None, which makes all samples one class. num_classes: K, or None where
-    it is not known. fitted: False for a reference set that is just the current batch.
+    z: float (N, *L). labels: int64 (N,), float (N,K), or None, which makes all samples one class. num_classes: K, or
+    None where it is not known. fitted: False for a reference set that is just the current batch.
+
+    Partners of the same class are those of the same label: the same class number, or the same row of a multi-hot or
+    soft label (`label_keys`). A sample with an ignored label, a negative number or a row of zeros, is nobody's partner and
+    gets none.
 
     >>> reference = ReferenceSet(torch.randn(6, 2), torch.tensor([0, 0, 0, 1, 1, 1]))
     >>> reference.class_counts()
@@ -32,9 +48,10 @@ class ReferenceSet(Neighbours):
         *,
         fitted: bool = True,
     ):
-        classes = torch.zeros(len(z), dtype=torch.int64, device=z.device) if labels is None else class_index(labels)
-        classes, order = torch.sort(classes, stable=True)
-        super().__init__(z[order], classes)
+        keys = torch.zeros(len(z), dtype=torch.int64, device=z.device) if labels is None else label_keys(labels)
+        keys, order = torch.sort(keys, stable=True)
+        super().__init__(z[order], keys)
+        self.soft_labels = labels[order] if labels is not None and labels.ndim == 2 else None
         self.labelled = labels is not None
         self.num_classes = num_classes
         self.fitted = fitted
@@ -42,11 +59,6 @@ class ReferenceSet(Neighbours):
     @classmethod
     def of_batch(cls, latents: Latents) -> ReferenceSet:
         """The batch as its own reference set."""
-        if len(latents) < 2:
-            raise ReferenceSetError(
-                "this policy combines samples, and got a batch of one and no reference set; "
-                "call augment.fit(dataset) first, or give batches"
-            )
         soft = latents.labels is not None and latents.labels.ndim == 2
         classes = latents.labels.shape[1] if soft else None  # type: ignore[union-attr]
         return cls(latents.z.detach(), latents.labels, classes, fitted=False)
@@ -55,51 +67,41 @@ class ReferenceSet(Neighbours):
         """The reference set on a device; itself when it is there already."""
         if self.z.device == torch.device(device):
             return self
-        labels = self.labels.to(device) if self.labelled else None
+        known = self.given_labels
+        labels = None if known is None else known.to(device)
         moved = ReferenceSet(self.z.to(device), labels, self.num_classes, fitted=self.fitted)
         if "classifier" in self.__dict__ and self.classifier is not None:
             moved.__dict__["classifier"] = self.classifier.to(device)
         return moved
 
+    @property
+    def given_labels(self) -> torch.Tensor | None:
+        """The labels of the rows, int64 (N,) or float (N,K), ignored ones -1; None without labels."""
+        return None if not self.labelled else self.labels if self.soft_labels is None else self.soft_labels
+
     def class_counts(self) -> dict[int, int]:
-        """How many samples each class has."""
-        classes, counts = self.labels.unique_consecutive(return_counts=True)
+        """How many samples each class has, or each set of labels by its key; those with ignored labels left out."""
+        classes, counts = self.labels[self.labels >= 0].unique_consecutive(return_counts=True)
         return dict(zip(classes.tolist(), counts.tolist(), strict=True))
 
-    def require(self, each: int, policy: str) -> None:
-        """`ReferenceSetError` unless every class has at least `each` samples."""
-        for label, count in self.class_counts().items():
-            if count < each:
-                raise ReferenceSetError(
-                    f"{policy} needs {each} samples of each class, and class {label} has {count}; "
-                    "give more images of it, leave the class out, or use gaussian"
-                )
-
-    def random_samples(
-        self, latents: Latents, random: SampleRandom, *, same_class: bool = True
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """A random other sample for each sample: latents (B, *L) and class numbers (B,)."""
-        start, count = self._class_range(latents, same_class)
+    def random_samples(self, latents: Latents, random: SampleRandom, *, same_class: bool = True) -> Partners:
+        """A random other sample for each sample."""
+        start, count = self._range(latents, same_class)
         pick = (random.uniform() * count).long().minimum(count - 1).clamp_min(0)
-        row = start + pick
+        row = self._row(start + pick)
         itself = (latents.z - self.z[row]).flatten(1).square().mean(1).sqrt() < SAME
-        row = torch.where(itself, start + (pick + 1) % count.clamp_min(1), row)
-        row = row.clamp_max(len(self) - 1)  # on an accelerator, where a missing class is not looked for
-        return self.z[row], self.labels[row]
+        row = self._row(torch.where(itself, start + (pick + 1) % count.clamp_min(1), row))
+        return self._partners(row, count > itself)
 
-    def neighbours(
-        self, latents: Latents, random: SampleRandom, k: int, *, same_class: bool = True
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """A random one of the k nearest other samples of each sample: latents (B, *L) and class numbers (B,)."""
-        self._class_range(latents, same_class)  # raises for a class that the reference set lacks
-        classes = self._classes(latents) if same_class and self.labelled else None
-        nearest, rows = (self.looked_up if self._recurs else self.nearest)(latents.z, k + 1, classes)
+    def neighbours(self, latents: Latents, random: SampleRandom, k: int) -> Partners:
+        """A random one of the k nearest other samples of the class of each sample."""
+        keys = self._keys(latents, same_class=True)
+        nearest, rows = (self.looked_up if self._recurs else self.nearest)(latents.z, k + 1, keys)
         itself = (nearest[:, :1] < SAME).long().squeeze(1)
         usable = (nearest.isfinite().sum(1) - itself).clamp_max(k)
         pick = (random.uniform() * usable).long().minimum(usable - 1).clamp_min(0) + itself
-        pick = torch.where(usable > 0, pick, torch.zeros_like(pick))
-        row = rows.gather(1, pick[:, None]).squeeze(1)
-        return self.z[row], self.labels[row]
+        row = rows.gather(1, torch.where(usable > 0, pick, 0)[:, None]).squeeze(1)
+        return self._partners(row, usable > 0 if keys is None else (usable > 0) & (keys >= 0))
 
     def origin(self, z: torch.Tensor) -> torch.Tensor:
         """The row that each latent (B, *L) of a real sample is, or else is nearest to: int64 (B,)."""
@@ -114,7 +116,7 @@ class ReferenceSet(Neighbours):
     @cached_property
     def classifier(self) -> LatentClassifier | None:
         """Fitted on the reference set when it is first asked for; None without labels or with one class."""
-        if not self.labelled or len(self.class_counts()) < 2:
+        if len(self.class_counts()) < 2:
             return None
         return LatentClassifier(self.z, self.labels)
 
@@ -123,26 +125,39 @@ class ReferenceSet(Neighbours):
         """Whether to look samples up: those of a fitted reference set recur, and on the CPU the host does not wait."""
         return self.fitted and self.z.device.type == "cpu"
 
-    def _class_range(self, latents: Latents, same_class: bool) -> tuple[torch.Tensor, torch.Tensor]:
-        """For each sample the first row and the number of rows it may be paired with."""
-        if not (same_class and self.labelled):
-            zero = torch.zeros(len(latents), dtype=torch.int64, device=latents.z.device)
-            return zero, zero + len(self)
-        classes = self._classes(latents)
-        start = torch.searchsorted(self.labels, classes)
-        count = torch.searchsorted(self.labels, classes, right=True) - start
-        if classes.device.type == "cpu" and bool((count == 0).any()):
-            missing = sorted(set(classes[count == 0].tolist()))
-            raise ReferenceSetError(
-                f"the reference set has no sample of class {missing[0]}; it has classes {list(self.class_counts())}: "
-                "fit it on data with the same labels"
-            )
-        return start, count
+    def _partners(self, row: torch.Tensor, found: torch.Tensor) -> Partners:
+        labels = self.labels if self.soft_labels is None else self.soft_labels
+        return Partners(self.z[row], labels[row], found)
 
-    def _classes(self, latents: Latents) -> torch.Tensor:
+    def _row(self, row: torch.Tensor) -> torch.Tensor:
+        """A row that exists, also for a class that has none."""
+        return row.clamp_max(len(self) - 1)
+
+    def _range(self, latents: Latents, same_class: bool) -> tuple[torch.Tensor, torch.Tensor]:
+        """For each sample the first row and the number of rows it may be paired with."""
+        keys = self._keys(latents, same_class)
+        if keys is None:  # all rows that are not ignored, which stand first
+            first = torch.searchsorted(self.labels, torch.zeros(1, dtype=torch.int64, device=self.labels.device))
+            start = first.expand(len(latents))
+            count = len(self) - start
+            own = None if latents.labels is None else label_keys(latents.labels)
+            return start, count if own is None else count.masked_fill(own < 0, 0)
+        start = torch.searchsorted(self.labels, keys)
+        count = torch.searchsorted(self.labels, keys, right=True) - start
+        return start, count.masked_fill(keys < 0, 0)
+
+    def _keys(self, latents: Latents, same_class: bool) -> torch.Tensor | None:
+        """The labels that partners share, int64 (B,); None where any sample may be a partner."""
+        if not same_class or (not self.labelled and latents.labels is None):
+            return None
         if latents.labels is None:
             raise ReferenceSetError(
-                "the reference set is labelled and the samples are not; pass their labels (labels_getter, or labels=), "
-                "or use same_class=False"
+                "the reference set is labelled and the samples are not; pass their labels, "
+                "or use a policy that takes partners of any class"
             )
-        return class_index(latents.labels).contiguous()
+        if not self.labelled:
+            raise ReferenceSetError(
+                "the samples are labelled and the reference set is not, so no partner is known to be of their class; "
+                "fit it on labelled data, or pass the samples without labels"
+            )
+        return label_keys(latents.labels).contiguous()

@@ -9,8 +9,7 @@ from typing import ClassVar
 import torch
 
 from .._internal.random import SampleRandom
-from ..exceptions import ReferenceSetError
-from ..latents import Latents, ReferenceSet, per_sample
+from ..latents import Latents, ReferenceSet, label_keys, per_sample
 from ._base import LatentPolicy, Params, check_count, check_strength
 
 Score = Callable[[torch.Tensor], torch.Tensor]  # latents (B, *L) => one number a sample (B,), differentiable
@@ -46,8 +45,9 @@ class AscendingPolicy(LatentPolicy):
 
     def draw(self, latents: Latents, random: SampleRandom, reference: ReferenceSet | None = None) -> Params:
         reference = reference if reference is not None and reference.fitted else self.fitted
-        if reference is None:
-            raise ReferenceSetError(f"{self.name} is not fitted; call augment.fit(dataset) first")
+        if reference is None:  # not fitted
+            kept = torch.ones(len(latents), dtype=torch.bool, device=latents.z.device)
+            return {"shift": torch.zeros_like(latents.z), "kept": kept}
         reference = reference.to(latents.z.device)
         with torch.inference_mode(False), torch.enable_grad():
             labels = None if latents.labels is None else latents.labels.clone()
@@ -57,13 +57,23 @@ class AscendingPolicy(LatentPolicy):
             def height(z: torch.Tensor) -> torch.Tensor:
                 return objective(z) + self.weight * agreement(z).clamp_max(math.log(self.enough))
 
-            return {"shift": _ascend(source.z, random, height, agreement, self.radius, self.steps)}
+            shift = _ascend(source.z, random, height, agreement, self.radius, self.steps)
+            kept = ~self._known(source, reference)
+            return {"shift": shift.masked_fill(per_sample(kept, shift), 0), "kept": kept}
 
     def apply(self, latents: Latents, params: Params) -> Latents:
-        return Latents(latents.z + params["shift"], latents.posterior_std, latents.labels)
+        return latents.moved(latents.z + params["shift"], kept=params["kept"])
 
     def is_identity(self) -> bool:
         return self.radius == 0
+
+    def _known(self, latents: Latents, reference: ReferenceSet) -> torch.Tensor:
+        """Which samples have a label that the reference set knows, bool (B,); the others are kept."""
+        if latents.labels is None or not reference.labelled:
+            return torch.ones(len(latents), dtype=torch.bool, device=latents.z.device)
+        keys = label_keys(latents.labels).contiguous()
+        row = torch.searchsorted(reference.labels, keys).clamp_max(len(reference) - 1)
+        return (reference.labels[row] == keys) & (keys >= 0)
 
     def _objective(self, latents: Latents, random: SampleRandom, reference: ReferenceSet) -> Score:
         """What to raise; one row of it is a function of the same row of the latents."""

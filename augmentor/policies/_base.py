@@ -34,13 +34,15 @@ class LatentPolicy:
 
     name: ClassVar[str]
     needs_reference: bool = False
+    # Whether things stay where they are in the image, so that boxes, masks and keypoints still fit; see `LatentAugment`.
+    keeps_geometry: bool = False
 
     def draw(self, latents: Latents, random: SampleRandom, reference: ReferenceSet | None = None) -> Params:
         """Parameters for each sample: random numbers from `random`, reference samples from `reference` or the batch."""
         raise NotImplementedError
 
     def apply(self, latents: Latents, params: Params) -> Latents:
-        """The latents (and labels, if they change) that these parameters make."""
+        """The latents (and labels, if they change) that these parameters make; `kept` where nothing could be made."""
         raise NotImplementedError
 
     def __call__(self, latents: Latents, random: SampleRandom, reference: ReferenceSet | None = None) -> Latents:
@@ -48,7 +50,7 @@ class LatentPolicy:
         return self.apply(latents, self.draw(latents, random, reference))
 
     def fit(self, reference: ReferenceSet) -> None:
-        """Take what the policy needs from a reference set; raise `ReferenceSetError` if that is too small."""
+        """Take what the policy needs from a reference set; raise `ReferenceSetError` if it cannot work with that."""
 
     def soft_classes(self, labels: torch.Tensor, reference: ReferenceSet | None) -> int | None:
         """The number of classes K if the policy turns these labels into soft ones (B,K), or None if it keeps them."""

@@ -10,7 +10,7 @@ from torch import nn
 from .._internal.eval_mode import eval_mode
 from .._internal.random import SampleRandom
 from ..exceptions import ReferenceSetError, ShapeError
-from ..latents import Latents, LatentStats, ReferenceSet, class_index, soft_labels
+from ..latents import Latents, LatentStats, ReferenceSet, class_index, is_class, label_keys, soft_labels
 from ._ascent import SURE, AscendingPolicy, Score
 from ._base import Params
 
@@ -62,6 +62,10 @@ class Adversarial(AscendingPolicy):
     def draw(self, latents: Latents, random: SampleRandom, reference: ReferenceSet | None = None) -> Params:
         with eval_mode(self.model):
             return super().draw(latents, random, reference)
+
+    def _known(self, latents: Latents, reference: ReferenceSet) -> torch.Tensor:
+        known = super()._known(latents, reference)
+        return known if latents.labels is None else known & is_class(label_keys(latents.labels))
 
     def _objective(self, latents: Latents, random: SampleRandom, reference: ReferenceSet) -> Score:
         labels = latents.labels

@@ -9,7 +9,7 @@ import torch
 
 from .._internal.random import SampleRandom
 from ..exceptions import ReferenceSetError
-from ..latents import Latents, ReferenceSet, class_index
+from ..latents import Latents, ReferenceSet, label_keys, per_sample
 from ._base import LatentPolicy, Params, check_strength, policies
 
 # A covariance has the square of this many numbers for each class.
@@ -20,8 +20,8 @@ _MAX_DIMENSIONS = 2048
 class ClassGaussian(LatentPolicy):
     """``mean[class] + std * factor[class] @ noise``, the covariance shrunk as by Ledoit and Wolf (2004).
 
-    As in BAGAN's initialisation (Mariani et al. 2018). It replaces the latent, and keeps only the sample's label;
-    it has to be fitted (`augment.fit(dataset)`) on at least two images of each class.
+    As in BAGAN's initialisation (Mariani et al. 2018). It replaces the latent, and keeps only the sample's label. It has
+    to be fitted (`augment.fit(dataset)`); samples of a class that had fewer than two images then are kept.
 
     >>> ClassGaussian(std=0.8).std
     0.8
@@ -41,7 +41,6 @@ class ClassGaussian(LatentPolicy):
     def fit(self, reference: ReferenceSet) -> None:
         from sklearn.covariance import ledoit_wolf  # 0.5 s to import, needed only here
 
-        reference.require(2, str(self))
         flat = reference.z.flatten(1).double().cpu().numpy()
         if flat.shape[1] > _MAX_DIMENSIONS:
             raise ReferenceSetError(
@@ -49,7 +48,10 @@ class ClassGaussian(LatentPolicy):
                 f"(at most {_MAX_DIMENSIONS}); use gaussian or smote for feature-map latents"
             )
         labels = reference.labels.cpu().numpy()
-        classes = np.unique(labels)
+        classes = np.asarray([label for label, count in reference.class_counts().items() if count > 1], np.int64)
+        if len(classes) == 0:
+            self.fitted = None
+            return
         groups = [flat[labels == label] for label in classes]
         covariances = [ledoit_wolf(group)[0] + 1e-6 * np.eye(flat.shape[1]) for group in groups]
         self.fitted = ClassGaussians(
@@ -59,19 +61,22 @@ class ClassGaussian(LatentPolicy):
         ).to(reference.z)
 
     def draw(self, latents: Latents, random: SampleRandom, reference: ReferenceSet | None = None) -> Params:
+        noise = random.normal(*latents.z.shape[1:])
         if self.fitted is None:
-            raise ReferenceSetError("class_gaussian is not fitted; call augment.fit(dataset) first")
+            return {"noise": noise, "kept": torch.ones(len(latents), dtype=torch.bool, device=latents.z.device)}
         self.fitted = self.fitted.to(latents.z)
-        return {"noise": random.normal(*latents.z.shape[1:]), "row": self.fitted.rows(latents)}
+        row, found = self.fitted.rows(latents)
+        return {"noise": noise, "row": row, "kept": ~found}
 
     def apply(self, latents: Latents, params: Params) -> Latents:
-        assert self.fitted is not None
+        if self.fitted is None:
+            return latents.moved(latents.z, kept=params["kept"])
         noise, row = params["noise"].flatten(1), params["row"]
         # Every class's factor on every sample, then the sample's own: small, and without waiting for the device.
         offsets = torch.einsum("kde,be->bkd", self.fitted.factors, noise)
         offset = offsets[torch.arange(len(row), device=row.device), row]
         z = (self.fitted.means[row] + self.std * offset).reshape(latents.z.shape)
-        return Latents(z, latents.posterior_std, latents.labels)
+        return latents.moved(torch.where(per_sample(params["kept"], z), latents.z, z), kept=params["kept"])
 
 
 @dataclass(frozen=True)
@@ -88,17 +93,13 @@ class ClassGaussians:
             return self
         return ClassGaussians(self.classes.to(like.device), self.means.to(like), self.factors.to(like))
 
-    def rows(self, latents: Latents) -> torch.Tensor:
-        """For each sample the row of its class, int64 (B,)."""
+    def rows(self, latents: Latents) -> tuple[torch.Tensor, torch.Tensor]:
+        """For each sample the row of its class, int64 (B,), and whether there is one, bool (B,)."""
         if latents.labels is None:
             if len(self.classes) > 1:
                 raise ReferenceSetError("class_gaussian was fitted with labels; pass the samples' labels as well")
-            return torch.zeros(len(latents), dtype=torch.int64, device=latents.z.device)
-        wanted = class_index(latents.labels)
-        row = torch.searchsorted(self.classes, wanted.contiguous()).clamp_max(len(self.classes) - 1)
-        if row.device.type == "cpu" and bool((self.classes[row] != wanted).any()):
-            unknown = wanted[self.classes[row] != wanted][0]
-            raise ReferenceSetError(
-                f"class_gaussian was not fitted on class {int(unknown)}; it knows {self.classes.tolist()}"
-            )
-        return row
+            row = torch.zeros(len(latents), dtype=torch.int64, device=latents.z.device)
+            return row, row == 0
+        wanted = label_keys(latents.labels).contiguous()
+        row = torch.searchsorted(self.classes, wanted).clamp_max(len(self.classes) - 1)
+        return row, self.classes[row] == wanted

@@ -8,14 +8,15 @@ import torch
 
 from .._internal.random import SampleRandom
 from ..exceptions import InputError
-from ..latents import Latents, ReferenceSet, lerp, slerp, soft_labels
+from ..latents import Latents, Partners, ReferenceSet, lerp, slerp, soft_labels
 from ._base import LatentPolicy, Params, check_count, check_strength, policies, reference_or_batch
 
 
 class ReferencePolicy(LatentPolicy):
     """Moves each sample towards a reference sample of its class, by a weight uniform on [0, strength).
 
-    A member overrides what it does otherwise: `_pick` the reference sample, or `_move` along another path.
+    A sample that has no partner is kept. A member overrides what it does otherwise: `_pick` the reference sample, or
+    `_move` along another path.
     """
 
     needs_reference = True
@@ -25,15 +26,19 @@ class ReferencePolicy(LatentPolicy):
         self.strength = strength
 
     def draw(self, latents: Latents, random: SampleRandom, reference: ReferenceSet | None = None) -> Params:
-        target, _ = self._pick(reference_or_batch(latents, reference), latents, random)
-        return {"target": target, "weight": self.strength * random.uniform()}
+        target, labels, found = self._pick(reference_or_batch(latents, reference), latents, random)
+        weight = self.strength * random.uniform() * found
+        params = {"target": target, "weight": weight, "kept": ~found}
+        count = None if latents.labels is None else self.soft_classes(latents.labels, reference)
+        return params if count is None else {**params, "target_labels": soft_labels(labels, count)}
 
     def apply(self, latents: Latents, params: Params) -> Latents:
-        z = self._move(latents.z, params["target"], params["weight"])
-        return Latents(z, latents.posterior_std, latents.labels)
-
-    def fit(self, reference: ReferenceSet) -> None:
-        reference.require(2, str(self))
+        target, weight, labels = params["target"], params["weight"], latents.labels
+        if "target_labels" in params:
+            assert labels is not None
+            others = params["target_labels"]
+            labels = lerp(soft_labels(labels, others.shape[1]), others, weight)
+        return latents.moved(self._move(latents.z, target, weight), labels, params["kept"])
 
     def is_identity(self) -> bool:
         return self.strength == 0
@@ -42,10 +47,7 @@ class ReferencePolicy(LatentPolicy):
     def strengths(cls) -> tuple[Self, Self, Self]:
         return cls(strength=0.25), cls(strength=0.5), cls(strength=1.0)
 
-    def _pick(
-        self, reference: ReferenceSet, latents: Latents, random: SampleRandom
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """A reference sample for each sample: latents (B, *L) and class numbers (B,)."""
+    def _pick(self, reference: ReferenceSet, latents: Latents, random: SampleRandom) -> Partners:
         return reference.random_samples(latents, random)
 
     def _move(self, z: torch.Tensor, target: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
@@ -74,27 +76,8 @@ class Interpolate(ReferencePolicy):
             raise InputError(f"policy 'interpolate' across classes takes a strength up to 1, got {strength}")
         self.same_class, self.num_classes = same_class, num_classes
 
-    def draw(self, latents: Latents, random: SampleRandom, reference: ReferenceSet | None = None) -> Params:
-        reference = reference_or_batch(latents, reference)
-        target, classes = reference.random_samples(latents, random, same_class=self.same_class)
-        params = {"target": target, "weight": self.strength * random.uniform()}
-        count = None if latents.labels is None else self.soft_classes(latents.labels, reference)
-        if count is not None:
-            params["target_labels"] = soft_labels(classes, count)
-        return params
-
-    def apply(self, latents: Latents, params: Params) -> Latents:
-        moved = super().apply(latents, params)
-        if "target_labels" not in params:
-            return moved
-        assert latents.labels is not None
-        target = params["target_labels"]
-        labels = lerp(soft_labels(latents.labels, target.shape[1]), target, params["weight"])
-        return Latents(moved.z, moved.posterior_std, labels)
-
-    def fit(self, reference: ReferenceSet) -> None:
-        if self.same_class:
-            super().fit(reference)
+    def _pick(self, reference: ReferenceSet, latents: Latents, random: SampleRandom) -> Partners:
+        return reference.random_samples(latents, random, same_class=self.same_class)
 
     def soft_classes(self, labels: torch.Tensor, reference: ReferenceSet | None) -> int | None:
         if self.same_class:
@@ -140,8 +123,7 @@ class Slerp(ReferencePolicy):
 class Smote(ReferencePolicy):
     """Towards one of the nearest neighbours: Chawla et al. 2002 on latents, as in DeepSMOTE (Dablain et al. 2021).
 
-    k: how many nearest neighbours of the class to choose from; classes with fewer use what they have, and a fitted
-    class of one image is refused with a `ReferenceSetError`.
+    k: how many nearest neighbours of the class to choose from; classes with fewer use what they have.
 
     >>> Smote(k=3).k
     3
@@ -152,7 +134,5 @@ class Smote(ReferencePolicy):
         check_count(self.name, k=k)
         self.k = k
 
-    def _pick(
-        self, reference: ReferenceSet, latents: Latents, random: SampleRandom
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def _pick(self, reference: ReferenceSet, latents: Latents, random: SampleRandom) -> Partners:
         return reference.neighbours(latents, random, self.k)

@@ -22,6 +22,7 @@ class _Several(LatentPolicy):
             raise InputError(f"policy {self.name!r} takes at least one policy, got none")
         self.policies = [get_policy(policy) for policy in policies]
         self.needs_reference = any(policy.needs_reference for policy in self.policies)
+        self.keeps_geometry = all(policy.keeps_geometry for policy in self.policies)
 
     def fit(self, reference: ReferenceSet) -> None:
         for policy in self.policies:
@@ -93,11 +94,15 @@ class OneOf(_Several):
         return {"choice": choice, **drawn}
 
     def apply(self, latents: Latents, params: Params) -> Latents:
-        results = [policy.apply(latents, params[str(n)]) for n, policy in enumerate(self.policies)]
-        return Latents(
-            _choose([result.z for result in results], params["choice"]),
-            latents.posterior_std,
-            _choose_labels([result.labels for result in results], params["choice"]),
+        results, choice = (
+            [policy.apply(latents, params[str(n)]) for n, policy in enumerate(self.policies)],
+            params["choice"],
+        )
+        kept = [torch.zeros_like(choice, dtype=torch.bool) if r.kept is None else r.kept for r in results]
+        return latents.moved(
+            _choose([result.z for result in results], choice),
+            _choose_labels([result.labels for result in results], choice),
+            None if all(result.kept is None for result in results) else _choose(kept, choice),
         )
 
 

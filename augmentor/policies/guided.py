@@ -44,7 +44,7 @@ class Guided(AscendingPolicy):
         return cls(0.5), cls(0.75), cls(1.0)
 
     def _objective(self, latents: Latents, random: SampleRandom, reference: ReferenceSet) -> Score:
-        random_samples = torch.stack([reference.random_samples(latents, random)[0] for _ in range(_RANDOM_SAMPLES)], 1)
+        random_samples = torch.stack([reference.random_samples(latents, random).z for _ in range(_RANDOM_SAMPLES)], 1)
 
         def diversity(z: torch.Tensor) -> torch.Tensor:
             _, rows = reference.nearest(z, self.k)

@@ -26,7 +26,7 @@ class Gaussian(LatentPolicy):
         return {"noise": random.normal(*latents.z.shape[1:])}
 
     def apply(self, latents: Latents, params: Params) -> Latents:
-        return Latents(torch.add(latents.z, params["noise"], alpha=self.std), latents.posterior_std, latents.labels)
+        return latents.moved(torch.add(latents.z, params["noise"], alpha=self.std))
 
     def is_identity(self) -> bool:
         return self.std == 0
@@ -60,8 +60,7 @@ class Posterior(LatentPolicy):
 
     def apply(self, latents: Latents, params: Params) -> Latents:
         assert latents.posterior_std is not None
-        z = latents.z + self.factor * latents.posterior_std * params["noise"]
-        return Latents(z, latents.posterior_std, latents.labels)
+        return latents.moved(latents.z + self.factor * latents.posterior_std * params["noise"])
 
     def is_identity(self) -> bool:
         return self.factor == 0
@@ -77,11 +76,13 @@ class Smooth(LatentPolicy):
 
     Independent noise at each place, as `gaussian` adds it, decodes to grain. Noise that changes slowly over a feature
     map changes colour, light and texture over a region, and leaves its details. The field has standard deviation 1 at
-    every place; with one cell the whole image moves alike. A vector has no places, so there it is `gaussian`.
+    every place; with one cell the whole image changes alike. A vector has no places, so there it is `gaussian`.
 
     >>> Smooth(std=0.25)
     smooth(std=0.25, cells=2)
     """
+
+    keeps_geometry = True
 
     def __init__(self, std: float = 0.25, cells: int = 2):
         check_strength(self.name, std=std)
@@ -96,7 +97,7 @@ class Smooth(LatentPolicy):
         field = params["noise"]
         for axis, places in enumerate(latents.z.shape[2:], start=2):
             field = _stretched(field, axis, places)
-        return Latents(latents.z + self.std * field, latents.posterior_std, latents.labels)
+        return latents.moved(latents.z + self.std * field)
 
     def is_identity(self) -> bool:
         return self.std == 0

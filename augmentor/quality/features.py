@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from .._internal.checks import check_range, to_unit_float
 from .._internal.eval_mode import eval_mode
+from .._internal.progress import progress_bar
 from ..exceptions import DataError, InputError, ShapeError
 
 Images: TypeAlias = "torch.Tensor | Dataset[Any]"
@@ -126,7 +127,7 @@ def extract(
     # A loader of its own generator: without one it would advance the global one.
     loader = DataLoader(dataset, batch_size, collate_fn=_stack_images, generator=torch.Generator())
     rows: list[torch.Tensor] = []
-    for batch in loader:
+    for batch in progress_bar(loader, desc="features", unit="batch", leave=False):
         if isinstance(features, Features):
             check_range(batch, type(features).__name__)  # here: on an accelerator the extractor does not check
         out = features(batch if device is None else batch.to(device))

@@ -122,7 +122,10 @@ class QualityGate:
         rows = torch.arange(0, len(reference), -(-len(reference) // _HELD_OUT), device=reference.z.device)
         distance, _ = reference.nearby(reference.z[rows], self._neighbour(reference) + 1, rows)
         others = distance[:, 1:]  # the first is the sample itself
-        raw = _raw(others, reference, reference.z[rows], reference.labels[rows] if reference.labelled else None, rows)
+        labels = reference.labels[rows] if reference.labelled else None
+        raw = _raw(others, reference, reference.z[rows], labels, rows)
+        if labels is not None and "agreement" in raw:
+            raw["agreement"] = raw["agreement"][labels >= 0]
         self._real = {name: values.sort().values for name, values in raw.items()}
         return self
 
@@ -168,7 +171,8 @@ class QualityGate:
                 passed = (self._weights(again, origin[places], open_) == 1).to(weight.dtype)
                 made = made.put(places, made.take(places).where(open_, again))
                 weight = weight.index_copy(0, places, torch.where(open_, passed, weight[places]))
-            made = made.where(self.rejected(weight), source)
+            rejected = self.rejected(weight)
+            made = made.where(rejected if made.kept is None else rejected & ~made.kept, source)
         self._count(samples=len(source), passed=(weight == 1).sum())
         return made, weight
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from .._internal.checks import check_range, to_uint8
+from .._internal.files import absolute_path
 from ..exceptions import ShapeError, WeightsError
 from .features import Features
 
@@ -23,7 +24,7 @@ class InceptionFeatures(Features):
 
     >>> InceptionFeatures("weights.pth")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    augmentor.exceptions.WeightsError: the Inception weights are not at weights.pth; ...
+    augmentor.exceptions.WeightsError: the Inception weights are not at ...weights.pth; ...
     """
 
     def __init__(self, weights_path: str | Path | None = None, *, download: bool = False):
@@ -57,7 +58,7 @@ class InceptionFeatures(Features):
 def _find(weights_path: str | Path | None, url: str, download: bool) -> Path:
     """The weights file: the one that was named, or that in torch hub's cache, fetched there if asked for."""
     usual = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
-    path = usual if weights_path is None else Path(weights_path)
+    path = usual if weights_path is None else absolute_path(weights_path)
     if weights_path is None and download and not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         # The start of the file's SHA-256 stands at the end of its name.
@@ -70,8 +71,8 @@ def _find(weights_path: str | Path | None, url: str, download: bool) -> Path:
             ) from error
     if not path.exists():
         raise WeightsError(
-            f"the Inception weights are not at {path}; fetch {url} and name the file with weights_path, or pass "
-            "download=True, or use AutoencoderFeatures or ModuleFeatures, which need none"
+            f"the Inception weights are not at {path}; fetch {url} and save it there, "
+            "or measure on features of an autoencoder, which need none"
         )
     return path
 

@@ -21,7 +21,7 @@ def reconstruction_psnr(autoencoder: Any, dataset: Any, batch_size: int = 256) -
     20.0
     """
     total, count = 0.0, 0
-    for images, _ in batches(dataset, batch_size):
+    for images, _ in batches(dataset, batch_size, "reconstructing"):
         device = getattr(autoencoder, "device", images.device)
         images = to_unit_float(images.to(device))
         error = (autoencoder(images) - images).square().flatten(1).mean(1).clamp_min(1e-10)

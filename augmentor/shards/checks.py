@@ -52,6 +52,7 @@ def check_work(dataset: Any, augment: Any, num_samples: int, shard_size: int, st
     """Data that can be indexed, and a transform whose samples a shard can hold."""
     if not hasattr(augment, "perturb_latents"):
         raise InputError(f"generate_shards takes a LatentAugment, got {type(augment).__name__}")
+    augment.check_synthesis("generate_shards")
     if augment.residual and store == "latents":
         raise InputError(
             f"store='latents' keeps nothing of the images that residual={augment.residual} adds to what is decoded; "

@@ -16,6 +16,7 @@ import torch
 from torch.utils.data import Dataset, default_collate
 
 from .._internal.checks import checked_rows
+from .._internal.files import absolute_path
 from ..autoencoders import Autoencoder
 from ..exceptions import InputError, ShardError
 from .decoder import LatentDecoder
@@ -74,7 +75,7 @@ class ShardDataset(Dataset[tuple[Any, Any]]):
         autoencoder: str | Path | Autoencoder | None = None,
         device: torch.device | str | None = None,
     ):
-        self.folder = Path(folder)
+        self.folder = absolute_path(folder)
         self.transform = transform
         self.manifest = complete_manifest(self.folder)
         if not self.manifest.form.readable:

@@ -11,9 +11,8 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
 from .._internal.files import claim_folder
+from .._internal.progress import progress_bar
 from ..exceptions import OutputError, ShardError
 from .journal import Journal, holds_shards, journal_name, journals, read_journal, read_journals, unless_gone
 from .manifest import MANIFEST, PARTIALS, Manifest, ShardEntry, differences, read_manifest
@@ -56,7 +55,7 @@ class Filling:
         folder, own = self.folder, self.own
         complete, recorded = self._recorded()
         known = [unit for unit in own if unit in recorded]
-        bar = tqdm(known, desc="checking", unit="shard", delay=2, leave=False, disable=not progress)
+        bar = progress_bar(known, desc="checking", unit="shard", leave=False, show=progress)
         self.finished = {unit: entry for unit in bar if (entry := self._intact(unit, recorded.pop(unit)))}
         missing = [unit for unit in own if unit not in self.finished]
         if complete and not missing:

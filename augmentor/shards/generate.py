@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
-from .._internal.datasets import fetch
+from .._internal.datasets import collate, fetch_items
+from .._internal.files import absolute_path
+from .._internal.progress import progress_bar
 from ..autoencoders.augmenter import Augmenter
 from ..exceptions import OutputError
 from ..latents import LatentCache
@@ -31,7 +32,7 @@ def generate_shards(
     *,
     num_samples: int,
     shard_size: int = 4096,
-    seed: int = 0,
+    seed: int | None = None,
     epoch: int = 0,
     executor: str = "local",
     resume: bool = True,
@@ -45,14 +46,16 @@ def generate_shards(
     unit_range: tuple[int, int] | None = None,
     gpus_per_worker: float | None = None,
     class_names: Sequence[str] | None = None,
-    progress: bool = False,
+    progress: bool = True,
 ) -> Path:
     """Fill the folder `out` with `num_samples` synthetic samples; read it with `ShardDataset`. Returns the folder.
 
     dataset: map-style, items `(image, label)` or images (which become class 0), not yet normalised.
     augment: makes the samples, on its own device. Where its policy or gate needs a reference set and has none, it is
-        fitted on `dataset`. Where the gate rejects every draw, the original is stored, with draw index -1.
-    seed, epoch: with the index of the source and the draw index they decide what a sample becomes.
+        fitted on `dataset`. Where the gate rejects every draw, or the policy finds
+        no partner, the original is stored, with draw index -1.
+    seed, epoch: with the index of the source and the draw index they decide what a sample becomes. By default the seed
+        is the transform's own, or 0 where it has none, so that a folder that was cut short goes on as it was begun.
 
     What is stored:
     shard_size: samples a file. store: "images", or "latents" for raw latents, which the reader decodes.
@@ -87,6 +90,8 @@ def generate_shards(
     ...     sorted(file.name for file in path.iterdir())
     ['manifest.json', 'shard-00000.h5', 'shard-00001.h5']
     """
+    if seed is None:
+        seed = augment.seed or 0
     check_numbers(
         num_samples=num_samples, shard_size=shard_size, micro_batch=micro_batch, seed=seed, epoch=epoch,
         batch_size=batch_size, num_workers=num_workers,
@@ -97,12 +102,13 @@ def generate_shards(
     units = units_of(-(-num_samples // shard_size), unit_range)
     in_parts = executor == "torchrun" or unit_range is not None
     check_parts(resume, ranks > 1 or unit_range is not None)
-    images, labels = fetch(dataset, [0])
+    images, labels = collate(first := fetch_items(dataset, [0]))
     augment.choose_for(images)
+    augment.check_geometry(first)
     if cache is not None:
         cache.check(augment.autoencoder, dataset)
 
-    folder = claim(Path(out), resume)
+    folder = claim(absolute_path(out), resume)
     precision = inference_plan(augment, folder, in_parts=in_parts)
     if augment.needs_fit:  # on all images: a batch as its own reference set would make the bytes depend on micro_batch
         with full_precision(augment.device.type):
@@ -126,16 +132,17 @@ def _fill(filling: Filling, work: Work, execute: Executor, progress: bool) -> No
     """Make what is missing, recording each shard as it is finished."""
     total = sum(len(filling.asked.samples(unit)) for unit in filling.own)
     ready = sum(entry.count for entry in filling.finished.values())
-    bar = tqdm(desc="generating", total=total, initial=ready, unit="image", delay=2, disable=not progress)
+    bar = progress_bar(desc="generating", total=total, initial=ready, unit="image", show=progress)
 
     def record(entry: ShardEntry) -> None:
         filling.record(entry)
-        bar.update(entry.count)
+        finished = sum(each.count for each in filling.finished.values())
+        bar.update(max(0, finished - bar.n))  # more than that where the work is done here, and tells by itself
 
     try:
         with bar:
             if filling.missing:
-                execute(work, filling.missing, record)
+                execute(dataclasses.replace(work, advance=bar.update), filling.missing, record)
     except (OutputError, KeyboardInterrupt) as error:
         stand = f"{len(filling.finished)} of {len(filling.own)} shards are finished and stay"
         if isinstance(error, KeyboardInterrupt):

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from .._internal.files import write_bytes
+from .._internal.files import absolute_path, write_bytes
 from ..exceptions import OutputError, ShardError
 from .manifest import (
     MANIFEST,
@@ -99,8 +99,9 @@ def read_journals(folder: Path) -> Iterator[tuple[Manifest, list[ShardEntry]]]:
             yield found
 
 
-def holds_shards(folder: Path) -> bool:
+def holds_shards(folder: str | Path) -> bool:
     """Whether a folder has shards, or is being filled with them."""
+    folder = absolute_path(folder)
     return (folder / MANIFEST).is_file() or bool(journals(folder))
 
 
@@ -116,7 +117,7 @@ def unless_gone(read: Callable[[Path], T], path: Path) -> T | None:
 
 def read_partial(folder: str | Path) -> Manifest | None:
     """What all writers of an unfinished folder have recorded so far, as one manifest; None where there are none."""
-    folder = Path(folder)
+    folder = absolute_path(folder)
     if (folder / MANIFEST).exists():
         return None
     found = [*read_journals(folder)]

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .._internal.files import open_regular, write_bytes
+from .._internal.files import absolute_path, open_regular, write_bytes
 from ..exceptions import ShardError
 
 FORMAT = 1
@@ -225,10 +225,10 @@ class Manifest:
         """The same settings with exactly these files, put in order."""
         return dataclasses.replace(self, shards=tuple(sorted(entries, key=lambda entry: entry.file)))
 
-    def write(self, path: Path) -> None:
+    def write(self, path: str | Path) -> None:
         """Write the document, whole or not at all; `OutputError` where that cannot be done."""
         text = json.dumps(self.document(), indent=2, ensure_ascii=False)
-        write_bytes(path, (text + "\n").encode(), shared=True)
+        write_bytes(absolute_path(path), (text + "\n").encode(), shared=True)
 
     def document(self) -> dict[str, Any]:
         """All fields, as JSON has them."""
@@ -281,6 +281,7 @@ def parse_entry(text: str | bytes) -> ShardEntry:
 
 def read_manifest(path: str | Path) -> Manifest:
     """The document in a file; `ShardError` where it is damaged, foreign, or longer than any manifest."""
+    path = absolute_path(path)
     text = read_text(path)
     try:
         return parse_manifest(text)

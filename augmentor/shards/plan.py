@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from .._internal.checks import check_images
-from .._internal.datasets import dataset_fingerprint, dataset_labels, num_classes_of
+from .._internal.datasets import class_names_of, dataset_fingerprint, dataset_labels, num_classes_of
 from .._internal.version import __version__
 from .._internal.weights import fingerprint
 from ..autoencoders import InferencePlan
@@ -66,7 +66,7 @@ def plan_folder(
     check_images(images, model.image_shape, f"the {model.name} autoencoder")
     channels, height, width = images.shape[1:]
     soft = augment.soften(labels)
-    return Manifest(
+    planned = Manifest(
         **asked,
         store=store,
         policy=str(augment.policy),
@@ -84,6 +84,8 @@ def plan_folder(
         package_version=__version__,
         latent_shape=_latent_shape(augment, images) if store == "latents" else None,
     )
+    planned.form.check_planned(planned)
+    return planned
 
 
 def inference_plan(augment: Augmenter, folder: Path, *, in_parts: bool) -> InferencePlan:
@@ -108,8 +110,7 @@ def _latent_shape(augment: Augmenter, images: torch.Tensor) -> tuple[int, ...]:
 def _class_names(
     given: Sequence[str] | None, dataset: Any, labels: torch.Tensor | None, soft: torch.Tensor | None
 ) -> tuple[str, ...]:
-    known = given if given is not None else getattr(dataset, "classes", None)
-    names = [] if known is None else [str(name) for name in known]
+    names = [str(name) for name in (class_names_of(dataset) if given is None else given)]
     if not names:
         if soft is not None and soft.ndim == 2:
             count = soft.shape[1]

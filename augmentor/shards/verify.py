@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .._internal.files import open_regular
+from .._internal.files import absolute_path, open_regular
 from ..exceptions import ShardError
 from .formats import ShardArrays
 from .journal import read_partial
@@ -18,8 +18,9 @@ from .manifest import MANIFEST, Manifest, ShardEntry, read_manifest
 from .rows import BlockCache
 
 
-def complete_manifest(folder: Path) -> Manifest:
+def complete_manifest(folder: str | Path) -> Manifest:
     """The manifest of a folder that is ready to be read; `ShardError` for any other."""
+    folder = absolute_path(folder)
     if (folder / MANIFEST).exists():
         manifest = read_manifest(folder / MANIFEST)
         if not manifest.complete:
@@ -63,7 +64,8 @@ def check_size(path: Path, entry: ShardEntry) -> None:
 
 def verify_shard(path: str | Path, entry: ShardEntry) -> None:
     """`ShardError` unless every byte of the file is what the manifest's SHA-256 says; about 1 GB a second."""
-    check_size(Path(path), entry)
+    path = absolute_path(path)
+    check_size(path, entry)
     try:
         with open_regular(path) as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
@@ -82,15 +84,16 @@ def open_shard(path: str | Path, entry: ShardEntry, manifest: Manifest, cache: B
     cache: keeps unpacked chunks. Raises `ShardError` for a file that is anything else than what the manifest says. A
     flipped bit in the pixels may go unseen: `verify_shard` reads the whole file and finds it.
     """
-    path = Path(path)
+    path = absolute_path(path)
     check_size(path, entry)
     shard = manifest.form.open(path, entry, manifest, cache or BlockCache())
     _check_labels(path, shard.labels, manifest)
     return shard
 
 
-def verified(folder: Path, manifest: Manifest) -> Iterator[tuple[ShardEntry, ShardError | None]]:
+def verified(folder: str | Path, manifest: Manifest) -> Iterator[tuple[ShardEntry, ShardError | None]]:
     """Each file of the manifest, and what is wrong with it: every byte is looked at, and what it holds if it opens."""
+    folder = absolute_path(folder)
     for entry in manifest.shards:
         try:
             verify_shard(folder / entry.file, entry)
@@ -104,9 +107,7 @@ def verified(folder: Path, manifest: Manifest) -> Iterator[tuple[ShardEntry, Sha
 
 def _check_labels(path: Path, labels: np.ndarray, manifest: Manifest) -> None:
     classes = len(manifest.class_names)
-    if manifest.labels == "int64" and not 0 <= labels.min() <= labels.max() < classes:
-        raise ShardError(
-            f"{path} has labels from {labels.min()} to {labels.max()}; its manifest names {classes} classes"
-        )
+    if manifest.labels == "int64" and labels.max() >= classes:
+        raise ShardError(f"{path} has labels up to {labels.max()}; its manifest names {classes} classes")
     if manifest.labels == "soft" and not np.isfinite(labels).all():
         raise ShardError(f"{path} has soft labels that are not finite; expected the share of each class")

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from .._internal.checks import to_uint8
+from .._internal.datasets import fetch
 from .._internal.files import write_bytes
 from .._internal.random import SampleRandom, sample_keys
 from ..autoencoders import InferencePlan
@@ -40,6 +41,7 @@ class Work:
 
     batch_size: real images read at once. num_workers: processes that read them; 0 reads here.
     cache: their latents and labels; then the images are read only where the transform looks at them.
+    advance: told how many samples each micro-batch has made, in the process that makes them.
     """
 
     dataset: Any
@@ -49,6 +51,7 @@ class Work:
     batch_size: int = 256
     num_workers: int = 0
     cache: LatentCache | None = None
+    advance: Callable[[int], object] | None = None
 
     def __call__(self, unit: int) -> ShardEntry:
         """Make one shard and put it in place. Doing so twice does no harm."""
@@ -57,7 +60,8 @@ class Work:
     def decoded(self, units: Iterable[int]) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
         """The arrays of each unit, in order; the real images of the next one may be under way."""
         units = list(units)
-        if self.cache is not None and not self.augment.needs_images:
+        if self._blank:
+            assert self.cache is not None
             reads = self._known(self.cache, self._reads(units))
         else:
             reads = read(self.dataset, self._reads(units), self.num_workers)
@@ -70,6 +74,11 @@ class Work:
         data = self.settings.form.encode(arrays, self.settings, unit)
         write_bytes(self.folder / name, data, shared=True)
         return ShardEntry(name, len(arrays["labels"]), hashlib.sha256(data).hexdigest(), len(data))
+
+    @property
+    def _blank(self) -> bool:
+        """Whether images are not read, since nobody looks at them."""
+        return self.cache is not None and not self.augment.needs_images
 
     def _sources(self, unit: int) -> tuple[np.ndarray, np.ndarray]:
         return sources_of(self.settings.samples(unit), len(self.dataset))
@@ -90,7 +99,7 @@ class Work:
         sources, draws = self._sources(unit)
         step = self.settings.micro_batch
         batches = regrouped(islice(reads, -(-len(sources) // self.batch_size)), step)
-        settings, labels, rejected = self.settings, [], np.zeros(len(sources), bool)
+        settings, labels, kept = self.settings, [], np.zeros(len(sources), bool)
         pixels, latents = (settings.image_shape, np.uint8), (settings.latent_shape or (), np.float32)
         shape, dtype = pixels if settings.store == "images" else latents
         content = np.empty((len(sources), *shape), dtype)
@@ -98,19 +107,21 @@ class Work:
         with torch.no_grad(), full_precision(self.augment.device.type), self.augment.inference.using(plan):
             for start, batch in zip(range(0, len(sources), step), batches, strict=True):
                 part = slice(start, start + step)
-                content[part], some_labels, rejected[part] = self._micro_batch(*batch, sources[part], draws[part])
+                content[part], some_labels, kept[part] = self._micro_batch(*batch, sources[part], draws[part])
                 labels.append(some_labels)
+                if self.advance is not None:
+                    self.advance(len(some_labels))
         return {
             settings.store: content,
             "labels": np.concatenate(labels),
             "source_index": sources[:, None],
-            "copy": np.where(rejected, ORIGINAL_KEPT, draws).astype(np.int32),
+            "copy": np.where(kept, ORIGINAL_KEPT, draws).astype(np.int32),
         }
 
     def _micro_batch(
         self, images: torch.Tensor, labels: torch.Tensor | None, sources: np.ndarray, draws: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """What is stored of these draws from these samples, their labels, and which the gate rejected."""
+        """What is stored of these draws from these samples, their labels, and which originals were kept."""
         count, settings = len(sources), self.settings
         if tuple(images.shape[1:]) != settings.image_shape:
             raise DataError(
@@ -125,12 +136,15 @@ class Work:
             images = images.clone(memory_format=torch.contiguous_format)  # not a view: alignment can show in float sums
         keys = sample_keys(settings.seed, settings.epoch, sources, draws)
         raw = None if self.cache is None else self.cache[sources]
-        content, new_labels, weights = self._synthetic(images, labels, SampleRandom(keys, self.augment.device), raw)
+        content, new_labels, mask = self._synthetic(images, labels, SampleRandom(keys, self.augment.device), raw)
         made = content[:count].cpu().numpy()
-        rejected = np.zeros(count, bool) if weights is None else (weights[:count] == 0).cpu().numpy()
+        kept = np.zeros(count, bool) if mask is None else mask[:count].cpu().numpy()
+        if self._blank and settings.store == "images" and kept.any():  # now somebody looks
+            originals, _ = fetch(self.dataset, sources[:count][kept].tolist())
+            made[kept] = to_uint8(originals).numpy()
         if new_labels is None:
-            return made, np.zeros(count, np.int64), rejected
-        return made, self._checked_labels(new_labels[:count].cpu().numpy()), rejected
+            return made, np.zeros(count, np.int64), kept
+        return made, self._checked_labels(new_labels[:count].cpu().numpy()), kept
 
     def _synthetic(
         self,
@@ -139,20 +153,20 @@ class Work:
         random: SampleRandom,
         raw: RawPosterior | None,
     ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
-        """Real images of one micro-batch => uint8 images or float32 raw latents, labels, and the gate's weights."""
+        """Real images of one micro-batch => uint8 images or float32 raw latents, labels, and which originals stay."""
         if self.settings.store == "latents":
-            latents, labels, weights, *_ = self.augment.perturb_latents(images, labels, random, raw=raw)
-            return latents.float(), labels, weights
-        made, labels, weights = self.augment.perturb(images, labels, random, raw=raw)
-        return to_uint8(made), labels, weights
+            latents = self.augment.perturb_latents(images, labels, random, raw=raw)
+            return latents.raw.float(), latents.labels, latents.kept
+        made = self.augment.perturb(images, labels, random, raw=raw)
+        return to_uint8(made.images), made.labels, made.kept
 
     def _checked_labels(self, labels: np.ndarray) -> np.ndarray:
         classes = len(self.settings.class_names)
         if labels.ndim == 2 and labels.shape[1] != classes:
             raise DataError(f"got soft labels {labels.shape} for {classes} class names; expected as many columns")
-        if labels.ndim == 1 and not 0 <= labels.min() <= labels.max() < classes:
+        if labels.ndim == 1 and labels.max() >= classes:
             raise DataError(
-                f"got labels from {labels.min()} to {labels.max()} for {classes} class names; "
-                f"expected 0 to {classes - 1}"
+                f"got labels up to {labels.max()} for {classes} class names; expected 0 to {classes - 1}, or a "
+                "negative number for an image without a label"
             )
         return labels.astype(np.float32 if labels.ndim == 2 else np.int64, copy=False)

@@ -84,7 +84,7 @@ def train_classifier(
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps)
     for step in range(steps):
         if deadline is not None and time.monotonic() > deadline:
-            raise BudgetError(f"the time was up after {step} of {steps} steps of training; allow more", step / steps)
+            raise BudgetError(f"the time was up after {step} of {steps} steps of training; allow more")
         if hasattr(dataset, "set_epoch"):
             dataset.set_epoch(step * batch_size // len(dataset))
         with seeded(seed, "batch", step, device=device):  # random transforms in the data set, the mixing, dropout

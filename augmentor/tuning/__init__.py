@@ -6,6 +6,6 @@ May import `training` and what is below it.
 from ._tune import tune
 from .datasets import Transformed
 from .result import TuneResult
-from .task import Score, Setting, Task
+from .task import Cost, Score, Setting, Task
 
-__all__ = ["Score", "Setting", "Task", "Transformed", "TuneResult", "tune"]
+__all__ = ["Cost", "Score", "Setting", "Task", "Transformed", "TuneResult", "tune"]

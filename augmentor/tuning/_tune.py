@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .._internal.files import write_bytes, write_json
+from .._internal.files import absolute_path, write_bytes, write_json
 from .._internal.geometry import mild_geometry
 from .._internal.run import Run
 from .._internal.version import __version__
@@ -69,8 +69,9 @@ def tune(
     geometry: of the control and of settings on top of it; `mild_geometry()` by default, None for neither.
     space: other values for "policy", "residual", "ratio", "balance", "gate" or "base" ("policy" or "mode" for a GAN).
 
-    Raises `BudgetError` where the budget does not suffice for any answer, `DataError` for too few images of a class,
-    `InputError` for settings that do not fit, `OutputError` for a folder that holds another run.
+    A few steps are timed before all else, and with `progress` a line says what the smallest useful budget is. Raises
+    `BudgetError`, which says so too, for a smaller one; `DataError` for too few images of a class, `InputError` for
+    settings that do not fit, `OutputError` for a folder that holds another run.
 
     >>> from augmentor.data import load_source
     >>> from augmentor.tuning.datasets import few_of_each
@@ -81,7 +82,7 @@ def tune(
     """
     if not (isinstance(budget, (int, float)) and 0 < budget < math.inf):
         raise InputError(f"budget is a positive number of seconds, got {budget!r}")
-    folder = None if out is None else Path(out)
+    folder = None if out is None else absolute_path(out)
     if folder is not None and not resume and (folder / "run.json").exists():
         raise OutputError(f"{folder} holds a run already; name another folder, or let it go on")
     if isinstance(task, str):

@@ -16,10 +16,12 @@ from .._internal.datasets import fetch
 from .._internal.random import seeded
 from .._internal.weights import fingerprint
 from ..autoencoders import Autoencoder, autoencoders, list_autoencoders, load_autoencoder
+from ..autoencoders.pretrained import full_name
 from ..autoencoders.trainer import AutoencoderTrainer
 from ..exceptions import InputError
 from ..transform import LatentAugment
 from .datasets import Until
+from .estimate import seconds_each
 
 Train = Callable[[Any], Autoencoder]
 
@@ -45,12 +47,24 @@ class FromScratch:
             return autoencoders.build(self.spec, image_shape=shape, channels=shape[0])
 
     def __call__(self, dataset: Any) -> Autoencoder:
-        epochs = max(1, round(_STEPS / max(1, round(len(dataset) / _BATCH))))
+        return self._trained(dataset, self._epochs(len(dataset)))
+
+    def sketch(self, few: Any, count: int) -> tuple[Autoencoder, float]:
+        """One that has seen a few images for a moment, and about how many seconds training on `count` images takes."""
+        # Long enough for what comes before and after the steps not to count.
+        seconds = seconds_each(lambda epochs: self._trained(few, epochs), enough=1.0)
+        return self._trained(few, 1).eval(), seconds * self._epochs(count) * count / len(few)
+
+    def _trained(self, dataset: Any, epochs: int) -> Autoencoder:
         trainer = AutoencoderTrainer(
             self.untrained(dataset), epochs=epochs, batch_size=_BATCH, val_fraction=0, transform=self.transform,
             seed=self.seed, device=self.device, progress=False,
         )  # fmt: skip
         return trainer.fit(dataset)
+
+    @staticmethod
+    def _epochs(count: int) -> int:
+        return max(1, round(_STEPS / max(1, round(count / _BATCH))))
 
 
 class Autoencoders:
@@ -62,7 +76,7 @@ class Autoencoders:
 
     def __init__(self, source: str | Path | Autoencoder | Train, folder: Path | None, device: str):
         self.folder, self.device = folder, device
-        self.place = str(source) if isinstance(source, (str, Path)) else None
+        self.place = full_name(source) if isinstance(source, (str, Path)) else None
         self.train: Train | None = None
         self._given: Autoencoder | None = None
         self._trained: dict[str, Autoencoder] = {}
@@ -99,6 +113,18 @@ class Autoencoders:
                 copied = LatentAugment(copy.deepcopy(self._whole))
                 self._whole = copied.fit(dataset, unlabelled=unlabelled).autoencoder
         return self._whole
+
+    @property
+    def can_sketch(self) -> bool:
+        """Whether training can be tried out: what a callable of one's own takes is not known beforehand."""
+        return self.train is None or isinstance(self.train, FromScratch)
+
+    def sketch(self, few: Any, count: int) -> tuple[Autoencoder, float]:
+        """One as fast as those of the cells, and about how many seconds training one on `count` images takes."""
+        if isinstance(self.train, FromScratch):
+            return self.train.sketch(few, count)
+        assert self._given is not None
+        return self._given.to(self.device), 0.0
 
     def make(self, name: str, dataset: Any, deadline: float | None = None) -> None:
         """Train one, and keep it; `BudgetError` at the deadline."""

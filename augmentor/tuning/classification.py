@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+from torch import nn
 from torchvision.transforms import v2
 
 from .._internal.config import AugmentConfig
@@ -22,8 +24,12 @@ from ..quality import QualityGate
 from ..training.classifier import Network, accuracy, macro_recall, predict, train_classifier
 from ..transform import LatentAugment
 from .autoencoders import Autoencoders, named, placeless
-from .datasets import Transformed, Until, class_names, oversampled, part
-from .task import Score, Setting, Task, chosen_space
+from .datasets import Transformed, Until, class_names, oversampled, part, thinned
+from .estimate import first_usable, seconds_each
+from .task import Cost, Score, Setting, Task, chosen_space, in_order
+
+# An autoencoder and the reference set of a cell's training part.
+Fitted: TypeAlias = tuple[Autoencoder, ReferenceSet]
 
 SCORES = {"accuracy": accuracy, "macro_recall": macro_recall}
 
@@ -36,6 +42,9 @@ POLICIES = (
 RESIDUALS = (0.0, 1.0)
 RATIOS = (0.5, 1.0, 2.0, 4.0)
 BALANCES = (0.0, 0.5, 1.0)
+
+# So many images are enough to tell what all of them will take.
+_FEW = 128
 
 # Controls of data sets with unequal classes, by what happens to the images.
 _OVERSAMPLED = {"none": "oversampling", "geometric": "geometric oversampling"}
@@ -86,23 +95,43 @@ class ClassificationTask(Task):
         bases = ("none",) if geometry is None else ("none", "geometric")
         self.controls = (*bases, "mixup", *(_OVERSAMPLED[base] for base in bases if self.unequal))
         self.weights = (1 / sizes[self.labels]).tolist() if score == "macro_recall" else None  # a class counts as one
+        self.estimates = autoencoders.can_sketch
         self.prepares = autoencoders.train is not None or unlabelled is not None
         self.space = _checked_space(self._space(), space, geometry)
         if unlabelled is not None:
             _check_same_shape(unlabelled, dataset)
         self._splits: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
-        self._fitted: dict[int, tuple[Autoencoder, ReferenceSet]] = {}
+        self._fitted: dict[int, Fitted] = {}
 
     def evaluate(self, setting: Setting, cell: int, deadline: float) -> Score:
         train, test = self._parts(cell)
         with seeded(self.seed, "setting", cell):
             data, mix = self._training_set(setting, train, cell)
-        model = train_classifier(
-            self.network, data, num_classes=len(self.classes), steps=self.steps, batch_size=self.batch_size, mix=mix,
-            seed=fold(self.seed, "cell", cell), device=self.device, deadline=deadline,
-        )  # fmt: skip
+        model = self._trained(data, mix, cell, self.steps, deadline)
         predicted, labels = predict(model, test, self.device), dataset_labels(test)
         return Score(SCORES[self.name](predicted, labels), (predicted == labels).tolist())
+
+    def estimate(self) -> Cost:
+        train, test = (thinned(each, _FEW, dataset_labels(each)) for each in self._parts(0))
+        trained_on, tested_on = (len(rows) for rows in self._rows(0))
+        autoencoder, prepare = self.autoencoders.sketch(train, trained_on)
+        _fitted(autoencoder, thinned(train, 8, train.targets))  # what only the first call does
+        began = time.monotonic()
+        fitted = _fitted(autoencoder, train)
+        fitting = (time.monotonic() - began) * (trained_on + len(self.unlabelled or ())) / len(train)
+        model = self._trained(train, None, 0, 2)
+        testing = seconds_each(lambda times: [predict(model, test, self.device) for _ in range(times)])
+        testing *= tested_on / len(test)
+
+        def seconds(setting: Setting) -> float:
+            data, mix = self._training_set(setting, train, 0, fitted)
+            return self.steps * seconds_each(lambda steps: self._trained(data, mix, 0, steps)) + testing
+
+        control = seconds({"control": "none" if self.geometry is None else "geometric"})
+        setting = first_usable(seconds, in_order(self, dict.fromkeys(self.controls, 0.0)))
+        if self.unlabelled is None:
+            return Cost(control, setting + fitting, prepare)
+        return Cost(control, setting, prepare + fitting)
 
     def first(self, controls: Mapping[str, float]) -> list[Setting]:
         """On the base that did more for the controls; with what is lost put back where there is colour."""
@@ -177,8 +206,15 @@ class ClassificationTask(Task):
             "base": ("none",) if self.geometry is None else ("none", "geometric"),
         }
 
-    def _training_set(self, setting: Setting, train: Any, cell: int) -> tuple[Any, Any]:
-        """The data set to train on, and what becomes of its batches."""
+    def _trained(self, data: Any, mix: Any, cell: int, steps: int, deadline: float | None = None) -> nn.Module:
+        """The classifier of a cell."""
+        return train_classifier(
+            self.network, data, num_classes=len(self.classes), steps=steps, batch_size=self.batch_size, mix=mix,
+            seed=fold(self.seed, "cell", cell), device=self.device, deadline=deadline,
+        )  # fmt: skip
+
+    def _training_set(self, setting: Setting, train: Any, cell: int, fitted: Fitted | None = None) -> tuple[Any, Any]:
+        """The data set to train on, and what becomes of its batches; fitted: in place of what the cell has."""
         control = setting.get("control")
         if control == "mixup":
             return train, v2.MixUp(num_classes=len(self.classes))
@@ -188,23 +224,19 @@ class ClassificationTask(Task):
             base = Transformed(base, self.geometry)
         if control is not None:
             return base, None
-        autoencoder, reference = self._reference(cell, train)
+        autoencoder, reference = fitted or self._reference(cell, train)
         augment = augment_of(setting, autoencoder)
         augment.fit_latents(autoencoder.stats.unstandardise(reference.z), reference.labels, reference.num_classes)
         mixing = Mixing(setting["ratio"], setting["balance"])
         return MixedDataset(base, augment, sampling_strategy=mixing, seed=fold(self.seed, "mixed", cell)), None
 
-    def _reference(self, cell: int, train: Any, deadline: float = math.inf) -> tuple[Autoencoder, ReferenceSet]:
+    def _reference(self, cell: int, train: Any, deadline: float = math.inf) -> Fitted:
         """A cell's autoencoder and its reference set, the same for all settings."""
         if cell not in self._fitted:
             if len(self._fitted) >= self.search_cells:  # those of the search come again and again, others do not
                 self._fitted.popitem()
-            # A copy, because fitting may change the autoencoder's statistics.
-            autoencoder = copy.deepcopy(self.autoencoders.get(_cell_name(cell), train))
             more = None if self.unlabelled is None else Until(self.unlabelled, deadline)
-            fitted = LatentAugment(autoencoder).fit(train, unlabelled=more)
-            assert fitted.reference is not None
-            self._fitted[cell] = autoencoder, fitted.reference
+            self._fitted[cell] = _fitted(self.autoencoders.get(_cell_name(cell), train), train, more)
         return self._fitted[cell]
 
     def _parts(self, cell: int) -> tuple[Any, Any]:
@@ -227,6 +259,13 @@ def augment_of(setting: Setting, autoencoder: Autoencoder) -> LatentAugment:
     """The transform that a setting describes, not yet fitted."""
     gate = QualityGate() if setting["gate"] else None
     return LatentAugment(autoencoder, setting["policy"], p=1.0, residual=setting["residual"], gate=gate)
+
+
+def _fitted(autoencoder: Autoencoder, train: Any, unlabelled: Any = None) -> Fitted:
+    """A copy of the autoencoder, because fitting may change its statistics, and a reference set."""
+    augment = LatentAugment(copy.deepcopy(autoencoder)).fit(train, unlabelled=unlabelled)
+    assert augment.reference is not None
+    return augment.autoencoder, augment.reference
 
 
 def _cell_name(cell: int) -> str:
@@ -252,7 +291,10 @@ def _checked_classes(dataset: Any, labels: torch.Tensor, folds: int) -> list[str
     names = class_names(dataset, labels)
     present, sizes = labels.unique(return_counts=True)
     if len(present) < 2:
-        raise DataError(f"got images of {len(present)} class; expected at least 2 to tell apart")
+        raise DataError(
+            "got images of 1 class, or without labels; expected at least 2 to tell apart: put the files of "
+            "each class into a folder of its own, or choose the task fid, which needs no labels"
+        )
     if int(sizes.min()) < folds:
         rare = names[int(present[sizes.argmin()])]
         raise DataError(

@@ -80,6 +80,11 @@ def part(dataset: Any, rows: np.ndarray, labels: torch.Tensor) -> Any:
     return found
 
 
+def thinned(dataset: Any, count: int, labels: torch.Tensor) -> Any:
+    """At most `count` rows, evenly spaced."""
+    return part(dataset, np.linspace(0, len(labels) - 1, min(count, len(labels))).astype(np.int64), labels)
+
+
 def class_names(dataset: Any, labels: torch.Tensor) -> list[str]:
     """Names of the classes of a data set with these labels; their numbers where it has none."""
     return [str(name) for name in getattr(dataset, "classes", None) or range(num_classes_of(dataset, labels) or 0)]

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import copy
+import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
+from torch.utils.data import Subset
 
 from .._internal.config import AugmentConfig
 from .._internal.datasets import dataset_fingerprint, dataset_labels, fetch, num_classes_of
@@ -20,7 +24,8 @@ from ..quality import AutoencoderFeatures, compare, extract
 from ..transform import LatentAugment
 from .autoencoders import Autoencoders, placeless
 from .datasets import Transformed, Until
-from .task import Setting, Task, chosen_space
+from .estimate import first_usable, seconds_each
+from .task import Cost, Setting, Task, chosen_space, in_order
 
 POLICIES = (
     "gaussian(std=0.25)", "gaussian(std=0.5)", "gaussian(std=1.0)", "posterior(factor=1.0)", "posterior(factor=2.0)",
@@ -28,6 +33,8 @@ POLICIES = (
 )  # fmt: skip
 # At most so many real and generated images are compared.
 _EVALUATED = 2000
+# So many images are enough to tell what all of them will take.
+_FEW = 128
 NETWORK = "dcgan(latent_dim=32)"
 
 
@@ -57,7 +64,7 @@ class GenerationTask(Task):
         self.dataset, self.autoencoders, self.geometry = dataset, autoencoders, geometry
         self.steps, self.batch_size, self.seed, self.device = steps, batch_size, seed, device
         self.controls = ("none",) if geometry is None else ("none", "geometric")
-        self.opens = autoencoders.train is not None
+        self.opens, self.estimates = autoencoders.train is not None, autoencoders.can_sketch
         if len(dataset) < 20:
             raise DataError(f"measuring a GAN takes at least 20 images, got {len(dataset)}")
         image, label = fetch(dataset, [0])
@@ -71,27 +78,58 @@ class GenerationTask(Task):
             raise InputError(f"space gives {sorted(map(str, unknown))} for mode; expected 'both' and 'real'")
 
     def evaluate(self, setting: Setting, cell: int, deadline: float) -> float:
-        data, augment = self.dataset, None
+        autoencoder = copy.deepcopy(self.final_autoencoder())
+        augment = self._augment(setting, self.dataset, autoencoder)
+        images = self._made(setting, self.dataset, augment, cell, self.steps, len(self._real), deadline)
+        return self._judged(images, self._real, autoencoder)
+
+    def estimate(self) -> Cost:
+        few, real = Subset(self.dataset, range(min(_FEW, len(self.dataset)))), self._real[:_FEW]
+        share = len(self.dataset) / len(few)
+        autoencoder, opening = self.autoencoders.sketch(few, len(self.dataset))
+        autoencoder = copy.deepcopy(autoencoder)
+        judging = seconds_each(lambda times: [self._judged(real, real, autoencoder) for _ in range(times)])
+        judging *= len(self._real) / len(real)
+
+        def seconds(setting: Setting) -> float:
+            began = time.monotonic()
+            augment = self._augment(setting, few, autoencoder)
+            fitting = (time.monotonic() - began) * share
+            each = seconds_each(lambda steps: self._made(setting, few, augment, 0, steps, 1))
+            return fitting + self.steps * each + judging
+
+        control = seconds({"control": self.controls[-1]})
+        return Cost(control, first_usable(seconds, in_order(self, {})), open=opening)
+
+    def _augment(self, setting: Setting, data: Any, autoencoder: Autoencoder) -> LatentAugment | None:
+        if "policy" not in setting:
+            return None
+        return LatentAugment(autoencoder, setting["policy"], p=0.5).to(self.device).fit(data)
+
+    def _made(
+        self, setting: Setting, data: Any, augment: LatentAugment | None, cell: int, steps: int, count: int,
+        deadline: float = math.inf,
+    ) -> torch.Tensor:  # fmt: skip
+        """Images of a GAN that was trained under a setting."""
         if setting.get("control") == "geometric":
             assert self.geometry is not None
             data = Transformed(data, self.geometry)
-        autoencoder = copy.deepcopy(self.final_autoencoder())
-        if "policy" in setting:
-            augment = LatentAugment(autoencoder, setting["policy"], p=0.5).to(self.device).fit(self.dataset)
         method = get_method(
             "gan", image_shape=self.shape, num_classes=self.num_classes, network=NETWORK, lr=5e-4,
             augmentation=get_augmentation(setting.get("mode", "none"), augment), seed=fold(self.seed, "gan", cell),
         )  # fmt: skip
         trainer = GANTrainer(
-            method, steps=self.steps, batch_size=self.batch_size, round_steps=self.steps,
+            method, steps=steps, batch_size=self.batch_size, round_steps=steps,
             seed=fold(self.seed, "cell", cell), device=self.device, progress=False,
         )  # fmt: skip
         with seeded(self.seed, "geometry", cell):  # which a transform draws from torch's global generator
             generator = trainer.fit(Until(data, deadline))
-        images = trainer.sample(generator, len(self._real), "evaluation")
+        return trainer.sample(generator, count, "evaluation")
+
+    def _judged(self, images: torch.Tensor, real: torch.Tensor, autoencoder: Autoencoder) -> float:
         features = AutoencoderFeatures(autoencoder)
-        made, real = (extract(features, each, device=self.device) for each in (images, self._real))
-        return compare(made, real, seed=self.seed)[self.name]
+        made, expected = (extract(features, each, device=self.device) for each in (images, real))
+        return compare(made, expected, seed=self.seed)[self.name]
 
     def first(self, controls: Mapping[str, float]) -> list[Setting]:
         return [{"policy": "gaussian(std=0.5)", "mode": mode} for mode in ("both", "real")]

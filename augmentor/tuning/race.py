@@ -1,5 +1,8 @@
 """The race: settings against controls, cell by cell, under a budget of time; then a final on fresh cells.
 
+It begins with what the smallest useful race would take: one setting against the best control, without a search. A
+smaller budget is refused at once; a larger one goes to that final first, then to the other controls, then to the search
+and to more repeats.
 The search asks optuna's tree-structured Parzen estimator (Bergstra et al. 2011) for settings, and its asynchronous
 successive halving (Li et al. 2020) for when to give one up; half-way, one that is not ahead of every control is given
 up as well. The controls run on every cell that any setting reaches.
@@ -12,15 +15,17 @@ from __future__ import annotations
 import itertools
 import math
 import statistics
+import sys
 from typing import Any
 
 from tqdm import tqdm
 
-from .._internal.random import fold
+from .._internal.progress import progress_bar
+from .._internal.random import fold, seeded
 from ..exceptions import BudgetError, InputError
 from .journal import Journal
-from .row import Outcome, Row
-from .task import Setting, Task
+from .row import Outcome, Row, best_of
+from .task import Setting, Task, in_order
 from .verdict import decide, rivals_of
 from .work import OutOfTime, Work
 
@@ -34,13 +39,15 @@ FINALISTS = 2
 MOST_CELLS, SEVERAL_CELLS, FEWEST_CELLS = 10, 5, 5
 MOST_REPEATS, SEVERAL_REPEATS, FEWEST_REPEATS = 10, 5, 1
 FEWEST_TRAININGS = 2
+# An estimate from a few steps may be so much too low.
+MARGIN = 1.25
 
 
 class Race:
     """One race of a task's settings; `run` gives the outcome.
 
     budget: seconds; no work is started that would pass it by what work took so far. seed: of the search.
-    Raises `BudgetError` where not even the controls and a final can fit.
+    Raises `BudgetError` where not even the controls on one cell and a final of one setting and one control can fit.
     """
 
     def __init__(self, task: Task, journal: Journal, *, budget: float, seed: int, progress: bool = True):
@@ -49,66 +56,80 @@ class Race:
         self.controls = [Row({"control": name}, self.sign) for name in task.controls]
         self.candidates: list[Row] = []
         self.search = range(task.search_cells)
-        self._plan_final(*map(self._whole, (MOST_CELLS, SEVERAL_CELLS, FEWEST_CELLS)))
-        bar = tqdm(total=budget, unit="s", desc="search", delay=2, disable=not progress,
-                   bar_format="{desc}: {n:.0f} of {total:.0f} s |{bar}| {postfix}")  # fmt: skip
+        self._plan_final()
+        bar = progress_bar(total=budget, unit="s", desc="search", show=progress,
+                           bar_format="{desc}: {n:.0f} of {total:.0f} s |{bar}| {postfix}")  # fmt: skip
         self.work = Work(task, journal, bar)
 
     def run(self) -> Outcome:
         """Controls, search, final, verdict."""
         try:
-            self._open()
-            self._first_controls()
-            untried = self._search()
+            self._begin()
+            self._search()
             rivals = rivals_of(self.controls, self.search)
             finalists = self._finalists(rivals)
-            self._final([*rivals, *finalists])
+            self._final(rivals, finalists)
             self.task.close()
         finally:
             self.work.bar.close()
         decided = decide(self.task, rivals, finalists, self.final, self._fewest)
+        untried = math.prod(map(len, self.task.space.values())) - len(self.candidates)
         return Outcome(self.controls, self.candidates, *decided, untried, self.search, self.final)
 
-    def _open(self) -> None:
+    def _begin(self) -> None:
+        """What everything costs: estimated where the task can, then measured by the controls on the first cell."""
         try:
+            with seeded(self.seed, "estimate"):
+                self.work.estimate(self.budget)
+            if self.task.estimates:
+                self._check(MARGIN)
+                self._announce(MARGIN)
             self.work.open(self.budget)
-        except OutOfTime:
-            raise BudgetError(
-                f"a budget of {self.budget:g} s is too small: it was spent before the first control; allow more"
-            ) from None
-
-    def _first_controls(self) -> None:
-        """The controls on the first cell, which also say what everything costs."""
-        try:
             for row in self.controls:
                 self.work.score(row, 0, self.budget)
         except OutOfTime:
             raise self._too_small() from None
-        if all(row.right for row in self.controls):
-            folds = self.task.folds
-            fewest = max(FEWEST_TRAININGS, FEWEST_REPEATS * folds)
-            self._plan_final(MOST_REPEATS * folds, SEVERAL_REPEATS * folds, fewest)
-        if self._least() > self.budget:
-            raise self._too_small()
+        self._check()
+        if not self.task.estimates:
+            self._announce()
 
-    def _plan_final(self, most: int, several: int, fewest: int) -> None:
+    def _check(self, margin: float = 1.0) -> None:
+        if self._least(1, margin) > self.budget:
+            raise self._too_small(margin)
+
+    def _announce(self, margin: float = 1.0) -> None:
+        """One line about what the budget is worth here."""
+        if self.work.bar.disable:
+            return
+        least, whole = (math.ceil(self._least(rivals, margin)) for rivals in (1, len(self.controls)))
+        short = f"; {self.budget:g} s can show no win" if whole > self.budget else ""
+        tqdm.write(
+            f"smallest useful budget here: about {least} s, for one latent setting against the best control; "
+            f"{whole} s against all controls, which a win takes{short}", file=sys.stderr,
+        )  # fmt: skip
+
+    def _plan_final(self) -> None:
         """It takes so many cells, after those of the search; with more than one finalist where `several` fit."""
-        start = self._whole(len(self.search))
+        folds, start = self.task.folds, self._whole(len(self.search))
+        if type(self.task).samples is Task.samples:
+            most, several, fewest = map(self._whole, (MOST_CELLS, SEVERAL_CELLS, FEWEST_CELLS))
+        else:  # the verdict is over samples
+            most, several = MOST_REPEATS * folds, SEVERAL_REPEATS * folds
+            fewest = max(FEWEST_TRAININGS, FEWEST_REPEATS * folds)
         self.final, self._several, self._fewest = range(start, start + most), several, fewest
 
-    def _search(self) -> int:
-        """Ask, score, prune or keep, until the search's share is spent; how many settings were never scored."""
+    def _search(self) -> None:
+        """Ask, score, prune or keep, until the search's share is spent."""
         import optuna  # 1 s to import, needed only here
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         pruner = optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=2)
         study = optuna.create_study(direction="maximize" if self.task.larger_is_better else "minimize", pruner=pruner)
-        untried = [dict(zip(self.task.space, values, strict=True))
-                   for values in itertools.product(*self.task.space.values())]  # fmt: skip
-        for setting in self.task.first({str(row.setting["control"]): row.scores[0] for row in self.controls}):
+        untried = in_order(self.task, self._first_scores())
+        for setting in self.task.first(self._first_scores()):
             if setting in untried:
                 study.enqueue_trial(dict(setting))
-        number, total = 0, len(untried)
+        number = 0
         try:
             while untried:
                 # A sampler of its own for each question, so that the answers do not depend on who asked before.
@@ -120,11 +141,14 @@ class Race:
                     self._run_candidate(study, trial, setting)
                 else:
                     study.tell(trial, state=optuna.trial.TrialState.FAIL)
-                    study.enqueue_trial(untried[fold(self.seed, "untried", number) % len(untried)])
+                    study.enqueue_trial(dict(untried[fold(self.seed, "untried", number) % len(untried)]))
                 number += 1
         except OutOfTime:
             pass
-        return total - len(self.candidates)
+
+    def _first_scores(self) -> dict[str, float]:
+        """What the controls scored on the first cell."""
+        return {str(row.setting["control"]): row.scores[0] for row in self.controls}
 
     def _run_candidate(self, study: Any, trial: Any, setting: Setting) -> None:
         from optuna.trial import TrialState
@@ -155,50 +179,68 @@ class Race:
 
     def _finalists(self, rivals: list[Row]) -> list[Row]:
         """The settings that came furthest, the best of them first; one fewer if there is no time for all."""
-        usable = [row for row in self.candidates if row.scores and not row.unusable]
+        limit = self.budget - self.work.closing()
+        usable = [row for row in self.candidates if not row.unusable] or self._unsearched(limit)
+        left = limit - self.work.journal.elapsed
+        control = best_of(rivals)
         ranked = sorted(usable, key=lambda row: row.rank(self.search), reverse=True)
-        if not ranked:
-            reasons = {row.fate for row in self.candidates if row.unusable}
-            if reasons:
-                raise InputError(
-                    f"none of {len(self.candidates)} settings can be used here: {'; '.join(sorted(reasons)[:3])}"
-                )
+        finalists = [row for row in ranked if self._seconds_left([control, row], self.final[: self._fewest]) <= left]
+        finalists = finalists[:FINALISTS]
+        if not finalists:
             raise self._too_small()
-        finalists = ranked[:FINALISTS]
-        left = self.budget - self.work.closing() - self.work.journal.elapsed
         while len(finalists) > 1 and self._several * self._round_seconds([*rivals, *finalists]) > left:
             finalists.pop()
         return finalists
 
-    def _final(self, rows: list[Row]) -> None:
-        """Whole repeats of fresh cells, each cell for all rows, while there is time."""
+    def _unsearched(self, limit: float) -> list[Row]:
+        """Where there was no time for a search: the first setting that can be used. No cell has chosen it."""
+        tried = [row.setting for row in self.candidates]
+        try:
+            for setting in in_order(self.task, self._first_scores()):
+                if setting not in tried:
+                    self.candidates.append(Row(setting, self.sign))
+                    self.work.score(self.candidates[-1], self.final[0], limit)
+                    if not self.candidates[-1].unusable:
+                        return self.candidates[-1:]
+        except OutOfTime:
+            raise self._too_small() from None
+        reasons = sorted({row.fate for row in self.candidates})
+        raise InputError(f"none of {len(self.candidates)} settings can be used here: {'; '.join(reasons[:3])}")
+
+    def _final(self, rivals: list[Row], finalists: list[Row]) -> None:
+        """The fewest cells that answer, the best control and settings first; then whole repeats, as time allows."""
         self.work.bar.set_description_str("final", refresh=False)
-        limit = self.budget - self.work.closing()
-        for start in self.final[:: self.task.folds]:
-            cells = range(start, start + self.task.folds)
+        limit, folds = self.budget - self.work.closing(), self.task.folds
+        control = best_of(rivals)
+        rows = [control, *finalists, *(row for row in rivals if row is not control)]
+        first, later = self.final[: self._fewest], self.final[self._fewest :]
+        for block in (first, *(later[start : start + folds] for start in range(0, len(later), folds))):
             try:
-                if self.work.journal.elapsed + len(cells) * self._round_seconds(rows) > limit:
+                if block is not first and self.work.journal.elapsed + folds * self._round_seconds(rows) > limit:
                     return
-                for cell, row in itertools.product(cells, rows):
+                for row, cell in itertools.product(rows, block):
                     self.work.score(row, cell, limit)
-            except OutOfTime:  # half a repeat is no comparison
-                for cell, row in itertools.product(cells, rows):
-                    row.scores.pop(cell, None)
+            except OutOfTime:
+                if block is not first:  # half a repeat is no comparison
+                    for row, cell in itertools.product(rows, block):
+                        row.scores.pop(cell, None)
                 return
 
-    def _too_small(self) -> BudgetError:
+    def _too_small(self, margin: float = 1.0) -> BudgetError:
+        least, budget = math.ceil(self._least(1, margin)), math.ceil(self.budget)
+        takes = f"takes at least about {least} s" if least > budget else f"takes more than {budget} s"
         return BudgetError(
-            f"a budget of {self.budget:g} s is too small: the controls, one setting and a final take at least about "
-            f"{math.ceil(self._least())} s here; allow more, or make a run shorter (steps)"
+            f"a budget of {self.budget:g} s is too small: one latent setting against the best control {takes} here; "
+            "allow more, or make trainings shorter (steps, smaller images)"
         )
 
-    def _least(self) -> float:
-        """Seconds that the smallest race would take, from what the controls took on the first cell."""
+    def _least(self, rivals: int, margin: float = 1.0) -> float:
+        """Seconds of a race without a search and with so many controls in the final, by what is known so far."""
         work = self.work
-        if work.stopped is not None:  # not even those: a guess from what was done of the one that was stopped
-            slowest = max(work.slowest, work.stopped["seconds"] / max(work.stopped["stopped"], 0.01))
-            return work.opened + (len(self.controls) + 1) * (1 + self._fewest) * slowest
-        return work.journal.elapsed + work.slowest + self._final_seconds(self._fewest) + work.closing()
+        begin = sum(work.scoring(row) for row in self.controls if not row.scores)
+        begin += 0.0 if work.opened else work.cost.open
+        rest = begin + self._final_seconds(self._fewest, rivals=rivals) + work.closing()
+        return work.journal.elapsed + margin * rest
 
     def _search_limit(self) -> float:
         """When the search has to end, so that the final still fits."""
@@ -207,15 +249,21 @@ class Race:
         share = self.work.opened + SEARCH_SHARE * (self.budget - self.work.opened)
         return min(max(share, left - largest), left - self._final_seconds(self._fewest))
 
-    def _final_seconds(self, cells: int, finalists: int = 1) -> float:
-        """A final of all controls and of settings as slow as any so far."""
-        controls = [statistics.fmean(row.seconds or [self.work.slowest]) for row in self.controls]
-        settings = [statistics.fmean(row.seconds) for row in self.candidates if row.seconds]
-        return cells * (self.work.preparing() + sum(controls) + finalists * max([*controls, *settings]))
+    def _final_seconds(self, cells: int, finalists: int = 1, rivals: int | None = None) -> float:
+        """A final of the slowest controls, by default of all, and of settings as slow as any so far."""
+        controls = sorted(map(self.work.scoring, self.controls), reverse=True)
+        settings = [self.work.scoring(row) for row in self.candidates if row.scores]
+        slowest = max(settings, default=self.work.cost.setting or controls[0])
+        return cells * (self.work.preparing() + sum(controls[:rivals]) + finalists * slowest)
 
     def _round_seconds(self, rows: list[Row]) -> float:
         """One cell of the final."""
-        return self.work.preparing() + sum(statistics.fmean(row.seconds) for row in rows)
+        return self.work.preparing() + sum(map(self.work.scoring, rows))
+
+    def _seconds_left(self, rows: list[Row], cells: range) -> float:
+        """What is still to be done of these cells."""
+        scoring = sum(self.work.scoring(row) for row in rows for cell in cells if cell not in row.scores)
+        return scoring + self.work.preparing() * sum(cell not in self.work.prepared for cell in cells)
 
     def _whole(self, cells: int) -> int:
         """So many cells or a few more, in whole repeats."""

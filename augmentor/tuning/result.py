@@ -94,8 +94,8 @@ def sentence(task: Task, outcome: Outcome) -> str:
         better = "above" if task.larger_is_better else "below"
         text = f"Use {best}: {task.name} {ours}, {better} {control} ({theirs}) beyond the spread: {outcome.reason}."
     else:
-        text = f"None: no latent setting is shown to be better than {control!r} ({task.name} {theirs}); "
-        text += f"the best, {best}, has {ours}: {outcome.reason}."
+        text = f"None: no latent setting is shown to be better than every control. The best, {best}, has {task.name} "
+        text += f"{ours}, the best control, {control}, {theirs}: {outcome.reason}."
     tried = len(outcome.candidates)
     return f"{text} {tried} of {tried + outcome.untried} settings were tried."
 
@@ -105,7 +105,7 @@ def plot(task: Task, outcome: Outcome) -> bytes:
     from matplotlib.figure import Figure  # 0.5 s to import, needed only here
 
     lines = table(task, outcome)
-    settings = [line for line in lines if not line["control"] and line["search"]]
+    settings = [line for line in lines if not line["control"] and (line["search"] or line["final"])]
     shown = settings[:_SHOWN]
     percent = task.shown(1.0) == "100.0"
     scale = 100.0 if percent else 1.0
@@ -117,7 +117,8 @@ def plot(task: Task, outcome: Outcome) -> bytes:
         label = f"{line['shown']['setting']} ({line['shown']['search']})"
         axis.axvline(mean, color=colour, linestyle=style, linewidth=1.6, label=label, zorder=1)
     for height, line in enumerate(shown):
-        _draw(axis, height, [scale * score for score in line["search"]], "tab:blue", -0.12)
+        if line["search"]:
+            _draw(axis, height, [scale * score for score in line["search"]], "tab:blue", -0.12)
         if line["final"]:
             _draw(axis, height, [scale * score for score in line["final"]], "black", 0.22, "D")
     axis.plot([], [], "o", color="tab:blue", label="search: mean, spread, cells")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
@@ -25,6 +26,19 @@ class Score(NamedTuple):
     right: Sequence[bool] | None = None
 
 
+class Cost(NamedTuple):
+    """Seconds of single pieces of work, estimated: to score a control or a setting on a cell, to prepare one, to open.
+
+    >>> Cost(control=2.0, setting=3.0).prepare
+    0.0
+    """
+
+    control: float
+    setting: float
+    prepare: float = 0.0
+    open: float = 0.0
+
+
 class Task:
     """Base of all tasks. A member gives `space`, `controls` and `evaluate`; the rest has defaults.
 
@@ -37,7 +51,8 @@ class Task:
         the numbers after them.
     folds: so many cells, counted from 0, test each sample once; the final takes them together.
     weights: of the samples in the verdict, if they do not count the same.
-    opens, prepares: whether `open` and `prepare` have something to do; what they take is planned for.
+    estimates, opens, prepares: whether `estimate`, `open` and `prepare` have something to do; what they take is planned
+        for.
     clock: seconds, of any origin.
 
     >>> class Parabola(Task):
@@ -56,6 +71,7 @@ class Task:
     search_cells: int = 6
     folds: int = 1
     weights: Sequence[float] | None = None
+    estimates: bool = False
     opens: bool = False
     prepares: bool = False
     clock: Callable[[], float] = staticmethod(time.monotonic)
@@ -74,7 +90,14 @@ class Task:
         return ()
 
     def samples(self, cell: int) -> Sequence[int]:
-        """Numbers, from 0, of the samples that `Score.right` of a cell is about, in its order."""
+        """Numbers, from 0, of the samples that `Score.right` of a cell is about, in its order; only if it is given."""
+        raise NotImplementedError
+
+    def estimate(self) -> Cost:
+        """What everything will cost, measured in a few seconds before all else; if the task `estimates`.
+
+        Without it the controls on the first cell have to tell.
+        """
         raise NotImplementedError
 
     def open(self, deadline: float) -> None:
@@ -105,6 +128,14 @@ class Task:
     def settings(self) -> dict[str, Any]:
         """Everything that decides the scores, as JSON: a folder with other settings is not resumed."""
         return {"task": self.name}
+
+
+def in_order(task: Task, controls: Mapping[str, float]) -> list[Setting]:
+    """All settings of a task, those to try first in front; controls: what they scored on the first cell."""
+    settings: list[Setting] = [dict(zip(task.space, values, strict=True))
+                               for values in itertools.product(*task.space.values())]  # fmt: skip
+    front = [setting for setting in task.first(controls) if setting in settings]
+    return front + [setting for setting in settings if setting not in front]
 
 
 def chosen_space(

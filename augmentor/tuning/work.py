@@ -12,7 +12,7 @@ from tqdm import tqdm
 from ..exceptions import AugmentorError, BudgetError
 from .journal import Journal
 from .row import Row
-from .task import Score, Task
+from .task import Cost, Score, Task
 
 
 class OutOfTime(Exception):
@@ -23,24 +23,35 @@ class Work:
     """Opens the task, prepares cells and scores settings, unless the journal has it; notes how long each took.
 
     Limits are seconds of the whole race; every method raises `OutOfTime` at its limit.
-    opened, prepared, slowest: seconds that opening, each cell's preparation and the slowest training took.
-    stopped: the entry of the journal about the last piece of work that a limit stopped.
+    cost: the task's estimate, 0 where there is none. opened, prepared, slowest: seconds that opening, each cell's
+    preparation and the slowest training took.
     """
 
     def __init__(self, task: Task, journal: Journal, bar: tqdm):
         self.task, self.journal, self.bar = task, journal, bar
+        self.cost = Cost(0.0, 0.0)
         self.opened, self.slowest = 0.0, 0.0
         self.prepared: dict[int, float] = {}
-        self.stopped: dict[str, Any] | None = None
 
     def preparing(self) -> float:
         """Seconds that preparing a cell takes on average."""
-        return statistics.fmean(self.prepared.values()) if self.prepared else 0.0
+        return statistics.fmean(self.prepared.values()) if self.prepared else self.cost.prepare
 
     def closing(self) -> float:
         """Seconds that closing will take: a preparation with all the data, and not with all but a fold."""
         folds = self.task.folds
-        return max(self.prepared.values(), default=0.0) * (folds / (folds - 1) if folds > 1 else 1)
+        return max(self.prepared.values(), default=self.cost.prepare) * (folds / (folds - 1) if folds > 1 else 1)
+
+    def scoring(self, row: Row) -> float:
+        """Seconds that scoring a row on a cell takes on average."""
+        guess = self.cost.control if row.is_control else self.cost.setting
+        return statistics.fmean(row.seconds) if row.seconds else guess or self.slowest
+
+    def estimate(self, limit: float) -> None:
+        """What everything will cost, where the task can tell."""
+        if self.task.estimates:
+            line = self._timed({"estimate": self.task.name}, limit, 0.0, lambda _: {"cost": self.task.estimate()})
+            self.cost = Cost(*line["cost"])
 
     def open(self, limit: float) -> None:
         """The first step, where the task has one."""
@@ -52,12 +63,13 @@ class Work:
         if cell in row.scores:
             return
         if self.task.prepares and not row.is_control and cell not in self.prepared:
-            expected = max(self.prepared.values(), default=0.0)
+            expected = max(self.prepared.values(), default=self.cost.prepare)
             line = self._timed({"prepare": cell}, limit, expected, partial(self.task.prepare, cell))
             self.prepared[cell] = line["seconds"]
         setting = dict(row.setting)
         evaluate = partial(self._evaluate, setting, cell)
-        line = self._timed({"setting": setting, "cell": cell}, limit, self.slowest, evaluate)
+        guess = max(self.slowest, self.cost.control if row.is_control else self.cost.setting)
+        line = self._timed({"setting": setting, "cell": cell}, limit, max(row.seconds, default=guess), evaluate)
         row.seconds.append(line["seconds"])
         self.slowest = max(self.slowest, line["seconds"])
         if line["error"] is None:
@@ -91,11 +103,10 @@ class Work:
             began, before = self.task.clock(), self.journal.now()
             try:
                 found = work(began + limit - before) or {}
-            except BudgetError as error:
-                found = {"stopped": round(error.share, 4)}
+            except BudgetError:
+                found = {"stopped": True}
             line = self.journal.add({**what, **found, "seconds": round(self.task.clock() - began, 3)})
         self.bar.update(min(self.journal.elapsed, self.bar.total) - self.bar.n)
         if "stopped" in line:
-            self.stopped = line
             raise OutOfTime
         return line

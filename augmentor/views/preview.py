@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
-from .._internal.datasets import fetch, spread_over_classes
-from .._internal.pictures import figure_png, grid
+from .._internal.datasets import fetch, num_classes_of, spread_over_classes
+from .._internal.pictures import bands_note, figure_png, grid
+from .._internal.progress import progress_bar
 from .._internal.random import fold
 from .._internal.registry import describe
 from ..autoencoders import Autoencoder
 from ..exceptions import InputError, ReferenceSetError
+from ..latents import encode_all
 from ..policies import LatentPolicy, get_policy, list_policies, policies
 from ..transform import LatentAugment
 
@@ -32,7 +34,6 @@ def preview_png(
     count: int = 7,
     residual: float = 0.0,
     seed: int = 0,
-    progress: bool = False,
 ) -> bytes:
     """Originals, reconstructions and synthetic samples as the bytes of a PNG file.
 
@@ -52,10 +53,11 @@ def preview_png(
     with torch.no_grad():
         rebuilt = autoencoder(images.to(autoencoder.device))
     excuse = policies is None  # a policy that was asked for by name raises where it does not fit
-    strips: Strips = [[("originals", images), ("reconstructions", rebuilt)]]
-    for line in tqdm(_lines(policies), desc="drawing", unit="policy", delay=2, leave=False, disable=not progress):
-        augments = [LatentAugment(autoencoder, policy, residual=residual) for policy in line]
-        strips.append([(describe(augment.policy, brief=True), _made(augment, [reference], images, labels, seed, excuse))
+    strips: Strips = [[(f"originals{bands_note(images)}", images), ("reconstructions", rebuilt)]]
+    encoded = functools.cache(lambda: encode_all(autoencoder, [reference]))  # once, for all that look at it
+    for line in progress_bar(_lines(policies), desc="drawing", unit="policy", leave=False):
+        augments = [LatentAugment(autoencoder, policy, residual=residual, strict=True) for policy in line]
+        strips.append([(describe(augment.policy, brief=True), _made(augment, encoded, images, labels, seed, excuse))
                        for augment in augments])  # fmt: skip
     return draw(strips)
 
@@ -67,12 +69,13 @@ def _lines(texts: Sequence[str] | None) -> list[Sequence[LatentPolicy]]:
 
 
 def _made(
-    augment: LatentAugment, reference: Any, images: torch.Tensor, labels: Any, seed: int, excuse: bool
+    augment: LatentAugment, encoded: Callable[[], Any], images: torch.Tensor, labels: Any, seed: int, excuse: bool
 ) -> torch.Tensor | str:
     """Synthetic images, or the reason why this policy has none for this autoencoder and these images."""
     try:
         if augment.needs_fit:
-            augment.fit(reference)
+            raw, known = encoded()
+            augment.fit_latents(raw.mean, known, num_classes_of(None, known))
         made = augment.synthesize(images, labels, indices=np.arange(len(images)), seed=seed)
         return made[0] if isinstance(made, tuple) else made
     except (InputError, ReferenceSetError) as error:

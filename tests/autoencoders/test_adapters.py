@@ -11,6 +11,7 @@ import re
 import shutil
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -263,11 +264,16 @@ def folder(tmp_path_factory) -> str:
     return str(place)
 
 
-def test_a_local_folder_is_a_name_unless_it_holds_pickles_or_nothing(folder, digits):
+def test_a_local_folder_is_a_name_unless_it_holds_pickles_or_nothing(folder, digits, monkeypatch):
     few = digits.subset(torch.arange(24))
     augment = LatentAugment(f"diffusers:{folder}/vae", p=1.0, seed=2).fit(few)
     again = LatentAugment.from_config(json.loads(json.dumps(augment.to_config())), seed=2)
     assert torch.equal(again(few.images), augment(few.images))
+    monkeypatch.setenv("HOME", folder)
+    monkeypatch.chdir(folder)
+    for place in ("~/vae", "vae"):
+        assert LatentAugment(f"diffusers:{place}").to_config()["autoencoder"] == f"diffusers:{folder}/vae"
+        assert DiffusersAutoencoder.load(Path(place)).grey is False
     for inside in ("pickled", "empty"):
         with pytest.raises(WeightsError, match="expected a folder that save_pretrained wrote as safetensors"):
             load_autoencoder(f"diffusers:{folder}/{inside}")

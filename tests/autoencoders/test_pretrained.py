@@ -118,8 +118,8 @@ def test_an_unknown_name_says_what_was_meant():
 
 def test_a_path_that_is_not_there_or_not_ours(tmp_path):
     (tmp_path / "folder.safetensors").mkdir()
-    with pytest.raises(WeightsError, match="not a weights file"):
-        load_autoencoder(tmp_path / "folder.safetensors")
-    for name in ("none.safetensors", "digits"):  # a path is never taken for a name
+    for name in ("none.safetensors", "folder.safetensors"):
         with pytest.raises(WeightsError, match="does not exist"):
             load_autoencoder(tmp_path / name)
+    with pytest.raises(UnknownNameError, match="unknown autoencoder"):  # a path is never taken for a name
+        load_autoencoder(tmp_path / "digits")

@@ -161,8 +161,8 @@ def test_evaluate_looks_for_copies_among_all_real_images(succeeds):
 def test_evaluate_leaves_bad_files_out_on_both_sides(call):
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        result = call("evaluate DATA/one-bad DATA/one-bad --features DATA/rgb.safetensors --skip-bad")
-    assert result.err.count("warning: left out 1 unreadable images") + len(said) == 2
+        result = call("evaluate DATA/one-bad DATA/one-bad --features DATA/rgb.safetensors")
+    assert result.err.count("skipped 1 unreadable image (dogs/5.png)") + len(said) == 2
     assert read("metrics.json")["counts"]["generated"] == 23
 
 
@@ -228,11 +228,11 @@ def test_as_a_program_of_which_one_process_speaks(files, data, tmp_path):
         command = [sys.executable, "-m", "augmentor", *shlex.split(line.replace("DATA", str(data)))]
         return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=env)
 
-    line = f"{TRAIN} --skip-bad".replace("DATA/rgb", "DATA/one-bad")
+    line = TRAIN.replace("DATA/rgb", "DATA/one-bad")
     result = run(line)
     assert result.returncode == 0, result.stderr
     (warning,) = [line for line in result.stderr.splitlines() if line.startswith("warning: ")]
-    assert "left out 1 unreadable images" in warning
+    assert "skipped 1 unreadable image (dogs/5.png)" in warning
     before = files()
     assert json.loads(before["run/run.json"])["images"] == 23
     assert run(line, RANK="1").stdout == ""

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from augmentor._internal.datasets import dataset_labels, fetch
 from augmentor.data import BlockSampler, HDF5Dataset, load_source
-from augmentor.exceptions import DataError, InputError, RangeError, ShardError
+from augmentor.exceptions import AugmentorWarning, DataError, InputError, RangeError, ShardError
 
 COUNT = 30
 PIXELS = np.random.default_rng(0).integers(0, 256, (COUNT, 3, 8, 9), np.uint8)
@@ -64,11 +64,22 @@ def test_items(tmp_path, options):
     ],
     ids=["NHW", "NHW1", "float64", "big-endian NHWC"],
 )
-def test_every_layout_becomes_levels_with_channels_first(tmp_path, images):
-    expected = PIXELS[:, :1] if images.ndim == 3 or 1 in images.shape[1:] else PIXELS
+def test_every_layout_becomes_channels_first(tmp_path, images):
+    expected = torch.from_numpy(PIXELS[:, :1] if images.ndim == 3 or 1 in images.shape[1:] else PIXELS)
     for options in ({}, {"chunks": True, "compression": "gzip"}):
         found = fetch(HDF5Dataset(write(tmp_path / "a.h5", images, **options)), range(COUNT))[0]
-        assert torch.equal(found, torch.from_numpy(expected))
+        assert torch.equal(found, expected if images.dtype == np.uint8 else expected / 255)
+
+
+def test_more_than_8_bits_and_more_than_3_channels(tmp_path):
+    scans = np.random.default_rng(0).integers(-1000, 3001, (COUNT, 16, 16, 5)).astype(np.int16)
+    path = write(tmp_path / "a.h5", scans)
+    data = load_source(f"h5:{path}#images,labels#value_range=-1000,3000")
+    assert data.image_shape == (5, 16, 16)
+    assert torch.allclose(data[3][0], torch.from_numpy((scans[3].transpose(2, 0, 1) + 1000) / 4000).float())
+    with pytest.warns(AugmentorWarning, match=r"up to 4000 of 65535.*value_range=\(0, 4095\)"):
+        dark = HDF5Dataset(write(tmp_path / "b.h5", (scans + 1000).astype(np.uint16)))
+    assert torch.allclose(65535 * dark[3][0], 4000 * data[3][0], atol=0.01)
 
 
 def test_names_labels_classes_and_transform_are_arguments(tmp_path):
@@ -111,8 +122,8 @@ def test_a_forked_process_and_a_pickle_read_on(tmp_path):
 @pytest.mark.parametrize(
     ("images", "labels", "error", "said"),
     [
-        (np.zeros((4, 8, 8, 5), "u1"), np.arange(4), DataError, "images of shape"),
-        (np.zeros((4, 8, 8), "i4"), np.arange(4), InputError, "uint8 or floating"),
+        (np.zeros((4, 8, 8, 8), "u1"), np.arange(4), DataError, "images of shape"),
+        (np.zeros((4, 8, 8), "i4"), np.arange(4), InputError, "has int32 values; expected uint8"),
         (np.zeros((4, 8, 8), "u1"), np.arange(3), ShardError, "expected one an image"),
         (np.zeros((4, 8, 8), "u1"), np.zeros(4), DataError, "class numbers"),
         (np.zeros((4, 8, 8), "u1"), np.arange(4) + 10**6, DataError, "1000003"),
@@ -130,7 +141,7 @@ def test_values_outside_the_range_are_found_when_they_are_read(tmp_path):
     images[2] = 7
     data = HDF5Dataset(write(tmp_path / "a.h5", images, np.arange(4)))
     data[0]
-    with pytest.raises(RangeError, match=r"a\.h5 takes images in \[0, 1\]"):
+    with pytest.raises(RangeError, match=r"a\.h5 has float32 values from 7 to 7"):
         data[2]
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
+import pickle
 
 import pytest
 import torch
-from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, TensorDataset
+from PIL import Image
+from torch.utils.data import BatchSampler, DataLoader, Dataset, DistributedSampler, TensorDataset
 
 from augmentor import AugmentedLoader, LatentAugment, LatentCache, QualityGate, load_autoencoder
+from augmentor.autoencoders import ConvVAE
 from augmentor.data import BlockSampler, Indexed
 from augmentor.exceptions import AugmentorWarning, CacheError, InputError, RangeError, ShapeError
 
@@ -25,9 +29,9 @@ def augment(vae) -> LatentAugment:
     return LatentAugment(vae, "gaussian(std=0.5)")
 
 
-def synthetic(batches, augment: LatentAugment, epoch: int = 0, **arguments) -> torch.Tensor:
+def synthetic(batches, augment: LatentAugment, epoch: int = 0, *, seed=0, **arguments) -> torch.Tensor:
     """All synthetic images of one epoch."""
-    loader = AugmentedLoader(batches, augment, return_mask=True, **arguments)
+    loader = AugmentedLoader(batches, augment, return_mask=True, seed=seed, **arguments)
     loader.set_epoch(epoch)
     return torch.cat([images[mask] for images, *_, mask in loader])
 
@@ -83,7 +87,7 @@ def test_a_sample_does_not_depend_on_the_batch_size(data, digits, vae, policy, r
 
 
 def test_each_epoch_differs_unless_it_is_set_again(data, augment, global_rng_untouched):
-    loader = AugmentedLoader([data.tensors], augment, ratio=1.0)
+    loader = AugmentedLoader([data.tensors], augment, ratio=1.0, seed=0)
     first, second = (next(iter(loader))[0][COUNT:] for _ in range(2))
     assert loader.epoch == 1
     assert changed(first, second).all()
@@ -132,6 +136,149 @@ def test_a_ratio_of_zero_says_that_nothing_happens(data, augment):
         loader = AugmentedLoader(DataLoader(data, 16), augment, ratio=0)
     assert [warning.filename for warning in caught] == [__file__]
     assert {len(images) for images, _ in [*loader, *loader]} == {16}  # a second warning would be an error here
+
+
+def test_without_a_seed_noise_is_drawn_anew_and_a_manual_seed_repeats_it(data, vae):
+    def made(augment: LatentAugment, **arguments) -> torch.Tensor:
+        return synthetic([data.tensors], augment, ratio=1.0, seed=None, **arguments)
+
+    drawn, seeded = LatentAugment(vae, "gaussian"), LatentAugment(vae, "gaussian", seed=3)
+    torch.manual_seed(0)
+    first, second = made(drawn), made(drawn)
+    torch.manual_seed(0)
+    assert torch.equal(made(drawn), first)
+    assert changed(first, second).all()
+    assert torch.equal(made(seeded), synthetic([data.tensors], drawn, ratio=1.0, seed=3))  # the transform's own
+
+
+def test_a_p_that_would_be_ignored_is_refused(data, vae):
+    with pytest.raises(InputError, match=r"AugmentedLoader .* p=0\.3"):
+        AugmentedLoader(DataLoader(data, 16), LatentAugment(vae, p=0.3))
+
+
+# --- what batches hold, and how
+
+
+def test_a_dict_stays_a_dict_and_other_entries_are_those_of_the_sources(data, augment):
+    items = [
+        {"pixels": image, "labels": label, "number": i, "name": f"{i}.png", "more": {"size": torch.ones(2) * i}}
+        for i, (image, label) in enumerate(data)
+    ]
+    arguments = {"ratio": 0.5, "return_mask": True, "return_weights": True}
+    for batch in AugmentedLoader(DataLoader(items, 16), augment, **arguments):
+        assert list(batch) == [*items[0], "is_synthetic", "weights"]
+        assert len(batch["pixels"]) == 24
+        numbers = batch["number"]
+        assert torch.equal(batch["labels"], data.tensors[1][numbers])
+        assert batch["name"] == [f"{i}.png" for i in numbers]
+        assert torch.equal(batch["more"]["size"][:, 0].long(), numbers)
+        unlike = changed(batch["pixels"], data.tensors[0][numbers])
+        assert torch.equal(unlike, batch["is_synthetic"])
+        assert batch["weights"].shape == (24,)
+
+
+def test_a_tuple_keeps_what_stands_behind_the_label(data, augment):
+    items = TensorDataset(*data.tensors, torch.arange(COUNT))
+    for images, labels, numbers in AugmentedLoader(DataLoader(items, 16), augment, ratio=0.5):
+        assert len(images) == 24
+        assert torch.equal(labels, data.tensors[1][numbers])
+
+
+@pytest.mark.parametrize("beside", [torch.zeros(COUNT, 1, 8, 8), torch.zeros(COUNT, 8, 8, dtype=torch.uint8)])
+def test_a_mask_or_a_second_image_is_refused_as_it_would_not_fit(data, augment, beside):
+    with pytest.raises(InputError, match="a mask or another image"):
+        next(iter(AugmentedLoader([[*data.tensors, beside]], augment)))
+
+
+def test_what_has_no_row_for_each_image_is_refused(data, augment):
+    with pytest.raises(InputError, match="leave it out in the collate_fn"):
+        next(iter(AugmentedLoader([[*data.tensors, [torch.zeros(3, 4)] * COUNT]], augment)))
+
+
+@pytest.mark.parametrize("memory_format", [torch.channels_last, torch.contiguous_format])
+@pytest.mark.parametrize("precision", ["fp32", "fp32+channels_last"])
+def test_batches_keep_their_memory_format(memory_format, precision):
+    augment = LatentAugment(ConvVAE((3, 8, 8), latent_dim=4, width=8), "gaussian", precision=precision)
+    images = torch.rand(4, 3, 8, 8).contiguous(memory_format=memory_format)
+    (out,) = AugmentedLoader([images], augment)
+    assert out.shape == (6, 3, 8, 8)
+    assert out.is_contiguous(memory_format=memory_format)
+
+
+def test_a_row_without_a_partner_counts_as_real(digits, vae):
+    labels = torch.tensor([0, 0, 1, -1])
+    augment = LatentAugment(vae, "interpolate")
+    with pytest.warns(AugmentorWarning, match="no partner"):
+        ((images, _, mask),) = AugmentedLoader([(digits.images[:4], labels)], augment, ratio=1.0, return_mask=True)
+    assert mask.tolist() == [False] * 4 + [True, True, False, False]
+    assert torch.equal(changed(images[4:], images[:4]), mask[4:])
+
+
+# --- the loader inside
+
+
+def test_attributes_are_those_of_the_loader_inside(data, augment):
+    real = DataLoader(data, 16, drop_last=True, num_workers=1, persistent_workers=True, pin_memory=False)
+    loader = AugmentedLoader(real, augment)
+    for copied in (loader, copy.deepcopy(loader), pickle.loads(pickle.dumps(loader))):
+        for name in ("batch_size", "drop_last", "num_workers", "pin_memory", "persistent_workers", "timeout"):
+            assert getattr(copied, name) == getattr(copied.loader, name) == getattr(real, name)
+        for name in ("dataset", "sampler", "batch_sampler", "collate_fn"):
+            assert getattr(copied, name) is getattr(copied.loader, name)
+        with pytest.raises(AttributeError, match="samplers"):
+            _ = copied.samplers
+    assert not hasattr(AugmentedLoader([data.tensors], augment), "dataset")
+
+
+class Pictures(Dataset):
+    """What timm takes: PIL images, and a `transform` that it sets."""
+
+    transform = None
+
+    def __init__(self, digits):
+        self.images, self.targets = digits.images[:COUNT], digits.targets[:COUNT].tolist()
+
+    def __len__(self):
+        return COUNT
+
+    def __getitem__(self, index):
+        return self.transform(Image.fromarray(self.images[index, 0].numpy())), self.targets[index]
+
+
+@pytest.mark.slow
+def test_the_prefetcher_of_timm_normalises_what_comes_out(digits, augment):
+    from timm.data import create_loader
+
+    prefetcher = create_loader(
+        Pictures(digits), (1, 8, 8), 16, is_training=True, no_aug=True, mean=(0.5,), std=(0.25,), num_workers=0,
+        device=torch.device("cpu"),
+    )  # fmt: skip
+    inside = prefetcher.loader
+    prefetcher.loader = AugmentedLoader(inside, augment, ratio=1.0)
+    assert (prefetcher.sampler, prefetcher.dataset, len(prefetcher)) == (inside.sampler, inside.dataset, 3)
+    assert not prefetcher.mixup_enabled
+    for images, labels in prefetcher:
+        assert images.shape == (32, 1, 8, 8)
+        assert images.min() < -1.9
+        assert 1.9 < images.max() <= 2
+        assert torch.equal(labels[16:], labels[:16])
+
+
+@pytest.mark.slow
+def test_accelerate_says_at_the_last_batch_that_it_is_the_last(data, augment, monkeypatch):
+    from accelerate import Accelerator
+
+    def ahead(batches, device):  # as on CUDA, where the next batch is made beside the step on the last one
+        waiting = next(batches)
+        for batch in batches:
+            yield waiting
+            waiting = batch
+        yield waiting
+
+    monkeypatch.setattr("augmentor.data.loader.ahead", ahead)
+    accelerator = Accelerator(cpu=True)
+    loader = AugmentedLoader(accelerator.prepare(DataLoader(data, 16)), augment)
+    assert [accelerator.gradient_state.end_of_dataloader for _ in loader] == [False, False, True]
 
 
 # --- samplers
@@ -239,10 +386,10 @@ def test_a_gated_sample_does_not_depend_on_the_batch_size(data, digits, vae):
 def test_with_a_cache_nothing_is_encoded_and_the_samples_are_the_same(policy, data, digits, vae):
     order = torch.randperm(COUNT, generator=torch.Generator().manual_seed(1)).tolist()
     augment, cache = LatentAugment(vae, policy).fit(digits), LatentCache(data, vae)
-    expected = list(AugmentedLoader(DataLoader(data, 16, sampler=order), augment, ratio=1.5))
+    expected = list(AugmentedLoader(DataLoader(data, 16, sampler=order), augment, ratio=1.5, seed=0))
     vae.encoder.register_forward_hook(lambda *_: pytest.fail("an image was encoded"))
     indexed = DataLoader(Indexed(data), 16, sampler=order)
-    for got, want in zip(AugmentedLoader(indexed, augment, ratio=1.5, cache=cache), expected, strict=True):
+    for got, want in zip(AugmentedLoader(indexed, augment, ratio=1.5, cache=cache, seed=0), expected, strict=True):
         assert len(got) == 2
         assert within_a_level(got[0], want[0])
         torch.testing.assert_close(got[1], want[1])
@@ -250,11 +397,14 @@ def test_with_a_cache_nothing_is_encoded_and_the_samples_are_the_same(policy, da
 
 def test_items_of_any_structure_are_indexed(digits):
     images, dicts = list(digits.images[:6]), [{"image": image, "label": 3} for image in digits.images[:6]]
-    for items, find in ((images, lambda item: item[1]["index"]), (dicts, lambda item: item["index"])):
+    for items, find, image in (
+        (images, lambda item: item[1]["index"], lambda batch: batch),
+        (dicts, lambda item: item["index"], lambda batch: batch["image"]),
+    ):
         indexed, cache = Indexed(items), LatentCache(items, load_autoencoder("digits"))
         assert [find(indexed[i]) for i in range(6)] == list(range(6))
         loader = AugmentedLoader(DataLoader(indexed, 3), LatentAugment("digits"), cache=cache)
-        assert sum(len(b[0] if isinstance(b, tuple) else b) for b in loader) == 9
+        assert sum(len(image(batch)) for batch in loader) == 9
 
 
 def test_a_cache_without_numbers_or_of_another_network_is_refused(data, augment, vae):

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import io
 import pickle
+import re
 import struct
+import warnings
 
 import h5py
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision import datasets
 
 from augmentor import LatentAugment, generate_shards
 from augmentor.data import ArrayDataset, load_source
@@ -68,12 +71,13 @@ def test_npz_arrays_of_every_layout(tmp_path, shape, stored):
 
 
 @pytest.mark.parametrize("dtype", [">f4", "f2"])
-def test_npz_floats_between_0_and_1_become_levels_in_any_byte_order(tmp_path, dtype):
+def test_npz_floats_between_0_and_1_in_any_byte_order(tmp_path, dtype):
     levels = np.arange(128, dtype=np.uint8).reshape(2, 8, 8) * 2
     np.savez(tmp_path / "a.npz", images=(levels / 255).astype(dtype), labels=np.asarray([0, 1], ">i4"))
     np.savez(tmp_path / "b.npz", images=(levels / 255).astype(dtype))
     data = load_source(tmp_path / "a.npz")
-    assert np.array_equal(data.images[:, 0].numpy(), levels)
+    assert data.images.dtype == torch.float32
+    assert np.array_equal(data.images[:, 0].numpy(), (levels / 255).astype(dtype).astype(np.float32))
     assert data.targets.tolist() == [0, 1]
     assert load_source(tmp_path / "b.npz").targets.tolist() == [0, 0]  # no labels: one class
 
@@ -82,14 +86,14 @@ def test_npz_floats_between_0_and_1_become_levels_in_any_byte_order(tmp_path, dt
     ("arrays", "error", "said"),
     [
         ({"pictures": np.zeros((2, 8, 8), np.uint8)}, DataError, "expected arrays 'images' and 'labels'"),
-        ({"images": np.zeros((2, 8, 8, 5), np.uint8)}, DataError, "images of shape"),
+        ({"images": np.zeros((2, 8, 8, 8), np.uint8)}, DataError, "images of shape"),
         ({"images": np.zeros((0, 8, 8), np.uint8)}, DataError, "at least one image"),
-        ({"images": np.zeros((2, 8, 8), np.int64)}, InputError, "uint8 or floating"),
+        ({"images": np.zeros((2, 8, 8), np.int64)}, InputError, "int64 values from 0 to 0; expected uint8"),
         ({"images": np.full((2, 8, 8), np.nan)}, RangeError, "NaN"),
         ({"images": np.asarray([object()])}, DataError, "cannot read"),
         ({"images": np.zeros((2, 8, 8), np.uint8), "labels": np.asarray([0.5, 1])}, DataError, "class numbers"),
         ({"images": np.zeros((2, 8, 8), np.uint8), "labels": np.asarray([0])}, ShapeError, "1 labels for 2 images"),
-        ({"images": np.zeros((2, 8, 8), np.uint8), "labels": np.asarray([-1, 0])}, DataError, "labels go from -1"),
+        ({"images": np.zeros((2, 8, 8), np.uint8), "labels": np.asarray([1, 10**6])}, DataError, "got a label of 1000000"),
     ],
 )
 def test_npz_files_that_hold_something_else_are_refused(tmp_path, arrays, error, said):
@@ -145,12 +149,29 @@ def test_more_than_8_bits_are_refused_and_not_clipped_to_white(tmp_path):
             load_source(tmp_path)
 
 
-def test_a_photograph_is_turned_as_its_camera_says(tmp_path):
-    (tmp_path / "a").mkdir()
+def test_transparent_pixels_are_refused_with_the_name_of_the_file(folder):
+    pixels = picture(0, channels=4)
+    for alpha, refused in ((255, False), (0, True)):
+        pixels[0, 0, 3], pixels.reshape(-1, 4)[1:, 3] = alpha, 255
+        save(folder / "dog" / "alpha.png", pixels)
+        if refused:
+            with pytest.raises(DataError, match=r"dog/alpha\.png: .* 1 of 64 pixels transparent; .*alpha_composite"):
+                load_source(folder)
+        else:
+            assert len(load_source(folder)) == 7
+
+
+def test_a_folder_has_the_files_order_classes_and_pixels_of_torchvisions_image_folder(tmp_path):
     exif = Image.Exif()
     exif[274] = 6  # orientation: turned by a quarter
-    Image.fromarray(picture(0, (16, 12), 3)).save(tmp_path / "a" / "x.jpg", exif=exif)
-    assert load_source(tmp_path).image_shape == (3, 16, 12)
+    names = ("b/2.png", "b/10.png", "b/sub/1.png", "b/sub/deeper/0.jpg", "b c/1.png", "a/z.png", "B/x.png")
+    for number, name in enumerate(names):
+        save(tmp_path / name, picture(number, (16, 12), 3), **({"exif": exif} if name.endswith("jpg") else {}))
+    data, theirs = load_source(tmp_path), datasets.ImageFolder(tmp_path)
+    assert data.classes == theirs.classes
+    assert data.targets.tolist() == theirs.targets
+    for (image, _), (expected, _) in zip(data, theirs, strict=True):
+        assert np.array_equal(image.permute(1, 2, 0).numpy(), np.asarray(expected))
 
 
 def test_grey_and_colour_together_are_all_rgb(tmp_path):
@@ -161,14 +182,37 @@ def test_grey_and_colour_together_are_all_rgb(tmp_path):
     assert (images[0] == images[0, :1]).all()
 
 
-def test_other_files_and_hidden_folders_are_passed_over(folder):
-    (folder / "notes.txt").write_text("hello")
-    (folder / "cat" / "notes.txt").write_text("hello")
-    (folder / ".cache").mkdir()
-    save(folder / ".cache" / "x.png", picture(0))
-    data = load_source(folder)
-    assert len(data) == 6
-    assert data.classes == ["cat", "dog"]
+@pytest.mark.parametrize("flat", [False, True])
+def test_what_is_no_image_is_skipped_counted_and_named_in_one_line(folder, flat):
+    place = folder / ("cat" if not flat else "flat")
+    for number in range(3):
+        save(place / f"{number}.png", picture(number))
+    root = place if flat else folder
+    for name in ("._x.jpg", ".DS_Store", "Thumbs.db", "desktop.ini", "notes.txt"):
+        (place / name).write_bytes(b"no image")
+    save(root / "__MACOSX" / "a" / "x.png", picture(0))
+    save(root / ".cache" / "x.png", picture(0))
+    (root / "bird").mkdir()
+    (place / "zero.png").write_bytes(b"")
+    with pytest.warns(AugmentorWarning) as said:
+        data = load_source(root)
+    assert data.classes == (["0"] if flat else ["cat", "dog"])
+    assert len(data) == (3 if flat else 7)
+    (line,) = (str(warning.message) for warning in said)
+    assert re.search(r"skipped 6 system files \(.*, \.\.\.\)", line)
+    for text in ("__MACOSX/", "1 other file (", "notes.txt", "1 empty folder (bird)", "1 unreadable image (", "zero"):
+        assert text in line
+
+
+def test_a_clean_folder_is_read_without_a_word(folder):
+    with warnings.catch_warnings(action="error"):
+        assert len(load_source(folder)) == 6
+
+
+def test_images_beside_the_class_folders_are_left_out_and_named(folder):
+    save(folder / "logo.png", picture(0, (3, 3)))
+    with pytest.warns(AugmentorWarning, match=r"has 6 images; skipped 1 top-level image \(logo\.png\)"):
+        assert len(load_source(folder)) == 6
 
 
 def broken_files() -> dict[str, bytes]:
@@ -185,38 +229,42 @@ def broken_files() -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("name", broken_files())
-def test_a_broken_image_stops_the_reading_or_is_left_out_with_skip_bad_and_named(folder, name):
+def test_a_broken_image_is_left_out_and_named(folder, name):
     (folder / "dog" / name).write_bytes(broken_files()[name])
-    with pytest.raises(DataError, match=rf"cannot read the image .*dog/{name}: .*--skip-bad"):
-        load_source(folder)
-    with pytest.warns(AugmentorWarning, match=rf"left out 1 unreadable images: .*dog/{name}"):
-        data = load_source(folder, skip_bad=True)
+    with pytest.warns(AugmentorWarning, match=rf"has 7 images; skipped 1 unreadable image \(dog/{name}\)"):
+        data = load_source(folder)
     assert data.targets.tolist() == [0, 0, 0, 1, 1, 1]
+
+
+def test_an_image_is_known_by_its_content_and_not_its_suffix(folder):
+    (folder / "dog" / "1.png").rename(folder / "dog" / "1.jpg")
+    (folder / "dog" / "text.png").write_text("no image")
+    with pytest.warns(AugmentorWarning, match=r"1 unreadable image \(dog/text\.png\)"):
+        assert len(load_source(folder)) == 6
 
 
 def test_an_image_of_absurd_size_counts_as_broken(folder, monkeypatch):
     save(folder / "dog" / "bomb.png", picture(0, (64, 64)))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # Pillow refuses twice as many
-    with pytest.raises(DataError, match=r"cannot read the image .*bomb\.png"):
-        load_source(folder)
+    with pytest.warns(AugmentorWarning, match=r"1 unreadable image \(dog/bomb\.png\)"):
+        assert len(load_source(folder)) == 6
 
 
-def test_skip_bad_says_nothing_where_all_is_well_and_stops_where_nothing_is(folder, tmp_path):
-    assert len(load_source(folder, skip_bad=True)) == 6
+def test_a_class_of_broken_images_keeps_its_number_and_a_folder_of_them_is_refused(folder, tmp_path):
     for path in (folder / "bird" / "x.png", tmp_path / "bad" / "a" / "x.png"):
         path.parent.mkdir(parents=True)
         path.write_bytes(b"")
     with pytest.warns(AugmentorWarning):
-        data = load_source(folder, skip_bad=True)
-    assert data.classes == ["bird", "cat", "dog"]  # a class whose only image is broken keeps its number
+        data = load_source(folder)
+    assert data.classes == ["bird", "cat", "dog"]
     assert data.targets.tolist() == [1, 1, 1, 2, 2, 2]
-    with pytest.warns(AugmentorWarning), pytest.raises(DataError, match="none of the 1 images"):
-        load_source(tmp_path / "bad", skip_bad=True)
+    with pytest.raises(DataError, match=r"none of the 1 images .* can be read: cannot identify"):
+        load_source(tmp_path / "bad")
 
 
 def test_sizes_that_differ_are_refused_with_the_way_out(folder):
     save(folder / "cat" / "wide.png", picture(0, (20, 10)))
-    with pytest.raises(DataError, match=r"2 sizes \(8x8, 20x10, .*--size"):
+    with pytest.raises(DataError, match=r"2 sizes \(6 of 8x8, 1 of 20x10\); crop .*--size 64.*size=64"):
         load_source(folder)
 
 
@@ -232,19 +280,34 @@ def test_size_crops_the_middle_square_and_resizes(folder):
         load_source(folder, size=0)
 
 
-def test_folders_without_class_folders_are_refused_with_a_hint(folder, tmp_path):
+def test_files_alone_are_one_class(tmp_path):
+    for number in range(3):
+        save(tmp_path / f"{number}.png", picture(number))
+    data = load_source(tmp_path)
+    assert (data.targets.tolist(), data.classes) == ([0, 0, 0], ["0"])
+    assert np.array_equal(data.images[:, 0].numpy(), np.stack([picture(number) for number in range(3)]))
+
+
+def test_folders_without_images_and_those_of_runs_are_refused(tmp_path):
     (tmp_path / "empty" / "a").mkdir(parents=True)
-    save(tmp_path / "loose" / "x.png", picture(0))
-    for path, said in (
-        (tmp_path / "empty", "expected one folder of image files a class"),
-        (tmp_path / "loose", "put the files of each class into a folder of its own"),
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.txt").write_text("x")
+    save(tmp_path / "run" / "reconstructions.png", picture(0))
+    (tmp_path / "run" / "run.json").write_text("{}")
+    for name, said in (
+        ("empty", r"no images in .*skipped 1 empty folder \(a\); expected image files, or one folder of them a class"),
+        ("texts", r"skipped 1 other file \(a\.txt\)"),
+        ("run", "the folder of a training run"),
     ):
         with pytest.raises(DataError, match=said):
-            load_source(path)
+            load_source(tmp_path / name)
+
+
+def test_class_folders_that_stand_a_folder_lower_are_pointed_out(folder, tmp_path):
     (tmp_path / "above").mkdir()
-    folder.rename(tmp_path / "above" / "images")
-    with pytest.raises(DataError, match=f"did you mean {tmp_path / 'above' / 'images'}\\?"):
-        load_source(tmp_path / "above")
+    folder.rename(tmp_path / "above" / "train")
+    with pytest.warns(AugmentorWarning, match=rf"if those are the classes, name {tmp_path / 'above' / 'train'}"):
+        assert load_source(tmp_path / "above").classes == ["train"]
 
 
 # --- mnist and cifar10
@@ -331,7 +394,7 @@ def test_an_argument_that_names_nothing_is_answered_with_what_there_is(tmp_path,
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.txt").write_text("x")
     for source in ("digit", "mnist:", "no/such/folder", "s3://bucket", "a.txt"):
-        with pytest.raises(DataError, match=r"expected 'digits', mnist:ROOT, .* or a folder of class folders"):
+        with pytest.raises(DataError, match=r"expected 'digits', mnist:ROOT, .* or a folder of images"):
             load_source(source)
 
 
@@ -388,9 +451,7 @@ def test_an_array_data_set_gives_items_one_by_one_and_together():
 
 def test_an_array_data_set_refuses_what_does_not_fit():
     images = torch.zeros(2, 1, 8, 8, dtype=torch.uint8)
-    with pytest.raises(ShapeError, match="uint8 images"):
-        ArrayDataset(images.float())
-    with pytest.raises(ShapeError, match="uint8 images"):
+    with pytest.raises(ShapeError, match="takes images"):
         ArrayDataset(images[0])
-    with pytest.raises(DataError, match="labels go from 0 to 2; expected 0 to 1"):
+    with pytest.raises(DataError, match="labels go up to 2; expected 0 to 1"):
         ArrayDataset(images, torch.tensor([0, 2]), ["a", "b"])

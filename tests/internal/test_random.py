@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from augmentor._internal.random import (
-    FreshKeys,
     SampleRandom,
+    drawn_seed,
     fold,
     pixel_fingerprints,
     sample_keys,
@@ -69,11 +69,12 @@ def test_fold_gives_63_bit_seeds_that_depend_on_every_part(seed, parts):
     assert fold(seed + 1, *parts) != value != fold(seed ^ 2**40, *parts)
 
 
-def test_fresh_keys_are_given_out_once():
-    fresh = FreshKeys()
-    keys = np.concatenate([fresh.take(count) for count in (1, 4000, 500, 5000, 3)])
-    assert len(np.unique(keys)) == len(keys) == 9504
-    assert not np.isin(FreshKeys().take(100), keys).any()
+def test_a_seed_is_drawn_from_the_default_generator_of_torch():
+    torch.manual_seed(3)
+    first, second = drawn_seed(), drawn_seed()
+    torch.manual_seed(3)
+    with torch.device("meta"):
+        assert drawn_seed() == first != second == drawn_seed() >= 0
 
 
 # --- distributions

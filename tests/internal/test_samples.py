@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from torch.utils.data import DataLoader, TensorDataset
 from torchvision import tv_tensors
+from torchvision.transforms import v2
 
+from augmentor._internal.checks import to_uint8, to_unit_float
 from augmentor._internal.datasets import batches, collate, dataset_fingerprint, dataset_labels, num_classes_of
 from augmentor._internal.samples import (
+    Sample,
     image_to_tensor,
     is_image,
     labels_tensor,
     resolve_labels_getter,
+    rgb_of,
+    split_item,
     tensor_to_image,
 )
-from augmentor.exceptions import DataError, InputError
+from augmentor.exceptions import DataError, InputError, ShapeError
 
 GREY = Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8) * 4)
 RGB = GREY.convert("RGB")
@@ -44,16 +51,23 @@ VIDEO = tv_tensors.Video(torch.zeros(2, 3, 8, 8))
 
 
 def test_images_are_told_from_other_values():
-    assert all(map(is_image, [GREY, RGB, TENSOR, TENSOR[None], tv_tensors.Image(TENSOR)]))
-    others = [torch.zeros(3), torch.zeros(8, 8), MASK, BOXES, VIDEO, np.zeros((8, 8, 3)), "image", None]
+    arrays = [np.zeros((8, 8)), np.zeros((8, 8, 3), np.uint8)]
+    assert all(map(is_image, [GREY, RGB, TENSOR, TENSOR[None], tv_tensors.Image(TENSOR), *arrays]))
+    others = [torch.zeros(3), torch.zeros(8, 8), MASK, BOXES, VIDEO, np.zeros(8), np.full((8, 8), "a"), "image", None]
     assert not any(map(is_image, others))
+
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
 
 
 @pytest.mark.parametrize(
     "image",
-    [GREY, RGB, TENSOR, TENSOR.double(), (TENSOR * 255).to(torch.uint8), tv_tensors.Image(TENSOR)],
-    ids=["L", "RGB", "float32", "float64", "uint8", "tv_tensor"],
-)
+    [GREY, RGB, RGB.convert("RGBA"), GREY.convert("LA"), TENSOR, TENSOR.double(), (TENSOR * 255).to(torch.uint8),
+     tv_tensors.Image(TENSOR), PIXELS, PIXELS[..., ::-1], PIXELS[..., 0], PIXELS[..., :1],
+     (PIXELS / 255).astype(">f4")],
+    ids=["L", "RGB", "RGBA", "LA", "float32", "float64", "uint8", "tv_tensor", "HWC", "BGR view", "HW", "HW1",
+         "big-endian"],
+)  # fmt: skip
 def test_images_go_to_tensors_and_back(image):
     tensor = image_to_tensor(image)
     assert type(tensor) is torch.Tensor
@@ -61,25 +75,116 @@ def test_images_go_to_tensors_and_back(image):
     back = tensor_to_image(tensor, like=image)
     assert type(back) is type(image) or isinstance(back, Image.Image)
     assert np.array_equal(np.asarray(back), np.asarray(image))
-    if isinstance(image, torch.Tensor):
-        assert back.dtype == image.dtype
-    else:
+    if isinstance(image, Image.Image):
         assert back.mode == image.mode
+    else:
+        assert back.dtype == image.dtype
+
+
+def test_an_array_is_read_as_by_torchvision():
+    assert torch.equal(image_to_tensor(PIXELS), v2.functional.to_image(PIXELS).as_subclass(torch.Tensor))
+
+
+@pytest.mark.parametrize(("shape", "line"), [((3, 8, 8), 0), ((8, 8, 8), 1), ((2, 8, 8, 3), 0)])
+def test_an_array_of_which_the_layout_is_open_is_refused_with_a_line_that_works(shape, line):
+    image = images = np.zeros(shape, np.uint8)  # noqa: F841 - names in the advice
+    with pytest.raises(ShapeError, match=r"expected.*H,W,C") as caught:
+        image_to_tensor(image)
+    lines = re.findall(r"torch\.from_numpy\(images?\)(?:\.permute\([\d, ]+\))?", str(caught.value))
+    assert eval(lines[line]).shape[-2:] == (8, 8)
 
 
 def test_float_tensors_are_rounded_where_the_image_was_of_levels():
     made = torch.full((3, 8, 8), 0.5)
-    assert (tensor_to_image(made, like=(TENSOR * 255).to(torch.uint8)) == 128).all()
-    assert (np.asarray(tensor_to_image(made, like=RGB)) == 128).all()
+    for like in ((TENSOR * 255).to(torch.uint8), RGB, PIXELS):
+        assert (np.asarray(tensor_to_image(made, like=like)) == 128).all()
 
 
-def test_what_is_no_image_or_of_another_mode_is_refused_with_advice():
-    for mode in ("RGBA", "P", "1"):
-        with pytest.raises(InputError, match=rf"mode '{mode}'.*convert\('RGB'\)"):
-            image_to_tensor(GREY.convert(mode))
-    for other in (np.zeros((8, 8, 3)), "a.png", None):
-        with pytest.raises(InputError, match="expected a PIL image or a tensor"):
+def test_a_batch_in_channels_last_comes_out_so():
+    batch = torch.rand(2, 3, 8, 8).contiguous(memory_format=torch.channels_last)
+    for images in (batch, to_uint8(batch), to_unit_float(to_uint8(batch)), image_to_tensor(tv_tensors.Image(batch))):
+        back = tensor_to_image(torch.rand(2, 3, 8, 8), like=images)
+        for each in (images, back):
+            assert each.is_contiguous(memory_format=torch.channels_last)
+    assert tensor_to_image(batch, like=torch.rand(2, 3, 8, 8)).shape == batch.shape
+
+
+# --- PIL modes
+
+
+def test_opaque_images_of_any_mode_become_grey_or_rgb_and_look_the_same():
+    for image in (RGB.quantize(64), *map(RGB.convert, ["RGBA", "CMYK", "YCbCr", "HSV"])):
+        assert rgb_of(image).mode == "RGB"
+        assert np.abs(np.asarray(rgb_of(image), int) - np.asarray(RGB)).max() <= 8
+    for mode in ("1", "LA"):
+        assert np.array_equal(rgb_of(GREY.convert(mode)), GREY.convert(mode).convert("L"))
+    assert rgb_of(GREY) is GREY
+    assert rgb_of(RGB) is RGB
+
+
+def transparent() -> list[Image.Image]:
+    """Images of which the left half shows nothing, in every way that Pillow has of saying so."""
+    alpha = Image.fromarray(np.where(np.arange(64).reshape(8, 8) % 8 < 4, 0, 255).astype(np.uint8))
+    rgba, grey = RGB.convert("RGBA"), GREY.convert("LA")
+    for image in (rgba, grey):
+        image.putalpha(alpha)
+    palette = Image.fromarray(np.asarray(alpha) // 255).convert("P")
+    palette.info["transparency"] = 0
+    colour = Image.merge("RGB", [alpha] * 3)
+    colour.info["transparency"] = (0, 0, 0)
+    return [rgba, grey, rgba.convert("RGBa"), palette, colour]
+
+
+@pytest.mark.parametrize("image", transparent(), ids=lambda image: image.mode)
+def test_transparent_pixels_are_refused_with_a_line_that_works(image):
+    with pytest.raises(InputError, match="32 of 64 pixels transparent") as caught:
+        image_to_tensor(image)
+    names = {"Image": Image, "image": image}
+    exec(str(caught.value).partition("background, with ")[2], names)
+    composed = image_to_tensor(names["image"])
+    assert composed.shape == (3, 8, 8)
+    assert (composed[..., :4] == 255).all()
+    assert (composed[..., 4:] == image_to_tensor(image.convert("RGBA").convert("RGB"))[..., 4:]).all()
+
+
+def test_a_pixel_that_is_transparent_in_part_counts():
+    image = RGB.convert("RGBA")
+    image.putpixel((0, 0), (1, 2, 3, 254))
+    with pytest.raises(InputError, match="1 of 64 pixels transparent"):
+        rgb_of(image)
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I", "F"])
+def test_more_than_8_bits_are_refused_with_a_line_that_keeps_the_values(mode):
+    values = np.arange(64).reshape(8, 8) * 1000
+    image = Image.fromarray(values.astype({"I;16": np.uint16, "I": np.int32, "F": np.float32}[mode]))
+    with pytest.raises(InputError, match=f"mode '{mode}', of more than 8 bits") as caught:
+        image_to_tensor(image)
+    if mode == "I;16":
+        line = re.search(r"with (v2.*?\)\)?), or", str(caught.value)).group(1)
+        made, highest = v2.Compose(eval(f"[{line}]"))(image), 65535
+    else:
+        made, highest = eval(re.search(r"here (.*?), or", str(caught.value)).group(1)), 63000
+    assert torch.allclose(made[0].float(), torch.from_numpy(values / highest).float())
+
+
+def test_what_is_no_image_is_refused():
+    for other in ("a.png", None):
+        with pytest.raises(InputError, match="expected a PIL image, a tensor"):
             image_to_tensor(other)
+
+
+def test_arrays_are_images_only_where_nothing_else_is():
+    mask, grey = np.zeros((8, 8, 1)), np.zeros((8, 8))
+    assert split_item({"mask": mask, "image": TENSOR})[0] is TENSOR
+    assert split_item((TENSOR, mask))[0] is TENSOR
+    assert split_item({"soft": grey, "image": PIXELS})[0] is PIXELS
+    assert split_item((grey, 3))[0] is grey
+    assert split_item((grey, 3))[1] == 3
+    sample = Sample({"mask": mask, "image": TENSOR, "label": 3}, resolve_labels_getter("default"))
+    assert [sample.leaves[place] is TENSOR for place in sample.image_places] == [True]
+    sample = Sample((PIXELS, mask), resolve_labels_getter(None))
+    assert [sample.leaves[place] is PIXELS for place in sample.image_places] == [True]
 
 
 def test_labels_are_found_by_torchvisions_convention_or_the_getter():

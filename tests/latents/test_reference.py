@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
+import torch.nn.functional as F
 
 from augmentor._internal.random import SampleRandom, sample_keys
 from augmentor.exceptions import ReferenceSetError
@@ -18,11 +21,11 @@ def normal(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def choose(how: str, reference: ReferenceSet, latents: Latents, random: SampleRandom | None = None, **arguments):
+def choose(how: str, reference: ReferenceSet, latents: Latents, random: SampleRandom | None = None):
     random = draws(len(latents)) if random is None else random
-    if how == "neighbours":
-        return reference.neighbours(latents, random, 5, **arguments)
-    return reference.random_samples(latents, random, **arguments)
+    return (
+        reference.neighbours(latents, random, 5) if how == "neighbours" else reference.random_samples(latents, random)
+    )
 
 
 BOTH = pytest.mark.parametrize("how", ["random_samples", "neighbours"])
@@ -35,29 +38,55 @@ def test_a_sample_never_gets_itself_also_after_the_rounding_of_another_batch(how
     reference = ReferenceSet(z, labels)
     for seed in range(6):
         for again in (z, z * (1 + 2e-7) + 1e-7):
-            target, _ = choose(how, reference, Latents(again, None, labels), draws(90, seed))
+            target = choose(how, reference, Latents(again, None, labels), draws(90, seed)).z
             assert ((target - z).flatten(1).abs().amax(1) > 0).all()
 
 
 @BOTH
-def test_samples_are_of_the_same_class_whatever_its_number_and_soft_labels_count_by_their_heaviest(how):
+def test_samples_are_of_the_same_class_whatever_its_number_and_one_hot_labels_are_class_numbers(how):
     labels = torch.tensor([7, 2, 3])[torch.arange(60) % 3]
     z, order = normal(60, 3) + 10 * labels[:, None], torch.randperm(60, generator=torch.Generator().manual_seed(3))
-    soft = torch.full((60, 8), 0.05).scatter_(1, labels[:, None], 0.65)
-    for given in (labels, soft):
-        target, classes = choose(how, ReferenceSet(z, labels, 8), Latents(z[order], None, given[order]))
-        assert torch.equal(classes, labels[order])
+    one_hot = F.one_hot(labels, 8).float()
+    for fitted, given in itertools.product((labels, one_hot), repeat=2):
+        target, found_labels, found = choose(how, ReferenceSet(z, fitted, 8), Latents(z[order], None, given[order]))
+        assert found.all()
+        assert torch.equal(found_labels, fitted[order])
         assert torch.equal((target.mean(1) / 10).round().long(), labels[order])
 
 
 @BOTH
-def test_any_class_is_allowed_when_asked_for_and_without_labels(how):
+def test_partners_of_a_multi_hot_or_soft_label_have_the_same_one_and_ignored_samples_are_nobodys(how):
+    rows = torch.tensor([[1, 0, 1], [0, 1, 1], [0, 0, 0], [0.7, 0.3, 0], [0, 0, 1], [1, 1, 1]])
+    labels = rows[torch.tensor([0, 1, 2, 3, 4] * 8 + [5])]
+    z = normal(41, 3)
+    partners = choose(how, ReferenceSet(z, labels), Latents(z, None, labels))
+    known = (labels > 0).any(1) & (torch.arange(41) < 40)
+    assert torch.equal(partners.found, known)
+    assert torch.equal(partners.labels[known], labels[known])
+    mine = torch.stack([(z == each).all(1).nonzero()[0, 0] for each in partners.z[known]])
+    assert torch.equal(labels[mine], labels[known])
+    numbers = torch.tensor([0, 0, 0, -1, -1, -100, -100, 1])
+    z = normal(8, 3)
+    partners = choose(how, ReferenceSet(z, numbers), Latents(z, None, numbers))
+    assert partners.found.tolist() == [True] * 3 + [False] * 5
+
+
+def test_across_classes_ignored_samples_are_nobodys_partners_either():
+    z, numbers = normal(8, 3), torch.tensor([0, 0, 0, -1, -1, -100, -100, 1])
+    reference, latents = ReferenceSet(z, numbers), Latents(z, None, numbers)
+    anyone = [reference.random_samples(latents, draws(8, seed), same_class=False) for seed in range(40)]
+    for each in anyone:
+        assert (each.labels[each.found] >= 0).all()
+        assert not each.found[3:7].any()
+    assert any((each.labels[:3] == 1)[each.found[:3]].any() for each in anyone)
+
+
+def test_any_class_is_allowed_when_asked_for_and_without_labels():
     z, labels = normal(60, 2), torch.arange(60) % 4
-    _, classes = choose(how, ReferenceSet(z, labels), Latents(z, None, labels), same_class=False)
+    classes = ReferenceSet(z, labels).random_samples(Latents(z, None, labels), draws(60), same_class=False).labels
     assert (classes != labels).any()
     assert (classes == labels).any()
-    for latents in (Latents(z), Latents(z, None, labels)):
-        assert choose(how, ReferenceSet(z), latents)[0].shape == z.shape
+    assert ReferenceSet(z).random_samples(Latents(z), draws(60)).found.all()
 
 
 def test_every_other_sample_of_the_class_is_chosen_sometimes_and_duplicates_do_not_hide_them():
@@ -67,7 +96,7 @@ def test_every_other_sample_of_the_class_is_chosen_sometimes_and_duplicates_do_n
     assert len(chosen) == 5
     assert counts.min() > 60
     z = torch.tensor([[0.0], [0.0], [1.0], [2.0]])
-    target, _ = ReferenceSet(z).random_samples(Latents(z[:1].expand(400, 1)), draws(400))
+    target = ReferenceSet(z).random_samples(Latents(z[:1].expand(400, 1)), draws(400)).z
     assert {1.0, 2.0} <= set(target.flatten().tolist())
 
 
@@ -87,7 +116,7 @@ def test_neighbours_are_the_k_nearest_and_each_is_chosen_alike(k):
 
 def test_a_class_smaller_than_k_uses_what_it_has():
     z, labels = torch.tensor([[0.0], [0.1], [0.2], [50.0], [51.0]]), torch.tensor([0, 0, 0, 1, 1])
-    target, _ = ReferenceSet(z, labels).neighbours(Latents(z, None, labels), draws(5), k=5)
+    target = ReferenceSet(z, labels).neighbours(Latents(z, None, labels), draws(5), k=5).z
     assert (target[:3] < 1).all()
     assert target[3:].flatten().tolist() == [51.0, 50.0]
 
@@ -96,7 +125,7 @@ def test_a_class_smaller_than_k_uses_what_it_has():
 def test_the_choice_does_not_depend_on_the_batch(how):
     latents = Latents(normal(64, 16), None, torch.arange(64) % 4)
     reference = ReferenceSet(normal(300, 16, seed=1), torch.arange(300) % 4)
-    whole, _ = choose(how, reference, latents)
+    whole = choose(how, reference, latents).z
     for size in (1, 30):
         parts = [
             choose(how, reference, latents.take(rows), SampleRandom(sample_keys(0, 0, rows.numpy())))[0]
@@ -106,25 +135,31 @@ def test_the_choice_does_not_depend_on_the_batch(how):
 
 
 @BOTH
-def test_labels_that_do_not_fit_the_reference_set_are_an_error(how):
+def test_labels_where_the_reference_set_has_none_or_none_where_it_has_some_are_an_error(how):
     reference = ReferenceSet(normal(4, 2), torch.tensor([0, 0, 2, 2]))
-    with pytest.raises(ReferenceSetError, match=r"no sample of class 1; it has classes \[0, 2\]"):
-        choose(how, reference, Latents(normal(2, 2), None, torch.tensor([0, 1])))
     with pytest.raises(ReferenceSetError, match="pass their labels"):
         choose(how, reference, Latents(normal(2, 2)))
+    with pytest.raises(ReferenceSetError, match="fit it on labelled data"):
+        choose(how, ReferenceSet(normal(4, 2)), Latents(normal(2, 2), None, torch.tensor([0, 1])))
 
 
 @BOTH
-def test_the_only_one_of_its_class_in_a_batch_stays_where_it_is(how):
+def test_no_partner_is_found_for_the_only_one_of_its_class_or_of_an_unknown_class(how):
     latents = Latents(normal(5, 2), None, torch.tensor([0, 0, 1, 0, 0]))
-    target, _ = choose(how, ReferenceSet.of_batch(latents), latents)
-    assert torch.equal(target[2], latents.z[2])
+    found = choose(how, ReferenceSet.of_batch(latents), latents).found
+    assert found.tolist() == [True, True, False, True, True]
+    assert not choose(how, ReferenceSet.of_batch(latents), Latents(normal(1, 2), None, torch.tensor([7]))).found.any()
+    assert choose(
+        how, ReferenceSet.of_batch(latents), Latents(normal(1, 2, seed=1), None, torch.tensor([1]))
+    ).found.all()
+    same = Latents(torch.ones(3, 2))
+    assert not choose(
+        how, ReferenceSet.of_batch(same.take(torch.tensor([0]))), same.take(torch.tensor([0]))
+    ).found.any()
 
 
-def test_a_batch_is_a_detached_reference_set_unless_it_is_of_one():
+def test_a_batch_is_a_detached_reference_set():
     latents = Latents(normal(4, 2).requires_grad_(), None, torch.tensor([0, 0, 1, 1]))
     reference = ReferenceSet.of_batch(latents)
     assert not reference.z.requires_grad
     assert reference.to("cpu") is reference
-    with pytest.raises(ReferenceSetError, match="batch of one"):
-        ReferenceSet.of_batch(latents.take(torch.tensor([0])))

@@ -10,7 +10,7 @@ import torch
 
 from augmentor._internal.random import SampleRandom, sample_keys
 from augmentor._internal.registry import arguments_of
-from augmentor.exceptions import InputError, ReferenceSetError, UnknownNameError
+from augmentor.exceptions import InputError, UnknownNameError
 from augmentor.latents import Latents, ReferenceSet
 from augmentor.policies import LatentPolicy, get_policy, list_policies, policies
 
@@ -209,14 +209,33 @@ def test_reference_samples_come_from_the_batch_where_there_is_no_reference_set(s
 
 
 @every_name
-def test_a_batch_of_one_without_a_reference_set_is_refused_only_if_one_is_needed(name):
+def test_a_sample_without_a_partner_is_kept_and_no_other(name):
     policy = policies.get(name).example()
     one = part(some_latents(), slice(0, 1))
-    if policy.needs_reference:
-        with pytest.raises(ReferenceSetError, match=r"augment\.fit\(dataset\)"):
-            policy(one, draws(1), None)
-    else:
-        assert policy(one, draws(1), None).z.shape == (1, 5)
+    made = policy(one, draws(1), None)
+    if policy.needs_reference and name != "one_of":  # which may choose a policy without
+        assert made.kept.tolist() == [True]
+    if name not in ("compose", "one_of"):
+        assert torch.equal(made.z, one.z) == policy.needs_reference
+    latents, reference = some_latents(), some_reference()
+    policy.fit(reference)
+    assert (made := policy(latents, draws(), reference)).kept is None or not made.kept.any()
+    foreign = Latents(latents.z, latents.posterior_std, torch.full((COUNT,), -100))
+    made = policy(foreign, draws(), reference)
+    if policy.needs_reference and name != "one_of":
+        assert made.kept.all()
+    assert torch.equal(made.labels, foreign.labels)
+
+
+@pytest.mark.parametrize("spec", ["smote", "interpolate", "slerp", "extrapolate", "class_gaussian"])
+def test_a_fitted_class_of_one_image_is_kept_and_the_others_are_not(spec):
+    reference = ReferenceSet(torch.randn(5, 3), torch.tensor([0, 0, 0, 0, 4]))
+    policy = get_policy(spec)
+    policy.fit(reference)
+    real = Latents(reference.z, None, reference.labels)
+    made = policy(real, draws(5), reference)
+    assert made.kept.tolist() == [False, False, False, False, True]
+    assert (made.z == real.z).all(1).tolist() == made.kept.tolist()
 
 
 @every_name
@@ -248,10 +267,3 @@ def test_misspelt_names_and_arguments_are_answered_with_the_right_ones(name):
 def test_policies_that_make_no_sense_are_refused(spec):
     with pytest.raises(InputError, match="polic"):
         get_policy(spec)
-
-
-@pytest.mark.parametrize("spec", ["smote", "interpolate", "slerp", "extrapolate", "class_gaussian"])
-def test_a_class_of_one_image_is_refused_when_fitting(spec):
-    reference = ReferenceSet(torch.randn(5, 3), torch.tensor([0, 0, 0, 0, 4]))
-    with pytest.raises(ReferenceSetError, match=rf"{spec}.* needs 2 samples of each class, and class 4 has 1"):
-        get_policy(spec).fit(reference)

@@ -281,7 +281,7 @@ def test_absent_inception_weights_are_not_fetched_unasked(tmp_path, monkeypatch)
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", fetch)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    with pytest.raises(WeightsError, match="download=True"):
+    with pytest.raises(WeightsError, match="save it there"):
         InceptionFeatures()
     with pytest.raises(WeightsError, match=r"not at .*mine\.pth"):
         InceptionFeatures(tmp_path / "mine.pth", download=True)

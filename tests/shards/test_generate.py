@@ -8,14 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tqdm import tqdm
 
 from augmentor._internal.files import sha256_file
 from augmentor._internal.random import seeded
 from augmentor._internal.weights import fingerprint
 from augmentor.autoencoders import get_autoencoder
 from augmentor.data import ArrayDataset
-from augmentor.exceptions import DataError, InputError, OutputError, ReferenceSetError, ShardError, UnknownNameError
+from augmentor.exceptions import DataError, InputError, OutputError, ShardError, UnknownNameError
 from augmentor.shards import ShardDataset, generate_shards, open_shard, read_manifest, read_partial
 from augmentor.shards.manifest import MANIFEST, PARTIAL
 from augmentor.transform import LatentAugment
@@ -160,7 +159,7 @@ def test_progress_is_shown_only_when_asked(tmp_path, capfd):
     generate(tmp_path / "shards")
     assert capfd.readouterr().err == ""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("augmentor.shards.generate.tqdm", lambda *a, **k: tqdm(*a, **{**k, "delay": 0}))
+        patch.setattr("augmentor._internal.progress._DELAY", 0.0)
         generate(tmp_path / "others", progress=True)
     assert "generating" in capfd.readouterr().err
 
@@ -186,7 +185,7 @@ def test_numbers_are_checked(tmp_path):
         ({"num_samples": 0}, InputError, "num_samples"),
         ({"num_samples": 10**6, "shard_size": 1}, InputError, "raise shard_size"),
         ({"dataset": iter([1])}, DataError, "map-style"),
-        ({"dataset": real(3), "augment": augmenter("smote")}, ReferenceSetError, "class"),
+        ({"augment": LatentAugment(get_autoencoder("vae").example(), p=0.3)}, InputError, "num_samples"),
         ({"unit_range": (0, 1), "resume": False}, InputError, "resume=False"),
         *(({"unit_range": part}, InputError, "unit_range") for part in [(2, 2), (-1, 2), (5, 9), (0, 1.0), "0:2"]),
     ],

@@ -184,10 +184,12 @@ def test_a_manifest_of_something_else_is_refused(tmp_path, change):
         opened(tmp_path, encode_shard(content(), attributes={}), **change)
 
 
-def test_negative_labels_are_refused(tmp_path):
+def test_labels_beyond_the_classes_are_refused_and_ignored_ones_are_not(tmp_path):
     arrays = content()
-    arrays["labels"][3] = -1
-    with pytest.raises(ShardError, match="from -1 to 2"):
+    arrays["labels"][3] = -100
+    opened(tmp_path, encode_shard(arrays, attributes={}))
+    arrays["labels"][3] = 77
+    with pytest.raises(ShardError, match="up to 77"):
         opened(tmp_path, encode_shard(arrays, attributes={}))
 
 

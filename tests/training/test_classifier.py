@@ -80,9 +80,8 @@ def test_soft_labels_and_floating_images(digits):
 
 
 def test_it_stops_at_the_deadline(digits):
-    with pytest.raises(BudgetError, match="the time was up after 0 of 4 steps") as error:
+    with pytest.raises(BudgetError, match="the time was up after 0 of 4 steps"):
         train(digits, deadline=time.monotonic() - 1)
-    assert error.value.share == 0
     train(digits, deadline=time.monotonic() + 1000)
 
 

@@ -11,7 +11,7 @@ import pytest
 from augmentor import tune
 from augmentor._internal.random import fold
 from augmentor.exceptions import AugmentorError, BudgetError, InputError, OutputError
-from augmentor.tuning import Score, Task
+from augmentor.tuning import Cost, Score, Task
 
 
 class Known(Task):
@@ -46,7 +46,7 @@ class Known(Task):
         left = deadline - self.time
         self.time += min(seconds, left)
         if seconds > left:
-            raise BudgetError("out of time", left / seconds)
+            raise BudgetError("out of time")
 
     def settings(self):
         return {"task": "known", "gains": [repr(gain) for gain in self.gains.values()], "seed": self.seed}
@@ -70,6 +70,16 @@ class Images(Known):
     def samples(self, cell):
         repeat, number = divmod(cell, self.folds)
         return np.random.default_rng([self.seed, repeat]).permutation(self.count)[number :: self.folds]
+
+
+class Estimated(Known):
+    """Knows beforehand what it will cost."""
+
+    estimates = True
+
+    def estimate(self):
+        seconds = self.seconds if callable(self.seconds) else lambda name: self.seconds
+        return Cost(seconds("geometric"), seconds("policy 0"))
 
 
 class Opens(Known):
@@ -223,27 +233,77 @@ def test_the_budget_is_used():
     assert task.time - 100 > 270
 
 
-@pytest.mark.parametrize(("folds", "had", "least"), [(3, 0, 3), (1, 1, 2)])  # one training of each tells nothing
-def test_a_final_that_is_too_small_is_no_win(folds, had, least):
-    slow = Images({"slow": 3.0}, controls={"none": 0.0}, seconds=lambda name: 13.0 if name == "slow" else 1.0)
-    slow.folds = folds
-    result = run(slow, 40.0)
-    assert result.answer == "none"
-    assert f"the budget allowed {had} of at least {least} cells" in result.sentence
-
-
 def test_a_budget_that_cannot_do_says_how_much_could():
-    with pytest.raises(BudgetError, match=r"a budget of 5 s is too small: .* at least about 24 s"):
-        run(Known(many(3)), 5)
-    assert run(Known(many(3)), 24).answer in ("latent", "none")
+    said = r"a budget of 12 s is too small: .* at least about 13 s"  # three controls, then five cells of two rows
+    with pytest.raises(BudgetError, match=said):
+        run(Known({"good": 3.0}), 12)
+    assert run(Known({"good": 3.0}), 13).answer == "none"
+
+
+def test_an_estimate_refuses_a_small_budget_before_anything_is_done(tmp_path):
+    task = Estimated(many(3), seconds=10.0)
+    with pytest.raises(BudgetError, match=r"at least about 163 s here"):  # a quarter more, in case it is too low
+        run(task, 162, out=tmp_path / "run")
+    assert (task.calls, list(tmp_path.iterdir())) == ([], [])
+    slow = Estimated(many(3), seconds=lambda name: 30.0 if name.startswith("policy") else 1.0)
+    with pytest.raises(BudgetError, match=r"at least about 198 s here"):
+        run(slow, 197)
+
+
+def test_one_line_says_beforehand_what_the_budget_is_worth(capsys):
+    for kind, budget, least, whole in ((Estimated, 25, 17, 29), (Estimated, 100, 17, 29), (Known, 13, 13, 23)):
+        task = kind({"good": 3.0})
+        tune(None, task=task, budget=budget)
+        (line,) = (line for line in capsys.readouterr().err.splitlines() if "budget" in line)
+        assert f"about {least} s, for one latent setting against the best control; {whole} s against all" in line
+        assert (f"{budget} s can show no win" in line) == (budget < whole)
+
+
+@pytest.mark.parametrize(
+    ("budget", "answer", "unmet"), [(13, "none", ["none", "mixup"]), (22, "none", ["mixup"]), (23, "latent", [])]
+)
+def test_a_small_budget_compares_one_setting_with_the_best_control_first(budget, answer, unmet):
+    task = Known({"good": 3.0, **many(5)})
+    result = run(task, budget)
+    compared = {name: {cell for called, cell in task.calls if called == name} for name in ("geometric", "good")}
+    assert compared == {"geometric": {0, *range(6, 11)}, "good": set(range(6, 11))}  # no cell chose it
+    assert (result.answer, result.config["setting"]) == (answer, {"policy": "good"})
+    assert row_of(result, "good")["p_value"] < 0.001
+    said = f"the budget ended before {', '.join(f'control {name}' for name in unmet)}"
+    assert (said in result.sentence) == bool(unmet)
+    assert "1 of 6 settings were tried" in result.sentence
+
+
+def test_a_setting_that_cannot_be_used_leaves_the_small_budget_to_the_next():
+    result = run(Known({"broken": InputError("needs a std"), "good": 3.0}, seconds=1.0), 24.0)
+    assert (result.answer, result.config["setting"]) == ("latent", {"policy": "good"})
+
+
+def test_a_setting_that_is_too_slow_for_a_final_says_what_it_would_take():
+    slow = Images({"slow": 3.0}, controls={"none": 0.0}, seconds=lambda name: 13.0 if name == "slow" else 1.0)
+    with pytest.raises(BudgetError, match="at least about 56 s"):
+        run(slow, 40.0)
+
+
+def test_a_final_that_is_cut_short_is_no_win():
+    class Slowing(Images):
+        """Another process takes the processor in the final."""
+
+        def evaluate(self, setting, cell, deadline):
+            self.seconds = 4.0 if cell > 6 else 1.0
+            return super().evaluate(setting, cell, deadline)
+
+    result = run(Slowing({"good": 5.0}, controls={"none": 0.0}), 16.0)
+    assert (result.answer, result.config["best_control"]) == ("none", "control none")
+    assert "the budget allowed 1 of at least 3 cells" in result.sentence
 
 
 def test_what_controls_need_is_made_once_and_first_and_counted_once(tmp_path):
     task, again = Opens(many(3)), Opens(many(3))
-    run(task, 30.0 + 24.0, out=tmp_path)  # the least, see above
+    run(task, 30.0 + 13.0, out=tmp_path)  # the least, see above
     assert task.calls[0] == ("open", None)
     assert task.calls.count(("open", None)) == 1
-    run(again, 30.0 + 24.0, out=tmp_path)
+    run(again, 30.0 + 13.0, out=tmp_path)
     assert again.calls == []
 
 

@@ -28,6 +28,7 @@ from augmentor.tuning.autoencoders import Autoencoders, FromScratch
 from augmentor.tuning.classification import POLICIES, ClassificationTask
 from augmentor.tuning.datasets import Until, few_of_each
 from augmentor.tuning.generation import GenerationTask
+from augmentor.tuning.work import Work
 
 ROOT = Path(__file__).resolve().parents[2]
 ONE = {"policy": ["gaussian(std=0.5)"], "residual": [0.0], "ratio": [1.0], "gate": [False], "base": ["none"]}
@@ -200,6 +201,34 @@ def test_a_deadline_stops_the_fitting_and_images_that_do_not_fit_are_refused(few
         task_on(few, unlabelled=digits).prepare(0, time.monotonic() - 1)
     with pytest.raises(ShapeError, match=r"unlabelled has images \(3, 8, 8\); expected \(1, 8, 8\)"):
         tune(few, unlabelled=[torch.zeros(3, 8, 8, dtype=torch.uint8)])
+
+
+# What it will take
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("task", "autoencoder"), [("accuracy", "digits"), ("accuracy", "vae(latent_dim=4)"), ("kid", "vae(latent_dim=4)")]
+)
+def test_a_budget_that_is_much_too_small_is_refused_before_the_race(
+    few, tmp_path, monkeypatch, global_rng_untouched, task, autoencoder
+):
+    monkeypatch.setattr(Work, "score", lambda *_: pytest.fail("the race has begun"))
+    monkeypatch.setattr(Work, "open", lambda *_: pytest.fail("the race has begun"))
+    with pytest.raises(BudgetError, match=r"takes at least about \d{5,} s here"):
+        tune(few, autoencoder, task=task, **{**QUICK, "steps": 10**6, "budget": 100}, out=tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_estimate_knows_what_is_made_for_each_cell_and_passes_over_what_cannot_be_used(few, digits):
+    plain = get_autoencoder("dense")((1, 8, 8), latent_dim=4)
+    plain.stats.fit([torch.randn(20, 4)])
+    assert task_on(few, plain).estimate().prepare == 0
+    assert task_on(few, plain, unlabelled=digits).estimate().prepare > 0
+    assert task_on(few, FromScratch("vae(latent_dim=4)")).estimate().prepare > 1
+    assert not task_on(few, Untrained()).estimates  # which may do anything
+    cost = task_on(few, plain, space={"policy": ["posterior(factor=1.0)", "smote(k=5)"]}).estimate()
+    assert cost.setting > cost.control > 0
 
 
 # Autoencoders

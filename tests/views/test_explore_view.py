@@ -74,9 +74,9 @@ def test_the_copied_command_makes_the_same_samples(explorer, settings, tmp_path,
     images, labels = ShardDataset("runs/shards")[view.rows]
     assert alike(images, view.samples[0])
     assert torch.equal(labels, view.sample_labels[0])
-    read = dataclasses.replace(view.settings, data="my files", split="test", size=32, skip_bad=True)
+    read = dataclasses.replace(view.settings, data="my files", split="test", size=32)
     other = dataclasses.replace(view, settings=read)
-    assert recipe.command(other).startswith("augmentor generate 'my files' --split test --size 32 --skip-bad ")
+    assert recipe.command(other).startswith("augmentor generate 'my files' --split test --size 32 ")
 
 
 def test_the_copied_policy_json_makes_the_same_samples(explorer, settings, few):

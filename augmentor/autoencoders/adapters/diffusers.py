@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..._internal.files import absolute_path
 from ...exceptions import InputError, WeightsError
 from ._base import AdaptedAutoencoder
 
@@ -59,17 +60,17 @@ class DiffusersAutoencoder(AdaptedAutoencoder):
         self.stride, self.scale, self.shift = 2 ** (len(network.config[levels]) - 1), scale, shift
 
     @classmethod
-    def load(cls, name: str, grey: bool = False) -> DiffusersAutoencoder:
+    def load(cls, name: str | Path, grey: bool = False) -> DiffusersAutoencoder:
         """From a folder that `save_pretrained` wrote, or a repository on the hub, ``"owner/name"``.
 
         Further parts, as in ``"owner/name/vae"``, are a folder inside the repository. Only safetensors are read.
         Raises `WeightsError` for what is not there, cannot be reached, or is no such model.
         """
         diffusers = _installed()
-        if Path(name).is_dir():
-            place: dict[str, Any] = {"pretrained_model_name_or_path": name}
+        if (folder := absolute_path(name)).is_dir():
+            place: dict[str, Any] = {"pretrained_model_name_or_path": str(folder)}
         else:
-            owner, _, rest = name.partition("/")
+            owner, _, rest = str(name).partition("/")
             repository, _, inside = rest.partition("/")
             place = {"pretrained_model_name_or_path": f"{owner}/{repository}" if rest else owner}
             place |= {"subfolder": inside} if inside else {}
@@ -81,7 +82,7 @@ class DiffusersAutoencoder(AdaptedAutoencoder):
                 model = getattr(diffusers, kind).from_pretrained(**place, use_safetensors=True, low_cpu_mem_usage=False)
         except Exception as error:  # whatever the hub's client raises: it has trees of its own
             raise WeightsError(
-                f"cannot load the diffusers autoencoder {name!r}: {_first_line(error)}; expected a folder that "
+                f"cannot load the diffusers autoencoder {str(name)!r}: {_first_line(error)}; expected a folder that "
                 "save_pretrained wrote as safetensors, or the name of a repository on a hub that can be reached"
             ) from error
         return cls(model, grey)

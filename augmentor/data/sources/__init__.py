@@ -3,9 +3,13 @@
 digits               the 1,797 digits of 8x8 that come with scikit-learn
 mnist:ROOT           torchvision's MNIST(ROOT), 28x28 grey; nothing is downloaded
 cifar10:ROOT         torchvision's CIFAR10(ROOT), 32x32 RGB; nothing is downloaded
-FILE.npz             arrays `images` (N,H,W), (N,H,W,C) or (N,C,H,W), uint8 or [0, 1], and `labels` (N,)
+FILE.npz             arrays `images` (N,H,W), (N,H,W,C) or (N,C,H,W), and `labels` (N,)
 h5:FILE              the same as data sets of an HDF5 file; h5:FILE#X,Y calls them X and Y, and h5:FILE#X has no labels
-FOLDER               one folder of image files a class; or a folder of shards
+FOLDER               image files, or one folder of them a class; or a folder of shards
+
+Images of arrays are uint8, uint16 or floating in [0, 1]; for others ``#value_range=LOW,HIGH`` behind the file names
+the values of black and white, as in ``scans.npz#value_range=-1000,3000`` or ``h5:FILE#X,Y#value_range=0,4095``.
+Paths may begin with ``~``. Where there are no labels, all images are of class 0.
 """
 
 from ._base import SOURCES, Source, register_source

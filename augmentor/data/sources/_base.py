@@ -22,7 +22,7 @@ class Source:
         """Whether the data argument `text` is of this source; the data may be absent or damaged all the same."""
         raise NotImplementedError
 
-    def load(self, text: str, *, split: str, size: int | None, skip_bad: bool) -> Any:
+    def load(self, text: str, *, split: str, size: int | None) -> Any:
         """The data set, with arguments as of `load_source`; `DataError` where it cannot be read."""
         raise NotImplementedError
 

@@ -18,7 +18,7 @@ class Digits(Source):
     def names(self, text: str) -> bool:
         return text == "digits"
 
-    def load(self, text: str, *, split: str, size: int | None, skip_bad: bool) -> ArrayDataset:
+    def load(self, text: str, *, split: str, size: int | None) -> ArrayDataset:
         from sklearn.datasets import load_digits  # 1 s to import, needed only here
 
         digits = load_digits()

@@ -1,76 +1,142 @@
-"""A folder that holds one folder of image files for each class."""
+"""A folder of image files: one folder for each class, or the files alone."""
 
 from __future__ import annotations
 
+import os
 import warnings
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
-from tqdm import tqdm
+from PIL import Image
 
-from ...exceptions import AugmentorWarning, DataError
+from ..._internal.files import absolute_path
+from ..._internal.progress import progress_bar
+from ..._internal.samples import rgb_of
+from ...exceptions import AugmentorWarning, DataError, InputError
 from ..arrays import ArrayDataset
 from ._base import Source, register_source
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+# What operating systems put beside files, but for the hidden ones; in lower case.
+_SYSTEM = ("thumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin", "system volume information")
+_NAMED = 3  # of what is skipped
 
 
 @register_source
 class ImageFolder(Source):
-    """Class folders; all files are read at once."""
+    """Files in the order, with the classes and the orientation that torchvision's `ImageFolder` gives them.
 
-    forms = ("a folder of class folders",)
+    All are read at once: an image that cannot be read is left out now, and not met later.
+    """
+
+    forms = ("a folder of images",)
     takes_size = True
 
     def names(self, text: str) -> bool:
-        return Path(text).is_dir()
+        return absolute_path(text).is_dir()
 
-    def load(self, text: str, *, split: str, size: int | None, skip_bad: bool) -> ArrayDataset:
-        path = Path(text)
-        classes = sorted(p.name for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
-        files = [(file, n) for n, name in enumerate(classes) for file in _image_files(path / name)]
-        if not files:
-            hint = _hint(path, classes)
-            raise DataError(f"found no images in {path}; expected one folder of image files a class{hint}")
-        arrays, labels, bad = [], [], []
-        for file, label in tqdm(files, desc=f"reading {path.name}", unit="image", delay=2, leave=False):
+    def load(self, text: str, *, split: str, size: int | None) -> ArrayDataset:
+        path = absolute_path(text)
+        if (path / "run.json").is_file():
+            raise DataError(f"{path} is the folder of a training run; expected a folder of images")
+        found = _search(path)
+        if not found.images:
+            raise DataError(f"found no images in {path}{found}; expected image files, or one folder of them a class")
+        numbers = {name: number for number, name in enumerate(found.classes)}
+        arrays, labels, reason = [], [], None
+        for file in progress_bar(found.images, desc=f"reading {path.name}", unit="image", leave=False):
             try:
-                arrays.append(_read_image(file, size))
-                labels.append(label)
+                arrays.append(_read_image(path / file, size))
+                labels.append(numbers.get(file.parts[0], 0))
+            except MemoryError:
+                raise
+            except InputError as error:
+                raise DataError(f"{path / file}: {error}") from error
             except Exception as error:  # decoders of damaged files raise nearly anything
-                bad.append(file)
-                if not skip_bad:
-                    raise DataError(
-                        f"cannot read the image {file}: {error}; mend or remove it, or skip such files with --skip-bad"
-                    ) from error
-        if bad:
-            names = ", ".join(str(file) for file in bad[:5])
-            warnings.warn(f"left out {len(bad)} unreadable images: {names}", AugmentorWarning, stacklevel=3)
+                found.skip("unreadable image", file)
+                reason = reason or error
         if not arrays:
-            raise DataError(f"none of the {len(bad)} images in {path} can be read")
-        return ArrayDataset(_stack(arrays, path), torch.tensor(labels), classes)
+            raise DataError(f"none of the {len(found.images)} images in {path} can be read: {reason}")
+        found.warn(path)
+        return ArrayDataset(_stack(arrays, path), torch.tensor(labels), found.classes or None)
 
 
-def _image_files(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+@dataclass
+class _Found:
+    """Image files, relative to the folder; the names of the classes, none where there are no class folders.
+
+    skipped: what else is there, by its kind.
+    """
+
+    images: list[Path] = field(default_factory=list)
+    classes: list[str] = field(default_factory=list)
+    skipped: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+
+    def skip(self, kind: str, *names: str | Path) -> None:
+        """Count what is left out."""
+        if names:
+            self.skipped[kind] += map(str, names)
+
+    def __str__(self) -> str:
+        """``; skipped 2 system files (._x.jpg, .DS_Store)``, or nothing."""
+        parts = [
+            f"{len(names)} {kind}{'s' if len(names) > 1 else ''} "
+            f"({', '.join(names[:_NAMED])}{', ...' if len(names) > _NAMED else ''})"
+            for kind, names in self.skipped.items()
+        ]
+        return f"; skipped {', '.join(parts)}" if parts else ""
+
+    def warn(self, path: Path) -> None:
+        """Say in one line what was skipped, and where the classes may be other folders."""
+        hint = ""
+        if self.classes and all(len(file.parts) > 2 for file in self.images):
+            hint = (
+                f"; all of them stand in folders below the class folders ({', '.join(self.classes[:_NAMED])}): if "
+                f"those are the classes, name {path / self.classes[0]}"
+            )
+        if hint or self.skipped:
+            warnings.warn(f"{path} has {len(self.images)} images{hint}{self}", AugmentorWarning, stacklevel=4)
 
 
-def _hint(path: Path, classes: list[str]) -> str:
-    for name in classes:
-        if any(_image_files(p) for p in (path / name).iterdir() if p.is_dir()):
-            return f"; did you mean {path / name}?"
-    return "; put the files of each class into a folder of its own" if _image_files(path) else ""
+def _search(path: Path) -> _Found:
+    """All image files below a folder; folders on the first level are classes if there are images in any."""
+    found, top = _Found(), []
+    for root, folders, names in os.walk(path, followlinks=True, onerror=_raise):
+        below = Path(root).relative_to(path)
+        found.skip("system file", *(f"{below / name}/" for name in sorted(folders) if _is_system(name)))
+        folders[:] = [name for name in folders if not _is_system(name)]
+        for name in sorted(names):
+            if _is_system(name):
+                found.skip("system file", below / name)
+            elif Path(name).suffix.lower() in IMAGE_SUFFIXES and os.path.isfile(Path(root, name)):
+                found.images.append(below / name)
+            else:
+                found.skip("other file", below / name)
+        if not below.parts:
+            top = sorted(folders)
+    found.classes = sorted({file.parts[0] for file in found.images if len(file.parts) > 1})
+    found.skip("empty folder", *(name for name in top if name not in found.classes))
+    if found.classes:
+        found.skip("top-level image", *(file for file in found.images if len(file.parts) == 1))
+        found.images = [file for file in found.images if len(file.parts) > 1]
+    found.images.sort(key=lambda file: (file.parts[0] if found.classes else "", str(file.parent), file.name))
+    return found
+
+
+def _is_system(name: str) -> bool:
+    return name.startswith(".") or name.lower() in _SYSTEM
+
+
+def _raise(error: OSError) -> None:
+    raise DataError(f"cannot look into {error.filename}: {error.strerror}; make it readable, or move it away")
 
 
 def _read_image(file: Path, size: int | None) -> np.ndarray:
     with Image.open(file) as opened:
-        upright = ImageOps.exif_transpose(opened)
-        if upright.mode.startswith(("I", "F")):  # Pillow would clip these to white
-            raise ValueError(f"mode {upright.mode}: expected 8 bits a channel")
-        image = upright.convert("L" if upright.mode in ("1", "L", "LA") else "RGB")
+        image = rgb_of(opened)
         if size is not None:
             side = min(image.size)
             left, top = (image.width - side) // 2, (image.height - side) // 2
@@ -79,12 +145,15 @@ def _read_image(file: Path, size: int | None) -> np.ndarray:
         return np.asarray(image)
 
 
-def _stack(arrays: list[Any], path: Path) -> torch.Tensor:
-    sizes = sorted({array.shape[:2] for array in arrays})
+def _stack(arrays: list[np.ndarray], path: Path) -> torch.Tensor:
+    """Images of one size, grey (H,W) or colour (H,W,3) => (N,C,H,W); grey ones among colour become colour."""
+    sizes = Counter(array.shape[:2] for array in arrays).most_common()
     if len(sizes) > 1:
-        shown = ", ".join(f"{width}x{height}" for height, width in sizes[:3])
+        shown = ", ".join(f"{count} of {width}x{height}" for (height, width), count in sizes[:_NAMED])
+        more = ", ..." if len(sizes) > _NAMED else ""
         raise DataError(
-            f"the images in {path} have {len(sizes)} sizes ({shown}, ...); bring them to one with --size 64"
+            f"the images in {path} have {len(sizes)} sizes ({shown}{more}); crop and resize them to one, "
+            "such as --size 64, or load_source(..., size=64)"
         )
     if any(array.ndim == 3 for array in arrays):
         arrays = [array if array.ndim == 3 else np.repeat(array[..., None], 3, axis=2) for array in arrays]

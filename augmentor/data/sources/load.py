@@ -9,14 +9,17 @@ from ...exceptions import DataError, InputError
 from ._base import SOURCES, Source
 
 
-def load_source(source: str | Path, *, split: str = "train", size: int | None = None, skip_bad: bool = False) -> Any:
+def load_source(source: str | Path, *, split: str = "train", size: int | None = None) -> Any:
     """The data set that a data argument names: an `ArrayDataset`, `HDF5Dataset` or `ShardDataset`.
 
-    Items are `(uint8 tensor (C,H,W), int)`; `targets`, `classes` and `image_shape` say what they are. split: "train" or
-    "test", for mnist and cifar10. size: crop the middle square of the files of a folder and resize it to this many
-    pixels a side; without it they must all have one size. skip_bad: leave unreadable files of a folder out, with a
-    warning that names them, instead of raising. Raises `DataError`, or `InputError` for arguments that the source does
-    not take.
+    Items are `(tensor (C,H,W), int)`, uint8, or float32 in [0, 1] where an array has other values than 0 to 255;
+    `targets`, `classes` and `image_shape` say what they are. split: "train" or "test", for mnist and cifar10. size:
+    crop the middle square of the files of a folder and resize it to this many pixels a side; without it they must all
+    have one size. Raises `DataError`, or `InputError` for arguments that the source does not take.
+
+    Of a folder, images that cannot be read, hidden files and those of operating systems are skipped, with one
+    `AugmentorWarning` that counts and names them. Images lie as they are stored: an orientation in EXIF is not applied,
+    as torchvision's `ImageFolder` does. Data without labels are of one class, number 0.
 
     >>> len(load_source("digits"))
     1797
@@ -34,7 +37,7 @@ def load_source(source: str | Path, *, split: str = "train", size: int | None = 
         raise DataError(f"found no data at {text!r}; expected {', '.join(forms)} or {last}")
     if size is not None and not found.takes_size:
         raise InputError(f"size={size} is for folders of image files; the images of {text} have one size: leave it out")
-    return found.load(text, split=split, size=size, skip_bad=skip_bad)
+    return found.load(text, split=split, size=size)
 
 
 def takes_size(source: str | Path) -> bool:

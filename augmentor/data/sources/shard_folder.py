@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from ...shards import ShardDataset, holds_shards
 from ._base import Source, register_source
 
@@ -15,7 +13,7 @@ class ShardFolder(Source):
     forms = ("a shard folder",)
 
     def names(self, text: str) -> bool:
-        return holds_shards(Path(text))
+        return holds_shards(text)
 
-    def load(self, text: str, *, split: str, size: int | None, skip_bad: bool) -> ShardDataset:
+    def load(self, text: str, *, split: str, size: int | None) -> ShardDataset:
         return ShardDataset(text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from ..._internal.files import absolute_path
 from ...exceptions import DataError
 from ..arrays import ArrayDataset
 from ._base import Source, register_source
@@ -20,17 +21,18 @@ class TorchvisionSets(Source):
         kind, _, root = text.partition(":")
         return kind in ("mnist", "cifar10") and bool(root)
 
-    def load(self, text: str, *, split: str, size: int | None, skip_bad: bool) -> ArrayDataset:
+    def load(self, text: str, *, split: str, size: int | None) -> ArrayDataset:
         from torchvision import datasets
 
-        kind, _, root = text.partition(":")
+        kind, _, place = text.partition(":")
+        root = str(absolute_path(place))
         reader = {"mnist": datasets.MNIST, "cifar10": datasets.CIFAR10}[kind]
         try:
             data = reader(root, train=split == "train", download=False)
         except (RuntimeError, OSError, ValueError, AssertionError) as error:  # the last two from a damaged file
             raise DataError(
                 f"found no {kind} under {root} that can be read ({type(error).__name__}: {error}); "
-                f"fetch it once with torchvision.datasets.{reader.__name__}({root!r}, download=True)"
+                f"fetch it once: python -c \"import torchvision; torchvision.datasets.{reader.__name__}({root!r}, download=True)\""
             ) from error
         images = torch.as_tensor(data.data)
         images = images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2)

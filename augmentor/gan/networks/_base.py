@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from ..._internal.registry import get, register
-from ..._internal.weights import load_network
+from ..._internal.weights import OF_GENERATOR, load_network, weights_file
 from ...exceptions import InputError, ShapeError
 
 GENERATORS: dict[str, type[Generator]] = {}
@@ -178,6 +178,9 @@ def get_discriminator(name: str) -> type[Discriminator]:
 
 
 def load_generator(path: str | Path) -> Generator:
-    """The generator of a file that `GANTrainer` wrote, on the CPU, in eval mode; `WeightsError` for any other file."""
-    generator: Generator = load_network(path, Generator.family, GENERATORS)
+    """The generator of a file that `GANTrainer` wrote, on the CPU, in eval mode; `WeightsError` for any other file.
+
+    The folder of a run stands for the `generator.safetensors` in it.
+    """
+    generator: Generator = load_network(weights_file(path, OF_GENERATOR), Generator.family, GENERATORS)
     return generator

@@ -104,7 +104,7 @@ def _quiet(context: Any) -> Iterator[None]:
 
 def _portable(work: Work) -> Work:
     """A copy that means the same in other working folders, and that machines without our device can unpickle."""
-    work = dataclasses.replace(work, folder=work.folder.absolute())
+    work = dataclasses.replace(work, folder=work.folder.absolute(), advance=None)
     if work.augment.device.type == "cpu":
         return work
     return dataclasses.replace(work, augment=_on_the_cpu(work.augment))

@@ -56,6 +56,9 @@ class ShardFormat:
         """
         raise NotImplementedError
 
+    def check_planned(self, manifest: Manifest) -> None:
+        """`ShapeError` where its files cannot hold such images; called before any work."""
+
     def open(self, path: Path, entry: ShardEntry, manifest: Manifest, cache: BlockCache) -> ShardArrays:
         """Open a file of the size that its entry says; `ShardError` for anything else than the manifest describes."""
         raise ShardError(f"{path} is a {self.name} file, which ShardDataset does not read; use that package")

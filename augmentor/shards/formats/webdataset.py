@@ -19,6 +19,7 @@ import tarfile
 import numpy as np
 from PIL import Image
 
+from ...exceptions import ShapeError
 from ..manifest import Manifest
 from ._base import ShardFormat, register_format
 
@@ -29,6 +30,13 @@ class WebDataset(ShardFormat):
 
     suffix = ".tar"
     stores = ("images",)
+
+    def check_planned(self, manifest: Manifest) -> None:
+        """PNG takes the second of two channels, and the fourth of four, for alpha, and has no more."""
+        if manifest.image_shape[0] not in (1, 3):
+            raise ShapeError(
+                f"format='webdataset' holds grey and RGB images, got {manifest.image_shape}; use format='hdf5'"
+            )
 
     def encode(self, arrays: dict[str, np.ndarray], settings: Manifest, unit: int) -> bytes:
         """A tar file."""

@@ -75,7 +75,6 @@ def command(view: View) -> str:
     words = ["augmentor", "generate", settings.data]
     words += [] if settings.split == "train" else ["--split", settings.split]
     words += [] if settings.size is None else ["--size", str(settings.size)]
-    words += ["--skip-bad"] if settings.skip_bad else []
     words += ["--autoencoder", view.config["autoencoder"], "--policy", settings.policy]
     words += ["--residual", str(settings.residual)] if settings.residual else []
     words += ["--gate", str(settings.keep)] if settings.redraw else []
@@ -92,5 +91,4 @@ def _source(view: View) -> str:
     arguments = [repr(settings.data)]
     arguments += [] if settings.split == "train" else [f"split={settings.split!r}"]
     arguments += [] if settings.size is None else [f"size={settings.size}"]
-    arguments += ["skip_bad=True"] if settings.skip_bad else []
     return ", ".join(arguments)

@@ -19,7 +19,7 @@ _PICKS = ("classes", "random")
 class Settings:
     """All that a view depends on; each has a default, and a wrong one is refused with an `InputError`.
 
-    data, split, size, skip_bad: as `augmentor.data.load_source` takes them. autoencoder: a name, a weights file, or
+    data, split, size: as `augmentor.data.load_source` takes them. autoencoder: a name, a weights file, or
     "auto". policy: its text, or "auto". residual: of `LatentAugment`, 0 to 1. keep: how lenient the gate is, 0 to 1.
     redraw: whether the gate draws again what fails; else it only says so. seed: of the noise, and of the choice if
     `pick` is "random"; "classes" takes the first images of each class in turn. images: how many originals, 1 to 16.
@@ -29,7 +29,6 @@ class Settings:
     data: str = "digits"
     split: str = "train"
     size: int | None = None
-    skip_bad: bool = False
     autoencoder: str = "auto"
     policy: str = "gaussian(std=0.5)"
     residual: float = 0.0

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -17,7 +15,7 @@ from ..._internal.datasets import fetch, spread_over_classes
 from ..._internal.random import SampleRandom, sample_keys, torch_generator
 from ..._internal.registry import describe
 from ...autoencoders import Autoencoder, load_autoencoder
-from ...autoencoders.pretrained import fitting_autoencoder
+from ...autoencoders.pretrained import fitting_autoencoder, full_name
 from ...data import load_source
 from ...latents import Latents, ReferenceSet, class_index, per_sample
 from ...policies import LatentPolicy, default_policy, get_policy
@@ -151,12 +149,12 @@ class Explorer:
         return replace(settings, policy=describe(default_policy(model.autoencoder.latent_shape), brief=True))
 
     def _data_and_model(self, settings: Settings) -> tuple[_Data, _Model]:
-        data = self._read(settings.data, settings.split, settings.size, settings.skip_bad)
+        data = self._read(settings.data, settings.split, settings.size)
         return data, self._load(data, _autoencoder_of(settings, data), self.device)
 
 
-def _read(source: str, split: str, size: int | None, skip_bad: bool) -> _Data:
-    dataset: Any = load_source(source, split=split, size=size, skip_bad=skip_bad)
+def _read(source: str, split: str, size: int | None) -> _Data:
+    dataset: Any = load_source(source, split=split, size=size)
     if len(dataset) <= LOOKED:
         return _Data(dataset, np.arange(len(dataset)), dataset.targets, dataset)
     looked = np.sort(np.random.default_rng(0).choice(len(dataset), LOOKED, replace=False))
@@ -251,7 +249,7 @@ def _config(settings: Settings, augment: LatentAugment, model: _Model, data: _Da
     name, document = _autoencoder_of(settings, data), augment.to_config()
     return {
         **document,
-        "autoencoder": str(Path(name).resolve()) if os.path.isfile(name) else name,
+        "autoencoder": full_name(name),
         "gate": document["gate"] if settings.redraw else None,
         "statistics": None if model.brought_statistics else document["statistics"],
     }

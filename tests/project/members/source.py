@@ -14,6 +14,6 @@ class Noise(Source):
     def names(self, text):
         return text.startswith("noise:")
 
-    def load(self, text, *, split, size, skip_bad):
+    def load(self, text, *, split, size):
         pixels = torch.randint(256, (int(text[6:]), 1, 8, 8), generator=torch.Generator().manual_seed(0))
         return ArrayDataset(pixels.to(torch.uint8))

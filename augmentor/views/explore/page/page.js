@@ -2,7 +2,7 @@
 // The page holds the settings, asks for their view, and draws it. What a view is is decided on the other side.
 
 const $ = (selector) => document.querySelector(selector);
-const FIELDS = ["data", "split", "size", "skip_bad", "pick", "images", "autoencoder", "residual", "copies", "seed", "keep", "redraw"];
+const FIELDS = ["data", "split", "size", "pick", "images", "autoencoder", "residual", "copies", "seed", "keep", "redraw"];
 const VERDICTS = ["passed", "fidelity", "agreement", "novelty", "original kept"];
 
 let settings = {};   // what was chosen

@@ -1,0 +1,71 @@
+"""Numpy arrays of images: which axis holds the channels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..exceptions import DataError, ShapeError
+
+
+def channels_first(images: np.ndarray, owner: str) -> np.ndarray:
+    """Images (N,H,W), (N,H,W,C) or (N,C,H,W) => (N,C,H,W). Copies nothing.
+
+    The channels are the axis of 1 or 3, or else the one that is shorter than height and width. Raises `DataError` for
+    what is no image, and where that leaves open which axis it is.
+
+    >>> channels_first(np.zeros((5, 64, 64, 12)), "the file").shape
+    (5, 12, 64, 64)
+    """
+    if not holds_numbers(images):
+        raise DataError(f"{owner} has images of type {images.dtype}; expected numbers, such as uint8 or float32")
+    if images.ndim == 3:
+        return images[:, None]
+    if images.ndim != 4:
+        raise DataError(f"{owner} has images of shape {images.shape}; expected (N,H,W), (N,H,W,C) or (N,C,H,W)")
+    axis = _channel_axis(images.shape[1:])
+    if axis is None:
+        raise DataError(
+            f"{owner} has images of shape {images.shape}, which leaves open whether they are (N,H,W,C) or (N,C,H,W); "
+            "expected 1 or 3 channels, or fewer than pixels a side: make a tensor (N,C,H,W) for ArrayDataset of them"
+        )
+    return images if axis == 0 else np.moveaxis(images, 3, 1)
+
+
+def image_channels_first(image: np.ndarray) -> np.ndarray:
+    """One image (H,W) or (H,W,C), as `v2.ToImage` takes it => (C,H,W). Copies nothing.
+
+    Raises `ShapeError` where the last axis need not be that of the channels.
+    """
+    if image.ndim == 2:
+        return image[None]
+    if image.ndim == 4:
+        raise ShapeError(
+            f"got a numpy array of shape {image.shape}, which is no single image; expected (H,W) or (H,W,C): give a "
+            "batch as a tensor (B,C,H,W), with torch.from_numpy(images).permute(0, 3, 1, 2) if it is (B,H,W,C)"
+        )
+    if _channel_axis(image.shape) != 2:
+        raise ShapeError(
+            f"got a numpy image of shape {image.shape}, whose last axis need not be the channels; expected (H,W) or "
+            "(H,W,C): give a tensor (C,H,W), torch.from_numpy(image) if it is (C,H,W), or "
+            "torch.from_numpy(image).permute(2, 0, 1) if it is (H,W,C)"
+        )
+    return np.moveaxis(image, 2, 0)
+
+
+def holds_numbers(array: np.ndarray) -> bool:
+    """Whether its values are numbers that torch has."""
+    return array.dtype.kind in "buif" and array.dtype.itemsize <= 8
+
+
+def _channel_axis(shape: Sequence[int]) -> int | None:
+    """0 for (C,H,W), 2 for (H,W,C), None where it is open."""
+    first, middle, last = shape
+    if first in (1, 3):
+        return 0
+    if last in (1, 3):
+        return 2
+    if first < min(middle, last):
+        return 0
+    return 2 if last < min(first, middle) else None

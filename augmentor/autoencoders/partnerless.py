@@ -1,0 +1,73 @@
+"""Samples that a policy had no partner for: they stay as they are, are counted, and are warned of once."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import torch
+
+from ..exceptions import AugmentorWarning, ReferenceSetError
+from ..latents import Latents, label_keys
+
+
+class Partnerless:
+    """Counts them in this process. strict: raise `ReferenceSetError` instead, but not for ignored labels.
+
+    On the CPU the warning comes at once. On CUDA the host does not wait for the number, so the warning comes at a later
+    call, and on other accelerators `count` alone tells; a strict one waits.
+    """
+
+    def __init__(self, strict: bool):
+        self.strict = strict
+        self._count: int | torch.Tensor = 0  # added up on the device
+        self._arrived: torch.Tensor | None = None  # what an earlier call sent from the device
+        self._warned = False
+
+    @property
+    def count(self) -> int:
+        """How many there were so far."""
+        return int(self._count)
+
+    def note(self, made: Latents, policy: str, fitted: bool) -> None:
+        """Take note of what a policy kept."""
+        if made.kept is None:
+            return
+        self._count = self._count + made.kept.sum()
+        if self.strict:
+            missing = made.kept if made.labels is None else made.kept & (label_keys(made.labels) >= 0)
+            if bool(missing.any()):
+                raise ReferenceSetError(_message(int(missing.sum()), len(made), policy, fitted))
+        elif not self._warned and self._some():
+            self._warned = True
+            warnings.warn(
+                _message(self.count if made.kept.device.type == "cpu" else None, len(made), policy, fitted)
+                + "; they stay as they are (this is said once, and augment.unchanged counts them)",
+                AugmentorWarning,
+                stacklevel=5,
+            )
+
+    def _some(self) -> bool:
+        count = self._count
+        if not isinstance(count, torch.Tensor) or count.device.type == "cpu":
+            return bool(count)
+        if count.device.type != "cuda":
+            return False
+        if self._arrived is None:
+            self._arrived = torch.zeros((), dtype=torch.int64, pin_memory=True)
+        some = bool(self._arrived)
+        self._arrived.copy_(count, non_blocking=True)
+        return some
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_count": 0, "_arrived": None}
+
+
+def _message(count: int | None, total: int, policy: str, fitted: bool) -> str:
+    of = "some" if count is None else f"{count} of {total}"
+    where = (
+        "the reference set has no other image of their class, or their label is ignored"
+        if fitted
+        else "without a reference set partners are images of the same class in the batch; call augment.fit(dataset)"
+    )
+    return f"policy {policy} found no partner for {of} images: {where}"

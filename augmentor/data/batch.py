@@ -1,0 +1,68 @@
+"""Batches of a loader with more rows behind: the same structure, and whatever stands beside images and labels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from .._internal.samples import split_item
+from .._internal.transfer import sent
+from ..exceptions import InputError
+
+
+def with_rows(
+    batch: Any, images: torch.Tensor, labels: torch.Tensor | None, rows: np.ndarray, *, masks: bool = False
+) -> Any:
+    """The batch with these images and labels; of what else it holds, `rows` come once more behind the others.
+
+    A dict stays a dict, another structure becomes a tuple. All tensors come on the device of the images. masks: whether
+    what has a value for each pixel may come once more. Raises `InputError` where it may not, and for what has no row
+    for each image.
+    """
+    old_images, old_labels = split_item(batch)
+    if batch is old_images:
+        return images
+
+    def longer(part: Any) -> Any:
+        if part is old_images:
+            return images
+        return labels if part is old_labels else repeated(part)
+
+    def repeated(part: Any) -> Any:
+        if isinstance(part, torch.Tensor) and part.shape[:1] == (len(old_images),):
+            if not masks and part.ndim > 2 and part.shape[-2:] == images.shape[-2:]:
+                raise InputError(
+                    f"got a batch with images {tuple(old_images.shape)} and a tensor {tuple(part.shape)}, a mask or "
+                    "another image, which would not fit what is synthetic; expected no other tensor of that size, "
+                    "or a policy that keeps geometry, 'smooth'"
+                )
+            part = sent(part, images.device)
+            return torch.cat([part, part[sent(torch.from_numpy(rows), images.device)]])
+        if isinstance(part, dict):
+            return {key: repeated(value) for key, value in part.items()}
+        if isinstance(part, (list, tuple)) and len(part) == len(old_images) and not _holds_tensors(part):
+            return [*part, *(part[row] for row in rows)]
+        if part is None:
+            return None
+        raise InputError(
+            f"got a batch of {len(old_images)} images with {part!r:.60}; expected tensors (B, ...), lists of B entries "
+            "or dicts of these, of which a synthetic row can have those of its source: leave it out in the collate_fn"
+        )
+
+    if isinstance(batch, dict):
+        return {key: longer(part) for key, part in batch.items()}
+    parts = tuple(longer(part) for part in batch)
+    return parts if len(parts) > 1 else images
+
+
+def with_parts(batch: Any, **parts: torch.Tensor) -> Any:
+    """The batch with more parts: under their names in a dict, at the end of a tuple."""
+    if isinstance(batch, dict):
+        return {**batch, **parts}
+    return (*(batch if isinstance(batch, tuple) else (batch,)), *parts.values()) if parts else batch
+
+
+def _holds_tensors(parts: Any) -> bool:
+    return any(isinstance(part, torch.Tensor) for part in parts)

@@ -1,0 +1,26 @@
+"""The values of black and white in a data argument: ``FILE#value_range=LOW,HIGH``.
+
+They stand in the text, and not in an option beside it, so that they go wherever the text goes: into the records of runs
+and shards, and to workers that read the file again. ``#`` begins what is said about a file, as in ``h5:FILE#X,Y``, and
+no shell changes it.
+"""
+
+from __future__ import annotations
+
+from ...exceptions import InputError
+
+
+def split_value_range(text: str) -> tuple[str, tuple[float, float] | None]:
+    """A data argument => the argument without its value range, and (low, high), or None where it has none.
+
+    >>> split_value_range("scans.npz#value_range=-1000,3000")
+    ('scans.npz', (-1000.0, 3000.0))
+    """
+    rest, sign, numbers = text.partition("#value_range=")
+    if not sign:
+        return text, None
+    try:
+        low, high = map(float, numbers.split(","))
+    except ValueError as error:
+        raise InputError(f"got {text!r}; expected two numbers, such as {rest}#value_range=0,4095") from error
+    return rest, (low, high)

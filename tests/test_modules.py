@@ -1,0 +1,77 @@
+"""The transform as a part of other modules: compiled, copied, pickled, saved in a checkpoint."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+import torch
+from torch import nn
+from torchvision.transforms import v2
+
+from augmentor import LatentAugment
+
+SETTINGS = [{}, {"autoencoder": "digits"}, {"autoencoder": "digits", "policy": "smote", "seed": 3}]
+
+
+class Model(nn.Module):
+    """Owns a transform, as the model of a training loop may."""
+
+    def __init__(self, **settings):
+        super().__init__()
+        self.augment = LatentAugment(p=1.0, **settings)
+        self.layer = nn.Linear(64, 2)
+
+    def forward(self, images):
+        return self.layer(self.augment(images).flatten(1))
+
+
+@pytest.mark.filterwarnings("ignore:policy")
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+def test_a_checkpoint_is_the_same_before_and_after_the_first_batch(settings):
+    images, model = torch.rand(4, 1, 8, 8), Model(**settings)
+    before = copy.deepcopy(model.state_dict())
+    model(images)
+    after = model.state_dict()
+    assert list(before) == list(after) == ["layer.weight", "layer.bias"]
+    for state in (before, after):
+        for fresh in (Model(**settings), model):
+            fresh.load_state_dict(state)
+    assert list(nn.Sequential(model).state_dict()) == ["0.layer.weight", "0.layer.bias"]
+    with pytest.raises(RuntimeError, match="Missing key"):
+        model.load_state_dict({"layer.weight": before["layer.weight"]})
+    weight = next(model.augment.autoencoder.parameters()).clone()
+    old = {**before, "augment.autoencoder.encoder.0.weight": torch.zeros(3)}  # of a checkpoint that held the weights
+    Model(**settings).load_state_dict(old)
+    assert torch.equal(next(model.augment.autoencoder.parameters()), weight)
+
+
+@pytest.mark.filterwarnings("ignore:policy")
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+@pytest.mark.parametrize(
+    "again", [copy.deepcopy, lambda thing: pickle.loads(pickle.dumps(thing))], ids=["copy", "pickle"]
+)
+def test_copies_made_before_and_after_the_first_batch_make_the_same(settings, again):
+    images, augment = torch.rand(4, 1, 8, 8), LatentAugment(p=1.0, **settings)
+    early = again(augment)
+    torch.manual_seed(0)
+    expected = augment(images)
+    for twin in (early, again(augment), again(again(augment))):
+        torch.manual_seed(0)
+        assert torch.equal(twin(images), expected)
+        assert repr(twin) == repr(augment)
+
+
+@pytest.mark.filterwarnings("ignore:policy")
+@pytest.mark.parametrize("backend", ["eager", "aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
+def test_a_compiled_module_or_function_that_holds_one_breaks_its_graph_there(backend):
+    images, model = torch.rand(4, 1, 8, 8), Model(autoencoder="digits", seed=0)
+    torch.testing.assert_close(torch.compile(model, backend=backend)(images), model(images))
+    pipeline = v2.Compose([LatentAugment("digits", p=1.0, seed=0), v2.Normalize([0.5], [0.5])])
+    compiled = torch.compile(lambda batch: 2 * pipeline(batch), backend=backend)
+    torch.testing.assert_close(compiled(images), 2 * pipeline(images))
+    made = torch.compile(lambda batch: 2 * pipeline.transforms[0].synthesize(batch), backend=backend)(images)
+    torch.testing.assert_close(made, 2 * pipeline.transforms[0].synthesize(images))
+    torch.compile(model, backend=backend)(images).sum().backward()  # gradients go through what surrounds it
+    assert model.layer.weight.grad is not None
