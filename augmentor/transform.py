@@ -43,9 +43,10 @@ class LatentAugment(Augmenter, v2.Transform):
     """Replaces each image, with probability `p`, by the decoding of its perturbed latent.
 
     In a transform pipeline it takes one image; after the loader, on the device, it takes a batch, which is much
-    faster. Images are PIL, `tv_tensors.Image`, or tensors (C,H,W) or (B,C,H,W), uint8 or floating in [0, 1]; put
-    `v2.Normalize` after it. The output has the input's type, shape, dtype and device. Labels are found as by
-    `v2.MixUp` and change only where the policy mixes classes: then they become float (B,K).
+    faster. Images are PIL without transparent pixels, numpy (H,W) or (H,W,C), `tv_tensors.Image`, or tensors (C,H,W) or
+    (B,C,H,W), uint8 or floating in [0, 1]; put `v2.Normalize` after it. The output has the input's type, shape, dtype
+    and device. Labels are found as by `v2.MixUp` and change only where the policy mixes classes: then they become
+    float (B,K).
 
     autoencoder: a name from `list_autoencoders()`, the path of a `.safetensors` file or of the folder of the run that
         trained it, or an `Autoencoder`, which is frozen and kept in eval mode, whatever `.train()` its owner calls.
@@ -71,7 +72,8 @@ class LatentAugment(Augmenter, v2.Transform):
         a plan such as "bf16+channels_last", asks for that. See `plan`.
     compile: run it through `torch.compile`; pays for batches of one size.
     ignore_index: the class number that means "no label", as of `torch.nn.CrossEntropyLoss`; negative numbers and, among
-        labels (B,K), rows of zeros do so in any case. A policy that combines samples leaves these images as they are and takes none of them as a partner.
+        labels (B,K), rows of zeros do so in any case. A policy that combines samples leaves these images as they are
+        and takes none of them as a partner.
     strict: raise `ReferenceSetError` where such a policy has no partner for an image: a batch of one without a
         reference set, a class of one image, a set of labels (B,K) that no other image has. Otherwise the image stays as
         it is, `unchanged` counts it, and a warning says so once. Where nothing is labelled all images are of one class.
@@ -191,11 +193,11 @@ class LatentAugment(Augmenter, v2.Transform):
         """Only synthetic samples: one for each image (B,C,H,W), whatever `p` is; with labels if labels are given.
 
         indices: the samples' numbers in their data set; where a seed is given, the result depends on (seed, epoch,
-        index, draw index) alone, and without `indices` the pixels take their place. draw_index: which synthetic version of the sample, one for all or one
-        each. seed, epoch: instead of the transform's own. raw: the images' latents, where they are known
-        (``cache[indices]`` of a `LatentCache`); then nothing is encoded. return_weights: give also the gate's weights,
-        float (B,) in [0, 1]; 0 marks a sample that was rejected, whose image is the original, and without a gate all
-        are 1.
+        index, draw index) alone, and without `indices` the pixels take their place. draw_index: which synthetic version
+        of the sample, one for all or one each. seed, epoch: instead of the transform's own. raw: the images' latents,
+        where they are known (``cache[indices]`` of a `LatentCache`); then nothing is encoded. return_weights: give also
+        the gate's weights, float (B,) in [0, 1]; 0 marks a sample that was rejected, whose image is the original, and
+        without a gate all are 1.
         """
         images = image_to_tensor(images)
         keys = self._keys(images, indices, draw_index, seed=seed, epoch=epoch)
@@ -254,7 +256,7 @@ class LatentAugment(Augmenter, v2.Transform):
                 reference, latents, images = ReferenceSet.of_batch(latents), latents.take(rows), images[rows]
                 labels = None if labels is None else labels[rows]
             made, weights = self._gated(latents, random, reference)
-            self._partnerless.note(made, str(self.policy), self.reference is not None)
+            self._partnerless.note(made, self.policy, self.reference is not None)
             kept = made.kept if weights is None or self.gate is None else either(made.kept, self.gate.rejected(weights))
             z = made.z if kept is None else torch.where(per_sample(kept, made.z), latents.z, made.z)
             if made.labels is not None and made.labels.is_floating_point():

@@ -68,27 +68,29 @@ def test_columns_get_soft_labels_and_images_of_different_sizes_one_by_one(huggin
 
 def test_fit_takes_every_usual_form_and_finds_the_same(hugging_face, digits):
     few = digits.subset(torch.arange(COUNT))
-    images, labels, numbers = few.images, few.targets, np.arange(COUNT)
+    images, labels = few.images, few.targets
     expected = LatentAugment("digits", "smote").fit(few).reference
     halves = [few.subset(torch.arange(30)), few.subset(torch.arange(30, COUNT))]
     for data in (
-        (few,), (hugging_face,), (images, labels), (images.numpy()[:, 0], labels.numpy()),
-        (images.permute(0, 2, 3, 1).numpy(), labels.tolist()), (images, labels[:, None]), (TensorDataset(images, labels),),
-        (Stream(few),), (DataLoader(few, 7),), (DataLoader(Stream(few), 7),), (ConcatDataset(halves),),
-        (Subset(digits, range(COUNT)),), (ConcatDataset([Subset(digits, range(COUNT))]),),
+        (few,), (hugging_face,), (images, labels), (images.numpy()[:, 0], labels.numpy()), (images.numpy(), labels),
+        (images.permute(0, 2, 3, 1).numpy(), labels.tolist()), (images, labels[:, None]),
+        (TensorDataset(images, labels),), (Stream(few),), (DataLoader(few, 7),), (DataLoader(Stream(few), 7),),
+        (ConcatDataset(halves),), (Subset(digits, range(COUNT)),), (ConcatDataset([Subset(digits, range(COUNT))]),),
         (list(zip(images.permute(0, 2, 3, 1).numpy(), labels.tolist(), strict=True)),),
     ):  # fmt: skip
         reference = LatentAugment("digits", "smote").fit(*data).reference
         torch.testing.assert_close(reference.z, expected.z)
         assert torch.equal(reference.labels, expected.labels)
+    for data in (images, images.numpy(), images.numpy()[:, 0]):
+        torch.testing.assert_close(LatentAugment("digits").fit(data).reference.z.sum(0), expected.z.sum(0))
     with pytest.raises(DataError, match="60 images and 59 labels"):
         LatentAugment("digits", "smote").fit(images, labels[1:])
 
 
 def test_parts_of_a_data_set_know_all_of_its_classes(digits, hugging_face):
     first = (digits.targets[:COUNT] < 3).nonzero().squeeze(1).tolist()
-    for part in (Subset(digits, first), random_split(Subset(digits, first), [0.5, 0.5])[0],
-                 ConcatDataset([Subset(digits, first), Subset(digits, first)]), hugging_face.select(first)):  # fmt: skip
+    few = Subset(digits, first)
+    for part in (few, random_split(few, [0.5, 0.5])[0], ConcatDataset([few, few]), hugging_face.select(first)):
         augment = LatentAugment("digits", "interpolate(same_class=False)").fit(part)
         assert augment.reference.num_classes == 10
         assert MixedDataset(part, augment)[len(part)]  # and it can be mixed

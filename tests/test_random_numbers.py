@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
-from augmentor import LatentAugment, MixedDataset
+from augmentor import AugmentedLoader, LatentAugment, MixedDataset
 from augmentor.exceptions import InputError
 from augmentor.shards import ShardDataset, generate_shards
 
@@ -98,10 +98,12 @@ def test_a_chance_that_would_be_ignored_is_refused(digits, tmp_path):
     few = digits.subset(torch.arange(6))
     for p in (0.3, 0.999):
         augment = LatentAugment("digits", p=p)
-        for use in (lambda augment=augment: MixedDataset(few, augment),
-                    lambda augment=augment: generate_shards(few, augment, tmp_path / "out", num_samples=2)):  # fmt: skip
-            with pytest.raises(InputError, match=f"p={p}"):
-                use()
+        with pytest.raises(InputError, match=f"p={p}"):
+            MixedDataset(few, augment)
+        with pytest.raises(InputError, match=f"p={p}"):
+            AugmentedLoader([(few.images, few.targets)], augment)
+        with pytest.raises(InputError, match=f"p={p}"):
+            generate_shards(few, augment, tmp_path / "out", num_samples=2)
     MixedDataset(few, LatentAugment("digits", p=1.0))
 
 

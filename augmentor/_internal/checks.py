@@ -64,13 +64,13 @@ def check_range(images: torch.Tensor, owner: str) -> None:
             f"{owner} takes uint8 or floating images, got {images.dtype} from {low:.6g} to {high:.6g}; scale them "
             f"with {unit_line((low, high))}"
         )
-    if not (math.isfinite(low) and math.isfinite(high)):
-        raise RangeError(f"{owner} takes images in [0, 1], got NaN or infinity; mend them, as torch.nan_to_num(x) does")
     if not is_unit(low, high):
-        raise RangeError(
-            f"{owner} takes images in [0, 1], got values from {low:.6g} to {high:.6g}; scale them with "
-            f"{unit_line((low, high))}, or if they were normalised, put v2.Normalize after the augmentation"
-        )
+        seen = "NaN" if math.isnan(low) else f"values from {low:.6g} to {high:.6g}"
+        advice = "mend them, as torch.nan_to_num(x) does"
+        if math.isfinite(high - low):
+            advice = f"scale them with {unit_line((low, high))}"
+            advice += ", or if they were normalised, put v2.Normalize after the augmentation"
+        raise RangeError(f"{owner} takes images in [0, 1], got {seen}; {advice}")
 
 
 def is_unit(low: float, high: float) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torchvision import tv_tensors
@@ -10,7 +10,7 @@ from torchvision import tv_tensors
 from .samples import LabelsGetter, Sample, image_to_tensor, is_image, tensor_to_image
 
 
-def is_columns(inputs: Any) -> bool:
+def is_columns(inputs: Any) -> TypeGuard[dict[str, list[Any]]]:
     """Whether this is a dict of lists of one length, one of which holds images."""
     if not isinstance(inputs, dict) or not all(isinstance(column, list) for column in inputs.values()):
         return False

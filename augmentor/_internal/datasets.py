@@ -12,6 +12,7 @@ import torch
 from torch.utils.data import ConcatDataset, Subset
 
 from ..exceptions import DataError
+from .layout import channels_first
 from .progress import progress_bar
 from .samples import image_to_tensor, labels_tensor, split_item
 
@@ -88,8 +89,15 @@ def _loaded(data: Iterable[Any], batch_size: int) -> Iterator[tuple[torch.Tensor
             yield image_to_tensor(images), None if labels is None else labels_tensor(labels)
 
 
-def paired(images: Any, labels: Any) -> list[tuple[Any, Any]]:
-    """Images (N, ...) and labels (N, ...), each an array, a tensor or a list => items (image, label)."""
+def items_of(images: Any, labels: Any) -> list[Any]:
+    """Images and labels (N, ...), each an array, a tensor or a list => items (image, label), or images without labels.
+
+    An array is (N,H,W), (N,H,W,C) or (N,C,H,W); see `channels_first`.
+    """
+    if isinstance(images, np.ndarray):
+        images = torch.from_numpy(np.ascontiguousarray(channels_first(images, "the array")))
+    if labels is None:
+        return list(images)
     if len(images) != len(labels):
         raise DataError(f"got {len(images)} images and {len(labels)} labels; expected one label an image")
     return list(zip(images, labels, strict=True))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -35,7 +34,7 @@ class _Lines(tqdm):
     """A bar that writes whole lines, for a file or a pipe."""
 
     def __init__(self, *args: Any, **settings: Any):
-        self._written = -_PAUSE
+        self._line, self._written = 0.0, -1  # when the last line was written, and the count in it
         # All times are looked at in `display`, and a bar that stays would end with an empty line.
         settings |= {"leave": False, "mininterval": 0, "miniters": 1}
         if settings.get("total") is not None or hasattr(args[0], "__len__"):
@@ -44,10 +43,11 @@ class _Lines(tqdm):
 
     def display(self, msg: str | None = None, pos: int | None = None) -> bool:
         """Write a line if it is time for one, or, told to remove the bar, the last one."""
-        now = time.monotonic()
-        early = self._time() < self.start_t + self.delay  # where tqdm.write draws all bars anew
-        if msg == "" or (not early and now - self._written >= _PAUSE):
-            self._written = now
+        now = self._time()
+        early = now < getattr(self, "start_t", now) + self.delay  # where tqdm.write draws all bars anew
+        due = not early and now - self._line >= _PAUSE
+        if due or (msg == "" and self.n != self._written):
+            self._line, self._written = now, self.n
             self.fp.write(f"{self}\n")
             self.fp.flush()
         return False

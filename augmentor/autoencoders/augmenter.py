@@ -12,10 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+import numpy as np
 import torch
 from torch import nn
 
-from .._internal.datasets import batches, num_classes_of, paired
+from .._internal.datasets import batches, items_of, num_classes_of, num_samples
 from .._internal.samples import holds_geometry
 from ..exceptions import AugmentorWarning, InputError, ShapeError, WeightsError
 from ..latents import IGNORED, LatentCache, ReferenceSet, encode_all, soft_labels
@@ -126,8 +127,8 @@ class Augmenter(nn.Module):
         """`InputError` for a `p` that what perturbs every synthetic sample, such as `MixedDataset`, would ignore."""
         if self.p not in (1, DEFAULT_P) and self.mixing is None:
             raise InputError(
-                f"{owner} perturbs every synthetic sample, and got a LatentAugment with p={self.p}; leave p out, and say "
-                "how many samples are synthetic with ratio, num_samples or sampling_strategy"
+                f"{owner} perturbs every synthetic sample, and got a LatentAugment with p={self.p}; leave p out, and "
+                "say how many samples are synthetic with ratio, num_samples or sampling_strategy"
             )
 
     def check_geometry(self, sample: Any) -> None:
@@ -177,13 +178,14 @@ class Augmenter(nn.Module):
 
         data: a map-style data set, an `IterableDataset`, an iterable of batches such as a loader, images as one array
         or tensor with their `labels`, or a `LatentCache`, of which nothing is encoded again. Where nothing is labelled
-        all images count as one class; ignored labels (`ignore_index` and negative ones) make no partners. unlabelled: more images of the same kind, whose labels, if any, are not looked at. Those that label spreading
-        is sure of (`augmentor.latents.spread_labels`) become reference samples as well. Latent statistics are taken
-        from the data, unless the autoencoder brought its own.
+        all images count as one class. Images with ignored labels (`ignore_index`, negative numbers, rows of zeros) are
+        nobody's partners. unlabelled: more images of the same kind, whose labels, if any, are not looked at. Those that
+        label spreading is sure of (`augmentor.latents.spread_labels`) become reference samples as well. Latent
+        statistics are taken from the data, unless the autoencoder brought its own.
         """
         more = None
-        if labels is not None:
-            data = paired(data, labels)
+        if labels is not None or isinstance(data, np.ndarray):
+            data = items_of(data, labels)
         if isinstance(data, LatentCache):
             mean, labels, num_classes = data.mean, data.labels, data.num_classes
         else:
@@ -191,7 +193,8 @@ class Augmenter(nn.Module):
             first = list(itertools.islice(found, 1))
             for images, _ in first:
                 self.choose_for(images)
-            (mean, _), labels = encode_all(self.autoencoder, itertools.chain(first, found), batch_size)
+            every, total = itertools.chain(first, found), num_samples(data)
+            (mean, _), labels = encode_all(self.autoencoder, every, batch_size, total=total)
             num_classes = num_classes_of(data, labels)
         if unlabelled is not None:
             more = encode_all(self.autoencoder, unlabelled, batch_size)[0].mean

@@ -65,7 +65,8 @@ class Autoencoder(nn.Module):
         fits = len(size) == 2 and all(n is None or (isinstance(n, int) and least <= n <= most) for n in size)
         if not isinstance(channels, int) or channels < 1 or not fits:
             raise ShapeError(
-                f"an autoencoder takes images (C, H, W) of {least} to {most} pixels a side, got {tuple(image_shape)}"
+                f"an autoencoder takes images (C, H, W), C at least 1, of {least} to {most} pixels a side, "
+                f"got {tuple(image_shape)}"
             )
         self.image_shape = tuple(image_shape)
         self.depth: int = channels

@@ -9,6 +9,7 @@ import torch
 
 from ..exceptions import AugmentorWarning, ReferenceSetError
 from ..latents import Latents, label_keys
+from ..policies import LatentPolicy
 
 
 class Partnerless:
@@ -29,7 +30,7 @@ class Partnerless:
         """How many there were so far."""
         return int(self._count)
 
-    def note(self, made: Latents, policy: str, fitted: bool) -> None:
+    def note(self, made: Latents, policy: LatentPolicy, fitted: bool) -> None:
         """Take note of what a policy kept."""
         if made.kept is None:
             return
@@ -63,7 +64,7 @@ class Partnerless:
         return {**self.__dict__, "_count": 0, "_arrived": None}
 
 
-def _message(count: int | None, total: int, policy: str, fitted: bool) -> str:
+def _message(count: int | None, total: int, policy: LatentPolicy, fitted: bool) -> str:
     of = "some" if count is None else f"{count} of {total}"
     where = (
         "the reference set has no other image of their class, or their label is ignored"

@@ -36,7 +36,8 @@ def explore(
     settings = Settings(data, **reading, autoencoder=autoencoder, policy=policy, residual=residual, seed=seed)
     server = serve(explorer, settings, host, port)
     view = explorer.view(settings)  # bad input ends the command here, and the page opens with all at hand
-    say(data=f"{data}: {view.total} images, {view.looked} of them looked at", autoencoder=view.config["autoencoder"],
+    known = f"{view.config['autoencoder']} ({view.family})"
+    say(data=f"{data}: {view.total} images, {view.looked} of them looked at", autoencoder=known,
         policy=view.settings.policy, seed=seed, device=device)  # fmt: skip
     address = f"http://{f'[{host}]' if ':' in host else host}:{server.port}/"
     click.echo(f"open {address}   (Ctrl-C ends it)")

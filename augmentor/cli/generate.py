@@ -49,7 +49,9 @@ class _OneOf(click.Choice):
     metavar="KEEP",
     help="Reject what is unlike real images, such as 0.95: the share of real ones that would pass.",
 )
-@click.option("--num-samples", type=click.IntRange(1), help="How many synthetic images; as many as DATA has by default.")
+@click.option(
+    "--num-samples", type=click.IntRange(1), help="How many synthetic images; as many as DATA has by default."
+)
 @click.option("--shard-size", type=click.IntRange(1), default=4096, help="Images in one file.")
 @click.option(
     "--store", type=click.Choice(["images", "latents"]), default="images",

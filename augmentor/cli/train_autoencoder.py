@@ -20,7 +20,12 @@ from ._options import common, data_options, image_shape_of, say
 @click.option("--epochs", type=click.IntRange(1), default=50)
 @click.option("--batch-size", type=click.IntRange(1), default=128)
 @click.option("--lr", type=click.FloatRange(0, min_open=True), default=2e-3, help="Peak learning rate of AdamW.")
-@click.option("--val-fraction", type=click.FloatRange(0, 1, max_open=True), default=0.1, help="Held out to choose the best weights.")
+@click.option(
+    "--val-fraction",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=0.1,
+    help="Held out to choose the best weights.",
+)
 @click.option("--patience", type=click.IntRange(1), default=10, help="Rounds without a better loss before stopping.")
 @click.option(
     "--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto",

@@ -55,8 +55,10 @@ class AugmentedLoader:
 
     With several processes no two make the same samples: places count over all of them. Each should have its own part of
     the data, which an engine can only give to the loader inside: wrap what Accelerate or Fabric has prepared, and for
-    Lightning give that loader a `DistributedSampler`. `AugmentorWarning` where it has none, `InputError` where
-    Accelerate would take the loader apart.
+    Lightning give that loader a `DistributedSampler`. `AugmentorWarning` where it has none.
+
+    Raises `InputError` where Accelerate would take the loader apart, and for batches whose other parts synthetic rows
+    cannot have, such as masks (unless the policy keeps the geometry).
 
     >>> from augmentor import LatentAugment
     >>> images, labels = torch.rand(8, 1, 8, 8), torch.arange(8)

@@ -32,8 +32,8 @@ class MixedDataset(Dataset[Any]):
         the same result at each reading, whatever the worker, until `set_epoch` says another epoch. By default it is the
         transform's own seed.
     dataset: map-style, items `(image, label)` or images, not yet normalised.
-    augment: makes the synthetic samples, all of them perturbed, whatever its `p`. Images come in the type of the real ones; labels too, unless the policy
-        mixes classes: then all labels become float (K,).
+    augment: makes the synthetic samples, all of them perturbed: its `p` is 1 or the default. Images come in the type of
+        the real ones; labels too, unless the policy mixes classes: then all labels become float (K,).
     ratio: synthetic samples for each real one; `len` is real + round(ratio * real).
     sampling_strategy: instead of `ratio`, how to fill classes up, as in imbalanced-learn ("auto", dict, callable), a
         `Mixing`, or "tuned" for the one that `augmentor tune` found (``LatentAugment.from_config``); see

@@ -58,8 +58,8 @@ _TEXTS = ("auto", "not majority", "minority", "not minority", "all")
 def added_counts(labels: torch.Tensor, strategy: SamplingStrategy) -> dict[int, Added]:
     """Class => what is to be added to it: synthetic samples, and with a `Mixing` oversampled real ones.
 
-    labels: int64 (N,), of which negative ones are ignored, or one-hot (N,K). Raises `InputError` for multi-hot and soft
-        labels, which have no one class to fill up.
+    labels: int64 (N,), or one-hot (N,K); negative numbers and rows of zeros are ignored. Raises `InputError` for
+        multi-hot and soft labels, which have no one class to fill up.
     strategy: "auto" or "not majority" fills every other class up to the largest, "minority" only the smallest,
         "not minority" all but the smallest, "all" every class; a dict says the wanted total of each class, real
         and synthetic together; a callable makes such a dict from the labels. These fill up with synthetic samples
@@ -72,7 +72,7 @@ def added_counts(labels: torch.Tensor, strategy: SamplingStrategy) -> dict[int, 
     keys = keys[keys >= 0]
     if not bool(is_class(keys).all()):
         raise InputError(
-            "sampling_strategy fills classes up, and got labels of several classes or of none (B,K); "
+            "sampling_strategy fills classes up, and got multi-hot or soft labels; "
             "use ratio, or labels that are class numbers"
         )
     classes, counts = keys.unique(return_counts=True)

@@ -191,9 +191,7 @@ class GANTrainer:
             )
         classes = generator.num_classes
         if classes and (labels is None or labels.ndim != 1):
-            raise InputError(
-                "a conditional GAN takes class numbers, and the data has none; build an unconditional one"
-            )
+            raise InputError("a conditional GAN takes class numbers, and the data has none; build an unconditional one")
         if classes:
             known = dataset_labels(dataset)
             if not 0 <= int(known.min()) <= int(known.max()) < classes:

@@ -40,8 +40,9 @@ class Latents:
     """A batch of standard latents.
 
     z: float (B, *L). posterior_std: the standard deviation of the encoder's posterior (B, *L), or None.
-    labels: int64 (B,) or float (B,K), of which negative numbers and rows of zeros are ignored, or None. kept: bool (B,), true for samples that
-    a policy left as they are because it found no partner for them; None where there are none of these.
+    labels: int64 (B,) or float (B,K), of which negative numbers and rows of zeros are ignored, or None. kept: bool
+    (B,), true for samples that a policy left as they are because it found no partner for them; None where there are
+    none of these.
     """
 
     z: torch.Tensor

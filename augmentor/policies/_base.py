@@ -34,7 +34,7 @@ class LatentPolicy:
 
     name: ClassVar[str]
     needs_reference: bool = False
-    # Whether things stay where they are in the image, so that boxes, masks and keypoints still fit; see `LatentAugment`.
+    # Whether things stay where they are in the image where latents are feature maps, so that its boxes still fit.
     keeps_geometry: bool = False
 
     def draw(self, latents: Latents, random: SampleRandom, reference: ReferenceSet | None = None) -> Params:

@@ -20,8 +20,8 @@ _MAX_DIMENSIONS = 2048
 class ClassGaussian(LatentPolicy):
     """``mean[class] + std * factor[class] @ noise``, the covariance shrunk as by Ledoit and Wolf (2004).
 
-    As in BAGAN's initialisation (Mariani et al. 2018). It replaces the latent, and keeps only the sample's label. It has
-    to be fitted (`augment.fit(dataset)`); samples of a class that had fewer than two images then are kept.
+    As in BAGAN's initialisation (Mariani et al. 2018). It replaces the latent, and keeps only the sample's label. It
+    has to be fitted (`augment.fit(dataset)`); samples of a class that had fewer than two images then are kept.
 
     >>> ClassGaussian(std=0.8).std
     0.8

@@ -94,10 +94,8 @@ class OneOf(_Several):
         return {"choice": choice, **drawn}
 
     def apply(self, latents: Latents, params: Params) -> Latents:
-        results, choice = (
-            [policy.apply(latents, params[str(n)]) for n, policy in enumerate(self.policies)],
-            params["choice"],
-        )
+        results = [policy.apply(latents, params[str(n)]) for n, policy in enumerate(self.policies)]
+        choice = params["choice"]
         kept = [torch.zeros_like(choice, dtype=torch.bool) if r.kept is None else r.kept for r in results]
         return latents.moved(
             _choose([result.z for result in results], choice),

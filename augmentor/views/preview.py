@@ -54,7 +54,8 @@ def preview_png(
         rebuilt = autoencoder(images.to(autoencoder.device))
     excuse = policies is None  # a policy that was asked for by name raises where it does not fit
     strips: Strips = [[(f"originals{bands_note(images)}", images), ("reconstructions", rebuilt)]]
-    encoded = functools.cache(lambda: encode_all(autoencoder, [reference]))  # once, for all that look at it
+    # Once, for all policies that look at it.
+    encoded = functools.cache(lambda: encode_all(autoencoder, [reference], total=len(reference[0])))
     for line in progress_bar(_lines(policies), desc="drawing", unit="policy", leave=False):
         augments = [LatentAugment(autoencoder, policy, residual=residual, strict=True) for policy in line]
         strips.append([(describe(augment.policy, brief=True), _made(augment, encoded, images, labels, seed, excuse))

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import torch
 from torchvision.transforms import v2
-from tqdm import tqdm
 
 from augmentor._internal.random import seeded
 from augmentor._internal.weights import fingerprint
@@ -127,7 +126,7 @@ def test_an_out_folder_gets_weights_history_settings_and_a_picture(few, tmp_path
 
 
 def test_float_images_without_labels_train_too_and_progress_is_shown_when_asked(few, capfd, monkeypatch):
-    monkeypatch.setattr("augmentor.autoencoders.trainer.tqdm", lambda *a, **k: tqdm(*a, **{**k, "delay": 0}))
+    monkeypatch.setattr("augmentor._internal.progress._DELAY", 0.0)
     assert bool(trainer(epochs=1, progress=True).fit([image / 255 for image in few.images[:60]]).stats.fitted)
     assert "train dense" in capfd.readouterr().err
 

@@ -266,7 +266,7 @@ def test_images_and_latents_that_do_not_fit_are_refused_with_advice(name):
 def test_other_sizes_are_refused_with_advice(name):
     with pytest.raises(ShapeError, match=r"\(B, 1, 8, 8\), got \(2, 1, 9, 8\); resize with v2\.Resize\(\(8, 8\)\)"):
         made(name).encode(torch.rand(2, 1, 9, 8))
-    for shape in ((1, 7, 8), (1, 8, 129), (2, 8, 8)):
+    for shape in ((1, 7, 8), (1, 8, 129), (0, 8, 8)):
         with pytest.raises(ShapeError, match="8 to 128"):
             made(name, image_shape=shape)
 
@@ -276,7 +276,7 @@ def test_values_outside_the_range_are_refused_with_what_came():
     for value, said in ((float("nan"), "NaN"), (float("-inf"), "-inf"), (-0.1, "-0.1"), (255.0, "255")):
         images = some_images(model)
         images[1, 0, 3, 3] = value
-        with pytest.raises(RangeError, match=rf"\[0, 1\], got .*{said}.*; use v2\.ToDtype"):
+        with pytest.raises(RangeError, match=rf"\[0, 1\], got .*{said}.*; (scale|mend)"):
             model.encode(images)
 
 

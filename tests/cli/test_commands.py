@@ -14,9 +14,11 @@ from pathlib import Path
 
 import click
 import pytest
+import torch
 from PIL import Image
 
 from augmentor import ShardDataset, cli, load_autoencoder
+from augmentor.data import load_source
 from augmentor.gan import load_generator
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -83,6 +85,24 @@ def test_generate_and_go_on(succeeds, refused, files):
     assert "holds shards already" in refused(f"{line} --no-resume")
     assert "seed: 5 there, 6 asked" in refused(f"{line} --seed 6")
     assert files() == before
+
+
+def test_an_image_without_a_partner_is_written_as_it_is(call, data):
+    with warnings.catch_warnings(record=True):
+        warnings.simplefilter("always")
+        assert call("generate DATA/alone --policy smote --out shards").code == 0
+    image, label = load_source(data / "alone")[24]
+    assert label == 1
+    assert torch.equal(ShardDataset("shards")[24][0], image)
+
+
+def test_the_weights_are_named_with_their_family(succeeds, data):
+    weights = f"{data}/rgb.safetensors (vae)"
+    assert "autoencoder  digits (vae)" in succeeds("generate digits --num-samples 4 --out shards")
+    assert weights in succeeds("preview DATA/rgb --autoencoder DATA/rgb.safetensors --policy slerp")
+    assert f"{data}/run/model.safetensors (vae)" in succeeds("preview DATA/rgb --autoencoder DATA/run --policy slerp")
+    assert f"features   {weights}" in succeeds("evaluate DATA/rgb DATA/rgb --features DATA/rgb.safetensors")
+    assert read("metrics.json")["features"] == weights
 
 
 def test_generate_from_colour_with_reference_samples_gzip_and_latents_that_are_kept(succeeds, files):

@@ -31,7 +31,7 @@ def test_it_writes_all_files_and_says_the_answer(succeeds, files, monkeypatch):
             "--unlabelled more.npz --budget 20m")  # fmt: skip
     out = succeeds(line)
     for said in ("digits: 40 images (1, 8, 8)", "budget 1200.0", "unlabelled more.npz: 200 images",
-                 "2 of 2 settings were tried", "wrote runs/tune/"):  # fmt: skip
+                 "2 of 2 settings were tried", "runs/tune/policy.json"):  # fmt: skip
         assert said in " ".join(out.split())
     assert "geometric |" not in out
     before = files()
@@ -59,6 +59,7 @@ def test_interrupted_it_says_how_to_go_on(tmp_path):
     running.send_signal(signal.SIGINT)
     _, err = running.communicate()
     assert running.returncode == 130, err
+    assert 0 < err.find("smallest useful budget here: about") < err.find("stopped")
     assert "stopped; the same command goes on from run" in err
     assert "Traceback" not in err
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["run.json", "trials.jsonl"]

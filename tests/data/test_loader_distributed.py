@@ -79,6 +79,7 @@ def rows(batches) -> dict[str, torch.Tensor]:
 
 
 def in_each_process(folder: str) -> None:
+    warnings.simplefilter("error", AugmentorWarning)
     torch.distributed.init_process_group("gloo")
     made = {}
     for case in (of_sampler, of_all_data, of_accelerate, of_lightning, of_transformers):
@@ -94,9 +95,11 @@ def of_sampler(folder: str) -> dict:
 
 def of_all_data(folder: str) -> dict:
     """Loaders that give each process all of the data: what was said, and what was made."""
+    early = DistributedSampler(Same(), num_replicas=1, rank=0)  # as made before the processes know of each other
+    inside = {"map-style": DataLoader(Same(), BATCH), "iterable": DataLoader(Stream(), BATCH),
+              "early sampler": DataLoader(Same(), BATCH, sampler=early)}  # fmt: skip
     made = {}
-    for name, data in {"map-style": Same(), "iterable": Stream()}.items():
-        loader = around(DataLoader(data, BATCH))
+    for name, loader in {name: around(loader) for name, loader in inside.items()}.items():
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", AugmentorWarning)
             made[name] = rows(loader) | {"again": rows(loader)["images"]}
@@ -202,7 +205,7 @@ def test_with_a_seed_they_are_those_of_one_process(processes):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", ["map-style", "iterable", "accelerate, wrapped before"])
+@pytest.mark.parametrize("case", ["map-style", "iterable", "early sampler", "accelerate, wrapped before"])
 def test_where_nobody_divides_the_data_samples_differ_all_the_same(processes, case):
     assert [len(made[case]["real"]) for made in processes] == [COUNT, COUNT]
     assert distinct(torch.cat([made[case]["images"] for made in processes]))
@@ -210,7 +213,8 @@ def test_where_nobody_divides_the_data_samples_differ_all_the_same(processes, ca
 
 @pytest.mark.slow
 def test_that_nobody_divides_a_map_style_data_set_is_said_once(processes):
-    said = [made["map-style"]["said"] for made in processes]
-    assert [len(texts) for texts in said] == [1, 0]  # by the first process, in the first of two epochs
-    assert "sampler=DistributedSampler(dataset)" in said[0][0]
+    for case in ("map-style", "early sampler"):
+        said = [made[case]["said"] for made in processes]
+        assert [len(texts) for texts in said] == [1, 0]  # by the first process, in the first of two epochs
+        assert "sampler=DistributedSampler(dataset)" in said[0][0]
     assert [made["iterable"]["said"] for made in processes] == [[], []]

@@ -93,7 +93,7 @@ def test_npz_floats_between_0_and_1_in_any_byte_order(tmp_path, dtype):
         ({"images": np.asarray([object()])}, DataError, "cannot read"),
         ({"images": np.zeros((2, 8, 8), np.uint8), "labels": np.asarray([0.5, 1])}, DataError, "class numbers"),
         ({"images": np.zeros((2, 8, 8), np.uint8), "labels": np.asarray([0])}, ShapeError, "1 labels for 2 images"),
-        ({"images": np.zeros((2, 8, 8), np.uint8), "labels": np.asarray([1, 10**6])}, DataError, "got a label of 1000000"),
+        ({"images": np.zeros((2, 8, 8), np.uint8), "labels": np.asarray([1, 10**6])}, DataError, "a label of"),
     ],
 )
 def test_npz_files_that_hold_something_else_are_refused(tmp_path, arrays, error, said):

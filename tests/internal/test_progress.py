@@ -62,7 +62,9 @@ def test_of_several_processes_the_first_shows_bars_if_they_are_asked_for(log, mo
 
 @pytest.mark.parametrize("hidden", [False, True])
 def test_the_environment_hides_bars_as_for_every_use_of_tqdm(hidden):
-    code = "from augmentor._internal import progress as p; p._DELAY = 1e-9; list(p.progress_bar([1, 2], desc='reading'))"
+    code = (
+        "from augmentor._internal import progress as p; p._DELAY = 1e-9; list(p.progress_bar([1, 2], desc='reading'))"
+    )
     environment = os.environ | ({"TQDM_DISABLE": "1"} if hidden else {})
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
     assert ("reading: 100%" in done.stderr) is not hidden

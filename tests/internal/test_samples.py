@@ -211,7 +211,7 @@ def test_class_numbers_of_any_usual_type_become_int64_and_soft_labels_float32():
 
 
 def test_labels_that_are_none_are_refused():
-    for labels in ([0.5, 1.5], torch.ones(3), torch.zeros(3, 2, dtype=torch.int64), ["cat"], [[1], [1, 2]], [None]):
+    for labels in ([0.5, 1.5], torch.ones(3), torch.zeros(3, 2, 2), ["cat"], [[1], [1, 2]], [None]):
         with pytest.raises(InputError, match="labels"):
             labels_tensor(labels)
 

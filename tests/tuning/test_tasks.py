@@ -327,7 +327,7 @@ def test_killed_in_the_middle_it_resumes_to_the_same_answer(tmp_path):
 
     def scores(name):
         lines = (tmp_path / name / "trials.jsonl").read_text().splitlines()
-        return [{**json.loads(line), "seconds": 0, "elapsed": 0} for line in lines]
+        return [{**json.loads(line), "cost": 0, "seconds": 0, "elapsed": 0} for line in lines]
 
     assert scores("killed") == scores("whole")
     assert (tmp_path / "killed/policy.json").read_bytes() == (tmp_path / "whole/policy.json").read_bytes()

@@ -32,7 +32,8 @@ class TorchvisionSets(Source):
         except (RuntimeError, OSError, ValueError, AssertionError) as error:  # the last two from a damaged file
             raise DataError(
                 f"found no {kind} under {root} that can be read ({type(error).__name__}: {error}); "
-                f"fetch it once: python -c \"import torchvision; torchvision.datasets.{reader.__name__}({root!r}, download=True)\""
+                'fetch it once: python -c "import torchvision; '
+                f'torchvision.datasets.{reader.__name__}({root!r}, download=True)"'
             ) from error
         images = torch.as_tensor(data.data)
         images = images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2)

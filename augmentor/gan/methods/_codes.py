@@ -69,13 +69,14 @@ def real_reference(autoencoder: Autoencoder, feed: Feed) -> ReferenceSet:
 def fit_gaussians(generator: DecoderGenerator, reference: ReferenceSet) -> None:
     """Set the normal distributions that the generator's codes come from to those of a reference set of real codes.
 
-    Raises `ReferenceSetError` for a class with one image and `DataError` for one with none.
+    Raises `DataError` for a class of fewer than two images.
     """
-    missing = set(range(generator.num_classes)) - set(reference.class_counts())
-    if generator.num_classes and missing:
+    counts = reference.class_counts()
+    few = [label for label in range(generator.num_classes) if counts.get(label, 0) < 2]
+    if few:
         raise DataError(
-            f"a distribution of codes is fitted to each class, and class {min(missing)} has no images; "
-            "leave it out, or train without classes (--unconditional)"
+            f"a distribution of codes is fitted to each class, and class {few[0]} has {counts.get(few[0], 0)} images; "
+            "expected 2 or more: leave it out, or train without classes (--unconditional)"
         )
     gaussian = ClassGaussian()
     gaussian.fit(reference)

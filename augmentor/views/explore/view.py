@@ -64,6 +64,7 @@ class View:
     dimensions: list[int]
     traversal: torch.Tensor
     config: dict[str, Any]
+    family: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,6 +140,7 @@ class Explorer:
             scores={name: score.cpu().reshape(shape) for name, score in scores.items()},
             **_near(data, model, samples[copy * len(rows) + original][None]),
             dimensions=dimensions, traversal=traversal, config=_config(settings, augment, model, data),
+            family=model.autoencoder.name,
         )  # fmt: skip
 
     def resolved(self, settings: Settings) -> Settings:

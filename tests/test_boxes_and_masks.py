@@ -26,7 +26,7 @@ every_place = pytest.mark.parametrize("place", PLACES)
 @pytest.fixture(scope="module")
 def photograph():
     """(3,256,256), uint8."""
-    return torch.from_numpy(load_sample_image("china.jpg")).permute(2, 0, 1)[:, 60:316, 200:456].contiguous()
+    return torch.tensor(load_sample_image("china.jpg")).permute(2, 0, 1)[:, 60:316, 200:456].contiguous()
 
 
 @pytest.mark.parametrize("name", list_policies())
