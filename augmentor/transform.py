@@ -11,29 +11,27 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import get_worker_info
 from torchvision.transforms import v2
 
 from ._internal.checks import check_images, to_unit_float
-from ._internal.columns import Columns, columns_of, is_columns, of_one_shape, rows_of
+from ._internal.columns import columns_of, is_columns, of_one_shape, rows_of, sample_of
 from ._internal.config import AugmentConfig
 from ._internal.epoch import SharedEpoch
 from ._internal.random import Integers, SampleRandom, drawn_seed, pixel_fingerprints, sample_keys
 from ._internal.samples import (
     LabelsGetter,
-    Sample,
     image_to_tensor,
     labels_tensor,
     no_labels,
     resolve_labels_getter,
     tensor_to_image,
 )
-from ._internal.transfer import sent
+from ._internal.transfer import refuse_in_worker, sent
 from ._internal.weights import fingerprint
 from .autoencoders import Autoencoder
 from .autoencoders.augmenter import AUTO, DEFAULT_P, Augmenter, Perturbed, PerturbedLatents
 from .data import Mixing
-from .exceptions import AugmentorWarning, DeviceError, InputError, ShapeError
+from .exceptions import AugmentorWarning, InputError, ShapeError
 from .latents import IGNORED, Latents, Posterior, ReferenceSet, either, per_sample
 from .policies import LatentPolicy
 from .quality import QualityGate
@@ -133,7 +131,7 @@ class LatentAugment(Augmenter, v2.Transform):
         given = inputs if len(inputs) > 1 else inputs[0]
         if is_columns(given) and not of_one_shape(given):
             return columns_of([self(row) for row in rows_of(given)])
-        sample = Columns(given, getter) if is_columns(given) else Sample(given, getter)
+        sample = sample_of(given, getter)
         self.choose_for(image_to_tensor(sample.leaves[sample.image_places[0]]))
         self.check_geometry(sample.leaves)
         keys: np.ndarray | None = None
@@ -246,7 +244,11 @@ class LatentAugment(Augmenter, v2.Transform):
             looked_at = raw is None or self.needs_images or self.policy.needs_reference
             images, rows = images[rows] if looked_at else images[:0], None
         device = self.device
-        _refuse_cuda_in_worker(device)
+        refuse_in_worker(
+            device, "LatentAugment is",
+            "augment batches after the loader (AugmentedLoader, or augment(images, labels) in the loop), or keep the "
+            "transform on the CPU",
+        )  # fmt: skip
         images, labels = sent(images, device), None if labels is None else sent(labels, device)
         with _gradients_of(images):
             known = None if labels is None else self.soften(self.known(labels))
@@ -386,14 +388,6 @@ class LatentAugment(Augmenter, v2.Transform):
 def _gradients_of(images: torch.Tensor) -> torch.set_grad_enabled:
     """Gradients only where the images require them."""
     return torch.set_grad_enabled(torch.is_grad_enabled() and images.requires_grad)
-
-
-def _refuse_cuda_in_worker(device: torch.device) -> None:
-    if device.type != "cpu" and get_worker_info() is not None:
-        raise DeviceError(
-            f"LatentAugment is on {device} inside a DataLoader worker; augment batches after the loader "
-            "(AugmentedLoader, or augment(images, labels) in the loop), or keep the transform on the CPU"
-        )
 
 
 def _labels_for(images: torch.Tensor, labels: Any) -> torch.Tensor | None:

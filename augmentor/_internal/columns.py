@@ -17,6 +17,11 @@ def is_columns(inputs: Any) -> TypeGuard[dict[str, list[Any]]]:
     return len({len(column) for column in inputs.values()}) == 1 and any(map(_holds_images, inputs.values()))
 
 
+def sample_of(inputs: Any, labels_getter: LabelsGetter) -> Sample:
+    """What a transform was given, as a sample or a batch."""
+    return Columns(inputs, labels_getter) if is_columns(inputs) else Sample(inputs, labels_getter)
+
+
 def rows_of(columns: dict[str, list[Any]]) -> list[dict[str, Any]]:
     """One dict a row."""
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]

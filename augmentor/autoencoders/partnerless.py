@@ -43,7 +43,7 @@ class Partnerless:
             self._warned = True
             warnings.warn(
                 _message(self.count if made.kept.device.type == "cpu" else None, len(made), policy, fitted)
-                + "; they stay as they are (this is said once, and augment.unchanged counts them)",
+                + "; they stay as they are",
                 AugmentorWarning,
                 stacklevel=5,
             )

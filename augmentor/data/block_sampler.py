@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import torch.distributed
 from torch.utils.data import Sampler
 
 from .._internal.random import fold, sample_keys
 from ..exceptions import InputError
+from .ranks import process_rank
 
 _UNNAMED_BLOCK = 256
 
@@ -55,10 +55,7 @@ class BlockSampler(Sampler[int]):
         drop_last: bool = False,
     ):
         if rank is None and num_replicas is None:
-            running = torch.distributed.is_available() and torch.distributed.is_initialized()
-            rank, num_replicas = (
-                (torch.distributed.get_rank(), torch.distributed.get_world_size()) if running else (0, 1)
-            )
+            rank, num_replicas = process_rank()
         if rank is None or num_replicas is None or not 0 <= rank < num_replicas:
             raise InputError(f"rank is a number from 0 to num_replicas - 1, got rank={rank} of {num_replicas}")
         if window < 1:

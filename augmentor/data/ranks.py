@@ -19,14 +19,14 @@ def samplers_of(loader: Any) -> list[Any]:
 
 def rank_of(loader: Any) -> tuple[int, int]:
     """Rank and number of ranks of a distributed sampler; else those of `torch.distributed`; else (0, 1)."""
-    return _by_sampler(loader) or _by_torch()
+    return _by_sampler(loader) or process_rank()
 
 
 def repeats_data(loader: Any) -> bool:
     """Whether each of several processes goes through all of a map-style data set, as far as can be seen."""
     dataset = getattr(loader, "dataset", None)
     map_style = hasattr(dataset, "__getitem__") and not isinstance(dataset, IterableDataset)
-    return map_style and _by_torch()[1] > 1 and _by_sampler(loader) is None and not is_prepared(loader)
+    return map_style and process_rank()[1] > 1 and _by_sampler(loader) is None and not is_prepared(loader)
 
 
 def is_prepared(loader: Any) -> bool:
@@ -43,7 +43,8 @@ def _by_sampler(loader: Any) -> tuple[int, int] | None:
     return None
 
 
-def _by_torch() -> tuple[int, int]:
+def process_rank() -> tuple[int, int]:
+    """Rank and number of ranks of `torch.distributed`; (0, 1) where it does not run."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_rank(), torch.distributed.get_world_size()
     return 0, 1

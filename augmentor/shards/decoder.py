@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.utils.data import get_worker_info
 
 from .._internal.checks import takes_shape, to_uint8
+from .._internal.transfer import refuse_in_worker
 from .._internal.weights import fingerprint
 from ..autoencoders import Autoencoder, list_autoencoders, load_autoencoder
 from ..autoencoders.pretrained import card
-from ..exceptions import DeviceError, InputError, ShardError
+from ..exceptions import InputError, ShardError
 from .manifest import Manifest
 
 
@@ -41,11 +41,7 @@ class LatentDecoder:
     def __call__(self, latents: np.ndarray) -> torch.Tensor:
         """Decode one batch. Raises `DeviceError` for an accelerator inside a loader worker."""
         device = self._model.device
-        if device.type != "cpu" and get_worker_info() is not None:
-            raise DeviceError(
-                f"shards of latents are decoded on {device}, which a DataLoader worker cannot use; "
-                "read them with num_workers=0, or leave device out"
-            )
+        refuse_in_worker(device, "shards of latents are decoded", "read them with num_workers=0, or leave device out")
         if not np.isfinite(latents).all():
             raise ShardError("got latents that are not finite; the shards are damaged: run `augmentor verify` on them")
         with torch.no_grad():
