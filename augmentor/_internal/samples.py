@@ -82,7 +82,8 @@ def rgb_of(image: PILImage.Image) -> PILImage.Image:
             line = unit_line((float(values.min()), float(values.max())), "v2.functional.to_image(image)")
         raise InputError(
             f"got a PIL image of mode {image.mode!r}, of more than 8 bits, which 'L' and 'RGB' cannot hold; "
-            f"make it a float tensor in [0, 1] with {line}, or of files an .npz of np.stack([np.asarray(image), ...])"
+            f"make it a float tensor in [0, 1] with {line}, or of files that all are such an .npz of "
+            "np.stack([np.asarray(image), ...])"
         )
     if image.has_transparency_data:
         alpha = np.asarray(image.convert("RGBA").getchannel("A"))

@@ -256,3 +256,8 @@ def test_probabilities_as_texts():
     for wrong in (1.5, "-0.1", "adaptive(target=2)", "adaptive(images=0)", "annealed(start=2)"):
         with pytest.raises(InputError):
             get_probability(wrong)
+
+
+def test_real_refuses_a_chance_that_it_would_ignore(vae):
+    with pytest.raises(InputError, match=r"p=0\.3"):
+        get_augmentation("real", LatentAugment(vae, p=0.3))

@@ -179,7 +179,7 @@ def test_data_that_does_not_fit_leaves_nothing_behind(few, vae, tmp_path):
 
     # An autoencoder for other images, as transform and as features.
     for augment, features in (("both", None), ("real", None), ("none", AutoencoderFeatures(vae))):
-        augmentation = get_augmentation(augment, LatentAugment(vae, p=0.1))
+        augmentation = get_augmentation(augment, LatentAugment(vae))
         wide = GAN("dcgan(width=8)", image_shape=(1, 16, 16), augmentation=augmentation)
         with pytest.raises(ShapeError, match=r"takes images \(B, 1, 8, 8\)"):
             GANTrainer(wide, out=folder, features=features, progress=False).fit(larger)

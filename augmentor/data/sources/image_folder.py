@@ -29,7 +29,8 @@ _NAMED = 3  # of what is skipped
 class ImageFolder(Source):
     """Files in the order, with the classes and the orientation that torchvision's `ImageFolder` gives them.
 
-    All are read at once: an image that cannot be read is left out now, and not met later.
+    All are read at once: an image that cannot be read, or that is refused because it is transparent or has more than 8
+    bits, is left out now, and not met later. A class has to keep an image.
     """
 
     forms = ("a folder of images",)
@@ -46,20 +47,29 @@ class ImageFolder(Source):
         if not found.images:
             raise DataError(f"found no images in {path}{found}; expected image files, or one folder of them a class")
         numbers = {name: number for number, name in enumerate(found.classes)}
-        arrays, labels, reason = [], [], None
+        arrays, taken, reasons = [], [], {}
         for file in progress_bar(found.images, desc=f"reading {path.name}", unit="image", leave=False):
             try:
                 arrays.append(_read_image(path / file, size))
-                labels.append(numbers.get(file.parts[0], 0))
+                taken.append(file)
             except MemoryError:
                 raise
             except InputError as error:
-                raise DataError(f"{path / file}: {error}") from error
+                found.refuse(file, error)
+                reasons.setdefault(file.parts[0], error)
             except Exception as error:  # decoders of damaged files raise nearly anything
                 found.skip("unreadable image", file)
-                reason = reason or error
+                reasons.setdefault(file.parts[0], error)
         if not arrays:
+            reason = next(iter(reasons.values()))
             raise DataError(f"none of the {len(found.images)} images in {path} can be read: {reason}")
+        labels = [numbers.get(file.parts[0], 0) for file in taken]
+        for name in (name for name, number in numbers.items() if number not in labels):
+            raise DataError(
+                f"none of the images of class {name!r} in {path} can be read: {reasons[name]}; mend them, or move the "
+                "folder of the class away"
+            )
+        found.images = taken
         found.warn(path)
         return ArrayDataset(_stack(arrays, path), torch.tensor(labels), found.classes or None)
 
@@ -68,17 +78,23 @@ class ImageFolder(Source):
 class _Found:
     """Image files, relative to the folder; the names of the classes, none where there are no class folders.
 
-    skipped: what else is there, by its kind.
+    skipped: what else is there, by its kind. refusal: why the first refused image is, and what to do.
     """
 
     images: list[Path] = field(default_factory=list)
     classes: list[str] = field(default_factory=list)
     skipped: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    refusal: str = ""
 
     def skip(self, kind: str, *names: str | Path) -> None:
         """Count what is left out."""
         if names:
             self.skipped[kind] += map(str, names)
+
+    def refuse(self, file: Path, error: InputError) -> None:
+        """Leave out a whole image that would lose something, as its alpha."""
+        self.skip("refused image", file)
+        self.refusal = self.refusal or f"; {file}: {error}"
 
     def __str__(self) -> str:
         """``; skipped 2 system files (._x.jpg, .DS_Store)``, or nothing."""
@@ -98,7 +114,7 @@ class _Found:
                 f"those are the classes, name {path / self.classes[0]}"
             )
         if hint or self.skipped:
-            warnings.warn(f"{path} has {len(self.images)} images{hint}{self}", AugmentorWarning, stacklevel=4)
+            warnings.warn(f"{path} has {len(self.images)} images{hint}{self}{self.refusal}", AugmentorWarning, stacklevel=4)
 
 
 def _search(path: Path) -> _Found:

@@ -30,6 +30,7 @@ class AugmentReal(InLatents):
 
     def __init__(self, latent_augment: LatentAugment | None = None, ratio: float = 1.0):
         super().__init__(latent_augment)
+        self.latent_augment.check_synthesis("augment='real'")
         if not 0 <= ratio < math.inf:
             raise InputError(f"ratio is the number of decoded samples for each real one, >= 0; got {ratio}")
         if self.latent_augment.gate is not None and self.latent_augment.gate.action == "weigh":
