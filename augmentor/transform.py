@@ -6,6 +6,7 @@ images => raw latents => standardised latents => (policy, gate) => standardised 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from ._internal.epoch import SharedEpoch
 from ._internal.random import Integers, SampleRandom, drawn_seed, pixel_fingerprints, sample_keys
 from ._internal.samples import (
     LabelsGetter,
+    default_labels,
     image_to_tensor,
     labels_tensor,
     no_labels,
@@ -126,14 +128,18 @@ class LatentAugment(Augmenter, v2.Transform):
         A dict of lists, as Hugging Face `datasets` hands to `with_transform`, is a batch. In a module or function under
         `torch.compile` the graph breaks here.
         """
-        # Other policies do not look at labels, so those of any kind pass (classes of boxes, regression targets).
-        getter = self.labels_getter if self.policy.needs_reference else no_labels
+        # Labels that nobody looks at may be of any kind (classes of boxes, regression targets).
+        getter = self.labels_getter if self.needs_labels else no_labels
         given = inputs if len(inputs) > 1 else inputs[0]
+        if isinstance(given, Mapping) and not isinstance(given, dict):  # a row or batch of Hugging Face's `map`
+            given = dict(given)
         if is_columns(given) and not of_one_shape(given):
             return columns_of([self(row) for row in rows_of(given)])
         sample = sample_of(given, getter)
         self.choose_for(image_to_tensor(sample.leaves[sample.image_places[0]]))
         self.check_geometry(sample.leaves)
+        if getter is default_labels:
+            self.check_labels(given)
         keys: np.ndarray | None = None
         for place in sample.image_places:
             image = image_to_tensor(sample.leaves[place])
@@ -305,6 +311,8 @@ class LatentAugment(Augmenter, v2.Transform):
         labels_getter: str | LabelsGetter | None = "default",
         seed: int | None = None,
         precision: str = "fp32",
+        ignore_index: int = IGNORED,
+        strict: bool = False,
     ) -> LatentAugment:
         """The transform that a ``policy.json`` (of `augmentor tune`) or such a dict describes.
 
@@ -320,7 +328,7 @@ class LatentAugment(Augmenter, v2.Transform):
             raise InputError("the config names no autoencoder, since it was made with an object; give autoencoder= it")
         augment = cls(
             source, known.policy, p=known.p, labels_getter=labels_getter, seed=seed, residual=known.residual,
-            gate=known.gate, precision=precision,
+            gate=known.gate, precision=precision, ignore_index=ignore_index, strict=strict,
         )  # fmt: skip
         augment.mixing = known.mixing
         if known.statistics is not None:
@@ -353,12 +361,11 @@ class LatentAugment(Augmenter, v2.Transform):
 
     def __repr__(self) -> str:
         """One line: what was asked for."""
-        asked = self._name or self.autoencoder.name
         policy = self._asked_policy or AUTO
         more = f", residual={self.residual}" if self.residual else ""
         more += "" if self.gate is None else f", gate={self.gate}"
         more += "" if self._precision[0] == "fp32" else f", precision={self._precision[0]!r}"
-        return f"LatentAugment({asked!r}, {str(policy)!r}, p={self.p}, seed={self.seed}{more})"
+        return f"LatentAugment({self.shown_name!r}, {str(policy)!r}, p={self.p}, seed={self.seed}{more})"
 
     def _as_batch(self, images: torch.Tensor, label: Any) -> tuple[torch.Tensor, torch.Tensor | None]:
         """An image with its label, or a batch with its labels, as a checked batch."""
@@ -366,7 +373,7 @@ class LatentAugment(Augmenter, v2.Transform):
             images, label = images[None], None if label is None else [label]
         labels = _labels_for(images, label)
         self.choose_for(images)
-        check_images(images, self.autoencoder.image_shape, f"LatentAugment with autoencoder {self.autoencoder.name!r}")
+        check_images(images, self.autoencoder.image_shape, f"LatentAugment with autoencoder {self.shown_name!r}")
         return images, labels
 
     def _keys(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from sklearn.datasets import load_sample_image
 from torchvision import tv_tensors
 from torchvision.transforms import v2
@@ -87,6 +88,30 @@ def test_with_a_policy_that_keeps_geometry_things_stay_where_they_are(photograph
         fits = {shift: correlation(before[0], torch.roll(one, shift, (0, 1))) for shift in SHIFTS}
         assert max(fits, key=fits.get) == (0, 0)
         assert fits[0, 0] > 0.8
+
+
+@every_place
+def test_a_loader_passes_lists_of_them_once_more_with_a_policy_that_keeps_geometry(photograph, place):
+    where = [PLACES[place], PLACES[place].clone()]
+    batch = {
+        "image": photograph[None].repeat(2, 1, 1, 1),
+        place: [tv_tensors.wrap(w, like=PLACES[place]) for w in where],
+    }
+    (out,) = AugmentedLoader([batch], LatentAugment("natural", "smooth"), ratio=1.0)
+    assert out["image"].shape[0] == 4
+    assert len(out[place]) == 4
+    assert out[place][2] is batch[place][0]
+
+
+def test_a_mixed_data_set_refuses_masks_that_are_plain_tensors_arrays_or_pictures(digits, photograph):
+    image, mask = digits.images[0], torch.zeros(1, 8, 8)
+    for other in (mask, mask[0].numpy().astype("uint8"), Image.new("L", (8, 8))):
+        for item in ((image, other), {"image": image, "mask": other}, (image, {"mask": other})):
+            with pytest.raises(InputError, match="one image an item"):
+                MixedDataset([item] * 2, LatentAugment("digits", "gaussian"))
+    item = (photograph, torch.zeros(1, *photograph.shape[1:]))
+    assert MixedDataset([item] * 2, LatentAugment("natural", "smooth"))[2][1] is item[1]
+    assert MixedDataset([(image, torch.zeros(1, 4, 4))] * 2, LatentAugment("digits", "gaussian"))[2]  # of another size
 
 
 SHIFTS = [(down, right) for down in range(-3, 4) for right in range(-3, 4)]

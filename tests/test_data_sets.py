@@ -6,9 +6,17 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import ConcatDataset, DataLoader, IterableDataset, Subset, TensorDataset, random_split
+from torch.utils.data import (
+    ChainDataset,
+    ConcatDataset,
+    DataLoader,
+    IterableDataset,
+    Subset,
+    TensorDataset,
+    random_split,
+)
 
-from augmentor import LatentAugment, MixedDataset
+from augmentor import LatentAugment, LatentCache, MixedDataset, generate_shards
 from augmentor.exceptions import DataError, InputError, ReferenceSetError
 
 COUNT = 60
@@ -106,3 +114,46 @@ def test_mixed_data_sets_take_subsets_and_concatenations_and_name_the_way_for_an
     assert isinstance(item["image"], Image.Image)
     with pytest.raises(InputError, match=r"map-style.*AugmentedLoader"):
         MixedDataset(Stream(few), augment)
+
+
+class Counted(Stream):
+    """Samples with a length, as many iterable data sets have one for progress bars."""
+
+    def __len__(self):
+        return len(self.dataset)
+
+
+def test_iterables_that_have_a_length_are_iterables_still(digits, tmp_path):
+    few = digits.subset(torch.arange(COUNT))
+    expected = LatentAugment("digits", "smote").fit(few).reference
+    for data in (Counted(few), ChainDataset([Stream(few)])):
+        augment = LatentAugment("digits", "smote").fit(data)
+        assert torch.equal(augment.reference.labels, expected.labels)
+        with pytest.raises(InputError, match=r"map-style.*AugmentedLoader"):
+            MixedDataset(data, augment)
+        for use in (
+            lambda data=data: generate_shards(data, LatentAugment("digits"), tmp_path / "out", num_samples=2),
+            lambda data=data: LatentCache(data, LatentAugment("digits").autoencoder),
+        ):
+            with pytest.raises(DataError, match=r"map-style.*give list\(dataset\)"):
+                use()
+
+
+@pytest.mark.parametrize("arguments", [{}, {"batched": True, "batch_size": 16}], ids=["row", "batch"])
+def test_a_hugging_face_map_takes_the_transform(hugging_face, arguments):
+    made = hugging_face.map(LatentAugment("digits", "smote", p=1.0, seed=0).fit(hugging_face), **arguments)
+    assert made["label"][:] == hugging_face["label"][:]
+    before, after = pixels(hugging_face["image"][:]), pixels(made["image"][:])
+    assert (before != after).flatten(1).any(1).float().mean() > 0.9
+
+
+def test_fit_refuses_a_labels_getter_where_it_finds_no_labels_by_itself(digits):
+    items = [{"image": image, "target": label} for image, label in digits.subset(torch.arange(8))]
+    augment = LatentAugment("digits", "smote", labels_getter=_target)
+    with pytest.raises(InputError, match=r"labels_getter; give them with fit\(images, labels\)"):
+        augment.fit(items)
+    assert augment.fit([item["image"] for item in items], [item["target"] for item in items]).reference.labelled
+
+
+def _target(sample):
+    return sample["target"]

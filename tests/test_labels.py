@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils.data import DataLoader
 
 from augmentor import AugmentedLoader, LatentAugment, LatentCache, MixedDataset
 from augmentor.data import ArrayDataset
-from augmentor.exceptions import AugmentorWarning, ReferenceSetError
+from augmentor.exceptions import AugmentorWarning, InputError, ReferenceSetError
 from augmentor.policies import policies
 from augmentor.quality import QualityGate
 from augmentor.shards import ShardDataset, generate_shards
@@ -103,6 +104,8 @@ def test_an_ignore_index_of_ones_own_is_no_class(few):
     assert torch.equal(after, labels)
     assert changed(out, few.images).tolist() == [not each for each in ALONE]
     assert changed(quiet("smote").fit(few.images, labels)(few.images, labels)[0], few.images)[6:].all()  # a class else
+    again = LatentAugment.from_config(augment.to_config(), ignore_index=255).fit(few.images, labels)
+    assert changed(again.synthesize(few.images, labels)[0], few.images).tolist() == [not each for each in ALONE]
     soft = quiet(MIXES_CLASSES, ignore_index=255)(few.images, labels)[1]
     assert soft[6:].tolist() == [[0.0] * 10] * 2  # which a loss of soft labels does not count
 
@@ -182,3 +185,83 @@ def test_a_gate_scores_no_ignored_label_and_multi_hot_ones_by_their_set(digits):
     assert changed(made, images).float().mean() == pytest.approx(
         float(changed(expected, images).float().mean()), abs=0.1
     )
+
+
+@pytest.mark.filterwarnings("ignore:policy")
+def test_an_ignore_index_adds_no_classes_to_soft_labels(few):
+    labels = few.targets.masked_fill(few.targets < 0, 255)
+    pairs = [
+        (few.images, labels),
+        (LatentCache(list(zip(few.images, labels, strict=True)), quiet("smote").autoencoder),),
+    ]
+    for data in pairs:
+        augment = quiet("interpolate(same_class=False)", ignore_index=255).fit(*data)
+        assert augment(few.images, labels)[1].shape == (8, 2)
+    nothing = quiet("interpolate(same_class=False)").fit(few.images, torch.full((8,), -100))
+    with pytest.raises(InputError, match="how many classes"):
+        nothing(few.images, labels)
+
+
+def test_a_reference_set_without_labels_knows_no_class_of_a_labelled_sample(few):
+    for policy in (*COMBINING, MIXES_CLASSES):
+        with pytest.raises(ReferenceSetError, match="fit it on labelled data"):
+            quiet(policy).fit(few.images)(few.images, few.targets)
+    for policy in COMBINING:
+        with pytest.raises(ReferenceSetError, match=r"pass the(ir|.*s') labels"):
+            quiet(policy).fit(few.images, torch.zeros(8, dtype=torch.int64))(few.images)
+
+
+def test_labels_that_are_texts_are_refused_where_they_are_looked_at(few, tmp_path):
+    texts = [str(label) for label in few.targets.tolist()]
+    pairs = list(zip(few.images, texts, strict=True))
+    dicts = [{"image": image, "label": text} for image, text in pairs]
+    fitted = quiet("smote").fit(few)
+    uses = [
+        lambda: quiet("smote").fit(few.images, np.asarray(texts)),
+        lambda: fitted(few.images[0], texts[0]),
+        lambda: fitted(dicts[0]),
+        *(lambda items=items: quiet("smote").fit(items) for items in (pairs, dicts)),
+        *(lambda items=items: MixedDataset(items, fitted) for items in (pairs, dicts)),
+        *(lambda items=items: list(AugmentedLoader(DataLoader(items, 4), fitted)) for items in (pairs, dicts)),
+        lambda: generate_shards(pairs, fitted, tmp_path / "out", num_samples=2),
+    ]
+    for use in uses:
+        with pytest.raises(InputError, match="expected class numbers: number the texts"):
+            use()
+    noise = quiet("gaussian(std=0.5)")  # which does not look at them
+    assert noise(few.images[0], texts[0])[1] == texts[0]
+    assert MixedDataset(pairs, noise)[8][1] in texts
+
+
+def test_a_labels_getter_is_refused_where_it_would_not_be_asked(few):
+    augment = quiet("smote", labels_getter=lambda sample: sample["target"]).fit(few)
+    items = [{"image": image, "target": label} for image, label in zip(few.images, few.targets, strict=True)]
+    for use in (MixedDataset, AugmentedLoader):
+        with pytest.raises(InputError, match="leave that out"):
+            use(items, augment)
+
+
+@pytest.mark.filterwarnings("ignore:policy")
+@pytest.mark.parametrize("form", ["(N,1)", "multi-hot", "bool"])
+@pytest.mark.parametrize("policy", ["gaussian", "smote", "interpolate(same_class=False)"])
+def test_real_and_synthetic_labels_of_a_mixed_data_set_are_of_one_kind(few, policy, form):
+    rows = F.one_hot(few.targets.clamp_min(0), 3)
+    labels = {"(N,1)": few.targets[:, None], "multi-hot": rows, "bool": rows.bool()}[form]
+    mixed = MixedDataset(list(zip(few.images, labels, strict=True)), quiet(policy))
+    found = [label for _, label in mixed]
+    mixes = "same_class" in policy
+    assert {label.dtype for label in found} == {torch.float32 if mixes else labels.dtype}
+    assert {label.shape for label in found} == {(2 if form == "(N,1)" else 3,) if mixes else labels.shape[1:]}
+    if not mixes:
+        assert torch.equal(torch.stack(found[8:]), labels[mixed.sources])
+
+
+@pytest.mark.filterwarnings("ignore:policy")
+@pytest.mark.parametrize("fitted", [True, False])
+@pytest.mark.parametrize("policy", ["interpolate", "smote", "slerp"])
+def test_a_sample_that_a_policy_has_moved_is_not_its_own_partner(few, policy, fitted):
+    augment = quiet(f"compose(gaussian(std=0.5), {policy})")
+    augment = augment.fit(few) if fitted else augment
+    assert changed(augment(few.images, few.targets)[0], few.images).tolist() == [not each for each in ALONE]
+    some = LatentAugment("digits", augment.policy, p=0.99, seed=3)  # others of the batch are partners too
+    assert not changed(some(few.images, few.targets)[0], few.images)[5:].any()

@@ -63,6 +63,14 @@ def test_copies_made_before_and_after_the_first_batch_make_the_same(settings, ag
         assert repr(twin) == repr(augment)
 
 
+def test_the_initialisation_of_a_model_does_not_reach_the_autoencoder():
+    images, model = torch.rand(4, 1, 8, 8), Model(autoencoder="digits", seed=0)
+    expected = model.augment(images)
+    model.apply(lambda module: nn.init.zeros_(module.weight) if hasattr(module, "weight") else None)
+    assert not model.layer.weight.any()
+    assert torch.equal(model.augment(images), expected)
+
+
 @pytest.mark.filterwarnings("ignore:policy")
 @pytest.mark.parametrize("backend", ["eager", "aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
 def test_a_compiled_module_or_function_that_holds_one_breaks_its_graph_there(backend):

@@ -378,7 +378,7 @@ def test_converting_the_transform_converts_all_of_it(vae, images, labels, digits
 
 
 def test_an_accelerator_inside_a_loader_worker_is_refused_with_advice(vae, images, monkeypatch):
-    monkeypatch.setattr("augmentor.transform.get_worker_info", lambda: object())
+    monkeypatch.setattr("augmentor._internal.transfer.get_worker_info", lambda: object())
     augment = augmenter(vae)
     assert augment(images).shape == images.shape  # on the CPU it may
     augment.to("meta")

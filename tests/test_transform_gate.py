@@ -148,3 +148,13 @@ def test_gradients_flow_through_gated_samples(gated, levels, labels):
     rejected = weights == 0
     assert torch.equal(images.grad[rejected], torch.ones_like(images)[rejected])
     assert (images.grad.flatten(1).abs().sum(1) > 0).all()
+
+
+def test_a_transform_asks_the_gate_about_labels_also_where_the_policy_does_not_look_at_them(vae, digits):
+    images, labels = digits.images[:100], digits.targets[:100]
+    augment = LatentAugment(vae, "gaussian(std=1.0)", p=1.0, seed=0, gate=QualityGate(0.9)).fit(digits)
+    augment(images, labels)
+    assert augment.gate.counts.agreement > 0
+    before = augment.gate.counts.agreement
+    augment(images)  # without labels there is nothing to agree with
+    assert augment.gate.counts.agreement == before

@@ -52,9 +52,10 @@ def check_range(images: torch.Tensor, owner: str) -> None:
     if images.dtype == torch.uint8:
         return
     if images.dtype in (torch.uint16, torch.bool):
+        white = 65535 if images.dtype == torch.uint16 else 1
         raise InputError(
             f"{owner} takes uint8 or floating images, got {images.dtype}; "
-            "use v2.ToImage(), v2.ToDtype(torch.float32, scale=True)"
+            f"use v2.ToImage(), v2.ToDtype(torch.float32, scale=True), or for an array of them all x / {white}"
         )
     if images.numel() == 0 or (images.is_floating_point() and images.device.type != "cpu"):
         return
@@ -146,7 +147,8 @@ def _channels_advice(expected: int | None, channels: int) -> str:
     if channels in (2, 4) and expected in (1, 3):  # v2.RGB() and v2.Grayscale() leave them or raise
         last = channels - 1
         return (
-            "if the last is alpha, put them on white: x = v2.functional.to_dtype(x, torch.float32, scale=True), "
+            "if the last is alpha, put them on white: "
+            "x = v2.functional.to_dtype(v2.functional.to_image(x), torch.float32, scale=True), "
             f"x[..., :{last}, :, :] * x[..., {last}:, :, :] + 1 - x[..., {last}:, :, :]; or "
         )
     return ""

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import ConcatDataset, Subset
+from torch.utils.data import ConcatDataset, IterableDataset, Subset
 
 from ..exceptions import DataError
 from .layout import channels_first
@@ -70,8 +70,12 @@ def batches(
 
 def num_samples(data: Any) -> int | None:
     """How many samples a map-style data set has; None for an iterable."""
-    map_style = hasattr(data, "__getitem__") and hasattr(data, "__len__") and not _holds_batches(data)
-    return len(data) if map_style else None
+    return len(data) if is_map_style(data) and not _holds_batches(data) else None
+
+
+def is_map_style(data: Any) -> bool:
+    """Whether it has a length and indices. An `IterableDataset` has none, though it inherits `__getitem__`."""
+    return hasattr(data, "__getitem__") and hasattr(data, "__len__") and not isinstance(data, IterableDataset)
 
 
 def _fetched(dataset: Any, count: int, batch_size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor | None]]:
@@ -130,12 +134,15 @@ def class_names_of(dataset: Any) -> list[Any]:
 
 
 def num_classes_of(dataset: Any, labels: torch.Tensor | None) -> int | None:
-    """How many classes there are: from the data set's `classes`, from soft labels, or the highest number."""
+    """How many classes there are: from the data set's `classes`, from soft labels, or the highest number.
+
+    None where nothing tells it. Negative numbers are no classes.
+    """
     if names := class_names_of(dataset):
         return len(names)
     if labels is None:
         return None
-    return labels.shape[1] if labels.ndim == 2 else int(labels.max()) + 1
+    return labels.shape[1] if labels.ndim == 2 else int(labels.max().clamp_min(-1)) + 1 or None
 
 
 def spread_over_classes(labels: torch.Tensor | None, total: int, count: int) -> torch.Tensor:

@@ -82,8 +82,8 @@ def rgb_of(image: PILImage.Image) -> PILImage.Image:
             line = unit_line((float(values.min()), float(values.max())), "v2.functional.to_image(image)")
         raise InputError(
             f"got a PIL image of mode {image.mode!r}, of more than 8 bits, which 'L' and 'RGB' cannot hold; "
-            f"make it a float tensor in [0, 1] with {line}, or of files that all are such an .npz of "
-            "np.stack([np.asarray(image), ...])"
+            f"make it a float tensor in [0, 1] with {line}, or of files that all are such an .npz, whose "
+            "array 'images' is np.stack([np.asarray(image), ...])"
         )
     if image.has_transparency_data:
         alpha = np.asarray(image.convert("RGBA").getchannel("A"))
@@ -114,10 +114,26 @@ def default_labels(sample: Any) -> Any:
 
 def label_key(sample: dict[Any, Any]) -> str | None:
     """The key of a dict under which its label stands, or None."""
+    return next((key for key in _label_keys(sample) if _is_label(sample[key])), None)
+
+
+def text_label(sample: Any) -> str | None:
+    """The label of a sample, or the first one of a batch, where it is a text."""
+    known = default_labels(sample)
+    places = [] if known is None else [known]
+    if known is None and isinstance(sample, dict):
+        places = [sample[key] for key in _label_keys(sample)]
+    elif known is None and isinstance(sample, (tuple, list)):
+        places = list(sample[1:2])
+    firsts = [place[0] if isinstance(place, (tuple, list)) and place else place for place in places]
+    return next((first for first in firsts if isinstance(first, str)), None)
+
+
+def _label_keys(sample: dict[Any, Any]) -> list[str]:
+    """Keys that say "label", those that say nothing else first."""
     keys = [key for key in sample if isinstance(key, str)]
     named = [key for key in keys if key.lower() in ("label", "labels")]
-    named += [key for key in keys if "label" in key.lower()]
-    return next((key for key in named if _is_label(sample[key])), None)
+    return named + [key for key in keys if "label" in key.lower()]
 
 
 def no_labels(sample: Any) -> None:
@@ -175,6 +191,13 @@ def holds_geometry(sample: Any) -> bool:
     """Whether there are bounding boxes, masks or keypoints in a sample of any structure."""
     kinds = (tv_tensors.BoundingBoxes, tv_tensors.Mask, tv_tensors.KeyPoints)
     return any(isinstance(leaf, kinds) for leaf in tree_flatten(sample)[0])
+
+
+def holds_other_image(item: Any) -> bool:
+    """Whether an item of a data set has a mask or another image of the size of its image, of whatever type."""
+    image, _ = split_item(item)
+    others = (leaf for leaf in tree_flatten(item)[0] if leaf is not image and is_image(leaf))
+    return any(_height_and_width(leaf) == _height_and_width(image) for leaf in others)
 
 
 class Sample:
@@ -237,6 +260,12 @@ def _doubt(value: Any) -> float:
     if isinstance(value, np.ndarray) and holds_numbers(value) and 2 <= value.ndim <= 4:
         return 3 if value.ndim == 2 else 2
     return math.inf
+
+
+def _height_and_width(image: Any) -> tuple[int, ...]:
+    if isinstance(image, PILImage.Image):
+        return image.height, image.width
+    return tuple(image.shape[-2:] if isinstance(image, torch.Tensor) else image.shape[:2])
 
 
 def _is_label(value: Any) -> bool:

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from .._internal.datasets import batches, items_of, num_classes_of, num_samples
-from .._internal.samples import holds_geometry
+from .._internal.datasets import batches, class_names_of, fetch_items, items_of, num_classes_of, num_samples
+from .._internal.samples import LabelsGetter, default_labels, holds_geometry, no_labels, text_label
 from ..exceptions import AugmentorWarning, InputError, ShapeError, WeightsError
 from ..latents import IGNORED, LatentCache, ReferenceSet, encode_all, soft_labels
 from ..latents.fitting import fit_reference
@@ -73,6 +73,7 @@ class Augmenter(nn.Module):
     residual: float = 0.0
     p: float = DEFAULT_P
     seed: int | None = None
+    labels_getter: LabelsGetter
 
     # What a member adds, with arguments as of `LatentAugment`.
     perturb_latents: Callable[..., PerturbedLatents]
@@ -114,6 +115,13 @@ class Augmenter(nn.Module):
         return self.reference is None and (self.policy.needs_reference or self.gate is not None)
 
     @property
+    def needs_labels(self) -> bool:
+        """Whether the policy or the gate looks at the labels of samples; else labels of any kind pass."""
+        return self.policy.needs_reference or (
+            self.gate is not None and self.reference is not None and self.reference.labelled
+        )
+
+    @property
     def unchanged(self) -> int:
         """How many samples stayed as they were in this process, since the policy had no partner for them."""
         return self._partnerless.count
@@ -124,11 +132,25 @@ class Augmenter(nn.Module):
         return self.policy.keeps_geometry and len(self.autoencoder.latent_shape) > 1
 
     def check_synthesis(self, owner: str) -> None:
-        """`InputError` for a `p` that what perturbs every synthetic sample, such as `MixedDataset`, would ignore."""
+        """`InputError` for a `p` or `labels_getter` that `owner`, which makes synthetic samples, would ignore."""
         if self.p not in (1, DEFAULT_P) and self.mixing is None:
             raise InputError(
                 f"{owner} perturbs every synthetic sample, and got a LatentAugment with p={self.p}; leave p out, and "
                 "say how many samples are synthetic with ratio, num_samples or sampling_strategy"
+            )
+        if self.needs_labels and self.labels_getter is not default_labels:
+            raise InputError(
+                f"{owner} finds labels by itself, in items (image, label) or under a key 'label', and got a "
+                "LatentAugment with a labels_getter, which it would ignore; leave that out, and give items of this form"
+            )
+
+    def check_labels(self, sample: Any) -> None:
+        """`InputError` for a label that is a text, if labels are looked at: samples would count as unlabelled."""
+        text = text_label(sample) if self.needs_labels else None
+        if text is not None:
+            raise InputError(
+                f"got the label {str(text)!r:.60}, and policy {self.policy} has to know which images are of one "
+                "class; expected class numbers: number the texts, as classes.index(label) does"
             )
 
     def check_geometry(self, sample: Any) -> None:
@@ -136,7 +158,7 @@ class Augmenter(nn.Module):
         if not self.keeps_geometry and holds_geometry(sample):
             raise InputError(
                 f"LatentAugment got bounding boxes, masks or keypoints, and with policy {self.policy} and autoencoder "
-                f"{self.autoencoder.name!r} things move in the image, so these would no longer fit; use a policy "
+                f"{self.shown_name!r} things move in the image, so these would no longer fit; use a policy "
                 "that keeps geometry, 'smooth', with an autoencoder of feature maps, such as 'natural'"
             )
 
@@ -154,6 +176,11 @@ class Augmenter(nn.Module):
     def device(self) -> torch.device:
         """Where the autoencoder is and the work is done."""
         return self.autoencoder.device
+
+    @property
+    def shown_name(self) -> str:
+        """The autoencoder as it was asked for, and an object by its family."""
+        return self._name or self.autoencoder.name
 
     def choose_for(self, images: torch.Tensor) -> None:
         """Where no autoencoder was named, take the pretrained one for images of this shape (..., C,H,W), once.
@@ -189,13 +216,20 @@ class Augmenter(nn.Module):
         if isinstance(data, LatentCache):
             mean, labels, num_classes = data.mean, data.labels, data.num_classes
         else:
+            if num_samples(data):
+                self.check_labels(fetch_items(data, [0])[0])
             found = batches(data, batch_size)
             first = list(itertools.islice(found, 1))
             for images, _ in first:
                 self.choose_for(images)
             every, total = itertools.chain(first, found), num_samples(data)
             (mean, _), labels = encode_all(self.autoencoder, every, batch_size, total=total)
-            num_classes = num_classes_of(data, labels)
+            num_classes = len(class_names_of(data)) or None
+            if labels is None and self.needs_labels and self.labels_getter not in (default_labels, no_labels):
+                raise InputError(
+                    "fit finds labels by itself, in items (image, label) or under a key 'label', and found none, and "
+                    "this LatentAugment has a labels_getter; give them with fit(images, labels)"
+                )
         if unlabelled is not None:
             more = encode_all(self.autoencoder, unlabelled, batch_size)[0].mean
         return self.fit_latents(mean, labels, num_classes, unlabelled=more)
@@ -208,9 +242,13 @@ class Augmenter(nn.Module):
         *,
         unlabelled: torch.Tensor | None = None,
     ) -> Self:
-        """The same from raw latents (N, *L) and (M, *L) that are known already."""
+        """The same from raw latents (N, *L) and (M, *L) that are known already.
+
+        num_classes: K, where `labels` may not have the highest class.
+        """
         self._settle(None, warn=False)
         labels = None if labels is None else self.known(labels)
+        num_classes = num_classes or num_classes_of(None, labels)
         reference = fit_reference(self.autoencoder.stats, raw, labels, num_classes, unlabelled)
         self._lacks_statistics = False
         self.policy.fit(reference)
@@ -243,6 +281,10 @@ class Augmenter(nn.Module):
     def train(self, mode: bool = True) -> Self:
         """Stays in eval mode, so that a model that owns the transform can be trained."""
         return super().train(False)
+
+    def apply(self, fn: Callable[[nn.Module], None]) -> Self:
+        """Changes nothing: the initialisation of a model that owns the transform must not reach the autoencoder."""
+        return self
 
     # The weights are those of a named or given autoencoder and never change, so a checkpoint of a model that owns the
     # transform holds none of them, as for every transform of torchvision, and loads before and after the first batch.

@@ -116,9 +116,10 @@ def check_takes(autoencoder: Any, name: str, dataset: Any) -> None:
         return
     size = wanted[-1] if takes_shape((wanted[0], None, None), shape) else None  # no size mends the channels
     folder = "" if size is None else f", or --size {size}, which crops and resizes the images of a folder"
+    other = "name another one, such as auto" if shape[0] in (1, 3) else "train one on them: augmentor train-autoencoder"
     raise ShapeError(
         f"autoencoder {name} takes images ({', '.join('any' if n is None else str(n) for n in wanted)}), got {shape} "
-        f"from the data; name another one, such as auto{folder}"
+        f"from the data; {other}{folder}"
     )
 
 

@@ -124,11 +124,15 @@ def generate(
             class_names=dataset.classes, progress=first,
         )  # fmt: skip
     if first:
-        _report(folder, out, format, count, gated=gate is not None, autoencoder=model if store == "latents" else None)
+        decoder = (model, known.rpartition(" (")[0]) if store == "latents" else (None, None)
+        _report(folder, out, format, count, decoder, gated=gate is not None)
 
 
-def _report(folder: Path, out: str, format: str, count: int, *, gated: bool, autoencoder: Any) -> None:
-    """What was written, how it is read, and how often the gate kept the original."""
+def _report(folder: Path, out: str, format: str, count: int, decoder: tuple[Any, str | None], *, gated: bool) -> None:
+    """What was written, how it is read, and how often the gate kept the original.
+
+    decoder: the autoencoder of latents, and its name or file.
+    """
     from ..shards import ShardDataset, read_partial
     from ..shards.formats import ORIGINAL_KEPT
     from ..shards.manifest import FORMATS
@@ -136,10 +140,9 @@ def _report(folder: Path, out: str, format: str, count: int, *, gated: bool, aut
     if (partial := read_partial(folder)) is not None:
         click.echo(f"{out} has {len(partial.shards)} of {partial.num_shards} shards; the others are still to come")
         return
-    readable = FORMATS[format].readable
-    click.echo(
-        f"wrote {count} images to {out}; read them with {f'augmentor.ShardDataset({out!r})' if readable else format}"
-    )
+    readable, (autoencoder, name) = FORMATS[format].readable, decoder
+    reader = f"augmentor.ShardDataset({out!r}{'' if name is None else f', autoencoder={name!r}'})"
+    click.echo(f"wrote {count} images to {out}; read them with {reader if readable else format}")
     if gated and readable:
         rejected = int((ShardDataset(folder, autoencoder=autoencoder).draw_indices == ORIGINAL_KEPT).sum())
         click.echo(f"the gate let no version of {rejected} of them pass: they are the real images themselves")

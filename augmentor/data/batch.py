@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torchvision import tv_tensors
 
 from .._internal.samples import split_item
 from .._internal.transfer import sent
@@ -65,4 +66,5 @@ def with_parts(batch: Any, **parts: torch.Tensor) -> Any:
 
 
 def _holds_tensors(parts: Any) -> bool:
-    return any(isinstance(part, torch.Tensor) for part in parts)
+    """Plain ones, as of a collated field; boxes, masks and keypoints are one entry an image."""
+    return any(isinstance(part, torch.Tensor) and not isinstance(part, tv_tensors.TVTensor) for part in parts)

@@ -93,7 +93,8 @@ class HDF5Dataset(Dataset[tuple[Any, int]]):
     def __getitems__(self, indices: Sequence[int]) -> list[tuple[Any, int]]:
         """Items for these indices; each chunk among them is read once."""
         rows = checked_rows(indices, len(self))
-        images = scaled(array_tensor(self._opened()[rows], str(self.path)), self.value_range, str(self.path))
+        owner = f"{self.path} (in {len(rows)} of its {len(self)} images)"
+        images = scaled(array_tensor(self._opened()[rows], str(self.path)), self.value_range, owner)
         made = images if self.transform is None else [self.transform(image) for image in images]
         return list(zip(made, self.targets[rows].tolist(), strict=True))
 
@@ -126,6 +127,8 @@ def _described(path: Path, images: str, labels: str | None) -> tuple[Stored, np.
         return found, np.asarray(rows_of(path, marks, BlockCache())[np.arange(marks.shape[0])])
     except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
         advice = "; close it where h5py has it open" if "locking" in str(error) else ""
+        if "there is no" in str(error):
+            advice = "; name the two that are meant, such as h5:FILE#IMAGES,LABELS"
         raise ShardError(
             f"cannot read {images!r}{'' if labels is None else f' and {labels!r}'} of {path}: {error}{advice}"
         ) from error

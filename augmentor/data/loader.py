@@ -152,6 +152,7 @@ class AugmentedLoader:
     def _mixed(self, batch: Any, draws: Draws, raw: Posterior | None) -> Any:
         """Real rows, then the synthetic ones."""
         self.augment.check_geometry(batch)
+        self.augment.check_labels(batch)
         images, labels = split_item(batch)
         images = image_to_tensor(images)
         check_range(images, "AugmentedLoader")

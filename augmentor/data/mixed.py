@@ -7,14 +7,20 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from torch.utils.data import Dataset
 
 from .._internal.checks import check_ratio
-from .._internal.datasets import collate, dataset_labels, fetch_items
+from .._internal.datasets import collate, dataset_labels, fetch_items, is_map_style
 from .._internal.epoch import SharedEpoch
 from .._internal.random import fold
-from .._internal.samples import label_key, split_item, tensor_to_image
+from .._internal.samples import (
+    holds_other_image,
+    image_to_tensor,
+    label_key,
+    labels_tensor,
+    split_item,
+    tensor_to_image,
+)
 from ..autoencoders.augmenter import Augmenter
 from ..exceptions import AugmentorWarning, DataError, InputError
 from ..latents import LatentCache, label_keys, soft_labels
@@ -44,8 +50,8 @@ class MixedDataset(Dataset[Any]):
 
     Where the policy needs a reference set, or there is a gate, and `augment` has not been fitted, it is fitted on this
     data set. In the place of a sample that the gate rejects, or that has no partner, stands the original image. Raises
-    `InputError` for a data set that is not map-style, and for items with boxes, masks or keypoints unless the policy
-    keeps the geometry.
+    `InputError` for a data set that is not map-style, and for items with boxes, masks, keypoints or a second image,
+    unless the policy keeps the geometry.
 
     >>> from augmentor import LatentAugment
     >>> from augmentor.data import load_source
@@ -64,7 +70,7 @@ class MixedDataset(Dataset[Any]):
         seed: int | None = None,
         cache: LatentCache | None = None,
     ):
-        if not (hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")):
+        if not is_map_style(dataset):
             raise InputError(
                 f"MixedDataset takes a map-style data set, got {type(dataset).__name__}, which has no length or no "
                 "indices; give a loader of it to AugmentedLoader"
@@ -89,12 +95,19 @@ class MixedDataset(Dataset[Any]):
         self.cache = None if cache is None else cache.check(augment.autoencoder, dataset)
         if has_synthetic and augment.needs_fit:
             augment.fit(dataset if self.cache is None else self.cache)
-        images, labels = collate(first := fetch_items(dataset, [0]))
-        augment.choose_for(images)
+        first = fetch_items(dataset, [0])[0]
+        augment.choose_for(image_to_tensor(split_item(first)[0])[None])
         augment.check_geometry(first)
-        softened = augment.soften(labels) if has_synthetic else None
-        mixes_classes = softened is not None and softened.is_floating_point()
-        self._soft_classes = softened.shape[1] if softened is not None and mixes_classes else 0
+        augment.check_labels(first)
+        if not augment.keeps_geometry and holds_other_image(first):
+            raise InputError(
+                "MixedDataset got items with a mask or another image, which would not fit what is synthetic; expected "
+                "one image an item, or a policy that keeps geometry, 'smooth'"
+            )
+        _, labels = collate([first])
+        self._soft_classes = None
+        if has_synthetic and labels is not None:
+            self._soft_classes = augment.policy.soft_classes(labels, augment.reference)
 
     def __len__(self) -> int:
         return len(self.dataset) + len(self.sources)
@@ -175,17 +188,15 @@ class MixedDataset(Dataset[Any]):
         for row, item in enumerate(items):
             image, label = split_item(item)
             image = tensor_to_image(new_images[row], like=image)
-            if new_labels is not None and new_labels.is_floating_point():
+            if new_labels is not None and self._soft_classes:
                 label = new_labels[row]
             results.append(_rebuilt(item, image, label))
         return results
 
     def _softened(self, item: Any) -> Any:
         image, label = split_item(item)
-        label = torch.as_tensor(label)
-        if label.ndim == 0:
-            label = soft_labels(self.augment.known(label[None]), self._soft_classes)[0]
-        return _rebuilt(item, image, label)
+        assert self._soft_classes is not None
+        return _rebuilt(item, image, soft_labels(self.augment.known(labels_tensor([label])), self._soft_classes)[0])
 
     def _checked(self, index: int) -> int:
         position = index + len(self) if index < 0 else index

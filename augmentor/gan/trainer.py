@@ -194,6 +194,11 @@ class GANTrainer:
             raise InputError("a conditional GAN takes class numbers, and the data has none; build an unconditional one")
         if classes:
             known = dataset_labels(dataset)
+            if int(known.min()) < 0:
+                raise InputError(
+                    f"a conditional GAN takes class numbers from 0 on, and the data has {int(known.min())}; leave out "
+                    "the images whose label is ignored, or build an unconditional one"
+                )
             if not 0 <= int(known.min()) <= int(known.max()) < classes:
                 raise InputError(
                     f"the networks know classes 0 to {classes - 1}, the data has others; raise num_classes"

@@ -7,6 +7,7 @@ connection. This package needs nothing newer than the last MIT release, 2.0.8.
 from __future__ import annotations
 
 import functools
+import math
 import operator
 import os
 import random
@@ -18,7 +19,7 @@ import numpy as np
 import torch
 from torch.utils.data import get_worker_info
 
-from .._internal.checks import is_unit, takes_shape
+from .._internal.checks import is_unit, takes_shape, unit_line
 from .._internal.random import SampleRandom, fold, pixel_fingerprints, sample_keys
 from .._internal.samples import labels_tensor
 from ..autoencoders.augmenter import AUTO
@@ -166,7 +167,7 @@ class LatentAugment(A.ImageOnlyTransform):
         if not self.augment.keeps_geometry:
             raise InputError(
                 f"LatentAugment got {', '.join(found)}, and with policy {self.augment.policy} and autoencoder "
-                f"{self.augment.autoencoder.name!r} things move in the image, so these would no longer fit; use a "
+                f"{self.augment.shown_name!r} things move in the image, so these would no longer fit; use a "
                 "policy that keeps geometry, 'smooth', with an autoencoder of feature maps, such as 'natural'"
             )
 
@@ -191,11 +192,15 @@ def _check_values(images: np.ndarray) -> None:
             f"LatentAugment takes uint8 arrays, or floats in [0, 1], got {images.dtype}; put "
             "A.ToFloat(max_value=...) before it, with the largest value that such an image can have"
         )
-    if images.size and not is_unit(images.min(), images.max()):
-        raise RangeError(
-            f"LatentAugment takes floats in [0, 1], got values from {images.min():.4g} to {images.max():.4g}; put it "
-            "before A.Normalize, and A.ToFloat(max_value=...) before it"
-        )
+    low, high = (float(images.min()), float(images.max())) if images.size else (0.0, 1.0)
+    if not is_unit(low, high):
+        advice = "mend them, as np.nan_to_num(x) does"
+        if math.isfinite(high - low):
+            advice = (
+                "put it before A.Normalize, or scale the array before the pipeline, which A.ToFloat does to integers "
+                f"alone: {unit_line((low, high))}"
+            )
+        raise RangeError(f"LatentAugment takes floats in [0, 1], got values from {low:.4g} to {high:.4g}; {advice}")
 
 
 def _check_shape(shape: Sequence[int], expected: Sequence[int | None]) -> None:

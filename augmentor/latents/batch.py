@@ -42,13 +42,14 @@ class Latents:
     z: float (B, *L). posterior_std: the standard deviation of the encoder's posterior (B, *L), or None.
     labels: int64 (B,) or float (B,K), of which negative numbers and rows of zeros are ignored, or None. kept: bool
     (B,), true for samples that a policy left as they are because it found no partner for them; None where there are
-    none of these.
+    none of these. real: the latents (B, *L) of the real samples that a policy has moved already; None before that.
     """
 
     z: torch.Tensor
     posterior_std: torch.Tensor | None = None
     labels: torch.Tensor | None = None
     kept: torch.Tensor | None = None
+    real: torch.Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.z)
@@ -56,11 +57,16 @@ class Latents:
     def moved(self, z: torch.Tensor, labels: torch.Tensor | None = None, kept: torch.Tensor | None = None) -> Latents:
         """These samples with other latents, other labels if given, and more of them kept."""
         labels = self.labels if labels is None else labels
-        return Latents(z, self.posterior_std, labels, either(self.kept, kept))
+        return Latents(z, self.posterior_std, labels, either(self.kept, kept), self.own)
+
+    @property
+    def own(self) -> torch.Tensor:
+        """The latents (B, *L) of the real samples themselves, wherever policies have moved them."""
+        return self.z if self.real is None else self.real
 
     def take(self, rows: torch.Tensor) -> Latents:
         """Some of the samples, int64 (n,)."""
-        parts = (self.posterior_std, self.labels, self.kept)
+        parts = (self.posterior_std, self.labels, self.kept, self.real)
         return Latents(self.z[rows], *(None if part is None else part[rows] for part in parts))
 
     def where(self, mask: torch.Tensor, others: Latents) -> Latents:

@@ -12,10 +12,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as dump_tensors
 
-from .._internal.datasets import dataset_fingerprint, num_classes_of
+from .._internal.datasets import class_names_of, dataset_fingerprint, is_map_style
 from .._internal.files import absolute_path, write_bytes
 from .._internal.weights import fingerprint
-from ..exceptions import CacheError
+from ..exceptions import CacheError, DataError
 from .batch import Posterior as RawPosterior
 from .encoding import Encoder, encode_all
 
@@ -50,6 +50,11 @@ class LatentCache:
         batch_size: int = 256,
         rebuild: bool = False,
     ):
+        if not is_map_style(dataset):
+            raise DataError(
+                f"LatentCache takes a map-style data set, got {type(dataset).__name__}, which has no length or no "
+                "indices; if it fits into memory, give list(dataset)"
+            )
         self.key = {
             "format": 1,
             "autoencoder": _encoder_fingerprint(autoencoder),
@@ -64,7 +69,7 @@ class LatentCache:
                 data = dump_tensors(tensors, {_KEY: json.dumps(self.key, sort_keys=True)})
                 write_bytes(self._path, data, shared=True)  # every rank of a job may be the first
             self._keep(self._load(self._path))
-        self.num_classes = num_classes_of(dataset, self.labels)
+        self.num_classes = len(class_names_of(dataset)) or None
 
     def __len__(self) -> int:
         return self._count

@@ -58,10 +58,10 @@ class ReferenceSet(Neighbours):
 
     @classmethod
     def of_batch(cls, latents: Latents) -> ReferenceSet:
-        """The batch as its own reference set."""
+        """The batch as its own reference set, of the real samples."""
         soft = latents.labels is not None and latents.labels.ndim == 2
         classes = latents.labels.shape[1] if soft else None  # type: ignore[union-attr]
-        return cls(latents.z.detach(), latents.labels, classes, fitted=False)
+        return cls(latents.own.detach(), latents.labels, classes, fitted=False)
 
     def to(self, device: torch.device | str) -> ReferenceSet:
         """The reference set on a device; itself when it is there already."""
@@ -89,7 +89,7 @@ class ReferenceSet(Neighbours):
         start, count = self._range(latents, same_class)
         pick = (random.uniform() * count).long().minimum(count - 1).clamp_min(0)
         row = self._row(start + pick)
-        itself = (latents.z - self.z[row]).flatten(1).square().mean(1).sqrt() < SAME
+        itself = self._is(latents.own, row[:, None]).squeeze(1)
         row = self._row(torch.where(itself, start + (pick + 1) % count.clamp_min(1), row))
         return self._partners(row, count > itself)
 
@@ -97,9 +97,12 @@ class ReferenceSet(Neighbours):
         """A random one of the k nearest other samples of the class of each sample."""
         keys = self._keys(latents, same_class=True)
         nearest, rows = (self.looked_up if self._recurs else self.nearest)(latents.z, k + 1, keys)
-        itself = (nearest[:, :1] < SAME).long().squeeze(1)
-        usable = (nearest.isfinite().sum(1) - itself).clamp_max(k)
-        pick = (random.uniform() * usable).long().minimum(usable - 1).clamp_min(0) + itself
+        # A sample that has not moved is the nearest one to itself.
+        itself = nearest[:, :1] < SAME if latents.real is None else self._is(latents.own, rows) & nearest.isfinite()
+        found, place = itself.max(1)
+        usable = (nearest.isfinite().sum(1) - found.long()).clamp_max(k)
+        pick = (random.uniform() * usable).long().minimum(usable - 1).clamp_min(0)
+        pick = pick + (found & (pick >= place))
         row = rows.gather(1, torch.where(usable > 0, pick, 0)[:, None]).squeeze(1)
         return self._partners(row, usable > 0 if keys is None else (usable > 0) & (keys >= 0))
 
@@ -125,6 +128,10 @@ class ReferenceSet(Neighbours):
         """Whether to look samples up: those of a fitted reference set recur, and on the CPU the host does not wait."""
         return self.fitted and self.z.device.type == "cpu"
 
+    def _is(self, z: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        """Which of the rows, int64 (B,k), each latent (B, *L) is: bool (B,k)."""
+        return (z.unsqueeze(1) - self.z[rows]).flatten(2).square().mean(2).sqrt() < SAME
+
     def _partners(self, row: torch.Tensor, found: torch.Tensor) -> Partners:
         labels = self.labels if self.soft_labels is None else self.soft_labels
         return Partners(self.z[row], labels[row], found)
@@ -148,16 +155,16 @@ class ReferenceSet(Neighbours):
 
     def _keys(self, latents: Latents, same_class: bool) -> torch.Tensor | None:
         """The labels that partners share, int64 (B,); None where any sample may be a partner."""
-        if not same_class or (not self.labelled and latents.labels is None):
+        if latents.labels is not None and not self.labelled:
+            raise ReferenceSetError(
+                "the samples are labelled and the reference set is not, so no partner is known to be of their class; "
+                "fit it on labelled data, or pass the samples without labels"
+            )
+        if not same_class or not self.labelled:
             return None
         if latents.labels is None:
             raise ReferenceSetError(
                 "the reference set is labelled and the samples are not; pass their labels, "
                 "or use a policy that takes partners of any class"
-            )
-        if not self.labelled:
-            raise ReferenceSetError(
-                "the samples are labelled and the reference set is not, so no partner is known to be of their class; "
-                "fit it on labelled data, or pass the samples without labels"
             )
         return label_keys(latents.labels).contiguous()

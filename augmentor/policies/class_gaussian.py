@@ -58,6 +58,7 @@ class ClassGaussian(LatentPolicy):
             classes=torch.as_tensor(classes),
             means=torch.as_tensor(np.stack([group.mean(0) for group in groups])),
             factors=torch.as_tensor(np.linalg.cholesky(covariances)),
+            labelled=reference.labelled,
         ).to(reference.z)
 
     def draw(self, latents: Latents, random: SampleRandom, reference: ReferenceSet | None = None) -> Params:
@@ -81,23 +82,32 @@ class ClassGaussian(LatentPolicy):
 
 @dataclass(frozen=True)
 class ClassGaussians:
-    """classes: int64 (K,), sorted. means: (K,D). factors: Cholesky factors of the covariances (K,D,D)."""
+    """classes: int64 (K,), sorted. means: (K,D). factors: Cholesky factors of the covariances (K,D,D).
+
+    labelled: whether the classes are those of labels; without labels there is one.
+    """
 
     classes: torch.Tensor
     means: torch.Tensor
     factors: torch.Tensor
+    labelled: bool
 
     def to(self, like: torch.Tensor) -> ClassGaussians:
         """The same on the device and in the dtype of `like`."""
         if self.means.device == like.device and self.means.dtype == like.dtype:
             return self
-        return ClassGaussians(self.classes.to(like.device), self.means.to(like), self.factors.to(like))
+        return ClassGaussians(self.classes.to(like.device), self.means.to(like), self.factors.to(like), self.labelled)
 
     def rows(self, latents: Latents) -> tuple[torch.Tensor, torch.Tensor]:
         """For each sample the row of its class, int64 (B,), and whether there is one, bool (B,)."""
+        if (latents.labels is not None) != self.labelled:
+            raise ReferenceSetError(
+                "class_gaussian was fitted with labels; pass the samples' labels as well"
+                if self.labelled
+                else "class_gaussian was fitted without labels; fit it on labelled data, or pass the samples without "
+                "labels"
+            )
         if latents.labels is None:
-            if len(self.classes) > 1:
-                raise ReferenceSetError("class_gaussian was fitted with labels; pass the samples' labels as well")
             row = torch.zeros(len(latents), dtype=torch.int64, device=latents.z.device)
             return row, row == 0
         wanted = label_keys(latents.labels).contiguous()

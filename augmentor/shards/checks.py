@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .._internal.datasets import is_map_style
 from .._internal.registry import did_you_mean
 from ..exceptions import DataError, InputError, UnknownNameError
 from ..policies import LatentPolicy, get_policy
@@ -69,8 +70,11 @@ def check_work(dataset: Any, augment: Any, num_samples: int, shard_size: int, st
         raise InputError(
             f"{num_samples} samples in shards of {shard_size} make more than {MAX_SHARDS} files; raise shard_size"
         )
-    if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
-        raise DataError(f"generate_shards takes a map-style data set, got {type(dataset).__name__}")
+    if not is_map_style(dataset):
+        raise DataError(
+            f"generate_shards takes a map-style data set, got {type(dataset).__name__}, which has no length or no "
+            "indices; if it fits into memory, give list(dataset)"
+        )
     if len(dataset) == 0:
         raise DataError("generate_shards got an empty data set; expected at least one sample")
     if num_samples > len(dataset) * 2**31:

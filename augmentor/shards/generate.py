@@ -105,6 +105,7 @@ def generate_shards(
     images, labels = collate(first := fetch_items(dataset, [0]))
     augment.choose_for(images)
     augment.check_geometry(first)
+    augment.check_labels(first[0])
     if cache is not None:
         cache.check(augment.autoencoder, dataset)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from .._internal.progress import progress_bar
 from .._internal.random import fold
 from .._internal.registry import describe
 from ..autoencoders import Autoencoder
-from ..exceptions import InputError, ReferenceSetError
+from ..exceptions import AugmentorWarning, InputError, ReferenceSetError
 from ..latents import encode_all
 from ..policies import LatentPolicy, get_policy, list_policies, policies
 from ..transform import LatentAugment
@@ -57,7 +58,7 @@ def preview_png(
     # Once, for all policies that look at it.
     encoded = functools.cache(lambda: encode_all(autoencoder, [reference], total=len(reference[0])))
     for line in progress_bar(_lines(policies), desc="drawing", unit="policy", leave=False):
-        augments = [LatentAugment(autoencoder, policy, residual=residual, strict=True) for policy in line]
+        augments = [LatentAugment(autoencoder, policy, residual=residual) for policy in line]
         strips.append([(describe(augment.policy, brief=True), _made(augment, encoded, images, labels, seed, excuse))
                        for augment in augments])  # fmt: skip
     return draw(strips)
@@ -77,7 +78,8 @@ def _made(
         if augment.needs_fit:
             raw, known = encoded()
             augment.fit_latents(raw.mean, known, num_classes_of(None, known))
-        made = augment.synthesize(images, labels, indices=np.arange(len(images)), seed=seed)
+        with warnings.catch_warnings(action="ignore" if excuse else None, category=AugmentorWarning):
+            made = augment.synthesize(images, labels, indices=np.arange(len(images)), seed=seed)
         return made[0] if isinstance(made, tuple) else made
     except (InputError, ReferenceSetError) as error:
         if not excuse:

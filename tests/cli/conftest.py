@@ -100,6 +100,7 @@ def data(tmp_path_factory) -> Path:
     spoilt = (grey / 255).astype(np.float32)
     spoilt[30, 2, 2] = np.nan
     arrays = {"grey": grey, "float": grey / 255, "range": grey.astype(np.float32), "nan": spoilt}
+    arrays["bands"] = np.stack([grey] * 4, axis=-1)
     for name, images in arrays.items():
         np.savez(root / f"{name}.npz", images=images, labels=np.arange(40) % 2)
     (root / "damaged.npz").write_bytes((root / "grey.npz").read_bytes()[:-2000])

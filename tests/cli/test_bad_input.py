@@ -10,6 +10,7 @@ import pytest
 CASES = [
     # images that do not fit the autoencoder
     ("generate DATA/rgb --autoencoder digits", "digits takes images (1, 8, 8), got (3, 16, 16)", "such as auto"),
+    ("preview DATA/bands.npz", "got (4, 8, 8) from the data; train one on them: augmentor train-autoencoder"),
     ("preview digits --autoencoder DATA/rgb.safetensors", "takes images (3, 16, 16), got (1, 8, 8)", "--size 16"),
     ("evaluate DATA/generator.safetensors DATA/rgb --features DATA/rgb.safetensors", "images (1, 8, 8) and", "--size"),
     ("evaluate digits DATA/rgb", "(1, 8, 8)", "(3, 16, 16)", "--size"),

@@ -116,6 +116,7 @@ def test_generate_from_colour_with_reference_samples_gzip_and_latents_that_are_k
     before = Path("kept.safetensors").stat().st_mtime_ns
     said = succeeds(f"{line} --num-samples 20 --store latents --gate 0.95", "--out", "again")
     assert "the gate let no version of" in said
+    assert eval(re.search(r"read them with augmentor\.(ShardDataset\(.*\))", said).group(1))[0][0].shape == (3, 16, 16)
     assert Path("kept.safetensors").stat().st_mtime_ns == before
 
 

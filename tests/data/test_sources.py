@@ -209,6 +209,13 @@ def test_a_clean_folder_is_read_without_a_word(folder):
         assert len(load_source(folder)) == 6
 
 
+def test_a_link_to_a_folder_above_gives_no_image_twice(folder):
+    (folder / "dog" / "loop").symlink_to("..")
+    (folder / "cow").symlink_to("cat")
+    with pytest.warns(AugmentorWarning, match=r"has 9 images; skipped 1 looping link \(dog/loop\)"):
+        assert load_source(folder).classes == ["cat", "cow", "dog"]
+
+
 def test_images_beside_the_class_folders_are_left_out_and_named(folder):
     save(folder / "logo.png", picture(0, (3, 3)))
     with pytest.warns(AugmentorWarning, match=r"has 6 images; skipped 1 top-level image \(logo\.png\)"):
@@ -394,7 +401,7 @@ def test_cifar10_is_read_from_torchvisions_folder(tmp_path, monkeypatch):
 def test_an_argument_that_names_nothing_is_answered_with_what_there_is(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.txt").write_text("x")
-    for source in ("digit", "mnist:", "no/such/folder", "s3://bucket", "a.txt"):
+    for source in ("", "digit", "mnist:", "no/such/folder", "s3://bucket", "a.txt"):
         with pytest.raises(DataError, match=r"expected 'digits', mnist:ROOT, .* or a folder of images"):
             load_source(source)
 

@@ -171,6 +171,7 @@ def test_data_that_does_not_fit_leaves_nothing_behind(few, vae, tmp_path):
         (gan(out=folder), larger, InputError, r"\(1, 16, 16\) and the networks take \(1, 8, 8\)"),
         (gan(10, out=folder), TensorDataset(few.images), InputError, "an unconditional one"),
         (gan(3, out=folder), few, InputError, "classes 0 to 2"),
+        (gan(10, out=folder), TensorDataset(few.images, few.targets - 1), InputError, "leave out the images"),
         (gan(out=folder), TensorDataset(few.images[:0]), DataError, "empty"),
         (gan(out=folder, features=flat), few.subset(torch.arange(9)), DataError, "at least 10 real images, got 9"),
     ]:

@@ -168,3 +168,8 @@ def test_networks_that_do_not_match_are_refused(settings):
     pair = get_method("gan", **shape | settings).generator, get_method("gan", **shape).discriminator
     with pytest.raises(InputError, match="build them alike"):
         GAN(pair)
+
+
+def test_a_setting_that_there_is_not_is_answered_with_the_right_one():
+    with pytest.raises(UnknownNameError, match=r"no setting 'augment'.*did you mean 'augmentation'"):
+        get_method("gan", image_shape=(1, 8, 8), augment="both")

@@ -334,7 +334,7 @@ def test_arguments_that_do_not_fit_are_typed_errors():
         (np.zeros((2, 8, 8, 1), np.uint8), ShapeError, r"\(H,W\) or \(H,W,C\), got \(2, 8, 8, 1\)"),
         (np.zeros((8, 8), np.uint16), InputError, r"got uint16; put A.ToFloat\(max_value=...\)"),
         (np.full((8, 8), 255, np.float32), RangeError, r"from 255 to 255; put it before A.Normalize"),
-        (np.full((8, 8), np.nan, np.float32), RangeError, r"\[0, 1\], got values from nan"),
+        (np.full((8, 8), np.nan, np.float32), RangeError, r"\[0, 1\], got values from nan .*np\.nan_to_num"),
     ],
 )  # fmt: skip
 def test_images_that_do_not_fit_are_typed_errors(given, error, message):
@@ -346,6 +346,15 @@ def test_an_rgb_network_takes_grey_images_and_no_alpha(image):
     assert pipeline(COLOUR)(image=image)["image"].shape == image.shape
     with pytest.raises(ShapeError, match=r"images \(any, any, 3\) here, got .* alpha"):
         pipeline(COLOUR)(image=np.zeros((16, 16, 4), np.uint8))
+
+
+def test_floats_pass_after_the_line_that_the_message_gives():
+    x = np.linspace(-1000, 3000, 64, dtype=np.float32).reshape(8, 8)
+    for scaled_by in (A.NoOp(), A.ToFloat(max_value=3000)):  # which leaves floats as they are
+        with pytest.raises(RangeError, match="ToFloat does to integers alone") as caught:
+            A.Compose([scaled_by, LatentAugment("digits", p=1.0)])(image=x)
+    line = str(caught.value).rpartition("here ")[2]
+    assert pipeline("digits")(image=eval(line))["image"].shape == x.shape
 
 
 def test_sixteen_bits_pass_after_the_conversion_that_the_message_names():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
 import pytest
 import torch
 from torchvision.transforms import v2
@@ -13,11 +14,13 @@ from augmentor.exceptions import InputError, RangeError, ShapeError
 
 
 @pytest.mark.parametrize("high", [1, 4095, 65535])
-def test_uint16_is_refused_with_a_line_that_works(high):
+def test_uint16_is_refused_with_lines_that_work(high):
     images = torch.linspace(0, high, 64).reshape(1, 1, 8, 8).to(torch.uint16)
     with pytest.raises(InputError, match=r"got torch\.uint16") as caught:
         check_range(images, "it")
-    made = v2.Compose(eval(f"[{str(caught.value).partition('use ')[2]}]"))(images)
+    line, _, of_arrays = str(caught.value).partition("use ")[2].partition(", or for an array of them all ")
+    made = v2.Compose(eval(f"[{line}]"))(images)
+    assert np.allclose(eval(of_arrays, {"x": images.numpy()}), made)
     check_range(made, "it")
     assert torch.allclose(made * 65535, images.float())
 
@@ -51,11 +54,15 @@ def test_alpha_is_refused_with_a_line_that_puts_the_image_on_white(expected, cha
     x = v2.functional.to_dtype(x, dtype, scale=True)
     with pytest.raises(ShapeError, match=f"{channels} channels") as caught:
         check_images(x, (expected, 8, 8), "it")
-    scale, line = re.search(r"x = (.*?\)), (.*); or", str(caught.value)).groups()
+    rows = x.permute(0, 2, 3, 1).numpy()
+    scale, line = re.search(r"x = (.*\)), (x.*); or", str(caught.value)).groups()
     x = eval(scale)
     made = eval(line)
     check_images(made, (expected, 8, 8), "it")
     assert torch.allclose(made.mean((1, 2, 3)), torch.tensor([1.0, 0.5]), atol=0.01)
+    x = rows[1]  # a numpy image (H,W,C)
+    x = eval(scale)
+    assert torch.equal(eval(line), made[1])
 
 
 def test_grey_passes_for_rgb_and_for_nothing_else():

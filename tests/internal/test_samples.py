@@ -24,6 +24,7 @@ from augmentor._internal.samples import (
     split_item,
     tensor_to_image,
 )
+from augmentor.data import load_source
 from augmentor.exceptions import DataError, InputError, ShapeError
 
 GREY = Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8) * 4)
@@ -155,7 +156,7 @@ def test_a_pixel_that_is_transparent_in_part_counts():
 
 
 @pytest.mark.parametrize("mode", ["I;16", "I", "F"])
-def test_more_than_8_bits_are_refused_with_a_line_that_keeps_the_values(mode):
+def test_more_than_8_bits_are_refused_with_lines_that_keep_the_values(mode, tmp_path):
     values = np.arange(64).reshape(8, 8) * 1000
     image = Image.fromarray(values.astype({"I;16": np.uint16, "I": np.int32, "F": np.float32}[mode]))
     with pytest.raises(InputError, match=f"mode '{mode}', of more than 8 bits") as caught:
@@ -166,6 +167,10 @@ def test_more_than_8_bits_are_refused_with_a_line_that_keeps_the_values(mode):
     else:
         made, highest = eval(re.search(r"here (.*?), or", str(caught.value)).group(1)), 63000
     assert torch.allclose(made[0].float(), torch.from_numpy(values / highest).float())
+    line = re.search(r"array 'images' is (.*)", str(caught.value)).group(1).replace(", ...", "")
+    np.savez(tmp_path / "deep.npz", images=eval(line))
+    known = "" if mode == "I;16" else "#value_range=0,63000"
+    assert torch.allclose(load_source(f"{tmp_path}/deep.npz{known}")[0][0][0], made[0].float())
 
 
 def test_what_is_no_image_is_refused():

@@ -11,7 +11,7 @@ from PIL import Image
 import augmentor.views.preview as module
 from augmentor.autoencoders import Autoencoder, get_autoencoder, load_autoencoder
 from augmentor.data import ArrayDataset
-from augmentor.exceptions import ReferenceSetError
+from augmentor.exceptions import AugmentorWarning, InputError
 from augmentor.policies import list_policies
 from augmentor.views.preview import preview_png
 
@@ -85,7 +85,16 @@ def test_a_policy_that_does_not_fit_is_drawn_as_the_reason(few, drawn, monkeypat
     assert all(len(reason) > 20 for _, reason in posterior)
 
 
-def test_a_policy_that_was_asked_for_and_does_not_fit_raises(digits, model):
+def test_a_policy_that_was_asked_for_and_does_not_fit_raises(few):
+    with pytest.raises(InputError, match="posterior"):
+        preview_png(few, get_autoencoder("dense")((1, 8, 8), latent_dim=4), policies=["posterior"])
+
+
+def test_an_image_without_a_partner_is_drawn_as_it_is_and_a_policy_that_was_asked_for_warns(digits, model, drawn):
     alone = digits.subset(torch.cat([torch.tensor([0]), (digits.targets[:50] != 0).nonzero().squeeze(1)]))
-    with pytest.raises(ReferenceSetError, match="found no partner for 1 of 7"):
+    with pytest.warns(AugmentorWarning, match="found no partner for 1 of 7"):
         preview_png(alone, model, policies=["smote"])
+    preview_png(alone, model)  # no warning from each policy
+    (originals, _), ((_, smote),) = drawn[0][0], drawn[0][1]
+    same = (originals[1] == smote).flatten(1).all(1)
+    assert int(same.sum()) == 1

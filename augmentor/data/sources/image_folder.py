@@ -37,7 +37,7 @@ class ImageFolder(Source):
     takes_size = True
 
     def names(self, text: str) -> bool:
-        return absolute_path(text).is_dir()
+        return bool(text) and absolute_path(text).is_dir()  # no text would be the working folder
 
     def load(self, text: str, *, split: str, size: int | None) -> ArrayDataset:
         path = absolute_path(text)
@@ -47,7 +47,8 @@ class ImageFolder(Source):
         if not found.images:
             raise DataError(f"found no images in {path}{found}; expected image files, or one folder of them a class")
         numbers = {name: number for number, name in enumerate(found.classes)}
-        arrays, taken, reasons = [], [], {}
+        arrays, taken = [], []
+        reasons: dict[str, Exception] = {}  # the first of each class
         for file in progress_bar(found.images, desc=f"reading {path.name}", unit="image", leave=False):
             try:
                 arrays.append(_read_image(path / file, size))
@@ -114,7 +115,9 @@ class _Found:
                 f"those are the classes, name {path / self.classes[0]}"
             )
         if hint or self.skipped:
-            warnings.warn(f"{path} has {len(self.images)} images{hint}{self}{self.refusal}", AugmentorWarning, stacklevel=4)
+            warnings.warn(
+                f"{path} has {len(self.images)} images{hint}{self}{self.refusal}", AugmentorWarning, stacklevel=4
+            )
 
 
 def _search(path: Path) -> _Found:
@@ -124,6 +127,10 @@ def _search(path: Path) -> _Found:
         below = Path(root).relative_to(path)
         found.skip("system file", *(f"{below / name}/" for name in sorted(folders) if _is_system(name)))
         folders[:] = [name for name in folders if not _is_system(name)]
+        above = {here := Path(root).resolve(), *here.parents}
+        loops = [name for name in folders if Path(root, name).resolve() in above]
+        found.skip("looping link", *(below / name for name in loops))
+        folders[:] = [name for name in folders if name not in loops]
         for name in sorted(names):
             if _is_system(name):
                 found.skip("system file", below / name)

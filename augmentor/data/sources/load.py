@@ -18,8 +18,9 @@ def load_source(source: str | Path, *, split: str = "train", size: int | None = 
     have one size. Raises `DataError`, or `InputError` for arguments that the source does not take.
 
     Of a folder, images that cannot be read, that are transparent or of more than 8 bits, hidden files and those of
-    operating systems are skipped, with one `AugmentorWarning` that counts and names them. Images lie as they are stored: an orientation in EXIF is not applied,
-    as torchvision's `ImageFolder` does. Data without labels are of one class, number 0.
+    operating systems are skipped, with one `AugmentorWarning` that counts and names them. Images lie as they are
+    stored: an orientation in EXIF is not applied, as torchvision's `ImageFolder` does. Data without labels are of one
+    class, number 0.
 
     >>> len(load_source("digits"))
     1797

@@ -18,8 +18,8 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from ..._internal.registry import Registry, describe
-from ...exceptions import InputError
+from ..._internal.registry import Registry, describe, did_you_mean
+from ...exceptions import InputError, UnknownNameError
 from ..feed import Feed
 from ..networks import Generator
 from ._settings import GANSettings
@@ -127,13 +127,17 @@ def get_method(spec: str | TrainingMethod, **settings: Any) -> TrainingMethod:
 
     settings: those of `GANSettings`, `network` and `autoencoder`; they are left out where they are None, where the text
     gives them, and where the member has no use for a network or an autoencoder. Raises `InputError` for an augmentation
-    that the member has no use for.
+    that the member has no use for, `UnknownNameError` for a setting that there is not.
 
     >>> get_method("gan", network="dcgan(width=8)", image_shape=(1, 8, 8), loss="hinge").name
     'gan'
     """
     if isinstance(spec, TrainingMethod):
         return spec
+    known = [*inspect.signature(method_class(spec)).parameters, *inspect.signature(GANSettings).parameters]
+    for name in settings:
+        if name not in (*known, "network", "autoencoder"):
+            raise UnknownNameError(f"get_method has no setting {name!r}{did_you_mean(name, dict.fromkeys(known))}")
     return methods.build(spec, **{name: value for name, value in settings.items() if value is not None})
 
 
