@@ -364,6 +364,8 @@ class LatentAugment(Augmenter, v2.Transform):
         policy = self._asked_policy or AUTO
         more = f", residual={self.residual}" if self.residual else ""
         more += "" if self.gate is None else f", gate={self.gate}"
+        more += "" if self.ignore_index == IGNORED else f", ignore_index={self.ignore_index}"
+        more += ", strict=True" if self._partnerless.strict else ""
         more += "" if self._precision[0] == "fp32" else f", precision={self._precision[0]!r}"
         return f"LatentAugment({self.shown_name!r}, {str(policy)!r}, p={self.p}, seed={self.seed}{more})"
 

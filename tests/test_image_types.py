@@ -9,6 +9,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from augmentor import LatentAugment, MixedDataset
+from augmentor.exceptions import ShapeError
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
 
@@ -73,3 +74,8 @@ def test_a_data_set_of_arrays_is_fitted_on_and_mixed(digits):
     assert (images.dtype, images.shape) == (torch.uint8, (120, 8, 8))
     assert torch.equal(images[:60], torch.from_numpy(data.images))
     assert set(labels.tolist()) == set(range(10))
+
+
+def test_messages_call_the_autoencoder_what_the_user_called_it():
+    with pytest.raises(ShapeError, match="with autoencoder 'cifar10' takes"):
+        LatentAugment("cifar10", p=1.0)(torch.rand(12, 32, 32))
