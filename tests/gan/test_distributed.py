@@ -130,7 +130,7 @@ def test_both_processes_have_the_weights_that_one_has(runs):
         for name, weight in weights.items():
             # Adam moves a weight whose gradient is nothing but rounding by the learning rate, to either side.
             apart = (two[0]["weights"][network][name] - weight).abs()
-            assert apart.mean() < 1e-3, (name, apart)
+            assert apart.mean() < 2e-3, (name, apart)
             assert apart.max() < 5e-3, (name, apart)
 
 
