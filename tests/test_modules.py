@@ -71,15 +71,17 @@ def test_the_initialisation_of_a_model_does_not_reach_the_autoencoder():
     assert torch.equal(model.augment(images), expected)
 
 
-@pytest.mark.filterwarnings("ignore:policy")
-@pytest.mark.parametrize("backend", ["eager", "aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
-def test_a_compiled_module_or_function_that_holds_one_breaks_its_graph_there(backend):
+def test_a_compiled_module_or_function_that_holds_one_breaks_its_graph_there():
     images, model = torch.rand(4, 1, 8, 8), Model(autoencoder="digits", seed=0)
-    torch.testing.assert_close(torch.compile(model, backend=backend)(images), model(images))
     pipeline = v2.Compose([LatentAugment("digits", p=1.0, seed=0), v2.Normalize([0.5], [0.5])])
-    compiled = torch.compile(lambda batch: 2 * pipeline(batch), backend=backend)
-    torch.testing.assert_close(compiled(images), 2 * pipeline(images))
-    made = torch.compile(lambda batch: 2 * pipeline.transforms[0].synthesize(batch), backend=backend)(images)
-    torch.testing.assert_close(made, 2 * pipeline.transforms[0].synthesize(images))
-    torch.compile(model, backend=backend)(images).sum().backward()  # gradients go through what surrounds it
+    for call in (model, lambda batch: 2 * pipeline(batch), lambda batch: 2 * pipeline.transforms[0].synthesize(batch)):
+        torch.testing.assert_close(torch.compile(call, backend="aot_eager")(images), call(images))
+
+
+@pytest.mark.slow
+def test_with_the_default_compiler_gradients_reach_what_surrounds_it():
+    images, model = torch.rand(4, 1, 8, 8), Model(autoencoder="digits", seed=0)
+    compiled = torch.compile(model)(images)
+    torch.testing.assert_close(compiled, model(images))
+    compiled.sum().backward()
     assert model.layer.weight.grad is not None
