@@ -25,11 +25,6 @@ def _heeds_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long tests first: of several processes none is left with one at the end."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
-
-
 @pytest.fixture
 def global_rng_untouched() -> Iterator[None]:
     """Fails the test if it moved torch's global generator."""
