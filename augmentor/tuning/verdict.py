@@ -132,8 +132,9 @@ def crossed_p_value(
 def _clustered(each: np.ndarray, weights: np.ndarray, clusters: Sequence[int]) -> tuple[float, float]:
     """Variance of a sum whose terms move together within clusters, and its degrees of freedom."""
     _, numbers = np.unique(clusters, return_inverse=True)
-    count = 1 / np.square(np.bincount(numbers, weights)).sum()
-    return np.square(np.bincount(numbers, each)).sum() * count / (count - 1), count - 1
+    count = float(1 / np.square(np.bincount(numbers, weights)).sum())
+    variance = np.square(np.bincount(numbers, each)).sum() * count / (count - 1)
+    return float(variance), count - 1
 
 
 def _upper_tail(mean: float, variance: float, free: float) -> float:
