@@ -42,7 +42,12 @@ def test_a_checkpoint_is_the_same_before_and_after_the_first_batch(settings):
     with pytest.raises(RuntimeError, match="Missing key"):
         model.load_state_dict({"layer.weight": before["layer.weight"]})
     weight = next(model.augment.autoencoder.parameters()).clone()
-    old = {**before, "augment.autoencoder.encoder.0.weight": torch.zeros(3)}  # of a checkpoint that held the weights
+    # Of a checkpoint that held the weights, maybe those of another autoencoder.
+    old = {
+        **before,
+        "augment.autoencoder.encoder.0.weight": torch.zeros(3),
+        "augment.autoencoder.other": torch.zeros(3),
+    }
     Model(**settings).load_state_dict(old)
     assert torch.equal(next(model.augment.autoencoder.parameters()), weight)
 
