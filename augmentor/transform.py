@@ -136,13 +136,13 @@ class LatentAugment(Augmenter, v2.Transform):
         if is_columns(given) and not of_one_shape(given):
             return columns_of([self(row) for row in rows_of(given)])
         sample = sample_of(given, getter)
-        self.choose_for(image_to_tensor(sample.leaves[sample.image_places[0]]))
+        tensors = [image_to_tensor(sample.leaves[place]) for place in sample.image_places]
+        self.choose_for(tensors[0])
         self.check_geometry(sample.leaves)
         if getter is default_labels:
             self.check_labels(given)
         keys: np.ndarray | None = None
-        for place in sample.image_places:
-            image = image_to_tensor(sample.leaves[place])
+        for place, image in zip(sample.image_places, tensors, strict=True):
             single = image.ndim == 3
             images, labels = self._as_batch(image, sample.label)
             keys = self._keys(images) if keys is None else keys

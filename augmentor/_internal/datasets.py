@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import ConcatDataset, IterableDataset, Subset
 
 from ..exceptions import DataError
-from .layout import channels_first
+from .layout import array_tensor
 from .progress import progress_bar
 from .samples import image_to_tensor, labels_tensor, split_item
 
@@ -99,7 +99,7 @@ def items_of(images: Any, labels: Any) -> list[Any]:
     An array is (N,H,W), (N,H,W,C) or (N,C,H,W); see `channels_first`.
     """
     if isinstance(images, np.ndarray):
-        images = torch.from_numpy(np.ascontiguousarray(channels_first(images, "the array")))
+        images = array_tensor(images, "the array")
     if labels is None:
         return list(images)
     if len(images) != len(labels):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 
 from ..exceptions import DataError, ShapeError
 
@@ -31,6 +32,12 @@ def channels_first(images: np.ndarray, owner: str) -> np.ndarray:
             "expected 1 or 3 channels, or fewer than pixels a side: make a tensor (N,C,H,W) for ArrayDataset of them"
         )
     return images if axis == 0 else np.moveaxis(images, 3, 1)
+
+
+def array_tensor(images: np.ndarray, owner: str) -> torch.Tensor:
+    """An array that `channels_first` takes, in any byte order => a tensor (N,C,H,W) of the same values."""
+    pixels = channels_first(images, owner)
+    return torch.from_numpy(np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("=")))
 
 
 def image_channels_first(image: np.ndarray) -> np.ndarray:

@@ -206,7 +206,7 @@ class Augmenter(nn.Module):
         data: a map-style data set, an `IterableDataset`, an iterable of batches such as a loader, images as one array
         or tensor with their `labels`, or a `LatentCache`, of which nothing is encoded again. Where nothing is labelled
         all images count as one class. Images with ignored labels (`ignore_index`, negative numbers, rows of zeros) are
-        nobody's partners. unlabelled: more images of the same kind, whose labels, if any, are not looked at. Those that
+        never partners. unlabelled: more images of the same kind, whose labels, if any, are not looked at. Those that
         label spreading is sure of (`augmentor.latents.spread_labels`) become reference samples as well. Latent
         statistics are taken from the data, unless the autoencoder brought its own.
         """

@@ -13,7 +13,7 @@ import torch
 from torch.utils.data import Dataset
 
 from .._internal.checks import extremes, is_unit, likely_range
-from .._internal.layout import channels_first
+from .._internal.layout import array_tensor
 from ..exceptions import AugmentorWarning, DataError, InputError, RangeError, ShapeError
 
 # Class numbers beyond this are more likely identifiers than classes.
@@ -97,12 +97,6 @@ def unit_images(images: torch.Tensor | np.ndarray, value_range: tuple[float, flo
     if value_range is None and pixels.dtype == torch.uint16:
         _warn_of_dark(owner, round(65535 * float(made.max())))
     return made
-
-
-def array_tensor(images: np.ndarray, owner: str) -> torch.Tensor:
-    """An array that `channels_first` takes, in any byte order => a tensor (N,C,H,W) of the same values."""
-    pixels = channels_first(images, owner)
-    return torch.from_numpy(np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("=")))
 
 
 def scaled(images: torch.Tensor, value_range: tuple[float, float] | None, owner: str) -> torch.Tensor:

@@ -14,10 +14,11 @@ from torch.utils.data import Dataset
 
 from .._internal.checks import checked_rows
 from .._internal.files import absolute_path, open_regular
+from .._internal.layout import array_tensor
 from ..exceptions import DataError, ShardError
 from ..shards.rows import BlockCache, ChunkedRows, rows_of
 from ..shards.storage import Stored, stored_in
-from .arrays import array_tensor, checked_classes, scaled, unit_images
+from .arrays import checked_classes, scaled, unit_images
 
 _BLOCK_BYTES = 64 << 10
 _FIRST = 64

@@ -32,8 +32,8 @@ class ReferenceSet(Neighbours):
     None where it is not known. fitted: False for a reference set that is just the current batch.
 
     Partners of the same class are those of the same label: the same class number, or the same row of a multi-hot or
-    soft label (`label_keys`). A sample with an ignored label, a negative number or a row of zeros, is nobody's partner
-    and gets none.
+    soft label (`label_keys`). A sample with an ignored label, a negative number or a row of zeros, is never a partner
+    and has none.
 
     >>> reference = ReferenceSet(torch.randn(6, 2), torch.tensor([0, 0, 0, 1, 1, 1]))
     >>> reference.class_counts()

@@ -16,6 +16,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from .._internal.checks import check_range, to_unit_float
+from .._internal.datasets import is_map_style
 from .._internal.eval_mode import eval_mode
 from .._internal.progress import progress_bar
 from ..exceptions import DataError, InputError, ShapeError
@@ -120,7 +121,7 @@ def extract(
     if isinstance(images, torch.Tensor) and images.ndim != 4:
         raise ShapeError(f"expected images (N,C,H,W), got {tuple(images.shape)}; add or drop dimensions")
     dataset: Any = TensorDataset(images) if isinstance(images, torch.Tensor) else images
-    if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
+    if not is_map_style(dataset):
         raise DataError(f"expected a tensor of images (N,C,H,W) or a map-style data set, got {type(images).__name__}")
     if len(dataset) == 0:
         raise DataError("expected at least one image, got an empty data set")

@@ -77,7 +77,7 @@ class Work:
 
     @property
     def _blank(self) -> bool:
-        """Whether images are not read, since nobody looks at them."""
+        """Whether images are not read, because the transform does not use them."""
         return self.cache is not None and not self.augment.needs_images
 
     def _sources(self, unit: int) -> tuple[np.ndarray, np.ndarray]:
@@ -139,7 +139,7 @@ class Work:
         content, new_labels, mask = self._synthetic(images, labels, SampleRandom(keys, self.augment.device), raw)
         made = content[:count].cpu().numpy()
         kept = np.zeros(count, bool) if mask is None else mask[:count].cpu().numpy()
-        if self._blank and settings.store == "images" and kept.any():  # now somebody looks
+        if self._blank and settings.store == "images" and kept.any():  # these were not read
             originals, _ = fetch(self.dataset, sources[:count][kept].tolist())
             made[kept] = to_uint8(originals).numpy()
         if new_labels is None:
