@@ -14,7 +14,7 @@ from torch.utils.data import TensorDataset
 from augmentor import LatentAugment
 from augmentor._internal.engine import get_engine
 from augmentor.data import ArrayDataset
-from augmentor.exceptions import DataError, InputError, RangeError, ShapeError
+from augmentor.exceptions import DataError, InputError, RangeError, ReferenceSetError, ShapeError
 from augmentor.gan import GAN, GANTrainer, get_augmentation
 from augmentor.gan.feed import Feed
 from augmentor.quality import AutoencoderFeatures
@@ -167,6 +167,7 @@ def test_arguments_that_do_not_fit_are_refused():
 def test_data_that_does_not_fit_leaves_nothing_behind(few, vae, tmp_path):
     folder = tmp_path / "run"
     larger = ArrayDataset(torch.zeros(20, 1, 16, 16, dtype=torch.uint8))
+    lonely = few.subset(torch.cat([torch.tensor([0]), (few.targets != 0).nonzero().squeeze(1)]))
     for trainer, data, error, said in [
         (gan(out=folder), larger, InputError, r"\(1, 16, 16\) and the networks take \(1, 8, 8\)"),
         (gan(10, out=folder), TensorDataset(few.images), InputError, "an unconditional one"),
@@ -174,6 +175,12 @@ def test_data_that_does_not_fit_leaves_nothing_behind(few, vae, tmp_path):
         (gan(10, out=folder), TensorDataset(few.images, few.targets - 1), InputError, "leave out the images"),
         (gan(out=folder), TensorDataset(few.images[:0]), DataError, "empty"),
         (gan(out=folder, features=flat), few.subset(torch.arange(9)), DataError, "at least 10 real images, got 9"),
+        (
+            gan(10, out=folder, augment="both", latent_augment=LatentAugment(vae, "smote")),
+            lonely,
+            ReferenceSetError,
+            "would leak",
+        ),
     ]:
         with pytest.raises(error, match=said):
             trainer.fit(data)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import warnings
 
+import numpy as np
 import torch
 
 from ..._internal.random import SampleRandom
-from ...exceptions import AugmentorWarning, InputError
+from ...exceptions import AugmentorWarning, InputError, ReferenceSetError
+from ...latents import Latents
 from ...transform import LatentAugment
-from ..feed import Batch
+from ..feed import Batch, Feed
 from ._base import augmentations
 from ._latent import InLatents
 from ._probability import FixedP, get_probability
@@ -38,6 +40,23 @@ class AugmentBoth(InLatents):
         self.p: FixedP = get_probability(self.latent_augment.p if p is None else p)
         if self.p.value == 0 and not self.p.watches and p is not None:
             warnings.warn("augment='both' with p=0 changes nothing", AugmentorWarning, stacklevel=2)
+
+    def prepare(self, feed: Feed) -> None:
+        super().prepare(feed)
+        augment, reference = self.latent_augment, self.latent_augment.reference
+        if reference is None:
+            return
+        # One real image of each label: one that has no partner would stay as it is, which no generated one does.
+        labels = reference.given_labels
+        rows = torch.from_numpy(np.unique(reference.labels.cpu().numpy(), return_index=True)[1]).to(reference.z.device)
+        z = reference.z[rows]
+        ones = Latents(z, torch.zeros_like(z), None if labels is None else labels[rows])
+        kept = augment.policy(ones, SampleRandom(np.zeros(len(rows), np.uint64), augment.device), reference).kept
+        if kept is not None and bool(kept.any()):
+            raise ReferenceSetError(
+                f"policy {augment.policy} has no partner for the only image of a class, which would stay as it is "
+                "where generated ones do not, so augment='both' would leak; leave the class out, or use gaussian"
+            )
 
     def real(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None]:
         return self._replaced(batch), batch.labels
