@@ -62,10 +62,12 @@ class LatentAugment(Augmenter, v2.Transform):
         gets the same result in any batch, worker or process; call `set_epoch` to vary it between epochs. (A policy
         that needs a reference set has to be fitted for that: without one its reference samples are those of the batch.)
     residual: 0 to 1, how much of what the autoencoder cannot reproduce is put back: with 1 the result is the image
-        plus what the perturbation changes in its decoding, so it keeps the image's own sharpness. For photographs; of
-        line drawings, such as digits, a ghost of the old line stays. It costs a second decoding.
-    gate: a `QualityGate` that judges every perturbed latent before it is decoded; an image whose latents it turns away
-        stays as it is. It has to see real images first: call `fit`.
+        plus what the perturbation changes in its decoding, so it keeps the image's own sharpness. It costs a second
+        decoding, and where lines move, as in digits, a ghost of the old line stays. ``"auto"`` is 0 for an autoencoder
+        whose verdict on images that it was not trained on is "good" or not known (`Autoencoder.verdict`), and 1 for
+        the others.
+    gate: a `QualityGate` that judges every perturbed latent and the image that it becomes; an image whose samples it
+        turns away stays as it is. It has to see real images first: call `fit`.
     precision: how the autoencoder is run. "fp32" is the network as it is, and gives the same result in every process.
         "auto" measures (half a second, once a kind of device) and takes the fastest of float32 and bfloat16, in either
         memory layout; bfloat16 only where decoded images keep a PSNR of 45 dB against float32. "bf16", or the text of
@@ -100,7 +102,7 @@ class LatentAugment(Augmenter, v2.Transform):
         p: float = DEFAULT_P,
         labels_getter: str | LabelsGetter | None = "default",
         seed: int | None = None,
-        residual: float = 0.0,
+        residual: float | str = AUTO,
         gate: QualityGate | None = None,
         precision: str = "fp32",
         compile: bool = False,
@@ -109,13 +111,11 @@ class LatentAugment(Augmenter, v2.Transform):
     ):
         super().__init__(
             autoencoder, policy, gate=gate, precision=precision, compile=compile, ignore_index=ignore_index,
-            strict=strict,
+            strict=strict, residual=residual,
         )  # fmt: skip
-        for name, value in {"p": p, "residual": residual}.items():
-            if not 0 <= value <= 1:
-                raise InputError(f"{name} is a number between 0 and 1, got {value}")
+        if not 0 <= p <= 1:
+            raise InputError(f"p is a number between 0 and 1, got {p}")
         self.p, self.seed, self.labels_getter = p, seed, resolve_labels_getter(labels_getter)
-        self.residual = float(residual)
         self._epoch = SharedEpoch()
         reason = "p=0" if p == 0 else f"policy {self.policy}" if self.policy.is_identity() else None
         if reason:
@@ -263,25 +263,33 @@ class LatentAugment(Augmenter, v2.Transform):
                 rows = sent(rows, device)
                 reference, latents, images = ReferenceSet.of_batch(latents), latents.take(rows), images[rows]
                 labels = None if labels is None else labels[rows]
-            made, weights = self._gated(latents, random, reference)
+            made, weights, pixels = self._gated(latents, images, random, reference)
             self._partnerless.note(made, self.policy, self.reference is not None)
             kept = made.kept if weights is None or self.gate is None else either(made.kept, self.gate.rejected(weights))
             z = made.z if kept is None else torch.where(per_sample(kept, made.z), latents.z, made.z)
             if made.labels is not None and made.labels.is_floating_point():
                 labels = made.labels
-            return PerturbedLatents(self.autoencoder.stats.unstandardise(z), labels, weights, kept, images, latents.z)
+            raw_made = self.autoencoder.stats.unstandardise(z)
+            return PerturbedLatents(raw_made, labels, weights, kept, images, latents.z, pixels)
 
     def decoded(self, latents: PerturbedLatents) -> torch.Tensor:
         """Float images (B,C,H,W) of perturbed latents, of the size of their sources; the rest of `perturb`."""
-        size = latents.sources.shape[1:]
-        made = self.inference.decode(latents.raw, size)
-        if self.residual:
-            known = self.inference.decode(self.autoencoder.stats.unstandardise(latents.source_z), size)
-            lost = to_unit_float(latents.sources) - known
-            made = (made + self.residual * lost).clamp(0, 1)
+        made = latents.made
+        if made is None:
+            made = self._images_of(latents.raw, latents.sources, latents.source_z)
         if latents.kept is None:
             return made
         return torch.where(per_sample(latents.kept, made), to_unit_float(latents.sources), made)
+
+    def _images_of(self, raw: torch.Tensor, sources: torch.Tensor, source_z: torch.Tensor) -> torch.Tensor:
+        """Raw latents => images, with the residual of the images that they were made from."""
+        size = sources.shape[1:]
+        made = self.inference.decode(raw, size)
+        if self.residual:
+            known = self.inference.decode(self.autoencoder.stats.unstandardise(source_z), size)
+            lost = to_unit_float(sources) - known
+            made = (made + self.residual * lost).clamp(0, 1)
+        return made
 
     def _standardised(self, images: torch.Tensor, labels: torch.Tensor | None, raw: Posterior | None) -> Latents:
         """Standardised latents of images, float32 as the noise and the reference set; encoded unless they are known."""
@@ -293,14 +301,21 @@ class LatentAugment(Augmenter, v2.Transform):
         return Latents(stats.standardise(mean).float(), posterior_std, labels)
 
     def _gated(
-        self, latents: Latents, random: SampleRandom, reference: ReferenceSet | None
-    ) -> tuple[Latents, torch.Tensor | None]:
-        """What the policy makes of the latents, and the weights that the gate gives to that."""
+        self, latents: Latents, images: torch.Tensor, random: SampleRandom, reference: ReferenceSet | None
+    ) -> tuple[Latents, torch.Tensor | None, torch.Tensor | None]:
+        """What the policy makes of the latents, the weights that the gate gives to that, and the images it decoded."""
         if self.gate is None:
-            return self.policy(latents, random, reference), None
+            return self.policy(latents, random, reference), None, None
         if reference is None and self.policy.needs_reference:
             reference = ReferenceSet.of_batch(latents)  # samples that are re-drawn still choose from the whole batch
-        return self.gate.choose(latents, lambda source, sequences: self.policy(source, sequences, reference), random)
+
+        def decode(made: Latents, places: torch.Tensor) -> torch.Tensor:
+            raw = self.autoencoder.stats.unstandardise(made.z)
+            return self._images_of(raw, images[places], latents.z[places])
+
+        return self.gate.choose(
+            latents, lambda source, sequences: self.policy(source, sequences, reference), random, decode
+        )
 
     @classmethod
     def from_config(
@@ -362,7 +377,7 @@ class LatentAugment(Augmenter, v2.Transform):
     def __repr__(self) -> str:
         """One line: what was asked for."""
         policy = self._asked_policy or AUTO
-        more = f", residual={self.residual}" if self.residual else ""
+        more = "" if self._asked_residual is None else f", residual={self._asked_residual}"
         more += "" if self.gate is None else f", gate={self.gate}"
         more += "" if self.ignore_index == IGNORED else f", ignore_index={self.ignore_index}"
         more += ", strict=True" if self._partnerless.strict else ""

@@ -104,9 +104,10 @@ class Trial:
             AutoencoderTrainer(
                 model,
                 out=path.parent,
-                epochs=max(1, round(settings.autoencoder_steps * settings.batch_size / len(data))),
+                steps=settings.autoencoder_steps,
                 batch_size=settings.batch_size,
                 val_fraction=0,
+                transform=None,
                 seed=self.seed,
                 device=self.device,
                 progress=False,

@@ -1,8 +1,9 @@
-"""Add trained weights to the pretrained models: ``python benchmarks/publish_weights.py NAME WEIGHTS DATA [SPLIT]``.
+"""Add trained weights to the pretrained models: ``publish_weights.py NAME WEIGHTS DATA [SPLIT [LABELLED]]``.
 
 Copies the weights, measures reconstructions, and writes the card and the entry in index.json. What cannot be measured
-(data, licence, command) stands in RECIPES. DATA are images that the weights have not seen: for
-`natural` those of benchmarks/natural_images.py.
+(data, licence, command) stands in RECIPES. DATA are images that the weights have not seen: for `natural` those of
+benchmarks/natural_images.py. LABELLED are such images with labels, for the verdict, where DATA has none: for `natural`
+CIFAR-10's test images.
 """
 
 from __future__ import annotations
@@ -23,7 +24,14 @@ from augmentor._internal.registry import describe
 from augmentor._internal.weights import load_network
 from augmentor.autoencoders import Autoencoder, autoencoders
 from augmentor.data import load_source
-from augmentor.quality import AutoencoderFeatures, evaluate, reconstruction_psnr
+from augmentor.quality import (
+    AutoencoderFeatures,
+    SmallNetFeatures,
+    Verdict,
+    assess,
+    evaluate,
+    reconstruction_psnr,
+)
 
 PRETRAINED = Path(__file__).resolve().parent.parent / "pretrained"
 RECIPES = {
@@ -32,18 +40,18 @@ RECIPES = {
         "data": "The 1,797 digits of scikit-learn's load_digits (test part of UCI's Optical Recognition of Digits)",
         "licence": "CC BY 4.0 (data), Apache-2.0 (weights)",
         "command": "augmentor train-autoencoder digits --autoencoder 'vae(latent_dim=16, width=32, beta=0.25)' "
-        "--epochs 100 --out runs/digits",
+        "--batch-size 128 --steps 1300 --no-geometric --out runs/digits",
+        "schedule": "cosine",
         "measured_on": "the same digits, which it was trained on but for the tenth held out to choose the weights",
-        "chosen_for": [1, 8, 8],
     },
     "mnist": {
         "summary": "VAE of 28x28 grey digits",
         "data": "The 60,000 training digits of MNIST (LeCun, Cortes and Burges)",
         "licence": "CC BY-SA 3.0 (data), Apache-2.0 (weights)",
         "command": "augmentor train-autoencoder mnist:ROOT --autoencoder 'vae(latent_dim=16, width=16, beta=0.5)' "
-        "--geometric --epochs 8 --lr 0.003 --out runs/mnist",
+        "--geometric --batch-size 128 --steps 3376 --lr 0.003 --out runs/mnist",
+        "schedule": "cosine",
         "measured_on": "the 10,000 test digits",
-        "chosen_for": [1, 28, 28],
     },
     "natural": {
         "summary": "spatial VAE of photographs of any size, RGB or grey, stride 4",
@@ -54,8 +62,9 @@ RECIPES = {
         "(clothing); CC0 (brick, coffee, grass, gravel); public domain (astronaut, clock, hubble_deep_field, "
         "rocket); no known restrictions (coins); Apache-2.0 (weights)",
         "command": 'augmentor train-autoencoder data/natural.npz --autoencoder "spatial_kl(latent_channels=12, '
-        "width=24, beta=0.1, likelihood='edges', norm='none')\" --epochs 3 --batch-size 16 --lr 0.002 "
+        "width=24, beta=0.1, likelihood='edges', norm='none')\" --steps 7494 --batch-size 16 --lr 0.002 "
         "--val-fraction 0.02 --precision bf16 --out runs/natural",
+        "schedule": "cosine",
         "measured_on": "1,991 pieces, 32x32, of images that it was not trained on: CIFAR-10's test images, a tenth of "
         "clothing64, and chelsea, camera (scikit-image), china and flower (scikit-learn)",
         "features": "cifar10",
@@ -65,7 +74,9 @@ RECIPES = {
         "data": "15,000 training images of CIFAR-10 (Krizhevsky), 1,500 a class",
         "licence": "CIFAR-10 states none; Apache-2.0 (weights)",
         "command": 'augmentor train-autoencoder ROOT/cifar10/train --size 32 --autoencoder "vae(latent_dim=128, '
-        "width=24, beta=0.3, likelihood='gaussian')\" --epochs 16 --lr 0.003 --precision bf16 --out runs/cifar10",
+        "width=24, beta=0.3, likelihood='gaussian')\" --batch-size 128 --steps 1680 --lr 0.003 --precision bf16 "
+        "--out runs/cifar10",
+        "schedule": "cosine",
         "measured_on": "the 10,000 test images",
         "features": "natural",
     },
@@ -73,7 +84,7 @@ RECIPES = {
 SAMPLES = 1000  # that FID is measured on
 
 
-def main(name: str, weights: str, test_data: str, split: str = "train") -> None:
+def main(name: str, weights: str, test_data: str, split: str = "train", labelled: str | None = None) -> None:
     model = load_network(weights, "autoencoder", autoencoders.members)
     test = load_source(test_data, split=split)
     folder = PRETRAINED / name
@@ -89,12 +100,17 @@ def main(name: str, weights: str, test_data: str, split: str = "train") -> None:
         "autoencoder": describe(model),
         "image_shape": list(model.image_shape),
         "psnr_db": round(reconstruction_psnr(model, test), 2),
+        "verdict": rounded(assess(model, load_source(labelled or test_data, split=split), features=SmallNetFeatures())),
         "bytes": (folder / "model.safetensors").stat().st_size,
         "sha256": sha256_file(folder / "model.safetensors"),
     }
     index = PRETRAINED / "index.json"
     write_json(index, dict(sorted({**json.loads(index.read_text()), name: entry}.items())))
     write_bytes(folder / "card.md", card(name, entry).encode())
+
+
+def rounded(verdict: Verdict) -> dict[str, object]:
+    return {name: round(value, 3) if isinstance(value, float) else value for name, value in verdict.figures().items()}
 
 
 def reconstruction_fid(name: str, model: Autoencoder, images: torch.Tensor) -> dict[str, object]:
@@ -117,6 +133,9 @@ def card(name: str, entry: dict[str, object]) -> str:
             f"| FID of reconstructions | {entry['fid']} on the latents of `{entry['features']}`, {entry['fid_images']} "
             f"images; half of these against the other half: {entry['fid_of_real']} |\n"
         )
+    schedule = ""
+    if "schedule" in entry:  # of weights that were trained before training was counted in steps
+        schedule = f"; these weights by as many steps with a learning rate that fell along a {entry['schedule']}"
     return f"""# {name}: {entry["summary"]}
 
 | | |
@@ -124,7 +143,7 @@ def card(name: str, entry: dict[str, object]) -> str:
 | network | `{entry["autoencoder"]}` |
 | data | {entry["data"]} |
 | licence | {entry["licence"]} |
-| trained by | `{entry["command"]}` |
+| trained by | `{entry["command"]}`{schedule} |
 | reconstruction | {entry["psnr_db"]} dB PSNR on {entry["measured_on"]} |
 {fid}| size | {entry["bytes"]} bytes, sha256 `{entry["sha256"]}` |
 

@@ -120,7 +120,7 @@ class Trial:
         trainer = AutoencoderTrainer(
             model,
             out=self.folder("autoencoders", steps, batch, dataset_fingerprint(data)),
-            epochs=max(1, round(steps / max(1, round(len(data) / batch)))),
+            steps=steps,
             batch_size=batch,
             val_fraction=0,
             transform=self.geometry(),

@@ -43,7 +43,7 @@ def trained_vae(digits: ArrayDataset) -> Autoencoder:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = ConvVAE((1, 8, 8), latent_dim=8, width=8, beta=0.5)
-    return AutoencoderTrainer(model, epochs=20, progress=False).fit(digits)
+    return AutoencoderTrainer(model, steps=260, batch_size=128, transform=None, progress=False).fit(digits)
 
 
 @pytest.fixture

@@ -145,7 +145,7 @@ def test_the_files_of_a_shard_folder(spelled, files):
 
 
 def fitted_autoencoder(out: Any) -> Callable[[], Any]:
-    trainer = AutoencoderTrainer(ConvVAE((1, 8, 8), latent_dim=2, width=8), epochs=1, out=out, progress=False)
+    trainer = AutoencoderTrainer(ConvVAE((1, 8, 8), latent_dim=2, width=8), steps=1, out=out, progress=False)
     return lambda: trainer.fit(DATA)
 
 

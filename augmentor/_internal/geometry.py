@@ -9,21 +9,39 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from ..exceptions import InputError
 from .checks import to_unit_float
 from .samples import image_to_tensor, tensor_to_image
 
 
-def mild_geometry() -> v2.Transform:
+class EdgeAffine(v2.RandomAffine):
+    """`RandomAffine`, bilinear and without shear, which repeats the border pixels of an image outside of it."""
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        if isinstance(inpt, tv_tensors.TVTensor) and not isinstance(inpt, tv_tensors.Image):
+            return super().transform(inpt, params)
+        images = image_to_tensor(inpt)[None]
+        angle, scale = (torch.tensor([float(params[name])]) for name in ("angle", "scale"))
+        shift = torch.tensor([params["translate"]], dtype=torch.float32)
+        return tensor_to_image(_affine(images, angle, shift, scale, _padding(self))[0], like=inpt)
+
+
+def mild_geometry(padding_mode: str = "constant") -> v2.Transform:
     """Rotation by 10 degrees, shift by 8 %, scale by 10 %: what digits and most objects bear.
+
+    padding_mode: what is outside of the image, as in torchvision's `Pad`: "constant" (black) or "edge" (its border
+        pixels repeated), which suits photographs.
 
     >>> mild_geometry().degrees
     [-10.0, 10.0]
     """
-    return v2.RandomAffine(
-        degrees=10, translate=(0.08, 0.08), scale=(0.9, 1.1), interpolation=v2.InterpolationMode.BILINEAR
-    )
+    if padding_mode not in ("constant", "edge"):
+        raise InputError(f"padding_mode is 'constant' or 'edge', got {padding_mode!r}")
+    affine = EdgeAffine if padding_mode == "edge" else v2.RandomAffine
+    return affine(degrees=10, translate=(0.08, 0.08), scale=(0.9, 1.1), interpolation=v2.InterpolationMode.BILINEAR)
 
 
 def move_each(transform: Callable[[Any], Any], images: torch.Tensor) -> torch.Tensor:
@@ -49,7 +67,7 @@ def move_each(transform: Callable[[Any], Any], images: torch.Tensor) -> torch.Te
             chosen = torch.rand(len(images)) < transform.p
             return torch.where(chosen.to(images.device)[:, None, None, None], images.flip(3), images)
         case _:
-            return _affine(images, *_parameters(transform, len(images), *images.shape[2:]))
+            return _affine(images, *_parameters(transform, len(images), *images.shape[2:]), _padding(transform))
 
 
 def _one_by_one(transform: Callable[[Any], Any], images: torch.Tensor) -> torch.Tensor:
@@ -80,8 +98,15 @@ def _parameters(
     return uniform(*affine.degrees), torch.stack(shifts, 1), uniform(*(affine.scale or (1.0, 1.0)))
 
 
-def _affine(images: torch.Tensor, angles: torch.Tensor, shifts: torch.Tensor, scales: torch.Tensor) -> torch.Tensor:
-    """Each image turned, scaled and shifted by its own parameters, bilinear, black outside."""
+def _padding(affine: v2.Transform) -> str:
+    """What `grid_sample` calls that which is outside of the image."""
+    return "border" if isinstance(affine, EdgeAffine) else "zeros"
+
+
+def _affine(
+    images: torch.Tensor, angles: torch.Tensor, shifts: torch.Tensor, scales: torch.Tensor, padding: str
+) -> torch.Tensor:
+    """Each image turned, scaled and shifted by its own parameters, bilinear."""
     height, width = images.shape[2:]
     cos, sin = (f(angles * (math.pi / 180)) / scales for f in (torch.cos, torch.sin))
     turn = torch.stack([cos, sin, -sin, cos], 1).reshape(-1, 2, 2)  # where a pixel comes from, so the inverse
@@ -91,4 +116,4 @@ def _affine(images: torch.Tensor, angles: torch.Tensor, shifts: torch.Tensor, sc
     theta = torch.cat([turn * half / half[:, None], shift / half[:, None]], 2).to(images.device)
     pixels = to_unit_float(images)
     grid = F.affine_grid(theta, list(images.shape), align_corners=False).to(pixels.dtype)
-    return tensor_to_image(F.grid_sample(pixels, grid, align_corners=False), like=images)
+    return tensor_to_image(F.grid_sample(pixels, grid, padding_mode=padding, align_corners=False), like=images)

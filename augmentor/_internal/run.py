@@ -35,14 +35,17 @@ class Run:
         else:
             write_json(self.folder / "run.json", settings)
 
-    def save(self, state: dict[str, Any], row: dict[str, Any]) -> None:
-        """Add a line to the history and replace the checkpoint, in this order; `load` forgets a line too many."""
+    def save(self, state: dict[str, Any], row: dict[str, Any], *, passing: bool = False) -> None:
+        """Add a line to the history and replace the checkpoint, in this order; `load` forgets a line too many.
+
+        passing: the row says where the run stands now, and `load` forgets it.
+        """
         self.history.append(row)
         if self.folder is not None:
             lines = "".join(json.dumps(line) + "\n" for line in self.history)
             write_bytes(self.folder / "history.jsonl", lines.encode())
             buffer = io.BytesIO()
-            torch.save({**state, "rounds": len(self.history)}, buffer)
+            torch.save({**state, "rounds": len(self.history) - passing}, buffer)
             write_bytes(self.folder / "checkpoint.pt", buffer.getvalue())
 
     def load(self) -> dict[str, Any] | None:

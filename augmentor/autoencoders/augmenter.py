@@ -16,14 +16,27 @@ import numpy as np
 import torch
 from torch import nn
 
+from .._internal.checks import check_images, check_range, takes_shape
 from .._internal.datasets import batches, class_names_of, fetch_items, items_of, num_classes_of, num_samples
-from .._internal.samples import LabelsGetter, default_labels, holds_geometry, no_labels, text_label
+from .._internal.samples import (
+    LabelsGetter,
+    default_labels,
+    holds_geometry,
+    image_to_tensor,
+    no_labels,
+    split_item,
+    text_label,
+)
 from ..exceptions import AugmentorWarning, InputError, ShapeError, WeightsError
 from ..latents import IGNORED, LatentCache, ReferenceSet, encode_all, soft_labels
 from ..latents.fitting import fit_reference
 from ..policies import LatentPolicy, default_policy, get_policy
 from ..quality import QualityGate
+from ..quality.real_images import RealImages
+from ..quality.verdict import GOOD
 from .base import Autoencoder
+from .calibration import all_seen, fit_gate
+from .first_look import LEAST, FirstLook
 from .inference import Inference, InferencePlan
 from .partnerless import Partnerless
 from .pretrained import GENERAL, fitting_autoencoder, full_name, load_autoencoder
@@ -38,7 +51,7 @@ class PerturbedLatents(NamedTuple):
     kept: bool (B,), true where the original stays because the gate rejected the sample or the policy found no partner
     for it; None where there can be none of these. sources: the images they were made from; where latents were known and
     nobody looks at an image (`needs_images`), maybe none of them, though of their shape. source_z: their standard
-    latents (B, *L).
+    latents (B, *L). made: the images that the gate has judged, float (B,C,H,W), None where it judged none.
     """
 
     raw: torch.Tensor
@@ -47,6 +60,7 @@ class PerturbedLatents(NamedTuple):
     kept: torch.Tensor | None
     sources: torch.Tensor
     source_z: torch.Tensor
+    made: torch.Tensor | None = None
 
 
 class Perturbed(NamedTuple):
@@ -70,7 +84,6 @@ class Augmenter(nn.Module):
     autoencoder: Autoencoder
     policy: LatentPolicy
     inference: Inference
-    residual: float = 0.0
     p: float = DEFAULT_P
     seed: int | None = None
     labels_getter: LabelsGetter
@@ -90,10 +103,14 @@ class Augmenter(nn.Module):
         compile: bool,
         ignore_index: int,
         strict: bool,
+        residual: float | str,
     ):
         super().__init__()
         if gate is not None and not isinstance(gate, QualityGate):
             raise InputError(f"gate is a QualityGate or None, got {gate!r}")
+        if residual != AUTO and (isinstance(residual, str) or not 0 <= residual <= 1):
+            raise InputError(f"residual is a number between 0 and 1 or {AUTO!r}, got {residual!r}")
+        self._asked_residual = None if residual == AUTO else float(residual)
         self._asked_policy = None if policy == AUTO else get_policy(policy)
         self._precision = precision, compile
         self._name: str | None = None
@@ -102,7 +119,7 @@ class Augmenter(nn.Module):
             autoencoder = load_autoencoder(GENERAL if self._name == AUTO else self._name)
         self._take(autoencoder)
         self.gate, self.ignore_index = gate, ignore_index
-        self._partnerless = Partnerless(strict)
+        self._partnerless, self._first_look = Partnerless(strict), FirstLook()
         self.reference: ReferenceSet | None = None
         self.mixing: Any = None  # a `Mixing`, where a policy.json has one
         self._lacks_statistics = not bool(autoencoder.stats.fitted)
@@ -120,6 +137,14 @@ class Augmenter(nn.Module):
         return self.policy.needs_reference or (
             self.gate is not None and self.reference is not None and self.reference.labelled
         )
+
+    @property
+    def residual(self) -> float:
+        """How much of what the autoencoder cannot reproduce is put back, 0 to 1."""
+        if self._asked_residual is not None:
+            return self._asked_residual
+        verdict = self.autoencoder.verdict
+        return 0.0 if verdict is None or verdict.word == GOOD else 1.0
 
     @property
     def unchanged(self) -> int:
@@ -183,24 +208,33 @@ class Augmenter(nn.Module):
         return self._name or self.autoencoder.name
 
     def choose_for(self, images: torch.Tensor) -> None:
-        """Where no autoencoder was named, take the pretrained one for images of this shape (..., C,H,W), once.
+        """Look at the first images (C,H,W) or (B,C,H,W): `fit`, data sets, loaders and the first call do this.
 
-        `fit` and the first images do this; until then it is the general one, which takes any.
+        Where no autoencoder was named, it takes the pretrained one that suits them (`fitting_autoencoder`), once; until
+        then it holds the general one, which takes any. An autoencoder that reconstructs them poorly is warned of once.
         """
-        if self._name != AUTO:
-            return
-        self._name = fitting_autoencoder(images.shape[-3:])
-        if self._name != GENERAL:
-            self._take(load_autoencoder(self._name).to(self.device, self.autoencoder.dtype))
-        else:
-            warnings.warn(
-                f"no pretrained autoencoder knows images {tuple(images.shape[-3:])}, so LatentAugment takes "
-                f"{GENERAL!r}, which has seen photographs; name it to say so, or train one on your images",
-                AugmentorWarning,
-                stacklevel=3,
-            )
+        images = images if images.ndim == 4 else images[None]
+        if self._name == AUTO:
+            check_range(images, "LatentAugment")
+            self._name = fitting_autoencoder(images)
+            if self._name != GENERAL:
+                self._take(load_autoencoder(self._name).to(self.device, self.autoencoder.dtype))
+        wanted = self.autoencoder.image_shape
+        if takes_shape(wanted, images.shape[1:]):  # if not, whoever uses them says so
+            check_images(images, wanted, f"LatentAugment with autoencoder {self.shown_name!r}")
+            self._first_look.at(images, self.autoencoder, self.shown_name)
 
-    def fit(self, data: Any, labels: Any = None, *, batch_size: int = 256, unlabelled: Any = None) -> Self:
+    def look_at(self, dataset: Any) -> None:
+        """`choose_for` some images from all over a map-style data set."""
+        rows = np.linspace(0, len(dataset) - 1, min(len(dataset), LEAST)).round().astype(int).tolist()
+        images = [image_to_tensor(split_item(item)[0]) for item in fetch_items(dataset, rows)]
+        of_one_shape = all(image.shape == images[0].shape for image in images)
+        for each in [torch.stack(images)] if of_one_shape else images:
+            self.choose_for(each)
+
+    def fit(
+        self, data: Any, labels: Any = None, *, batch_size: int = 256, unlabelled: Any = None, images: Any = None
+    ) -> Self:
         """Encode real images once: the reference set, and what the policy and the gate learn from it.
 
         data: a map-style data set, an `IterableDataset`, an iterable of batches such as a loader, images as one array
@@ -208,7 +242,8 @@ class Augmenter(nn.Module):
         all images count as one class. Images with ignored labels (`ignore_index`, negative numbers, rows of zeros) are
         never partners. unlabelled: more images of the same kind, whose labels, if any, are not looked at. Those that
         label spreading is sure of (`augmentor.latents.spread_labels`) become reference samples as well. Latent
-        statistics are taken from the data, unless the autoencoder brought its own.
+        statistics are taken from the data, unless the autoencoder brought its own. images: those of a `LatentCache`,
+        as a data set or an iterable of batches, without which a gate judges latents alone.
         """
         more = None
         if labels is not None or isinstance(data, np.ndarray):
@@ -220,9 +255,13 @@ class Augmenter(nn.Module):
                 self.check_labels(fetch_items(data, [0])[0])
             found = batches(data, batch_size)
             first = list(itertools.islice(found, 1))
-            for images, _ in first:
-                self.choose_for(images)
-            every, total = itertools.chain(first, found), num_samples(data)
+            for some, _ in first:
+                self.choose_for(some)
+            every: Any = itertools.chain(first, found)
+            total = num_samples(data)
+            if self.gate is not None:
+                images = RealImages(total, self.device, self.known)
+                every = images.watch(every)
             (mean, _), labels = encode_all(self.autoencoder, every, batch_size, total=total)
             num_classes = len(class_names_of(data)) or None
             if labels is None and self.needs_labels and self.labels_getter not in (default_labels, no_labels):
@@ -232,7 +271,7 @@ class Augmenter(nn.Module):
                 )
         if unlabelled is not None:
             more = encode_all(self.autoencoder, unlabelled, batch_size)[0].mean
-        return self.fit_latents(mean, labels, num_classes, unlabelled=more)
+        return self.fit_latents(mean, labels, num_classes, unlabelled=more, images=images)
 
     def fit_latents(
         self,
@@ -241,19 +280,26 @@ class Augmenter(nn.Module):
         num_classes: int | None = None,
         *,
         unlabelled: torch.Tensor | None = None,
+        images: Any = None,
     ) -> Self:
         """The same from raw latents (N, *L) and (M, *L) that are known already.
 
-        num_classes: K, where `labels` may not have the highest class.
+        num_classes: K, where `labels` may not have the highest class. images: of the N, as `fit` takes them.
         """
         self._settle(None, warn=False)
         labels = None if labels is None else self.known(labels)
         num_classes = num_classes or num_classes_of(None, labels)
         reference = fit_reference(self.autoencoder.stats, raw, labels, num_classes, unlabelled)
+        return self.fit_reference(reference, images)
+
+    def fit_reference(self, reference: ReferenceSet, images: Any = None) -> Self:
+        """The same from a reference set of this autoencoder that is known already. images: as `fit` takes them."""
         self._lacks_statistics = False
         self.policy.fit(reference)
         if self.gate is not None:
-            self.gate.fit(reference)
+            if images is not None and not isinstance(images, RealImages):
+                images = all_seen(RealImages(num_samples(images), self.device, self.known), images)
+            fit_gate(self.gate, reference, images, self.inference, self.residual)
         self.reference = reference
         return self
 

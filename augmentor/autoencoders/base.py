@@ -7,9 +7,10 @@ or trainers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import nn
@@ -17,10 +18,17 @@ from torch import nn
 from .._internal.checks import check_images, to_unit_float
 from .._internal.registry import Registry, build
 from .._internal.weights import save_network
-from ..exceptions import InputError, ShapeError
+from ..exceptions import AugmentorWarning, InputError, ShapeError
 from ..latents import LatentStats, Posterior
 from .corruption import CORRUPTIONS, Corruption
 from .likelihood import LIKELIHOODS, Likelihood
+from .tiles import TILE, Maps, in_tiles
+
+# Pixels. A network that has to see all of an image takes gigabytes for a larger one, and a warning says so.
+_LARGE = 4_000_000
+
+if TYPE_CHECKING:
+    from ..quality import Verdict
 
 autoencoders: Registry[Autoencoder] = Registry("autoencoder")
 
@@ -49,8 +57,18 @@ class Autoencoder(nn.Module):
     family: ClassVar[str] = autoencoders.kind
     sides: ClassVar[tuple[int, int]] = (8, 128)  # of images, in pixels, for a family of one size
 
+    # How well it reconstructs images that it was not trained on, where that was measured: by `AutoencoderTrainer`, or for
+    # the pretrained ones. The network itself does not look at it.
+    verdict: Verdict | None = None
+
     # What the sides of an image have to be a multiple of; others are mirrored at the right and below, and cropped back.
     stride: int = 1
+
+    # How far a result depends on its neighbourhood, along each axis, in places of the latent feature map (of stride x
+    # stride pixels each): a latent on pixels, and a pixel on latents. Images with a side above `TILE` then go through
+    # the network in tiles. None if a result depends on the whole image (group norm, attention, linear layers): the
+    # network gets it whole.
+    receptive_radius: int | None = None
 
     def __init__(
         self,
@@ -95,8 +113,9 @@ class Autoencoder(nn.Module):
     def encode(self, images: torch.Tensor) -> Posterior:
         """Images (B,C,H,W), uint8 or floating in [0, 1] => raw latents. Raises `ShapeError` or `RangeError`."""
         check_images(images, self.image_shape, f"the {self.name} autoencoder")
-        mean, log_variance = self._encode(self._adapted(to_unit_float(images).to(self.dtype)))
-        return Posterior(mean, None if log_variance is None else (0.5 * log_variance).exp())
+        self._warn_of_memory(images)
+        images = padded(images, self.stride)
+        return Posterior(*self._in_tiles(self._moments, images, [n // self.stride for n in images.shape[-2:]]))
 
     def decode(self, latents: torch.Tensor, size: Sequence[int] | None = None) -> torch.Tensor:
         """Raw latents (B, *L) => float images (B,C,H,W) in [0, 1].
@@ -104,7 +123,7 @@ class Autoencoder(nn.Module):
         size: (H, W) or (C, H, W) of the images they come from: what was padded is cropped, and C=1 is the mean of RGB.
         """
         self._check_latents(latents)
-        images = self._likelihood.pixels(self._decode(latents.to(self.dtype)))
+        (images,) = self._in_tiles(self._pixels, latents, latents.shape[-2:])
         if size is None:
             return images
         channels, height, width = (images.shape[1], *size)[-3:]
@@ -134,6 +153,33 @@ class Autoencoder(nn.Module):
         """
         mean, _ = self._encode(self._adapted(self._corrupt(images, generator)))
         return {"reconstruction": self._reconstruction_loss(self._decode(mean), images)}
+
+    def _moments(self, images: torch.Tensor) -> Maps:
+        """The posterior's mean, and its standard deviation if there is one."""
+        mean, log_variance = self._encode(self._adapted(to_unit_float(images).to(self.dtype)))
+        return (mean,) if log_variance is None else (mean, (0.5 * log_variance).exp())
+
+    def _pixels(self, latents: torch.Tensor) -> Maps:
+        return (self._likelihood.pixels(self._decode(latents.to(self.dtype))),)
+
+    def _in_tiles(self, network: Callable[[torch.Tensor], Maps], x: torch.Tensor, grid: Sequence[int]) -> Maps:
+        """``network(x)`` for x with this many cells, in tiles where the receptive field allows them."""
+        margin = self.receptive_radius
+        if margin is None:
+            return network(x)
+        # With a large stride the tile is larger too; else it would be little more than its margins.
+        return in_tiles(network, x, grid, max(TILE // self.stride, 8 * margin), margin)
+
+    def _warn_of_memory(self, images: torch.Tensor) -> None:
+        height, width = images.shape[-2:]
+        if self.receptive_radius is None and height * width > _LARGE:
+            warnings.warn(
+                f"the {self.name} autoencoder cannot process an image in parts, and one of {height}x{width} pixels may "
+                "take gigabytes of memory; make it smaller with v2.Resize, or use 'natural' or a spatial_kl with "
+                "norm='none', which process large images in parts",
+                AugmentorWarning,
+                stacklevel=3,
+            )
 
     def _adapted(self, images: torch.Tensor) -> torch.Tensor:
         """Float images of any depth and size that the family takes => as many channels and pixels as the network's."""

@@ -5,21 +5,25 @@ from __future__ import annotations
 import functools
 import json
 import os
-from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from .._internal.checks import takes_shape
 from .._internal.files import absolute_path, sha256_file
+from .._internal.pretrained import pretrained_folder
 from .._internal.registry import did_you_mean
 from .._internal.weights import OF_AUTOENCODER, load_network, read_header, weights_file
 from ..exceptions import UnknownNameError, WeightsError
+from ..quality.verdict import GOOD, POOR, Verdict, assess
 from .adapters import ADAPTERS, AdaptedAutoencoder, DiffusersAutoencoder
 from .base import Autoencoder, autoencoders
 
 # The one for photographs of any kind.
 GENERAL = "natural"
 _DIFFUSERS = "diffusers:"
+_LOOKED_AT = 64  # images at most, to choose by
 
 
 def list_autoencoders() -> list[str]:
@@ -51,12 +55,17 @@ def load_autoencoder(name_or_path: str | Path) -> Autoencoder:
                 f"the weights of {name!r} are missing or do not fit their checksum in index.json; "
                 "install the package again"
             )
-        return load_network(path, autoencoders.kind, autoencoders.members)
+        model = load_network(path, autoencoders.kind, autoencoders.members)
+        model.verdict = Verdict.of(_index()[name].get("verdict"))
+        return model
     if name.startswith(_DIFFUSERS):
         return DiffusersAutoencoder.load(name.removeprefix(_DIFFUSERS)).eval()
-    if read_header(name).get("family") == AdaptedAutoencoder.family:
-        return load_network(name, AdaptedAutoencoder.family, ADAPTERS)
-    return load_network(name, autoencoders.kind, autoencoders.members)
+    header = read_header(name)
+    adapted = header.get("family") == AdaptedAutoencoder.family
+    kind, members = (AdaptedAutoencoder.family, ADAPTERS) if adapted else (autoencoders.kind, autoencoders.members)
+    model = load_network(name, kind, members)
+    model.verdict = Verdict.of(header.get("info", {}).get("verdict"))
+    return model
 
 
 def full_name(name_or_path: str | Path) -> str:
@@ -80,14 +89,40 @@ def full_name(name_or_path: str | Path) -> str:
     return str(path)
 
 
-def fitting_autoencoder(image_shape: Sequence[int]) -> str:
-    """The name of the pretrained autoencoder for images (C,H,W) if only their shape is known, or else `GENERAL`.
+def fitting_autoencoder(images: torch.Tensor) -> str:
+    """The name of the pretrained autoencoder that suits images (C,H,W) or (B,C,H,W), uint8 or floating in [0, 1].
 
-    >>> fitting_autoencoder((1, 28, 28)), fitting_autoencoder((3, 375, 500))
-    ('mnist', 'natural')
+    Of those that are good on their own kind of images it is the one with the smallest latent whose verdict on these is
+    not poor (`augmentor.quality.assess`): its directions change what is in an image, and not single pixels. Where there
+    is none it is `GENERAL`.
+
+    >>> from augmentor.data import load_source
+    >>> fitting_autoencoder(load_source("digits").images[:20]), fitting_autoencoder(torch.rand(4, 3, 50, 40))
+    ('digits', 'natural')
     """
-    shape = list(image_shape)
-    return next((name for name, entry in _index().items() if entry.get("chosen_for") == shape), GENERAL)
+    images = images if images.ndim == 4 else images[None]
+    found = []
+    for name, entry in _index().items():
+        if name != GENERAL and _is_good(entry) and takes_shape(entry["image_shape"], images.shape[1:]):
+            verdict = assess(load_autoencoder(name), images.detach().cpu(), most=_LOOKED_AT)
+            found += [] if verdict.word == POOR else [(verdict.latent_size, name)]
+    return min(found)[1] if found else GENERAL
+
+
+def _is_good(entry: dict[str, Any]) -> bool:
+    verdict = Verdict.of(entry.get("verdict"))
+    return verdict is not None and verdict.word == GOOD
+
+
+def training_data(name: str) -> str | None:
+    """The fingerprint of the data set that a weights file was trained on; None for other autoencoders.
+
+    name: what `full_name` gives.
+    """
+    path = weights_file(name, OF_AUTOENCODER)
+    if name in _index() or name.startswith(_DIFFUSERS) or not path.is_file():
+        return None
+    return read_header(path).get("info", {}).get("dataset")
 
 
 def card(name: str) -> dict[str, Any]:
@@ -100,10 +135,3 @@ def card(name: str) -> dict[str, Any]:
 @functools.cache
 def _index() -> dict[str, Any]:
     return json.loads((pretrained_folder() / "index.json").read_text(encoding="utf-8"))
-
-
-@functools.cache
-def pretrained_folder() -> Path:
-    """Where the pretrained models are: `augmentor/_pretrained` in a wheel, `pretrained` in a checkout."""
-    inside = Path(str(files("augmentor"))) / "_pretrained"
-    return inside if inside.is_dir() else Path(__file__).resolve().parents[2] / "pretrained"

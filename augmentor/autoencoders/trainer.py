@@ -1,12 +1,11 @@
-"""`AutoencoderTrainer`: any autoencoder, any data set, exactly resumable."""
+"""`AutoencoderTrainer`: any autoencoder, any data set, exactly resumable, counted in steps."""
 
 from __future__ import annotations
 
-import copy
 import math
 import re
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,8 @@ from .._internal.checks import check_range, to_unit_float
 from .._internal.datasets import dataset_fingerprint, fetch
 from .._internal.engine import PRECISIONS
 from .._internal.files import absolute_path
-from .._internal.geometry import move_each
+from .._internal.geometry import mild_geometry, move_each
+from .._internal.interrupts import deferred_interrupt
 from .._internal.pictures import grid, png
 from .._internal.progress import progress_bar
 from .._internal.random import fold, seeded, torch_generator
@@ -26,49 +26,57 @@ from .._internal.registry import describe
 from .._internal.run import Run
 from .._internal.weights import OF_AUTOENCODER, save_network
 from ..exceptions import DataError, InputError, TrainingError
+from ..quality.reconstruction import psnr
 from .adapters import AdaptedAutoencoder
 from .base import Autoencoder
+from .plateau import Plateau
+from .training_state import TrainingState
 
-# Validation, history and checkpoint come once an epoch, but not more often than this many steps.
-_MIN_ROUND = 100
-
-
-@dataclass
-class _Best:
-    """The best weights so far, their validation loss, and the number of rounds since then without a better one."""
-
-    best: dict[str, Any]
-    best_loss: float = math.inf
-    stale: int = 0
-
-    def offer(self, model: Autoencoder, loss: float, *, always: bool) -> None:
-        """Take the weights of the model if the loss is lower than the best, or `always`."""
-        if always or loss < self.best_loss:
-            self.best, self.best_loss, self.stale = copy.deepcopy(model.state_dict()), loss, 0
-        else:
-            self.stale += 1
+# Validation, history and checkpoint come every so many steps.
+_INTERVAL = 100
+# Of the images held out; more cost time and hardly change the mean.
+_MOST_HELD_OUT = 500
+# Sets of fewer images are moved: each is seen more than six times in the first 1000 steps of 32.
+SMALL_SET = 5000
+# Peak learning rates: of new weights, and of pretrained ones.
+LR, FINE_TUNING_LR = 2e-3, 5e-4
 
 
 class AutoencoderTrainer:
-    """AdamW with warm-up and cosine decay; the weights with the best validation loss are kept.
+    """AdamW; the averaged weights with the best validation PSNR are kept, and training ends when that stops rising.
 
-    autoencoder: trained in place.
+    Every 100 steps PSNR in dB is measured on the images held out, with an exponential moving average of the weights.
+    When its peak has not risen by 0.05 dB in `patience` measurements, the learning rate falls to a quarter. When that
+    happens again after two falls, training ends. Neither happens before `min_steps`.
+
+    autoencoder: trained in place. One that is pretrained is fine-tuned; take a lower `lr`, such as 5e-4.
     out: a folder for `model.safetensors`, `history.jsonl`, `reconstructions.png` and the checkpoint; a run that was
         stopped there goes on where it was and ends with the same weights. None keeps nothing.
-    epochs, batch_size, lr, weight_decay: of AdamW. warmup: the share of steps over which the rate rises.
-    val_fraction: share of the data held out to choose the best weights and to stop early; 0 uses all of it to train
-        and keeps the last weights.
-    patience: rounds without a better validation loss before stopping; a round is an epoch, or 100 steps if longer.
+    steps: of the optimizer, exactly; None is until PSNR has stopped rising. What happens in a step does not depend on
+        it, so a run goes on in `out` when more are asked for; where it has taken as many, its weights stay.
+    minutes: of wall time; when these are over, training ends as after its last step. None is any number.
+    batch_size, lr, weight_decay: of AdamW. warmup: the steps over which the rate rises.
+    val_fraction: share of the data held out, at most 500 images; 0 trains on all of it and keeps the last averaged
+        weights, for which `steps` or `minutes` have to be given.
+    patience, min_steps: see above. `min_steps` is also what a family's `kl_warmup` is a share of.
     transform: applied to each training image (uint8 or float tensor (C,H,W)), as torchvision transforms are. It runs
-        with the global torch generator set aside and restored, so that a resumed run draws the same.
+        with the global torch generator set aside and restored, so that a resumed run draws the same. "auto" is
+        `mild_geometry("edge")` for fewer than 5,000 images, else None.
+    start: what the weights of `autoencoder` were before, such as a pretrained name, for the record in `run.json`.
     seed: decides split, order, noise and transform. device: where to train.
     precision: "fp32" or "bf16" (autocast); "auto" is bf16 on CUDA. A CPU with AMX is 3 times as fast in bf16.
 
+    After `fit`, `history` has a row a measurement (step, epoch, psnr_db, val_loss, each loss, lr, seconds), `held_out`
+    the indices of the images held out, `steps_taken` the steps of all calls, and `ended` why this call ended: "done"
+    (there was nothing to do), "steps", "plateau" or "minutes".
+
     >>> from augmentor.autoencoders import get_autoencoder
     >>> from augmentor.data import load_source
-    >>> trainer = AutoencoderTrainer(get_autoencoder("vae").example(), epochs=1, progress=False)
+    >>> trainer = AutoencoderTrainer(get_autoencoder("vae").example(), steps=10, progress=False)
     >>> trainer.fit(load_source("digits")).stats.fitted
     tensor(True)
+    >>> trainer.ended, [row["step"] for row in trainer.history]
+    ('steps', [10])
     """
 
     def __init__(
@@ -76,28 +84,39 @@ class AutoencoderTrainer:
         autoencoder: Autoencoder,
         *,
         out: str | Path | None = None,
-        epochs: int = 50,
-        batch_size: int = 128,
-        lr: float = 2e-3,
+        steps: int | None = None,
+        minutes: float | None = None,
+        batch_size: int = 32,
+        lr: float = LR,
         weight_decay: float = 1e-4,
-        warmup: float = 0.05,
+        warmup: int = 100,
         val_fraction: float = 0.1,
-        patience: int = 10,
-        transform: Callable[[Any], Any] | None = None,
+        patience: int = 3,
+        min_steps: int = 1000,
+        transform: Callable[[Any], Any] | str | None = "auto",
+        start: str | None = None,
         seed: int = 0,
         device: torch.device | str = "cpu",
         precision: str = "auto",
         progress: bool = True,
     ):
-        if epochs < 1 or batch_size < 1 or not lr > 0 or patience < 1:
-            raise InputError(
-                "epochs, batch_size and patience are at least 1 and lr is positive; "
-                f"got epochs={epochs}, batch_size={batch_size}, patience={patience} and lr={lr}"
-            )
-        if not 0 <= val_fraction < 1 or not 0 <= warmup <= 1:
-            raise InputError(f"val_fraction and warmup are shares below 1, got {val_fraction} and {warmup}")
+        counts = {"steps": steps, "batch_size": batch_size, "patience": patience, "min_steps": min_steps}
+        for name, value in counts.items():
+            if value is not None and value < 1:
+                raise InputError(f"{name} is at least 1, got {value}")
+        for name, number in {"lr": lr, "minutes": minutes}.items():
+            if number is not None and not number > 0:
+                raise InputError(f"{name} is positive, got {name}={number}")
+        if warmup < 0:
+            raise InputError(f"warmup is a number of steps, got {warmup}")
+        if not 0 <= val_fraction < 1:
+            raise InputError(f"val_fraction is a share below 1, got {val_fraction}")
+        if not val_fraction and steps is None and minutes is None:
+            raise InputError("without held-out images (val_fraction=0) give steps or minutes: nothing says when to end")
         if precision not in ("auto", *PRECISIONS):
             raise InputError(f"precision is auto, {' or '.join(PRECISIONS)}, got {precision!r}")
+        if isinstance(transform, str) and transform != "auto":
+            raise InputError(f"transform is a callable, None or 'auto', got {transform!r}")
         if isinstance(autoencoder, AdaptedAutoencoder):
             raise InputError(
                 f"AutoencoderTrainer trains autoencoders of this package, got an adapted one ({autoencoder.name}); "
@@ -105,87 +124,131 @@ class AutoencoderTrainer:
             )
         self.autoencoder = autoencoder.requires_grad_(True)
         self.out = None if out is None else absolute_path(out)
-        self.epochs, self.batch_size = epochs, batch_size
+        self.steps, self.minutes, self.batch_size = steps, minutes, batch_size
         self.lr, self.weight_decay, self.warmup = lr, weight_decay, warmup
-        self.val_fraction, self.patience = val_fraction, patience
-        self.transform, self.seed, self.progress = transform, seed, progress
+        self.val_fraction, self.patience, self.min_steps = val_fraction, patience, min_steps
+        self.transform, self.start, self.seed, self.progress = transform, start, seed, progress
         self.device = torch.device(device)
         self.precision = precision
         self.history: list[dict[str, Any]] = []
+        self.held_out: list[int] = []
+        self.steps_taken, self.ended = 0, ""
 
     def fit(self, dataset: Any) -> Autoencoder:
         """Train on a map-style data set of images or `(image, label)`; returns the autoencoder in eval mode.
+
+        Ctrl-C ends training after the step that runs, writes all that a finished run has, and then raises
+        `KeyboardInterrupt`; called again it goes on as if nothing had happened. A second Ctrl-C raises at once.
 
         Raises `TrainingError` when the loss is not finite; the last good checkpoint stays.
         """
         model = self.autoencoder.to(self.device)
         train, held_out = self._split(len(dataset))
+        self.held_out = held_out.tolist()
         self._check_fits(dataset)
+        transform = self._transform_for(len(dataset))
         stream = BatchStream(dataset, train, min(self.batch_size, len(train)), self.seed)
-        run = Run(self.out, self._settings(dataset))
-        optimizer = torch.optim.AdamW(model.parameters(), lr=self.lr, weight_decay=self.weight_decay)
-        step, best = self._resumed(run, optimizer)
-        total = self.epochs * stream.steps_per_epoch
-        round_steps = max(stream.steps_per_epoch, _MIN_ROUND)
-        with progress_bar(total=total, initial=step, desc=f"train {model.name}", show=self.progress) as bar:
-            while step < total and best.stale < self.patience:
-                steps = range(step, min(total, step + round_steps))
-                losses = self._train(optimizer, stream, steps, total, bar)
-                step = steps.stop
-                val_loss = self._validation_loss(dataset, held_out) if len(held_out) else sum(losses.values())
-                if not math.isfinite(val_loss):
-                    raise TrainingError(self._diverged(val_loss, step))
-                best.offer(model, val_loss, always=not len(held_out))
-                bar.set_postfix(loss=f"{sum(losses.values()):.4f}", val=f"{val_loss:.4f}", refresh=False)
-                state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step, **vars(best)}
-                epoch = round(step / stream.steps_per_epoch, 3)
-                run.save(state, {"step": step, "epoch": epoch, "val_loss": val_loss, **losses})
-        model.load_state_dict(best.best)
-        model.eval()
-        self._fit_stats(dataset, train)
-        self._write_results(run, dataset, held_out if len(held_out) else train, best.best_loss)
+        run = Run(self.out, self._settings(dataset, transform))
+        state = self._state(run.load())
         self.history = run.history
+        before = state.step
+        with deferred_interrupt() as interrupted:
+            ended = self._train(state, stream, transform, held_out, run, interrupted)
+            self.ended, self.steps_taken = ended if state.step > before else "done", state.step
+            model.load_state_dict(self._best(state, stream, held_out, run, moved=state.step > before))
+            model.eval()
+            self._fit_stats(dataset, train)
+            self._write_results(run, dataset, held_out if len(held_out) else train)
+        if interrupted():
+            raise KeyboardInterrupt(self._stopped(state))
         return model
 
-    def _resumed(self, run: Run, optimizer: torch.optim.Optimizer) -> tuple[int, _Best]:
-        """The step to go on from, and the best weights so far, as the last round left them."""
-        state = run.load()
-        if state is None:
-            return 0, _Best(copy.deepcopy(self.autoencoder.state_dict()))
-        self.autoencoder.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        return state["step"], _Best(state["best"], state["best_loss"], state["stale"])
+    @property
+    def psnr_db(self) -> float | None:
+        """Mean PSNR in dB of the kept weights on the images held out; None without such images."""
+        return max((row["psnr_db"] for row in self.history if "psnr_db" in row), default=None)
+
+    def _stopped(self, state: TrainingState) -> str:
+        last = self._last_step(state)
+        of = "" if last is None else f" of {'' if self.steps else 'at least '}{last}"
+        further = (
+            "nothing is kept without out" if self.out is None else f"start it the same way to go on from {self.out}"
+        )
+        return f"stopped at step {state.step}{of}; {further}"
+
+    def _state(self, checkpoint: dict[str, Any] | None) -> TrainingState:
+        model, plateau = self.autoencoder, Plateau(self.patience, _INTERVAL, self.min_steps)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=self.lr, weight_decay=self.weight_decay)
+        return TrainingState(model, optimizer, plateau, checkpoint)
 
     def _train(
-        self, optimizer: torch.optim.Optimizer, stream: BatchStream, steps: range, total: int, bar: Any
-    ) -> dict[str, float]:
-        """One round: train for these steps of `total`; returns the mean of each named loss."""
-        self.autoencoder.train()
-        means: dict[str, float] = {}
-        for step in steps:
-            for name, value in self._step(optimizer, stream, step, total).items():
-                means[name] = means.get(name, 0.0) + value / len(steps)
-            bar.update()
-        return means
+        self,
+        state: TrainingState,
+        stream: BatchStream,
+        transform: Callable[[Any], Any] | None,
+        held_out: np.ndarray,
+        run: Run,
+        interrupted: Callable[[], bool],
+    ) -> str:
+        """Take steps until there is a reason to end, which is returned."""
+        first, seconds, began = state.step, state.seconds, time.monotonic()
+        total, name = self._last_step(state), f"train {self.autoencoder.name}"
+        with progress_bar(total=total, initial=first, desc=name, unit="step", show=self.progress) as bar:
+            while not (reason := self._reason_to_end(state, time.monotonic() - began, interrupted())):
+                self._step(state, self._training_batch(stream, transform, state.step))
+                elapsed = time.monotonic() - began
+                state.seconds = seconds + elapsed
+                if state.step % _INTERVAL == 0:
+                    row = self._measured(state, stream, held_out)
+                    state.take(row)
+                    run.save(state.checkpoint(), row)
+                rate = (state.step - first) / elapsed
+                bar.total = self._last_step(state, rate, elapsed)
+                images = f"{rate * stream.batch_size:.0f}"
+                decibels = {} if self.psnr_db is None else {"PSNR": f"{self.psnr_db:.2f} dB"}
+                bar.set_postfix({"img/s": images, **decibels}, refresh=False)
+                bar.update()
+        return reason
 
-    def _step(self, optimizer: torch.optim.Optimizer, stream: BatchStream, step: int, total: int) -> dict[str, float]:
-        images = self._training_batch(stream, step)
-        for group in optimizer.param_groups:
-            group["lr"] = self.lr * _schedule(step, total, self.warmup)
+    def _reason_to_end(self, state: TrainingState, elapsed: float, interrupted: bool) -> str:
+        """Why training ends here, or an empty text; `elapsed` seconds of this call are over."""
+        if state.step >= self.steps if self.steps is not None else state.plateau.over(state.step):
+            return "plateau" if self.steps is None else "steps"
+        if self.minutes is not None and elapsed >= 60 * self.minutes:
+            return "minutes"
+        return "interrupted" if interrupted else ""
+
+    def _last_step(self, state: TrainingState, rate: float = 0.0, elapsed: float = 0.0) -> int | None:
+        """The earliest step at which training can end, at this rate in steps a second; None if it is not known yet."""
+        ends = [self.steps] if self.steps is not None else []
+        if self.steps is None and self.val_fraction:
+            ends.append(state.plateau.earliest_end(state.step))
+        if self.minutes is not None and rate:
+            ends.append(state.step + math.ceil(max(0.0, 60 * self.minutes - elapsed) * rate))
+        return min(ends, default=None)
+
+    def _step(self, state: TrainingState, images: torch.Tensor) -> None:
+        model, step = self.autoencoder.train(), state.step
+        for group in state.optimizer.param_groups:
+            group["lr"] = self._lr(state)
         generator = torch_generator(self.device, self.seed, "noise", step)
         bf16 = self.device.type == "cuda" if self.precision == "auto" else self.precision == "bf16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
-            losses = self.autoencoder.training_losses(images, generator, progress=step / total)
+            losses = model.training_losses(images, generator, progress=min(1.0, step / self.min_steps))
             loss = torch.stack(list(losses.values())).sum()
         if not torch.isfinite(loss):
             raise TrainingError(self._diverged(float(loss.detach()), step))
-        optimizer.zero_grad(set_to_none=True)
+        state.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.autoencoder.parameters(), 1.0)
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         if not torch.isfinite(norm):
             raise TrainingError(self._diverged(float(norm), step, "gradient"))
-        optimizer.step()
-        return {name: float(value.detach()) for name, value in losses.items()}
+        state.optimizer.step()
+        state.stepped({name: float(value.detach()) for name, value in losses.items()})
+
+    def _lr(self, state: TrainingState) -> float:
+        """Linear rise over the first steps, constant, and lower after each fall."""
+        return self.lr * state.plateau.rate * min(1.0, (state.step + 1) / max(1, self.warmup))
 
     def _diverged(self, value: float, step: int, what: str = "loss") -> str:
         return (
@@ -193,24 +256,59 @@ class AutoencoderTrainer:
             f"try a lower rate than lr={self.lr}"
         )
 
-    def _training_batch(self, stream: BatchStream, step: int) -> torch.Tensor:
+    def _training_batch(self, stream: BatchStream, transform: Callable[[Any], Any] | None, step: int) -> torch.Tensor:
         images, _ = fetch(stream.dataset, stream.indices(step).tolist())
         check_range(images, "AutoencoderTrainer")
-        if self.transform is None:
+        if transform is None:
             return to_unit_float(images.to(self.device, non_blocking=True))
         with seeded(self.seed, "transform", step):
-            images = move_each(self.transform, images)
+            images = move_each(transform, images)
         return to_unit_float(images.to(self.device)).clamp(0, 1)
 
+    def _measured(self, state: TrainingState, stream: BatchStream, held_out: np.ndarray) -> dict[str, Any]:
+        """The row of the history for the averaged weights as they are."""
+        row = {
+            "step": state.step,
+            "epoch": round(state.step / stream.steps_per_epoch, 3),
+            **self._validation(state.averaged, stream.dataset, held_out),
+            **state.mean_losses(),
+            "lr": self._lr(state),
+            "seconds": round(state.seconds, 1),
+        }
+        if not all(bool(weight.isfinite().all()) for weight in state.averaged.parameters()):
+            raise TrainingError(self._diverged(math.nan, state.step, "weights"))
+        if not math.isfinite(row.get("val_loss", 0.0) + row.get("psnr_db", 0.0)):
+            raise TrainingError(self._diverged(row["val_loss"], state.step))
+        return row
+
     @torch.no_grad()
-    def _validation_loss(self, dataset: Any, members: np.ndarray) -> float:
-        self.autoencoder.eval()
+    def _validation(self, averaged: Autoencoder, dataset: Any, held_out: np.ndarray) -> dict[str, float]:
+        """Means over the images held out; nothing where there are none."""
+        if not len(held_out):
+            return {}
         generator = torch_generator(self.device, self.seed, "validation")
-        total = 0.0
-        for images in self._batches(dataset, members):
-            losses = self.autoencoder.training_losses(to_unit_float(images), generator)
-            total += float(torch.stack(list(losses.values())).sum()) * len(images)
-        return total / len(members)
+        decibels, loss = 0.0, 0.0
+        for images in map(to_unit_float, self._batches(dataset, held_out)):
+            losses = averaged.training_losses(images, generator)
+            loss += float(torch.stack(list(losses.values())).sum()) * len(images)
+            decibels += float(psnr(averaged(images), images).sum())
+        return {"psnr_db": decibels / len(held_out), "val_loss": loss / len(held_out)}
+
+    def _best(
+        self, state: TrainingState, stream: BatchStream, held_out: np.ndarray, run: Run, *, moved: bool
+    ) -> dict[str, Any]:
+        """The best weights at the end of a call.
+
+        Between two measurements there is one more, which counts for these weights alone: a run that goes on forgets it.
+        """
+        if state.step and state.step % _INTERVAL == 0:
+            return state.best
+        row = self._measured(state, stream, held_out)
+        if moved:
+            run.save(state.checkpoint(), row, passing=True)
+        else:
+            run.history.append(row)  # as the call before wrote it
+        return state.averaged.state_dict() if state.is_best(row) else state.best
 
     @torch.no_grad()
     def _fit_stats(self, dataset: Any, members: np.ndarray) -> None:
@@ -220,13 +318,14 @@ class AutoencoderTrainer:
         model.stats.fit(model.encode(images).mean for images in batches)
 
     @torch.no_grad()
-    def _write_results(self, run: Run, dataset: Any, members: np.ndarray, loss: float) -> None:
+    def _write_results(self, run: Run, dataset: Any, members: np.ndarray) -> None:
         """Write a picture of images and their reconstructions, and the weights."""
         images, _ = fetch(dataset, members[:12].tolist())
         run.write("reconstructions.png", png(grid([images, self.autoencoder(images.to(self.device))])))
         weights = run.path(OF_AUTOENCODER)
         if weights is not None:
-            save_network(self.autoencoder, weights, {"loss": loss, "images": len(dataset), "seed": self.seed})
+            info = {"psnr_db": self.psnr_db, "steps": self.steps_taken, "images": len(dataset), "seed": self.seed}
+            save_network(self.autoencoder, weights, info)
 
     def _batches(self, dataset: Any, members: np.ndarray, doing: str | None = None) -> Iterator[torch.Tensor]:
         starts, show = range(0, len(members), 256), self.progress and doing is not None
@@ -238,8 +337,13 @@ class AutoencoderTrainer:
         if count < 2:
             raise DataError(f"training takes at least 2 images, got {count}")
         order = np.random.Generator(np.random.Philox(fold(self.seed, "split"))).permutation(count)
-        held_out = min(count - 1, math.ceil(self.val_fraction * count))
+        held_out = min(count - 1, math.ceil(self.val_fraction * count), _MOST_HELD_OUT)
         return order[held_out:], order[:held_out]
+
+    def _transform_for(self, count: int) -> Callable[[Any], Any] | None:
+        if isinstance(self.transform, str):
+            return mild_geometry("edge") if count < SMALL_SET else None
+        return self.transform
 
     def _check_fits(self, dataset: Any) -> None:
         images, _ = fetch(dataset, range(min(self.batch_size, len(dataset))))
@@ -247,24 +351,17 @@ class AutoencoderTrainer:
         with torch.no_grad():
             self.autoencoder.encode(images[:1].to(self.device))
 
-    def _settings(self, dataset: Any) -> dict[str, Any]:
-        names = ("epochs", "batch_size", "lr", "weight_decay", "warmup", "val_fraction", "patience", "seed")
+    def _settings(self, dataset: Any, transform: Callable[[Any], Any] | None) -> dict[str, Any]:
+        """All that decides what happens in a step; how many there are does not."""
+        names = ("batch_size", "lr", "weight_decay", "warmup", "val_fraction", "patience", "min_steps", "seed")
         return {
             "what": "autoencoder",
             "autoencoder": describe(self.autoencoder),
+            **({} if self.start is None else {"from": self.start}),
             "dataset": dataset_fingerprint(dataset),
             "images": len(dataset),
             # Without the place in memory that the usual `repr` ends with: it differs in the process that resumes.
-            "transform": None if self.transform is None else re.sub(r" at 0x[0-9a-fA-F]+", "", repr(self.transform)),
+            "transform": None if transform is None else re.sub(r" at 0x[0-9a-fA-F]+", "", repr(transform)),
             **{name: getattr(self, name) for name in names},
             **({} if self.precision == "auto" else {"precision": self.precision}),
         }
-
-
-def _schedule(step: int, total: int, warmup: float) -> float:
-    """Linear rise over the first share `warmup` of the steps, then half a cosine down to 1 % of the rate."""
-    rise = max(1, round(warmup * total))
-    if step < rise:
-        return (step + 1) / rise
-    done = (step - rise) / max(1, total - rise)
-    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done))

@@ -20,6 +20,18 @@ class FilePath(click.Path):
         return super().convert(os.path.expanduser(value), param, ctx)
 
 
+class _ShareOrAuto(click.FloatRange):
+    """A number from 0 to 1, or ``auto``."""
+
+    name = "number"
+
+    def __init__(self) -> None:
+        super().__init__(0, 1)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if value == "auto" else super().convert(value, param, ctx)
+
+
 def common(out: str | None, out_help: str, *, folder: bool = True) -> Callable[[F], F]:
     """``--seed``, ``--device`` and ``--out``; `out` is the default place, a folder or a file, or None for nowhere."""
     option = click.option("--out", type=FilePath(dir_okay=folder), default=out, help=out_help)
@@ -55,8 +67,9 @@ def data_options(command: Callable[..., None]) -> Callable[..., None]:
 def residual_option(command: F) -> F:
     """How samples are put together."""
     return click.option(
-        "--residual", type=click.FloatRange(0, 1), default=0.0,
-        help="How much of what the autoencoder cannot reproduce is put back: 1 keeps photographs sharp.",
+        "--residual", type=_ShareOrAuto(), default="auto",
+        help="How much of what the autoencoder cannot reproduce is put back, 0 to 1; auto is 0 for a good autoencoder "
+        "and 1 for others.",
     )(command)  # fmt: skip
 
 
@@ -89,7 +102,7 @@ def resolve_device(name: str) -> str:
 
 
 def resolve_autoencoder(name: str, dataset: Any, device: str = "cpu") -> tuple[Any, str]:
-    """The autoencoder of this name or path on the device, and a text that says which: where it is from, its family.
+    """The autoencoder of this name or path on the device, and its full name.
 
     ``auto`` is the pretrained one that fits these images. An adapted one brings no latent statistics and gets them from
     these images.
@@ -98,12 +111,12 @@ def resolve_autoencoder(name: str, dataset: Any, device: str = "cpu") -> tuple[A
     from ..autoencoders.pretrained import fitting_autoencoder, full_name
     from ..transform import LatentAugment
 
-    name = fitting_autoencoder(image_shape_of(dataset)) if name == "auto" else full_name(name)
+    name = fitting_autoencoder(some_images(dataset)) if name == "auto" else full_name(name)
     model = load_autoencoder(name).to(device)
     check_takes(model, name, dataset)
     if isinstance(model, AdaptedAutoencoder) and not model.stats.fitted:
         LatentAugment(model).fit(dataset)
-    return model, f"{name} ({model.name})"
+    return model, name
 
 
 def check_takes(autoencoder: Any, name: str, dataset: Any) -> None:
@@ -121,6 +134,15 @@ def check_takes(autoencoder: Any, name: str, dataset: Any) -> None:
         f"autoencoder {name} takes images ({', '.join('any' if n is None else str(n) for n in wanted)}), got {shape} "
         f"from the data; {other}{folder}"
     )
+
+
+def some_images(dataset: Any) -> Any:
+    """Images (B,C,H,W) from all over a data set, enough to choose an autoencoder by."""
+    import numpy as np
+
+    from .._internal.datasets import fetch
+
+    return fetch(dataset, np.linspace(0, len(dataset) - 1, min(len(dataset), 64)).round().astype(int).tolist())[0]
 
 
 def image_shape_of(dataset: Any) -> tuple[int, int, int]:

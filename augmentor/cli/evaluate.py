@@ -17,8 +17,9 @@ from ._options import common, data_options, image_shape_of, resolve_autoencoder,
 @click.option(
     "--features",
     default="auto",
-    help="An autoencoder (a pretrained name, a .safetensors file, the folder of a run, or auto), or inception if its "
-    "weights are at hand.",
+    help="smallnet; efficientnet-lite0, if the extra 'photographs' is installed; inception, if its weights are at "
+    "hand; an autoencoder (a pretrained name, a .safetensors file or the folder of a run), which flatters what it "
+    "decoded itself; or auto: one of the first two.",
 )
 @click.option("--num-samples", type=click.IntRange(20), default=2000, help="Images of each at most.")
 @click.option("--copies", is_flag=True, help="Look for copies among all real images; draw copies.html beside --out.")
@@ -27,16 +28,18 @@ def evaluate(
     generated: str, real: str, reading: dict[str, Any], features: str, num_samples: int, copies: bool, seed: int,
     device: str, out: str,
 ) -> None:  # fmt: skip
-    """FID, KID, precision and recall of GENERATED against REAL, beside real against real.
+    """Distance, precision and recall of GENERATED against REAL, beside real against real, and whether they differ.
 
     GENERATED is a data argument, such as a shard folder, or the .safetensors file of a generator, or the folder of
-    the run that trained it. REAL is a data argument. Figures of different features cannot be compared.
+    the run that trained it. REAL is a data argument. Figures of different features cannot be compared, so distances
+    are named after them: fd-smallnet is a Frechet distance, kd-smallnet a kernel distance. With inception they are FID
+    and KID. fjd looks at features and labels together, where both have labels.
     """
     from .._internal.files import write_bytes, write_json
     from .._internal.weights import OF_GENERATOR, weights_file
     from ..exceptions import ShapeError
-    from ..quality import AutoencoderFeatures, InceptionFeatures, find_copies
     from ..quality import evaluate as measure
+    from ..quality import find_copies, named_scores
     from ..views.copies import copies_html
 
     reals = _read(real, **reading)
@@ -48,18 +51,20 @@ def evaluate(
         raise ShapeError(
             f"{generated} has images {ours} and {real} has {theirs}; bring those of a folder to one size with --size"
         )
-    if features == "inception":
-        extractor: Any = InceptionFeatures()
-    else:
-        model, features = resolve_autoencoder(features, reals)
-        extractor = AutoencoderFeatures(model)
+    extractor, features = _extractor(features, reals)
     say(generated=f"{generated}: {min(len(fakes), num_samples)} images", features=features, seed=seed, device=device,
         real=f"{real}: {min(len(reals), num_samples)} images", out=out)  # fmt: skip
-    fakes = _some(fakes, num_samples, seed)
-    scores = measure(fakes, _some(reals, num_samples, seed), extractor, seed=seed, device=device)
-    figures = {"generated": generated, "real": real, "features": features, "seed": seed, **scores}
+    if extractor.name == "autoencoder":
+        click.echo("an autoencoder's features flatter the images that it decoded itself; --features auto does not")
+    (fakes, made), (some, known) = _some(fakes, num_samples, seed), _some(reals, num_samples, seed)
+    labels = (made, known) if _are_classes(made) and _are_classes(known) else None
+    scores = measure(fakes, some, extractor, labels=labels, seed=seed, device=device)
+    floor = named_scores(scores.pop("floor"), extractor.name)
+    scores = named_scores(scores, extractor.name)
+    figures = {"generated": generated, "real": real, "features": features, "seed": seed, **scores, "floor": floor}
     click.echo(f"generated     {scores_text(scores)}")
-    click.echo(f"real to real  {scores_text(scores['floor'])}")  # type: ignore[arg-type]
+    click.echo(f"real to real  {scores_text(floor)}")
+    click.echo(f"verdict       {_verdict(scores['alarm'])}")
     if copies:
         found = find_copies(fakes, reals, extractor, device=device)
         figures["copies"] = found.summary()
@@ -71,6 +76,24 @@ def evaluate(
     click.echo(f"wrote {out}")
 
 
+def _extractor(name: str, reals: Any) -> tuple[Any, str]:
+    """The extractor of this name, and a text that says which."""
+    from ..quality import AutoencoderFeatures, independent_features, load_features
+    from ..quality.extractors import EXTRACTORS
+
+    if name == "auto":
+        extractor = independent_features(image_shape_of(reals))
+        return extractor, extractor.name
+    if name in EXTRACTORS:
+        return load_features(name), name
+    model, name = resolve_autoencoder(name, reals)
+    return AutoencoderFeatures(model), f"{name} ({model.name})"
+
+
+def _verdict(alarm: list[str]) -> str:
+    return f"differs: {'; '.join(alarm)}" if alarm else "no large difference from real images"
+
+
 def _read(source: str, *, size: int | None, **reading: Any) -> Any:
     """A data set; `size` is for those of the two that can be brought to it."""
     from ..data import load_source
@@ -80,8 +103,9 @@ def _read(source: str, *, size: int | None, **reading: Any) -> Any:
 
 
 def _samples(path: str, count: int, seed: int) -> Any:
-    """Images (count,C,H,W) of the generator in this file, its classes in turn."""
+    """A data set of `count` images of the generator in this file, its classes in turn, with labels if it has any."""
     import torch
+    from torch.utils.data import TensorDataset
 
     from .._internal.random import torch_generator
     from ..gan import load_generator
@@ -93,16 +117,21 @@ def _samples(path: str, count: int, seed: int) -> Any:
         parts = [
             network(z, None if labels is None else labels[256 * i :][:256]) for i, z in enumerate(noise.split(256))
         ]
-    return torch.cat(parts)
+    images = torch.cat(parts)
+    return images if labels is None else TensorDataset(images, labels)
 
 
 def _some(images: Any, count: int, seed: int) -> Any:
-    """A random part of a data set or tensor."""
+    """Images and labels (or None) of a random part of a data set or tensor."""
     import numpy as np
-    import torch
 
     from .._internal.datasets import fetch
     from .._internal.random import fold
 
     order = np.random.Generator(np.random.Philox(fold(seed, "evaluate"))).permutation(len(images))[:count]
-    return images[torch.from_numpy(order)] if isinstance(images, torch.Tensor) else fetch(images, order.tolist())[0]
+    return fetch(images, order.tolist())
+
+
+def _are_classes(labels: Any) -> bool:
+    """Whether these are class numbers, of more than one class, and none is unknown."""
+    return labels is not None and labels.ndim == 1 and bool((labels >= 0).all()) and len(labels.unique()) > 1

@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from ._options import FilePath, augment_options, common, data_options, resolve_autoencoder, say
+from ._verdict import anyway_option, stop_if_poor, verdict_on
 
 
 class _UnitRange(click.ParamType):
@@ -79,12 +80,14 @@ class _OneOf(click.Choice):
 @click.option("--gpus-per-worker", type=float, help="Of a Ray worker, such as 0.5; 1 by default on a GPU.")
 @click.option("--unit-range", type=_UnitRange(), help="Only these shards, from 0; for jobs that make a part each.")
 @click.option("--resume/--no-resume", default=True, help="Go on with a folder that was begun.")
+@anyway_option
 @common("runs/shards", "Folder for the shards and their manifest.")
 def generate(
     data: str, reading: dict[str, Any], autoencoder: str, policy: str, residual: float,
     gate: float | None, num_samples: int | None, shard_size: int, store: str, format: str, compression: str,
     precision: str, cache: str | None, batch_size: int, num_workers: int, executor: str, gpus_per_worker: float | None,
-    unit_range: tuple[int, int] | None, resume: bool, seed: int, device: str, out: str,
+    unit_range: tuple[int, int] | None, resume: bool, anyway: bool, seed: int, device: str,
+    out: str,
 ) -> None:  # fmt: skip
     """Write synthetic images made from DATA to HDF5 shards, which `ShardDataset` and any h5py reader open.
 
@@ -106,16 +109,18 @@ def generate(
             "readers of latents would not find the statistics that are fitted here; leave --store latents out, or fit "
             "and save the autoencoder first: LatentAugment('diffusers:...').fit(data).autoencoder.save(FILE)"
         )
-    model, known = resolve_autoencoder(autoencoder, dataset, device)
+    model, name = resolve_autoencoder(autoencoder, dataset, device)
+    verdict = verdict_on(model, name, dataset, device)
+    stop_if_poor(verdict, name, anyway=anyway)
     checked = None if gate is None else QualityGate(gate)
     augment = LatentAugment(model, policy, p=1.0, residual=residual, gate=checked, precision=precision)
     latents = None if cache is None else LatentCache(dataset, model, cache)
     count = len(dataset) if num_samples is None else num_samples
     if first:
-        say(data=f"{data}: {len(dataset)} images", autoencoder=known, policy=augment.policy,
-            residual=residual, gate=gate, seed=seed, num_samples=count, shard_size=shard_size, store=store,
-            format=format, compression=compression, precision=augment.plan, executor=executor, device=device,
-            out=out)  # fmt: skip
+        say(data=f"{data}: {len(dataset)} images", autoencoder=f"{name} ({model.name})",
+            verdict=verdict, policy=augment.policy, residual=residual, gate=gate, seed=seed, num_samples=count,
+            shard_size=shard_size, store=store, format=format, compression=compression, precision=augment.plan,
+            executor=executor, device=device, out=out)  # fmt: skip
     with _interrupted_by(signal.SIGTERM):
         folder = generate_shards(
             dataset, augment, out, num_samples=count, shard_size=shard_size, seed=seed, executor=executor,
@@ -124,7 +129,7 @@ def generate(
             class_names=dataset.classes, progress=first,
         )  # fmt: skip
     if first:
-        decoder = (model, known.rpartition(" (")[0]) if store == "latents" else (None, None)
+        decoder = (model, name) if store == "latents" else (None, None)
         _report(folder, out, format, count, decoder, gated=gate is not None)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from ._options import common, data_options, residual_option, resolve_autoencoder, say
+from ._verdict import verdict_on
 
 
 @click.command()
@@ -32,9 +33,10 @@ def preview(
     from ..views.preview import preview_png
 
     dataset = load_source(data, **reading)
-    model, known = resolve_autoencoder(autoencoder, dataset, device)
-    say(data=f"{data}: {len(dataset)} images", autoencoder=known, policies=policies or "all",
-        residual=residual, seed=seed, device=device, out=out)  # fmt: skip
+    model, name = resolve_autoencoder(autoencoder, dataset, device)
+    say(data=f"{data}: {len(dataset)} images", autoencoder=f"{name} ({model.name})",
+        verdict=verdict_on(model, name, dataset, device), policies=policies or "all", residual=residual, seed=seed,
+        device=device, out=out)  # fmt: skip
     picture = preview_png(dataset, model, policies=policies or None, count=count, residual=residual, seed=seed)
     write_bytes(out, picture)
     click.echo(f"wrote {out}")

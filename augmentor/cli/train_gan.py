@@ -15,6 +15,7 @@ from ._options import (
     say,
     scores_text,
 )
+from ._verdict import anyway_option, stop_if_poor, verdict_on
 
 # Options that are the training method's; the rest are the trainer's.
 _OF_METHOD = ("network", "loss", "lr", "r1_gamma", "discriminator_steps")
@@ -52,23 +53,23 @@ _OF_METHOD = ("network", "loss", "lr", "r1_gamma", "discriminator_steps")
 )
 @click.option("--devices", type=click.IntRange(1), default=1, help="Processes on this machine.")
 @click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32")
+@anyway_option
 @common("runs/gan", "Folder for the generator, sample grids, history and checkpoint.")
 def train_gan(
     data: str, reading: dict[str, Any], method: str, conditional: bool | None, autoencoder: str,
-    policy: str, residual: float, p: str | None, ratio: float | None, epochs: int | None, augment: str, device: str,
-    out: str, seed: int, **settings: Any,
+    policy: str, residual: float, p: str | None, ratio: float | None, epochs: int | None, augment: str,
+    anyway: bool, device: str, out: str, seed: int, **settings: Any,
 ) -> None:  # fmt: skip
     """Train a GAN on DATA; write OUT/generator.safetensors, OUT/best.safetensors and sample grids.
 
-    The autoencoder augments (--augment), some training methods build on it, and its latents are the features that FID
-    is measured on. Without one that fits, nothing is measured.
+    The autoencoder augments (--augment), and some training methods build on it. Distances to the real images are
+    measured on the features of a network that it has no part in (see augmentor evaluate).
     """
-    from ..autoencoders.pretrained import GENERAL, fitting_autoencoder
     from ..data import load_source
     from ..exceptions import InputError
     from ..gan import GANTrainer, get_augmentation, get_method, method_class, needs_autoencoder
     from ..policies import get_policy
-    from ..quality import AutoencoderFeatures
+    from ..quality import independent_features, named_scores
     from ..transform import LatentAugment
 
     if policy != "auto":
@@ -80,8 +81,8 @@ def train_gan(
         raise InputError(f"{data} has no labels, or one class; leave --conditional out")
     conditional = len(dataset.classes) > 1 if conditional is None else conditional
     shape = image_shape_of(dataset)
-    known = needed or fitting_autoencoder(shape) != GENERAL
-    model, weights = resolve_autoencoder(autoencoder, dataset) if known else (None, "none, so nothing is measured")
+    features = independent_features(shape) if shape[0] in (1, 3) else None
+    model, used = _looked_at(autoencoder, dataset, anyway=anyway) if needed else (None, {})
     if epochs is not None:
         settings["steps"] = max(1, round(epochs * len(dataset) / settings["batch_size"]))
     latent_augment = LatentAugment(model, policy, residual=residual) if in_latents and model is not None else None
@@ -97,7 +98,7 @@ def train_gan(
             seed=seed,
             **parts,
         ),
-        features=None if model is None else AutoencoderFeatures(model),
+        features=features,
         out=out,
         device=device,
         seed=seed,
@@ -107,7 +108,17 @@ def train_gan(
         {} if latent_augment is None else {"policy": latent_augment.policy, "residual": residual}
     )
     say(data=f"{data}: {len(dataset)} images {shape}", method=method, conditional=conditional, augment=augment, **how,
-        autoencoder=weights, device=device, out=out, seed=seed, **parts, **settings)  # fmt: skip
+        **used, features=None if features is None else features.name, device=device, out=out, seed=seed, **parts,
+        **settings)  # fmt: skip
     trainer.fit(dataset)
-    click.echo(f"last: {scores_text(trainer.history[-1])}")
+    last = trainer.history[-1]
+    click.echo(f"last: {scores_text(last if features is None else named_scores(last, features.name))}")
     click.echo(f"wrote {out}/generator.safetensors; look at {out}/samples")
+
+
+def _looked_at(name: str, dataset: Any, *, anyway: bool) -> tuple[Any, dict[str, Any]]:
+    """The autoencoder, and what to say of it: its name, and its verdict on these images, which may end the command."""
+    model, name = resolve_autoencoder(name, dataset)
+    verdict = verdict_on(model, name, dataset)
+    stop_if_poor(verdict, name, anyway=anyway)
+    return model, {"autoencoder": f"{name} ({model.name})", "verdict": verdict}

@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from ._options import common, data_options, image_shape_of, say
+from ._options import common, data_options, image_shape_of, resolve_autoencoder, say, some_images
+from ._verdict import verdict_on
 
 
 class _Seconds(click.ParamType):
@@ -25,6 +26,16 @@ class _Seconds(click.ParamType):
         if not 0 < seconds < float("inf"):
             self.fail(f"{value!r} is no time; expected seconds, or such as 90s, 10m or 1.5h", param, ctx)
         return seconds
+
+
+def _verdict(name: str, dataset: Any, device: str) -> Any:
+    """The verdict on an autoencoder that is there, or why there is none yet."""
+    from ..autoencoders import autoencoders
+
+    if name.partition("(")[0].strip() in autoencoders.names():
+        return "none yet: one is trained for each fold"
+    model, name = resolve_autoencoder(name, dataset, device)
+    return verdict_on(model, name, dataset, device)
 
 
 @click.command()
@@ -77,9 +88,9 @@ def tune(
     if labels_per_class is not None:
         dataset = few_of_each(dataset, labels_per_class, settings["seed"])
     shape = image_shape_of(dataset)
-    chosen = fitting_autoencoder(shape) if autoencoder == "auto" else autoencoder
+    chosen = fitting_autoencoder(some_images(dataset)) if autoencoder == "auto" else autoencoder
     more = None if unlabelled is None else load_source(unlabelled, **reading)
-    say(data=f"{data}: {len(dataset)} images {shape}", autoencoder=chosen,
+    say(data=f"{data}: {len(dataset)} images {shape}", autoencoder=chosen, verdict=_verdict(chosen, dataset, device),
         unlabelled="none" if more is None else f"{unlabelled}: {len(more)} images", geometric=geometric, device=device,
         **settings)  # fmt: skip
     geometry = mild_geometry() if geometric else None

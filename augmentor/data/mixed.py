@@ -15,7 +15,6 @@ from .._internal.epoch import SharedEpoch
 from .._internal.random import fold
 from .._internal.samples import (
     holds_other_image,
-    image_to_tensor,
     label_key,
     labels_tensor,
     split_item,
@@ -93,10 +92,10 @@ class MixedDataset(Dataset[Any]):
             what = f"ratio={ratio}" if sampling_strategy is None else f"sampling_strategy={sampling_strategy!r}"
             warnings.warn(f"MixedDataset with {what} adds no synthetic samples", AugmentorWarning, stacklevel=2)
         self.cache = None if cache is None else cache.check(augment.autoencoder, dataset)
+        augment.look_at(dataset)
         if has_synthetic and augment.needs_fit:
-            augment.fit(dataset if self.cache is None else self.cache)
+            augment.fit(dataset) if self.cache is None else augment.fit(self.cache, images=dataset)
         first = fetch_items(dataset, [0])[0]
-        augment.choose_for(image_to_tensor(split_item(first)[0])[None])
         augment.check_geometry(first)
         augment.check_labels(first)
         if not augment.keeps_geometry and holds_other_image(first):

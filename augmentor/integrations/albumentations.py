@@ -44,7 +44,7 @@ class LatentAugment(A.ImageOnlyTransform):
     autoencoder: a name from `augmentor.list_autoencoders()`, the path of a `.safetensors` file (serialised as an
         absolute one), or ``"auto"``.
     policy: a text such as ``"gaussian(std=0.5)"``, or ``"auto"``; policies that change labels are refused.
-    residual: 0 to 1, how much of what the autoencoder cannot reproduce is put back.
+    residual: 0 to 1, how much of what the autoencoder cannot reproduce is put back, or "auto".
 
     Its random numbers are the pipeline's own: ``A.Compose(..., seed=)`` or `set_random_seed` repeats them, and
     ``torch.manual_seed`` alone does not. In the workers of a loader they also depend on the worker's seed, so that
@@ -71,9 +71,9 @@ class LatentAugment(A.ImageOnlyTransform):
 
         autoencoder: str | Path
         policy: str
-        residual: float
+        residual: float | str
 
-    def __init__(self, autoencoder: str | Path = AUTO, policy: str = AUTO, p: float = 0.5, residual: float = 0.0):
+    def __init__(self, autoencoder: str | Path = AUTO, policy: str = AUTO, p: float = 0.5, residual: float | str = AUTO):
         super().__init__(p=p)
         self.autoencoder = AUTO if autoencoder == AUTO else full_name(autoencoder)
         self.policy, self.residual = policy, residual
@@ -162,8 +162,9 @@ class LatentAugment(A.ImageOnlyTransform):
         found = sorted(name for name in self._geometry if data.get(name) is not None)
         if not found:
             return
-        height, width, *channels = self.update_transform_params({}, data)["shape"]
-        self.augment.choose_for(torch.empty(*channels or [1], height, width, device="meta"))
+        shape = self.update_transform_params({}, data)["shape"]
+        image = np.asarray(next(data[name] for name in self.targets if name in data))
+        self._tensor(image.reshape(-1, *shape))  # the first images choose the autoencoder
         if not self.augment.keeps_geometry:
             raise InputError(
                 f"LatentAugment got {', '.join(found)}, and with policy {self.augment.policy} and autoencoder "

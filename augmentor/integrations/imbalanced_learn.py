@@ -160,6 +160,7 @@ def _trained(images: torch.Tensor, seed: int) -> Autoencoder:
     _, channels, height, width = images.shape
     with seeded(seed, "init"):
         model = DenseAutoencoder((channels, height, width), _LATENT, hidden=(_WIDTH,), likelihood="gaussian")
-    epochs = round(_STEPS / max(1, round(len(images) / _BATCH))) or 1
-    trainer = AutoencoderTrainer(model, epochs=epochs, batch_size=_BATCH, val_fraction=0, seed=seed, progress=False)
+    trainer = AutoencoderTrainer(
+        model, steps=_STEPS, batch_size=_BATCH, val_fraction=0, transform=None, seed=seed, progress=False
+    )
     return trainer.fit(TensorDataset(images))

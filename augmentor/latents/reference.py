@@ -51,6 +51,7 @@ class ReferenceSet(Neighbours):
         keys = torch.zeros(len(z), dtype=torch.int64, device=z.device) if labels is None else label_keys(labels)
         keys, order = torch.sort(keys, stable=True)
         super().__init__(z[order], keys)
+        self.order = order  # of the given samples: which of them each row is, int64 (N,)
         self.soft_labels = labels[order] if labels is not None and labels.ndim == 2 else None
         self.labelled = labels is not None
         self.num_classes = num_classes
@@ -70,6 +71,7 @@ class ReferenceSet(Neighbours):
         known = self.given_labels
         labels = None if known is None else known.to(device)
         moved = ReferenceSet(self.z.to(device), labels, self.num_classes, fitted=self.fitted)
+        moved.order = self.order.to(device)
         if "classifier" in self.__dict__ and self.classifier is not None:
             moved.__dict__["classifier"] = self.classifier.to(device)
         return moved

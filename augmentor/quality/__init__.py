@@ -4,22 +4,36 @@ May import `latents` and what is below it.
 """
 
 from .copies import find_copies
-from .features import AutoencoderFeatures, ModuleFeatures, extract
-from .fidelity import compare, evaluate
+from .efficientnet import EfficientNetFeatures
+from .extractors import independent_features, load_features
+from .features import AutoencoderFeatures, Features, ModuleFeatures, extract
+from .fidelity import compare, evaluate, named_scores
+from .frechet import frechet_joint_distance
 from .gate import GateCounts, GateScores, QualityGate
 from .inception import InceptionFeatures
 from .reconstruction import reconstruction_psnr
+from .smallnet import SmallNetFeatures
+from .verdict import Verdict, assess
 
 __all__ = [
     "AutoencoderFeatures",
+    "EfficientNetFeatures",
+    "Features",
     "GateCounts",
     "GateScores",
     "InceptionFeatures",
     "ModuleFeatures",
     "QualityGate",
+    "SmallNetFeatures",
+    "Verdict",
+    "assess",
     "compare",
     "evaluate",
     "extract",
     "find_copies",
+    "frechet_joint_distance",
+    "independent_features",
+    "load_features",
+    "named_scores",
     "reconstruction_psnr",
 ]

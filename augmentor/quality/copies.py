@@ -15,7 +15,7 @@ import torch
 from ..exceptions import InputError
 from ..latents import SAME, ReferenceSet
 from .features import Extractor, Images, extract
-from .fidelity import checked_pair
+from .frechet import checked_pair
 
 # Distances between real images are measured for at most this many, at equal steps through the set.
 _HELD_OUT = 2000

@@ -29,7 +29,18 @@ _LARGEST_MAP = 8
 
 
 class Features(nn.Module):
-    """Base of the extractors: no gradients, eval mode, and each module's own mode afterwards."""
+    """Base of the extractors: no gradients, eval mode, and each module's own mode afterwards.
+
+    name: what stands beside the figures made with it.
+
+    >>> class Colours(Features):
+    ...     def _features(self, images):
+    ...         return to_unit_float(images).mean((2, 3))
+    >>> Colours()(torch.rand(4, 3, 8, 8)).shape
+    torch.Size([4, 3])
+    """
+
+    name = "features"
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Images (B,C,H,W), uint8 or floating in [0, 1] => float32 features (B, F)."""
@@ -60,6 +71,7 @@ class AutoencoderFeatures(Features):
     torch.Size([4, 64])
     """
 
+    name = "autoencoder"
     autoencoder: Any
 
     def __init__(self, autoencoder: nn.Module):
@@ -88,6 +100,8 @@ class ModuleFeatures(Features):
     torch.Size([2, 12])
     """
 
+    name = "module"
+
     def __init__(self, module: nn.Module):
         super().__init__()
         self.module = module
@@ -95,6 +109,26 @@ class ModuleFeatures(Features):
     def _features(self, images: torch.Tensor) -> torch.Tensor:
         check_range(images, "ModuleFeatures")
         return self.module(to_unit_float(images))
+
+
+def rgb(images: torch.Tensor, owner: str) -> torch.Tensor:
+    """Grey or RGB images (B, 1 or 3, H, W) => (B,3,H,W), of the same type; `ShapeError` for others."""
+    check_range(images, owner)
+    if images.ndim != 4 or images.shape[1] not in (1, 3):
+        raise ShapeError(
+            f"{owner} takes images (B, 1 or 3, H, W), got {tuple(images.shape)}; "
+            "convert with v2.RGB(), or use another extractor"
+        )
+    return images.expand(-1, 3, -1, -1)
+
+
+def resized(images: torch.Tensor, side: int) -> torch.Tensor:
+    """Float images (B,C,H,W) with a shorter side of `side` pixels, bilinear, and without aliases where they shrink."""
+    shorter = min(images.shape[-2:])
+    if side == shorter:
+        return images
+    size = [round(n * side / shorter) for n in images.shape[-2:]]
+    return F.interpolate(images, size, mode="bilinear", align_corners=False, antialias=side < shorter).clamp(0, 1)
 
 
 def extract(
@@ -139,6 +173,11 @@ def extract(
             )
         rows.append(out.detach().float().cpu())
     return torch.cat(rows)
+
+
+def num_channels(images: Images) -> int:
+    """Of the first image."""
+    return _stack_images([images[0]]).shape[1]
 
 
 def _stack_images(items: Sequence[Any]) -> torch.Tensor:

@@ -1,29 +1,37 @@
 """`QualityGate`: which synthetic samples are worth training on.
 
-Three scores of standard latents, computed before anything is decoded. Each is compared with the scores of held-out
-real samples, so no threshold has to be chosen for a data set:
+Five scores in two views of a sample. Each is compared with the scores of held-out real samples, so no threshold has to
+be chosen for a data set:
 
-    fidelity    is it where real samples are?       distance to the k-th nearest real latent
-    agreement   does it still look like its label?  a classifier that has not seen the sample it was made from
-    novelty     is it more than a copy?             distance to the nearest real latent
+    latents  fidelity     is it where real samples are?       distance to the k-th nearest real latent
+             agreement    does it still look like its label?  a classifier that has not seen the sample it was made from
+             novelty      is it more than a copy?             distance to the nearest real latent
+    pixels   realism      does it look like real images?      distance to the k-th nearest real image's features
+             recognition  is it still seen as its label?      a classifier of features of real images
+
+The pixels are those that are handed out, and their features come from a network that has no part in any autoencoder: an
+autoencoder that gives blur, blobs or one image for all is not seen in its own latents.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 
 from .._internal.random import SampleRandom
 from .._internal.registry import describe
-from ..exceptions import InputError, ReferenceSetError
-from ..latents import SAME, Latents, ReferenceSet
+from ..exceptions import AugmentorWarning, InputError, ReferenceSetError
+from ..latents import Latents, ReferenceSet, per_sample
+from .features import Features
+from .real_images import RealImages
+from .verdict import POOR, Verdict
+from .view import View
 
-# Synthetic samples are compared with at most this many real samples, at equal steps through the reference set.
-_HELD_OUT = 2000
 ACTIONS = ("redraw", "weigh")
 
 
@@ -31,7 +39,7 @@ ACTIONS = ("redraw", "weigh")
 class GateScores:
     """For each sample the share of held-out real samples that do no better: float (B,) in [0, 1], 0 the worst.
 
-    agreement is None where nothing is labelled.
+    agreement and recognition are None where nothing is labelled, realism and recognition where no image was seen.
 
     >>> list(GateScores(torch.ones(2), torch.zeros(2), None).each())
     ['fidelity', 'novelty']
@@ -39,11 +47,13 @@ class GateScores:
 
     fidelity: torch.Tensor
     novelty: torch.Tensor
-    agreement: torch.Tensor | None
+    agreement: torch.Tensor | None = None
+    realism: torch.Tensor | None = None
+    recognition: torch.Tensor | None = None
 
     def each(self) -> dict[str, torch.Tensor]:
         """The scores that there are, by name."""
-        named = {"fidelity": self.fidelity, "novelty": self.novelty, "agreement": self.agreement}
+        named = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return {name: score for name, score in named.items() if score is not None}
 
 
@@ -51,11 +61,11 @@ class GateScores:
 class GateCounts:
     """What a gate has done in this process.
 
-    samples: asked for. drawn: latents scored, re-draws included. passed: samples that passed in the end; the others
-    were rejected. fidelity, novelty, agreement: how many of the drawn failed for that reason.
+    samples: asked for. drawn: samples scored, re-draws included. passed: samples that passed in the end; the others
+    were rejected. fidelity, novelty, agreement, realism, recognition: how many of the drawn failed for that reason.
 
-    >>> GateCounts(samples=2, drawn=5, passed=1, novelty=4) + GateCounts(samples=1, drawn=1, passed=1)
-    GateCounts(samples=3, drawn=6, passed=2, fidelity=0, novelty=4, agreement=0)
+    >>> (GateCounts(samples=2, drawn=5, passed=1, novelty=4) + GateCounts(samples=1, drawn=1, passed=1)).drawn
+    6
     """
 
     samples: int = 0
@@ -64,27 +74,50 @@ class GateCounts:
     fidelity: int = 0
     novelty: int = 0
     agreement: int = 0
+    realism: int = 0
+    recognition: int = 0
 
     def __add__(self, other: GateCounts) -> GateCounts:
         return GateCounts(*map(sum, zip(dataclasses.astuple(self), dataclasses.astuple(other), strict=True)))
 
     def __str__(self) -> str:
+        reasons = [field.name for field in dataclasses.fields(GateScores)]
+        failed = ", ".join(f"{getattr(self, name)} {name}" for name in reasons)
         return (
-            f"{self.passed} of {self.samples} synthetic samples passed the gate, {self.drawn} drawn "
-            f"(failed: {self.fidelity} fidelity, {self.novelty} novelty, {self.agreement} agreement)"
+            f"{self.passed} of {self.samples} synthetic samples passed the gate, {self.drawn} drawn (failed: {failed})"
         )
+
+
+class Chosen(NamedTuple):
+    """What `QualityGate.choose` gives: latents, their weights float (B,), and their images (B,C,H,W).
+
+    images: None where the gate decoded nothing; where a sample was rejected, its last draw.
+    """
+
+    latents: Latents
+    weights: torch.Tensor
+    images: torch.Tensor | None
 
 
 class QualityGate:
     """Scores synthetic samples against real ones, and re-draws or weighs those that fall short.
 
     keep: the share of held-out real samples that would pass all checks, 0 to 1 (each check may turn away
-        ``(1 - keep) / 3`` of them, the union bound): the nearer to 1, the more lenient, and 1 lets everything pass.
+        ``(1 - keep) / 5`` of them, the union bound): the nearer to 1, the more lenient, and 1 lets everything pass.
     k: which neighbour measures fidelity, as in improved precision and recall (Kynkaanniemi et al. 2019).
     redraws: how often a sample that fails is drawn again, from its own random sequence. One that still fails is
         rejected: the original is kept in its place, with weight 0.
     action: "redraw", or "weigh", which draws once, rejects nothing, and gives each sample a weight in [0, 1] that
         falls with its lowest score (for a loss; `LatentAugment.synthesize(return_weights=True)`, `AugmentedLoader`).
+
+    `LatentAugment.fit` shows it real images, and then it judges pixels too. Where latents are all that is known (a
+    `LatentCache`, `fit_latents`), give it their images with ``images=``; without them it judges latents alone, and a
+    warning says so. The features are those of `SmallNetFeatures`. When it is fitted, the autoencoder reconstructs some
+    real images: if the verdict on that (`assess`) is "poor", realism is 0 for every sample, and a warning gives the
+    figures.
+
+    A sample is a copy if it is nearer to a real one than nearly all real ones are to each other, and no farther than
+    the distance by which decoding and encoding typically moves an image.
 
     Calibrating every score on real samples is conformal anomaly detection (Laxhammar and Falkman 2010). The
     classifier is cross-fitted (`LatentClassifier`). With few real samples held-out ones differ much from each other,
@@ -109,33 +142,68 @@ class QualityGate:
             raise InputError(f"QualityGate takes action 'redraw' or 'weigh', got {action!r}")
         self.keep, self.k, self.redraws, self.action = keep, k, redraws, action
         self._tally: dict[str, int | torch.Tensor] = {}  # added up on the device, looked at by `counts`
-        self._reference: ReferenceSet | None = None
-        self._real: dict[str, torch.Tensor] = {}  # ascending raw scores of held-out real samples
+        self._latents: View | None = None
+        self._pixels: View | None = None
+        self._extractor: Features | None = None
 
-    def fit(self, reference: ReferenceSet) -> QualityGate:
-        """Take the scores of real samples from a reference set; `ReferenceSetError` for fewer than two samples."""
-        if len(reference) < 2:
-            raise ReferenceSetError(
-                f"QualityGate compares real samples with each other, and the reference set has {len(reference)}"
+    def fit(
+        self,
+        reference: ReferenceSet,
+        real: RealImages | None = None,
+        *,
+        verdict: Verdict | None = None,
+        own_error: torch.Tensor | None = None,
+    ) -> QualityGate:
+        """Take the scores of real samples from a reference set; `ReferenceSetError` for fewer than two samples.
+
+        real: real images, without which no pixels are judged. verdict: on the autoencoder. own_error: the distance in
+        standard latents by which the autoencoder typically moves an image when it decodes and encodes it.
+        """
+        self._latents, self._pixels, self._extractor = View(reference, self.k, own_error), None, None
+        self._poor = verdict is not None and verdict.word == POOR
+        if self._poor:
+            warnings.warn(
+                f"the gate rejects every sample, because the autoencoder is {verdict}; train it on these images, or "
+                "choose another one",
+                AugmentorWarning,
+                stacklevel=2,
             )
-        self._reference = reference
-        rows = torch.arange(0, len(reference), -(-len(reference) // _HELD_OUT), device=reference.z.device)
-        distance, _ = reference.nearby(reference.z[rows], self._neighbour(reference) + 1, rows)
-        others = distance[:, 1:]  # the first is the sample itself
-        labels = reference.labels[rows] if reference.labelled else None
-        raw = _raw(others, reference, reference.z[rows], labels, rows)
-        if labels is not None and "agreement" in raw:
-            raw["agreement"] = raw["agreement"][labels >= 0]
-        self._real = {name: values.sort().values for name, values in raw.items()}
+        if real is not None:
+            self._extractor, features = real.extractor, real.features
+            self._centre, self._scale = features.mean(0), features.std(0).clamp_min(1e-6)
+            pixels = ReferenceSet((features - self._centre) / self._scale, real.labels)
+            self._pixels = View(pixels, self.k)
+            # The image that each row of the reference set is, so that its own fold is asked.
+            place = reference.order.new_full((max(len(reference), int(reference.order.max()) + 1),), -1)
+            place[real.rows.to(place.device)[pixels.order]] = torch.arange(len(pixels), device=place.device)
+            self._image_of = place[reference.order]
         return self
 
-    def score(self, latents: Latents, source: Latents | None = None) -> GateScores:
-        """Scores of synthetic latents. source: the real ones they were made from, where that is known."""
-        return self._score(latents, None if source is None else self._origin(source))
+    @property
+    def judges(self) -> str:
+        """What it looks at, for records: "latents", or "latents and pixels (smallnet)".
 
-    def passes(self, latents: Latents, source: Latents | None = None) -> torch.Tensor:
-        """Bool (B,): whether no score is among the worst of real samples."""
-        return self.weigh(self.score(latents, source)) == 1
+        >>> QualityGate().judges
+        'latents'
+        """
+        return "latents" if self._extractor is None else f"latents and pixels ({self._extractor.name})"
+
+    @property
+    def judges_pixels(self) -> bool:
+        """Whether it has seen real images, so that it needs those of the samples."""
+        return self._pixels is not None
+
+    def score(self, latents: Latents, source: Latents | None = None, images: torch.Tensor | None = None) -> GateScores:
+        """Scores of synthetic latents. source: the real ones they were made from, where that is known. images: what is
+        handed out for them, float (B,C,H,W); without them nothing is said of pixels.
+        """
+        return self._score(latents, None if source is None else self._origin(source), images)
+
+    def passes(
+        self, latents: Latents, source: Latents | None = None, images: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Bool (B,): whether no score is among the worst of real samples; arguments as of `score`."""
+        return self.weigh(self.score(latents, source, images)) == 1
 
     def weigh(self, scores: GateScores) -> torch.Tensor:
         """Float (B,) in [0, 1]: 1 for samples that pass, and less the lower their lowest score."""
@@ -148,19 +216,26 @@ class QualityGate:
         return (weights == 0) & (self.action == "redraw")
 
     def choose(
-        self, source: Latents, draw: Callable[[Latents, SampleRandom], Latents], random: SampleRandom
-    ) -> tuple[Latents, torch.Tensor]:
-        """Synthetic latents for these sources, and their weights (B,).
+        self,
+        source: Latents,
+        draw: Callable[[Latents, SampleRandom], Latents],
+        random: SampleRandom,
+        decode: Callable[[Latents, torch.Tensor], torch.Tensor] | None = None,
+    ) -> Chosen:
+        """Synthetic latents for these sources, their weights (B,), and their images.
 
         draw: makes latents from sources and their random sequences, as a policy does. Every attempt continues the
-        sample's own sequence, so its result does not depend on the other samples. When samples are re-drawn, a weight
-        is 1 or 0, and where it is 0 the latent is the source's own.
+        sample's own sequence, so its result does not depend on the other samples. decode: latents and the places of
+        their sources, int64 (n,) => the images that are handed out, float (n,C,H,W); not asked by a gate that does not
+        judge pixels. When samples are re-drawn, a weight is 1 or 0, and where it is 0 the latent is the source's own.
         """
+        decode = decode if self.judges_pixels else None
         made, origin = draw(source, random), self._origin(source)
-        weight = self._weights(made, origin, torch.ones(len(source), dtype=torch.bool, device=origin.device))
+        places = torch.arange(len(source), device=origin.device)
+        images = None if decode is None else decode(made, places)
+        weight = self._weights(made, origin, images, torch.ones_like(places, dtype=torch.bool))
         if self.action == "redraw":
             weight = (weight == 1).to(weight.dtype)
-            places = torch.arange(len(source), device=weight.device)
             for _ in range(self.redraws):
                 if weight.device.type == "cpu":  # elsewhere the host would have to wait
                     failed = (weight[places] == 0).nonzero().squeeze(1)
@@ -168,13 +243,17 @@ class QualityGate:
                         break
                     places, random = places[failed], random.take(failed.numpy())
                 again, open_ = draw(source.take(places), random), weight[places] == 0
-                passed = (self._weights(again, origin[places], open_) == 1).to(weight.dtype)
+                others = None if decode is None else decode(again, places)
+                passed = (self._weights(again, origin[places], others, open_) == 1).to(weight.dtype)
                 made = made.put(places, made.take(places).where(open_, again))
+                if images is not None and others is not None:
+                    others = torch.where(per_sample(open_, others), others, images[places])
+                    images = images.index_copy(0, places, others)
                 weight = weight.index_copy(0, places, torch.where(open_, passed, weight[places]))
             rejected = self.rejected(weight)
             made = made.where(rejected if made.kept is None else rejected & ~made.kept, source)
         self._count(samples=len(source), passed=(weight == 1).sum())
-        return made, weight
+        return Chosen(made, weight, images)
 
     @property
     def counts(self) -> GateCounts:
@@ -190,20 +269,22 @@ class QualityGate:
 
     def _origin(self, source: Latents) -> torch.Tensor:
         """For each real sample the row of the reference set that it is, or else is nearest to, int64 (B,)."""
-        return self._reference_on(source.z.device).origin(source.z)
+        return self._fitted_on(source.z.device).reference.origin(source.z)
 
-    def _score(self, latents: Latents, origin: torch.Tensor | None) -> GateScores:
-        reference = self._reference_on(latents.z.device)
-        distance, near = reference.nearby(latents.z, self._neighbour(reference), origin)
-        raw = _raw(distance, reference, latents.z, latents.labels, near[:, 0] if origin is None else origin)
-        shares = {name: _share(self._real[name], values) for name, values in raw.items() if name in self._real}
-        # A copy is not novel even where the reference set holds copies too.
-        shares["novelty"] = shares["novelty"].masked_fill(distance[:, 0] < SAME, 0)
-        return GateScores(shares["fidelity"], shares["novelty"], shares.get("agreement"))
+    def _score(self, latents: Latents, origin: torch.Tensor | None, images: torch.Tensor | None) -> GateScores:
+        near, apart, agrees, _ = self._fitted_on(latents.z.device).place(latents.z, latents.labels, origin)
+        if images is None or self._pixels is None or self._extractor is None:
+            return GateScores(near, apart, agrees)
+        features = (self._extractor(images.detach()) - self._centre) / self._scale
+        seen = self._pixels.place(features, latents.labels, None if origin is None else self._image_of[origin])
+        realism = torch.zeros_like(seen.near) if self._poor else seen.near
+        return GateScores(near, apart.masked_fill(seen.copy, 0), agrees, realism, seen.agrees)
 
-    def _weights(self, made: Latents, origin: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
+    def _weights(
+        self, made: Latents, origin: torch.Tensor, images: torch.Tensor | None, counted: torch.Tensor
+    ) -> torch.Tensor:
         """Weights (B,). origin: rows that they were made from. counted: bool (B,), which ones to count."""
-        scores = self._score(made, origin)
+        scores = self._score(made, origin, images)
         each = scores.each()
         limit = (1 - self.keep) / len(each)
         failed = {name: ((share < limit) & counted).sum() for name, share in each.items()}
@@ -214,29 +295,16 @@ class QualityGate:
         for name, number in more.items():
             self._tally[name] = self._tally.get(name, 0) + number
 
-    def _reference_on(self, device: torch.device) -> ReferenceSet:
-        if self._reference is None:
+    def _fitted_on(self, device: torch.device) -> View:
+        """The view of latents, with all that was fitted on this device."""
+        if self._latents is None:
             raise ReferenceSetError(
                 "QualityGate compares with real samples, and has seen none; call augment.fit(dataset)"
             )
-        self._reference = self._reference.to(device)
-        self._real = {name: values.to(device) for name, values in self._real.items()}
-        return self._reference
-
-    def _neighbour(self, reference: ReferenceSet) -> int:
-        return min(self.k, len(reference) - 1)
-
-
-def _raw(
-    distance: torch.Tensor, reference: ReferenceSet, z: torch.Tensor, labels: torch.Tensor | None, rows: torch.Tensor
-) -> dict[str, torch.Tensor]:
-    """Scores of which more is better, (B,) each. distance: (B,k), ascending. rows: (B,), that they were made from."""
-    raw = {"fidelity": -distance[:, -1], "novelty": distance[:, 0]}
-    if labels is not None and reference.classifier is not None:
-        raw["agreement"] = reference.classifier.agreement(z, labels, reference.classifier.folds[rows])
-    return raw
-
-
-def _share(real: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-    """Share of the real samples, ascending, that have no more than each value; none for NaN."""
-    return torch.searchsorted(real, values.contiguous(), right=True).masked_fill(values.isnan(), 0) / len(real)
+        if self._pixels is not None and self._extractor is not None and self._centre.device != device:
+            self._pixels, self._extractor = self._pixels.to(device), self._extractor.to(device)
+            self._centre, self._scale, self._image_of = (
+                values.to(device) for values in (self._centre, self._scale, self._image_of)
+            )
+        self._latents = self._latents.to(device)
+        return self._latents

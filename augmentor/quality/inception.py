@@ -8,10 +8,10 @@ from pathlib import Path
 
 import torch
 
-from .._internal.checks import check_range, to_uint8
+from .._internal.checks import to_uint8
 from .._internal.files import absolute_path
-from ..exceptions import ShapeError, WeightsError
-from .features import Features
+from ..exceptions import WeightsError
+from .features import Features, rgb
 
 
 class InceptionFeatures(Features):
@@ -26,6 +26,8 @@ class InceptionFeatures(Features):
     Traceback (most recent call last):
     augmentor.exceptions.WeightsError: the Inception weights are not at ...weights.pth; ...
     """
+
+    name = "inception"
 
     def __init__(self, weights_path: str | Path | None = None, *, download: bool = False):
         super().__init__()
@@ -46,13 +48,7 @@ class InceptionFeatures(Features):
                 ) from error
 
     def _features(self, images: torch.Tensor) -> torch.Tensor:
-        check_range(images, "InceptionFeatures")
-        if images.ndim != 4 or images.shape[1] not in (1, 3):
-            raise ShapeError(
-                f"InceptionFeatures takes images (B, 1 or 3, H, W), got {tuple(images.shape)}; "
-                "convert with v2.RGB(), or use another extractor"
-            )
-        return self.network(to_uint8(images).expand(-1, 3, -1, -1))[0]
+        return self.network(to_uint8(rgb(images, type(self).__name__)))[0]
 
 
 def _find(weights_path: str | Path | None, url: str, download: bool) -> Path:
@@ -72,7 +68,7 @@ def _find(weights_path: str | Path | None, url: str, download: bool) -> Path:
     if not path.exists():
         raise WeightsError(
             f"the Inception weights are not at {path}; fetch {url} and save it there, "
-            "or measure on features of an autoencoder, which need none"
+            "or measure on the features 'smallnet', which come with the package"
         )
     return path
 

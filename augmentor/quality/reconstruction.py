@@ -11,6 +11,11 @@ from .._internal.datasets import batches
 from ..exceptions import DataError
 
 
+def psnr(made: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+    """Peak signal-to-noise ratio in decibels of each image (B,C,H,W) of `made`, (B,); both are floating in [0, 1]."""
+    return -10 * (made - images).square().flatten(1).mean(1).clamp_min(1e-10).log10()
+
+
 @torch.no_grad()
 def reconstruction_psnr(autoencoder: Any, dataset: Any, batch_size: int = 256) -> float:
     """Mean over images of the peak signal-to-noise ratio of their reconstructions, in decibels; higher is better.
@@ -24,8 +29,7 @@ def reconstruction_psnr(autoencoder: Any, dataset: Any, batch_size: int = 256) -
     for images, _ in batches(dataset, batch_size, "reconstructing"):
         device = getattr(autoencoder, "device", images.device)
         images = to_unit_float(images.to(device))
-        error = (autoencoder(images) - images).square().flatten(1).mean(1).clamp_min(1e-10)
-        total += float((-10 * error.log10()).sum())
+        total += float(psnr(autoencoder(images), images).sum())
         count += len(images)
     if count == 0:
         raise DataError("got no images to reconstruct; expected a data set or batches with at least one")

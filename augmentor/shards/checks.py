@@ -57,7 +57,7 @@ def check_work(dataset: Any, augment: Any, num_samples: int, shard_size: int, st
     if augment.residual and store == "latents":
         raise InputError(
             f"store='latents' keeps nothing of the images that residual={augment.residual} adds to what is decoded; "
-            "store images, or leave residual out"
+            "store images, or give residual=0"
         )
     if augment.gate is not None and augment.gate.action == "weigh":
         raise InputError("shards have no place for weights; use a gate that re-draws")

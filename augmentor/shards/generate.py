@@ -103,7 +103,7 @@ def generate_shards(
     in_parts = executor == "torchrun" or unit_range is not None
     check_parts(resume, ranks > 1 or unit_range is not None)
     images, labels = collate(first := fetch_items(dataset, [0]))
-    augment.choose_for(images)
+    augment.look_at(dataset)
     augment.check_geometry(first)
     augment.check_labels(first[0])
     if cache is not None:
@@ -113,7 +113,7 @@ def generate_shards(
     precision = inference_plan(augment, folder, in_parts=in_parts)
     if augment.needs_fit:  # on all images: a batch as its own reference set would make the bytes depend on micro_batch
         with full_precision(augment.device.type):
-            augment.fit(dataset if cache is None else cache)
+            augment.fit(dataset) if cache is None else augment.fit(cache, images=dataset)
     asked = plan_folder(
         dataset, augment, images, labels, cache, class_names, num_samples=num_samples, shard_size=shard_size, seed=seed,
         epoch=epoch, micro_batch=micro_batch, compression=compression, store=store, files=format, precision=precision,

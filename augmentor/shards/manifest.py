@@ -145,7 +145,7 @@ class Manifest:
     fitted_sha256: of latents that were encoded beforehand: the reference set of the policy or the gate, and a cache;
         None without.
     residual: how much of what the autoencoder cannot reproduce was put back, 0 to 1; 0 for latents.
-    gate: the quality gate's settings as a text; None without one.
+    gate: the quality gate's settings and what it judges, as a text; None without one.
     device: the type of device that decoded ("cpu", "cuda"); networks differ in the last bit between devices.
     precision: how the network was run, the text of an `InferencePlan`.
     shards: the finished files, in order; the manifest is `complete` when none is missing.

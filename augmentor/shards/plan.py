@@ -75,7 +75,7 @@ def plan_folder(
         dataset_fingerprint=dataset_fingerprint(dataset),
         fitted_sha256=_fitted_sha256(augment, cache),
         residual=augment.residual,
-        gate=None if augment.gate is None else str(augment.gate),
+        gate=None if augment.gate is None else f"{augment.gate} of {augment.gate.judges}",
         device=augment.device.type,
         precision=str(precision),
         image_shape=(channels, height, width),

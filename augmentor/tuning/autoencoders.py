@@ -47,24 +47,20 @@ class FromScratch:
             return autoencoders.build(self.spec, image_shape=shape, channels=shape[0])
 
     def __call__(self, dataset: Any) -> Autoencoder:
-        return self._trained(dataset, self._epochs(len(dataset)))
+        return self._trained(dataset, _STEPS)
 
     def sketch(self, few: Any, count: int) -> tuple[Autoencoder, float]:
         """One that has seen a few images for a moment, and about how many seconds training on `count` images takes."""
         # Long enough for what comes before and after the steps not to count.
-        seconds = seconds_each(lambda epochs: self._trained(few, epochs), enough=1.0)
-        return self._trained(few, 1).eval(), seconds * self._epochs(count) * count / len(few)
+        seconds = seconds_each(lambda steps: self._trained(few, steps), enough=1.0)
+        return self._trained(few, 1).eval(), seconds * _STEPS * min(1.0, count / _BATCH) / min(1.0, len(few) / _BATCH)
 
-    def _trained(self, dataset: Any, epochs: int) -> Autoencoder:
+    def _trained(self, dataset: Any, steps: int) -> Autoencoder:
         trainer = AutoencoderTrainer(
-            self.untrained(dataset), epochs=epochs, batch_size=_BATCH, val_fraction=0, transform=self.transform,
+            self.untrained(dataset), steps=steps, batch_size=_BATCH, val_fraction=0, transform=self.transform,
             seed=self.seed, device=self.device, progress=False,
         )  # fmt: skip
         return trainer.fit(dataset)
-
-    @staticmethod
-    def _epochs(count: int) -> int:
-        return max(1, round(_STEPS / max(1, round(count / _BATCH))))
 
 
 class Autoencoders:

@@ -226,7 +226,7 @@ class ClassificationTask(Task):
             return base, None
         autoencoder, reference = fitted or self._reference(cell, train)
         augment = augment_of(setting, autoencoder)
-        augment.fit_latents(autoencoder.stats.unstandardise(reference.z), reference.labels, reference.num_classes)
+        augment.fit_reference(reference, images=train if setting["gate"] else None)
         mixing = Mixing(setting["ratio"], setting["balance"])
         return MixedDataset(base, augment, sampling_strategy=mixing, seed=fold(self.seed, "mixed", cell)), None
 

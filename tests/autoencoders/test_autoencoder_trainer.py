@@ -1,12 +1,13 @@
-"""`AutoencoderTrainer`: it learns, it goes on exactly where it was killed, and it stops when it has to."""
+"""`AutoencoderTrainer`: it learns, it goes on exactly where it was stopped, and it ends when it has to."""
 
 from __future__ import annotations
 
-import copy
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from augmentor._internal.weights import fingerprint
 from augmentor.autoencoders import Autoencoder, CallableAutoencoder, DenseAutoencoder, load_autoencoder
 from augmentor.data import ArrayDataset, load_source
 from augmentor.exceptions import DataError, InputError, OutputError, RangeError, ShapeError, TrainingError
+from augmentor.quality import reconstruction_psnr
 from augmentor.training import AutoencoderTrainer
 
 
@@ -29,7 +31,7 @@ def model(corruption: str = "none") -> DenseAutoencoder:
 
 
 def trainer(autoencoder: Autoencoder | None = None, **settings) -> AutoencoderTrainer:
-    return AutoencoderTrainer(autoencoder or model(), **{"progress": False, "epochs": 4, "batch_size": 32, **settings})
+    return AutoencoderTrainer(autoencoder or model(), **{"progress": False, "steps": 24, "batch_size": 32, **settings})
 
 
 def weights(autoencoder: Autoencoder) -> str:
@@ -48,15 +50,14 @@ def few(digits) -> ArrayDataset:
 
 def watched(look) -> DenseAutoencoder:
     """The same model, which calls ``look(model, losses, images, generator)`` for each batch, and takes its answer."""
-    autoencoder = model()
-    losses_of = autoencoder.training_losses
 
-    def training_losses(images, generator, progress=1.0):
-        losses = losses_of(images, generator, progress)
-        return look(autoencoder, losses, images, generator) or losses
+    class Watched(DenseAutoencoder):
+        def training_losses(self, images, generator, progress=1.0):
+            losses = super().training_losses(images, generator, progress)
+            return look(self, losses, images, generator) or losses
 
-    autoencoder.training_losses = training_losses
-    return autoencoder
+    with seeded(0, "weights"):
+        return Watched((1, 8, 8), latent_dim=8)
 
 
 def stopping(steps: int) -> DenseAutoencoder:
@@ -104,14 +105,14 @@ def test_every_step_has_noise_of_its_own_and_every_validation_the_same(few):
     autoencoder = watched(
         lambda model, losses, images, generator: seeds[model.training].append(generator.initial_seed())
     )
-    trainer(autoencoder, epochs=40).fit(few)
+    trainer(autoencoder, steps=240).fit(few)
     assert len(seeds[True]) == len(set(seeds[True])) == 240
     assert len(seeds[False]) == 3
     assert len(set(seeds[False])) == 1
 
 
 def test_an_out_folder_gets_weights_history_settings_and_a_picture(few, tmp_path):
-    train = trainer(out=tmp_path / "run", epochs=40)
+    train = trainer(out=tmp_path / "run", steps=240)
     result = train.fit(few)
     assert sorted(os.listdir(tmp_path / "run")) == [
         "checkpoint.pt", "history.jsonl", "model.safetensors", "reconstructions.png", "run.json",
@@ -120,63 +121,104 @@ def test_an_out_folder_gets_weights_history_settings_and_a_picture(few, tmp_path
     lines = [json.loads(line) for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines()]
     assert lines == train.history
     assert [line["step"] for line in lines] == [100, 200, 240]
-    assert {"step", "epoch", "val_loss", "reconstruction"} <= set(lines[0])
-    assert json.loads((tmp_path / "run" / "run.json").read_text())["epochs"] == 40
+    assert set(lines[0]) == {"step", "epoch", "psnr_db", "val_loss", "reconstruction", "lr", "seconds"}
+    held_out = few.subset(torch.tensor(train.held_out))
+    assert max(line["psnr_db"] for line in lines) == pytest.approx(reconstruction_psnr(result, held_out), abs=1e-4)
+    settings = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert settings["min_steps"] == 1000
+    assert not {"steps", "minutes"} & settings.keys()
     assert (tmp_path / "run" / "reconstructions.png").read_bytes()[:4] == b"\x89PNG"
 
 
 def test_float_images_without_labels_train_too_and_progress_is_shown_when_asked(few, capfd, monkeypatch):
     monkeypatch.setattr("augmentor._internal.progress._DELAY", 0.0)
-    assert bool(trainer(epochs=1, progress=True).fit([image / 255 for image in few.images[:60]]).stats.fitted)
-    assert "train dense" in capfd.readouterr().err
+    monkeypatch.setattr("augmentor._internal.progress._PAUSE", 0.0)
+    assert bool(trainer(steps=101, progress=True).fit([image / 255 for image in few.images[:60]]).stats.fitted)
+    said = capfd.readouterr().err
+    assert "train dense: 50% 50/101 [" in said
+    assert "step/s, img/s=" in said
+    assert " dB]" in said
 
 
 @pytest.mark.parametrize(("val_fraction", "held_out"), [(0.2, 40), (0, 0)])
-def test_validation_images_are_never_trained_on(val_fraction, held_out, few, tmp_path):
+def test_validation_images_are_neither_trained_on_nor_moved(val_fraction, held_out, few, tmp_path):
     seen = {True: set(), False: set()}
     autoencoder = watched(
         lambda model, losses, images, _: seen[model.training].update(row.numpy().tobytes() for row in images)
     )
-    result = trainer(autoencoder, val_fraction=val_fraction, out=tmp_path / "run").fit(few)
-    assert (len(seen[True]), len(seen[False])) == (200 - held_out, held_out)
-    assert not seen[True] & seen[False]
-    if not held_out:  # the last weights stay
-        checkpoint = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
-        assert fingerprint(network_of(checkpoint["model"])) == fingerprint(network_of(result.state_dict()))
-
-
-def test_the_best_weights_are_kept_and_training_stops_when_nothing_gets_better(few, tmp_path):
-    states, given = [], iter([3.0, 1.0, 2.0, 1.5, 1.2, 0.1])
-
-    def look(autoencoder, *_):
-        if autoencoder.training:
-            return None
-        states.append(copy.deepcopy(autoencoder.state_dict()))
-        return {"reconstruction": torch.tensor(next(given))}
-
-    train = trainer(watched(look), epochs=1000, patience=3, out=tmp_path / "run")
+    train = trainer(autoencoder, val_fraction=val_fraction, transform=Shifted(), out=tmp_path / "run")
     result = train.fit(few)
-    assert [row["val_loss"] for row in train.history] == pytest.approx([3.0, 1.0, 2.0, 1.5, 1.2])
-    assert fingerprint(network_of(states[1])) == fingerprint(network_of(result.state_dict()))
-    again = trainer(epochs=1000, patience=3, out=tmp_path / "run").fit(few)
-    assert weights(again) == weights(result)  # a run that stopped early is not trained on
+    original, shifted = (
+        {index: (Shifted()(image) if moved else image).float().div(255).numpy().tobytes()
+         for index, image in enumerate(few.images)} for moved in (False, True)
+    )  # fmt: skip
+    assert len(train.held_out) == held_out
+    assert seen[False] == {original[index] for index in train.held_out}
+    assert seen[True] == {shifted[index] for index in range(200) if index not in train.held_out}
+    if not held_out:  # the last averaged weights stay
+        checkpoint = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
+        assert fingerprint(network_of(checkpoint["averaged"])) == fingerprint(network_of(result.state_dict()))
 
 
-def test_the_rate_rises_and_then_falls(few, monkeypatch):
+def test_small_sets_are_moved_and_large_ones_are_not(few):
+    large = ArrayDataset(torch.cat([few.images] * 25))
+    saw: list[bool] = []
+    real = {image.float().div(255).numpy().tobytes() for image in few.images}
+    autoencoder = watched(
+        lambda model, losses, images, _: saw.append(
+            model.training and all(row.numpy().tobytes() in real for row in images)
+        )
+    )
+    for data, expected in ((few, False), (large, True)):
+        saw.clear()
+        trainer(autoencoder, steps=1, val_fraction=0).fit(data)
+        assert saw == [expected]
+
+
+def test_training_ends_when_psnr_has_stopped_rising_and_the_best_weights_are_kept(few, tmp_path, monkeypatch):
+    def measuring(*figures):
+        given = iter(figures)
+        monkeypatch.setattr(
+            "augmentor.autoencoders.trainer.psnr", lambda made, images: torch.full((len(images),), next(given))
+        )
+
+    monkeypatch.setattr("augmentor.autoencoders.trainer._INTERVAL", 20)
+    settings = {"lr": 1e-2, "min_steps": 20, "warmup": 10, "patience": 2}
+    measuring(10.0, 12.0, 12.02, 11.0, 12.0, 12.0, 11.0, 12.01)
+    train = trainer(steps=None, out=tmp_path / "run", **settings)
+    result = train.fit(few)
+    assert (train.ended, train.steps_taken) == ("plateau", 160)
+    assert [row["lr"] / 1e-2 for row in train.history] == pytest.approx([1] * 4 + [1 / 4] * 2 + [1 / 16] * 2)
+    measuring(10.0, 12.0, 12.02)
+    assert weights(trainer(steps=60, **settings).fit(few)) == weights(result)
+    again = trainer(stopping(0), steps=None, out=tmp_path / "run", **settings)
+    assert weights(again.fit(few)) == weights(result)  # a run that has ended is not trained on
+    assert again.ended == "done"
+    measuring(13.0)
+    further = trainer(steps=180, out=tmp_path / "run", **settings)  # unless more is asked for
+    assert weights(further.fit(few)) != weights(result)
+    assert [row["psnr_db"] for row in further.history[-2:]] == pytest.approx([12.01, 13.0])
+
+
+def test_the_rate_rises_over_the_first_steps_and_then_stays(few, monkeypatch):
     rates, step = [], torch.optim.AdamW.step
     monkeypatch.setattr(torch.optim.AdamW, "step", lambda self: rates.append(self.param_groups[0]["lr"]) or step(self))
-    trainer(epochs=20, lr=1e-2, warmup=0.1).fit(few)
-    top = int(np.argmax(rates))
-    assert rates[0] < 0.2 * max(rates)
-    assert max(rates) == pytest.approx(1e-2, rel=0.02)
-    assert rates[: top + 1] == sorted(rates[: top + 1])
-    assert rates[top:] == sorted(rates[top:], reverse=True)
-    assert rates[-1] < 0.03 * max(rates)
+    trainer(steps=30, lr=1e-2, warmup=20).fit(few)
+    assert rates == pytest.approx([1e-2 * min(1, (step + 1) / 20) for step in range(30)])
+
+
+def test_a_pretrained_autoencoder_is_fine_tuned_from_where_it_is(digits, tmp_path):
+    train = trainer(load_autoencoder("digits"), steps=1, start="digits", out=tmp_path / "run")
+    train.fit(digits)
+    before = reconstruction_psnr(load_autoencoder("digits"), digits.subset(torch.tensor(train.held_out)))
+    assert train.history[-1]["psnr_db"] == pytest.approx(before, abs=0.5)
+    with pytest.raises(OutputError, match="from: 'digits' there, None asked"):
+        trainer(load_autoencoder("digits"), out=tmp_path / "run").fit(digits)
 
 
 def test_precision_and_weight_decay_change_the_weights(few):
     usual, coarse, decayed = (
-        {name: weight.detach() for name, weight in trainer(epochs=2, **settings).fit(few).named_parameters()}
+        {name: weight.detach() for name, weight in trainer(**settings).fit(few).named_parameters()}
         for settings in ({}, {"precision": "bf16"}, {"weight_decay": 0.5})
     )
     assert all(weight.dtype == torch.float32 for weight in coarse.values())
@@ -189,7 +231,7 @@ def test_precision_and_weight_decay_change_the_weights(few):
 
 def test_a_loss_that_is_not_finite_stops_and_the_run_resumed_ends_like_one_that_did_not(few, tmp_path):
     run, whole = tmp_path / "run", tmp_path / "whole"
-    settings = {"epochs": 50, "transform": v2.RandomAffine(5, interpolation=v2.InterpolationMode.BILINEAR)}
+    settings = {"steps": 300, "transform": v2.RandomAffine(5, interpolation=v2.InterpolationMode.BILINEAR)}
     with pytest.raises(TrainingError, match="the loss became nan at step 250; the last good checkpoint is kept"):
         trainer(stopping(250), out=run, **settings).fit(few)
     state = torch.load(run / "checkpoint.pt", weights_only=True)
@@ -201,14 +243,24 @@ def test_a_loss_that_is_not_finite_stops_and_the_run_resumed_ends_like_one_that_
         file.write('{"step": 300, "half": true}\n')
     resumed, expected = (trainer(out=out, **settings) for out in (run, whole))
     assert weights(resumed.fit(few)) == weights(expected.fit(few))
-    assert resumed.history == expected.history
-    for name in ("model.safetensors", "history.jsonl", "reconstructions.png"):
-        assert (run / name).read_bytes() == (whole / name).read_bytes(), name
+    assert_same_runs(run, whole)
+
+
+def rows(run: Path) -> list[dict]:
+    """The history without the time that it took."""
+    lines = map(json.loads, (run / "history.jsonl").read_text().splitlines())
+    return [{name: value for name, value in line.items() if name != "seconds"} for line in lines]
+
+
+def assert_same_runs(run: Path, other: Path) -> None:
+    assert rows(run) == rows(other)
+    for name in ("model.safetensors", "reconstructions.png", "run.json"):
+        assert (run / name).read_bytes() == (other / name).read_bytes(), name
 
 
 def train_digits(out: Path | str) -> None:
     data = load_source("digits").subset(torch.arange(200))
-    trainer(model("gaussian(std=0.1)"), out=out, epochs=80).fit(data)
+    trainer(model("gaussian(std=0.1)"), out=out, steps=450).fit(data)
 
 
 CODE = "import sys, torch, test_autoencoder_trainer as t; torch.set_num_threads(1); t.train_digits(sys.argv[1])"
@@ -228,8 +280,65 @@ def test_a_killed_process_resumed_ends_with_the_same_weights_bit_for_bit(tmp_pat
     assert not (killed / "model.safetensors").exists()
     for out in (killed, whole):
         train_digits(out)
-    for name in ("model.safetensors", "history.jsonl"):
-        assert (killed / name).read_bytes() == (whole / name).read_bytes()
+    assert_same_runs(killed, whole)
+
+
+def test_a_run_goes_on_when_more_steps_are_asked_for_and_is_done_when_fewer_are(few, tmp_path):
+    pieces, whole = tmp_path / "pieces", tmp_path / "whole"
+    for steps in (30, 130, 250):
+        trainer(model("gaussian(std=0.1)"), out=pieces, steps=steps).fit(few)
+        assert [row["step"] for row in rows(pieces)] == [*range(100, steps, 100), steps]
+    trainer(model("gaussian(std=0.1)"), out=whole, steps=250).fit(few)
+    assert_same_runs(pieces, whole)
+    fewer = trainer(model("gaussian(std=0.1)"), out=pieces, steps=130)
+    fewer.fit(few)
+    assert (fewer.ended, fewer.steps_taken) == ("done", 250)
+    assert_same_runs(pieces, whole)
+
+
+def test_minutes_end_a_run_that_goes_on_as_if_nothing_had_happened(few, tmp_path):
+    pieces, whole = tmp_path / "pieces", tmp_path / "whole"
+    train = trainer(out=pieces, steps=None, minutes=0.002)
+    train.fit(few)
+    assert train.ended == "minutes"
+    assert train.history[-1]["step"] == train.steps_taken > 0
+    for out in (pieces, whole):
+        trainer(out=out, steps=train.steps_taken + 60).fit(few)
+    assert_same_runs(pieces, whole)
+
+
+@pytest.mark.parametrize("at", [1, 137])
+def test_ctrl_c_writes_everything_and_the_run_goes_on_as_if_nothing_had_happened(at, few, tmp_path):
+    stopped, whole, left = tmp_path / "stopped", tmp_path / "whole", [at]
+
+    def interrupt(autoencoder, *_):
+        left[0] -= autoencoder.training
+        if left[0] == 0 and autoencoder.training:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt, match=f"stopped at step {at} of 250; start it the same way to go on from"):
+        trainer(watched(interrupt), out=stopped, steps=250).fit(few)
+    assert bool(load_autoencoder(stopped).stats.fitted)
+    assert rows(stopped)[-1]["step"] == at
+    assert (stopped / "reconstructions.png").exists()
+    for out in (stopped, whole):
+        trainer(out=out, steps=250).fit(few)
+    assert_same_runs(stopped, whole)
+
+
+def test_a_second_ctrl_c_stops_at_once_and_other_threads_train_too(few, tmp_path):
+    def twice(autoencoder, *_):
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        trainer(watched(twice), out=tmp_path / "run").fit(few)
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    thread = threading.Thread(target=lambda: trainer(out=tmp_path / "run").fit(few))
+    thread.start()
+    thread.join()
+    assert (tmp_path / "run" / "model.safetensors").exists()
 
 
 class Shifted:
@@ -264,7 +373,7 @@ def test_a_damaged_checkpoint_is_refused(few, tmp_path):
 
 
 def test_a_rate_that_blows_the_weights_up_is_an_error_even_in_the_last_step(few, tmp_path):
-    train = trainer(lr=1e30, epochs=1, batch_size=200, out=tmp_path / "run")  # one step, then the validation
+    train = trainer(lr=1e30, steps=1, warmup=0, batch_size=200, out=tmp_path / "run")  # one step, then the validation
     with pytest.raises(TrainingError, match="lower rate"):
         train.fit(few)
     assert not (tmp_path / "run" / "checkpoint.pt").exists()
@@ -288,7 +397,7 @@ def test_a_gradient_that_is_not_finite_is_noticed_before_it_reaches_the_weights(
 def test_a_folder_of_a_run_with_other_settings_is_refused(few, digits, tmp_path):
     trainer(out=tmp_path / "run").fit(few)
     before = (tmp_path / "run" / "model.safetensors").read_bytes()
-    for change in ({"epochs": 5}, {"lr": 1e-4}, {"patience": 2}):
+    for change in ({"min_steps": 5}, {"lr": 1e-4}, {"patience": 2}):
         (name,) = change
         with pytest.raises(OutputError, match=f"holds a run with other settings \\({name}: .* there, .* asked"):
             trainer(out=tmp_path / "run", **change).fit(few)
@@ -300,7 +409,10 @@ def test_a_folder_of_a_run_with_other_settings_is_refused(few, digits, tmp_path)
 
 
 def test_settings_that_make_no_sense_are_refused():
-    for settings in ({"epochs": 0}, {"lr": float("nan")}, {"val_fraction": 1}, {"warmup": 2}, {"precision": "fp16"}):
+    for settings in (
+        {"steps": 0}, {"lr": float("nan")}, {"val_fraction": 1}, {"warmup": -2}, {"precision": "fp16"}, {"minutes": 0},
+        {"val_fraction": 0, "steps": None}, {"transform": "geometry"},
+    ):  # fmt: skip
         with pytest.raises(InputError):
             trainer(**settings)
     adapted = CallableAutoencoder(lambda x: x.flatten(1), lambda z: z.reshape(-1, 1, 8, 8), (1, 8, 8), version="same")

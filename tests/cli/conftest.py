@@ -116,7 +116,7 @@ def weights(root: Path) -> None:
         save_network(get_generator("dcgan")((1, 8, 8), 8, 8, num_classes=2), root / "generator.safetensors")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(warnings, "showwarning", warnings.showwarning)
-        main(["train-autoencoder", str(root / "rgb"), "--autoencoder", "vae(latent_dim=4, width=8)", "--epochs", "1",
+        main(["train-autoencoder", str(root / "rgb"), "--autoencoder", "vae(latent_dim=4, width=8)", "--steps", "1",
               "--batch-size", "8", "--out", str(root / "run"), "--device", "cpu"])  # fmt: skip
     shutil.copy(root / "run/model.safetensors", root / "rgb.safetensors")
     whole = (root / "rgb.safetensors").read_bytes()

@@ -41,7 +41,11 @@ CASES = [
     # numbers and choices
     ("preview digits --size 16", "--size 16 is for folders", "leave it out"),
     ("preview digits --split test", "--split test is for"),
-    ("train-autoencoder digits --epochs many", "'many'"),
+    ("train-autoencoder digits --steps many", "'many'"),
+    ("train-autoencoder digits --from mnist --autoencoder vae", "--from mnist brings its own network"),
+    ("train-autoencoder digits --from nowhere", "unknown autoencoder 'nowhere'"),
+    ("train-autoencoder digits --from mnist", "takes images (1, 28, 28)"),
+    ("train-autoencoder digits --val-fraction 0", "give steps or minutes"),
     ("train-autoencoder digits --lr nan", "lr is positive", "--lr nan"),
     ("train-autoencoder digits --val-fraction 1", "--val-fraction"),
     ("train-gan digits --augment both --p 2", "between 0 and 1"),

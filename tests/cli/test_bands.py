@@ -24,7 +24,7 @@ def test_an_npz_of_bands_is_trained_on_drawn_and_generated_from(
     images = np.random.default_rng(0).uniform(low, high, (40, 16, 16, channels)).astype(dtype)
     np.savez("bands.npz", images=images, labels=np.arange(40) % 2)
     data = f"bands.npz#value_range={low},{high}"
-    succeeds(f"train-autoencoder {data} --autoencoder 'vae(latent_dim=4, width=8)' --epochs 1 --out run")
+    succeeds(f"train-autoencoder {data} --autoencoder 'vae(latent_dim=4, width=8)' --steps 1 --out run")
     assert load_autoencoder("run/model.safetensors").image_shape[0] == channels
     assert Image.open("run/reconstructions.png").mode == "RGB"
     titles = []
@@ -45,7 +45,7 @@ def test_values_of_more_than_8_bits_need_a_range_that_the_message_gives(succeeds
     said = refused("train-autoencoder scans.npz --out run")
     text = said.partition("FILE")[2].split()[0]
     assert text.startswith("#value_range=-")
-    succeeds(f"train-autoencoder scans.npz{text} --autoencoder 'vae(latent_dim=4, width=8)' --epochs 1 --out run")
+    succeeds(f"train-autoencoder scans.npz{text} --autoencoder 'vae(latent_dim=4, width=8)' --steps 1 --out run")
 
 
 def test_no_channel_is_taken_for_alpha_in_a_picture():

@@ -22,7 +22,7 @@ from augmentor.data import load_source
 from augmentor.gan import load_generator
 
 ROOT = Path(__file__).resolve().parents[2]
-TRAIN = "train-autoencoder DATA/rgb --autoencoder 'vae(latent_dim=4, width=8)' --epochs 1 --out run"
+TRAIN = "train-autoencoder DATA/rgb --autoencoder 'vae(latent_dim=4, width=8)' --steps 1 --out run"
 COMMANDS = cli.app.list_commands(click.Context(cli.app))
 
 
@@ -41,16 +41,16 @@ def test_train_autoencoder_on_every_kind_of_data(succeeds, files, source, shape)
     names = ("checkpoint.pt", "history.jsonl", "model.safetensors", "reconstructions.png", "run.json")
     assert list(files()) == [f"run/{name}" for name in names]
     assert Image.open(io.BytesIO(files()["run/reconstructions.png"])).mode == "RGB"
-    for text in (f"images {shape}", "run/model.safetensors", "nats a pixel", "latent_dim=4"):
+    for text in (f"images {shape}", "run/model.safetensors", "held-out images: ", "latent_dim=4"):
         assert text in said
 
 
 def test_train_autoencoder_takes_a_family_that_fits_any_size_and_a_geometry(succeeds):
-    succeeds("train-autoencoder DATA/sizes --size 12 --autoencoder 'spatial_kl(width=8)' --epochs 2 --geometric "
+    succeeds("train-autoencoder DATA/sizes --size 12 --autoencoder 'spatial_kl(width=8)' --steps 2 "
              "--batch-size 2 --val-fraction 0.25 --out run --seed 3")  # fmt: skip
     settings = read("run/run.json")
-    assert (settings["images"], settings["epochs"], settings["seed"]) == (4, 2, 3)
-    assert "RandomAffine" in settings["transform"]
+    assert (settings["images"], settings["batch_size"], settings["seed"]) == (4, 2, 3)
+    assert "EdgeAffine" in settings["transform"]  # as for every small set
     assert load_autoencoder("run/model.safetensors").channels == 3
 
 
@@ -59,7 +59,55 @@ def test_training_called_again_goes_on_and_other_settings_are_refused(succeeds, 
     before = files()
     succeeds(TRAIN)
     assert "lr: 0.002 there, 0.1 asked" in refused(f"{TRAIN} --lr 0.1")
+    assert "transform: " in refused(f"{TRAIN} --no-geometric")
     assert files() == before
+    assert "3 steps: as many as asked" in succeeds(TRAIN.replace("--steps 1", "--steps 3"))
+    assert "3 steps: done before" in succeeds(TRAIN)
+
+
+def test_rgb_images_fine_tune_natural_and_others_train_a_vae(succeeds):
+    said = succeeds("train-autoencoder DATA/rgb --steps 1 --batch-size 8 --out rgb")
+    assert "start         natural (" in said
+    settings = read("rgb/run.json")
+    assert (settings["lr"], settings["from"][:9]) == (5e-4, "natural (")
+    assert load_autoencoder("rgb/model.safetensors").image_shape == (3, None, None)
+    succeeds("train-autoencoder DATA/grey.npz --steps 1 --batch-size 8 --out grey")
+    assert load_autoencoder("grey").name == "vae"
+    assert "from" not in read("grey/run.json")
+    succeeds("train-autoencoder DATA/grey.npz --from grey --steps 1 --batch-size 8 --lr 1e-3 --out further")
+    assert read("further/run.json")["lr"] == 1e-3
+
+
+# Ctrl-C at a step, which is sure to come after the training has begun.
+INTERRUPTED = """
+import os, signal, sys
+from augmentor.autoencoders.trainer import AutoencoderTrainer
+step = AutoencoderTrainer._step
+def interrupted(self, state, images):
+    if state.step == 37:
+        os.kill(os.getpid(), signal.SIGINT)
+    step(self, state, images)
+AutoencoderTrainer._step = interrupted
+from augmentor.cli import main
+main(sys.argv[1:])
+"""
+
+
+def test_ctrl_c_keeps_what_there_is_and_the_same_command_goes_on(succeeds, data, files):
+    line = TRAIN.replace("--steps 1", "--steps 60 --batch-size 8 --device cpu")
+    command = [sys.executable, "-c", INTERRUPTED, *shlex.split(line.replace("DATA", str(data)))]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == 130
+    assert f"stopped at step 38 of 60; start it the same way to go on from {Path('run').absolute()}" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert {"run/model.safetensors", "run/history.jsonl", "run/reconstructions.png"} <= files().keys()
+    assert json.loads(Path("run/history.jsonl").read_text())["step"] == 38
+    succeeds(line)
+    succeeds(line.replace("--out run", "--out whole"))
+    assert files()["run/model.safetensors"] == files()["whole/model.safetensors"]
 
 
 def test_preview_draws_the_policies_that_were_asked_for(succeeds, files):
@@ -135,8 +183,10 @@ def test_train_gan_then_evaluate(succeeds, files):
     said = succeeds("evaluate gan/generator.safetensors DATA/grey.npz --num-samples 20 --out m.json")
     metrics = read("m.json")
     assert metrics["counts"] == {"generated": 20, "real": 20, "floor": 10}
-    assert {"fid", "kid", "precision", "recall"} <= metrics.keys() & metrics["floor"].keys()
-    assert f"{metrics['fid']:.4g}" in said
+    assert {"fd-smallnet", "kd-smallnet", "fjd-smallnet", "precision"} <= metrics.keys() & metrics["floor"].keys()
+    assert metrics["features"] == "smallnet"
+    assert f"fd-smallnet {metrics['fd-smallnet']:.4g}" in said
+    assert f"differs: {metrics['alarm'][0]}" in said  # a generator after two steps
 
 
 def test_train_gan_on_colour_without_an_autoencoder_or_classes(succeeds):
@@ -163,7 +213,7 @@ def test_train_gan_with_everything_said(succeeds):
 
 def test_evaluate_shards_against_real_images(succeeds, files):
     line = f"evaluate DATA/shards DATA/grey.npz --features digits --seed {2**63 - 1}"
-    succeeds(f"{line} --out one.json")
+    assert "flatter" in succeeds(f"{line} --out one.json")
     succeeds(f"{line} --out two.json")
     assert list(files()) == ["one.json", "two.json"]
     assert files()["one.json"] == files()["two.json"]
@@ -172,6 +222,8 @@ def test_evaluate_shards_against_real_images(succeeds, files):
 
 def test_evaluate_looks_for_copies_among_all_real_images(succeeds):
     said = succeeds("evaluate digits digits --copies --num-samples 25 --out run/one.json")
+    assert "flatter" not in said
+    assert "no large difference" in said
     copies = read("run/one.json")["copies"]
     assert (copies["images"], copies["exact"]) == (25, 25)  # each is found, wherever it stands among the 1,797
     assert (copies["floor"]["images"], copies["floor"]["exact"]) == (1797, 0)

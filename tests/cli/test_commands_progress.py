@@ -82,7 +82,7 @@ def at_once(monkeypatch) -> None:
         ("preview digits --policy smote --policy slerp --out out.png",
          ["encoding: 100% 1797/1797", "drawing: 50% 1/2"]),
         ("verify DATA/shards", ["verifying: 5", "verifying: 100%"]),
-        ("train-autoencoder DATA/float.npz --epochs 1 --batch-size 8 --out out",
+        ("train-autoencoder DATA/float.npz --steps 4 --batch-size 8 --out out",
          ["train vae: 25% 1/4", "latent statistics: 100% 1/1"]),
         ("train-gan DATA/grey.npz --steps 2 --batch-size 8 --out out", ["train gan: 50% 1/2", "features: "]),
         ("tune digits --budget 0.01s --out out", ["search: "]),

@@ -15,30 +15,33 @@ import torch
 from PIL import Image
 
 from augmentor import ShardDataset, load_autoencoder
-from augmentor.cli import main
+from augmentor._internal.datasets import dataset_fingerprint
+from augmentor.cli import _few_labels, main
+from augmentor.cli._few_labels import CONTROLS, DRAWS, OURS, conclusion, labelled
+from augmentor.cli.demo import _split
 from augmentor.data import load_source
-from augmentor.gan import GAN, load_generator
 from augmentor.training import AutoencoderTrainer
 
-pytestmark = pytest.mark.slow
-ARGUMENTS = ["demo", "--epochs", "6", "--gan-steps", "3", "--device", "cpu"]
+ARGUMENTS = ["demo", "--steps", "78", "--device", "cpu"]
 PICTURE = re.compile(r'src="data:image/png;base64,([A-Za-z0-9+/=]+)"')
 
 
-def run(folder: Path) -> None:
-    """The demo with 300 of the digits."""
-    few = load_source("digits").subset(torch.arange(300))
+@pytest.fixture(scope="module")
+def digits():
+    """Some of the digits, for all tests of this file."""
+    few = load_source("digits").subset(torch.arange(400))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(warnings, "showwarning", warnings.showwarning)
         patch.setattr("augmentor.data.load_source", lambda name: few)
-        main([*ARGUMENTS, "--out", str(folder)])
+        patch.setattr("augmentor.cli.demo.CLASSIFIER_STEPS", 20)
+        patch.setattr(warnings, "showwarning", warnings.showwarning)
+        yield few
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory) -> Path:
+def demo(digits, tmp_path_factory) -> Path:
     """A folder that the demo filled; nobody changes it, but by calling the demo again."""
     folder = tmp_path_factory.mktemp("demo") / "out"
-    run(folder)
+    main([*ARGUMENTS, "--out", str(folder)])
     return folder
 
 
@@ -46,57 +49,103 @@ def content(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 def test_the_folder_holds_every_part(demo):
     assert not [name for name in content(demo) if "partial" in name]
     assert load_autoencoder(demo / "autoencoder/model.safetensors").image_shape == (1, 8, 8)
-    assert len(ShardDataset(demo / "shards")) == 300
-    for name in ("real", "mixed"):
-        lines = (demo / f"gan-{name}/history.jsonl").read_text().splitlines()
-        assert [json.loads(line)["step"] for line in lines] == [1, 2, 3]
-        assert load_generator(demo / f"gan-{name}/generator.safetensors").num_classes == 10
+    assert len(ShardDataset(demo / "shards")) == 180
 
 
+@pytest.mark.slow
+def test_nothing_learns_from_the_digits_held_out(demo, digits):
+    images, test = _split(seed=0)
+    assert len(images) + len(test) == len(digits)
+    seen = {image.numpy().tobytes() for image in images.images}
+    assert not any(image.numpy().tobytes() in seen for image in test.images)
+    assert json.loads((demo / "autoencoder/run.json").read_text())["dataset"] == dataset_fingerprint(images)
+    few = labelled(images, seed=0, draw=0)
+    assert few.targets.bincount().tolist() == [5] * 10
+    assert {image.numpy().tobytes() for image in few.images} <= seen
+    assert json.loads((demo / "shards/manifest.json").read_text())["dataset_fingerprint"] == dataset_fingerprint(few)
+
+
+@pytest.mark.slow
 def test_the_page_holds_its_pictures_and_refers_to_nothing(demo):
     page = (demo / "report.html").read_text()
     pictures = [base64.b64decode(found, validate=True) for found in PICTURE.findall(page)]
-    assert len(pictures) == 6
-    assert pictures[0] == (demo / "preview.png").read_bytes()
+    assert len(pictures) == 3
+    assert (demo / "preview.png").read_bytes() in pictures
     for picture in map(Image.open, map(io.BytesIO, pictures)):
         assert len(picture.convert("L").getcolors(256)) > 2
     assert not re.search(r"https?:|//\w|@import|url\(|<link|<script|<iframe|src=|href=", PICTURE.sub("", page))
 
 
-def test_the_figures_are_complete_and_in_the_page_with_what_to_try(demo):
+@pytest.mark.slow
+def test_the_figures_are_complete_and_in_the_page(demo):
     page = (demo / "report.html").read_text()
     metrics = json.loads((demo / "metrics.json").read_text())
-    assert metrics["gan"].keys() == {"real", "mixed"}
-    for scores in (metrics["decoded"], *metrics["gan"].values()):
-        assert all(math.isfinite(scores[name]) for name in ("fid", "kid", "kid_std", "precision", "recall"))
-        assert scores["fid"] > scores["floor"]["fid"] > 0
-    assert metrics["decoded"]["fid"] < metrics["gan"]["real"]["fid"]  # 3 steps make no GAN
+    assert metrics["digits"] == {"training": 220, "held_out": 180}
+    assert metrics["autoencoder"]["verdict"] in ("poor", "fair", "good")
     assert 5 < metrics["autoencoder"]["psnr_db"] < 30
-    assert 0 < metrics["autoencoder"]["val_loss"] < 0.7
-    for text in ("floor: real against real", "augmentor train-gan", f"{metrics['gan']['mixed']['fid']:.4g}",
-                 f"{metrics['autoencoder']['psnr_db']:.1f} dB"):  # fmt: skip
+    for name in ("fd-smallnet", "kd-smallnet", "precision", "recall"):
+        assert math.isfinite(metrics["shards"][name])
+        assert math.isfinite(metrics["shards"]["floor"][name])
+    assert metrics["accuracies"].keys() == {*CONTROLS, OURS}
+    for name, row in metrics["accuracies"].items():
+        assert len(row["draws"]) == DRAWS
+        assert all(0 <= figure <= 100 for figure in row["draws"])
+        assert f"<td>{name}</td><td>{row['mean']:.1f} ± {row['spread']:.1f}</td>" in page
+    found = {name: row["draws"] for name, row in metrics["accuracies"].items()}
+    assert metrics["conclusion"] == conclusion(found)
+    for text in (metrics["conclusion"], f"{metrics['autoencoder']['psnr_db']:.1f} dB", "augmentor tune"):
         assert text in page
 
 
+@pytest.mark.slow
 def test_called_again_it_trains_nothing_and_ends_the_same(demo, monkeypatch):
     def trained(*args, **kwargs):
         raise AssertionError("a finished run was trained again")
 
     monkeypatch.setattr(AutoencoderTrainer, "_step", trained)
-    monkeypatch.setattr(GAN, "step", trained)
+    monkeypatch.setattr("augmentor.training.train_classifier", trained)
     before = content(demo)
-    run(demo)
+    main([*ARGUMENTS, "--out", str(demo)])
     after = content(demo)
     assert after.keys() == before.keys()
     assert {name for name in after if after[name] != before[name]} <= {"metrics.json"}  # it has the seconds it took
 
 
+@pytest.mark.slow
+def test_stopped_between_two_classifiers_it_ends_the_same(demo):
+    before = content(demo)
+    record = demo / "accuracies.json"
+    figures = json.loads(record.read_text())
+    figures[OURS].pop()
+    record.write_text(json.dumps(figures))
+    main([*ARGUMENTS, "--out", str(demo)])
+    assert record.read_bytes() == before["accuracies.json"]
+
+
+@pytest.mark.slow
 def test_another_run_is_refused(demo, refused):
     before = content(demo)
     line = " ".join(ARGUMENTS)
-    assert "epochs: 6 there, 3 asked" in refused(f"{line} --epochs 3 --out {demo}")
+    assert "steps: 78 there, 3 asked" in refused(f"{line} --steps 3 --out {demo}")
     assert "what: 'autoencoder' there, 'demo' asked" in refused(f"{line} --out {demo}/autoencoder")
     assert content(demo) == before
+
+
+@pytest.mark.parametrize(
+    ("ours", "said"),
+    [
+        ([92.0, 94.0, 93.0], f"Use {OURS}: it is 3.0 ± 1.0 points above the best control, BEST, more than the spread"),
+        ([90.0, 92.0, 89.5], f"Use BEST: {OURS} is 0.5 ± 1.3 points above the best control, BEST, which is within"),
+        ([89.0, 91.0, 90.0], f"Use BEST: {OURS} is 0.0 ± 1.0 points above the best control, BEST, which is within"),
+        ([87.0, 88.0, 87.0], f"Use BEST: {OURS} is 2.7 ± 0.6 points below the best control, BEST, a loss of more"),
+    ],
+)
+def test_the_conclusion_follows_the_figures(ours, said):
+    best = CONTROLS[1]
+    found = {name: [80.0, 85.0, 82.0] for name in CONTROLS} | {best: [90.0, 90.0, 90.0], OURS: ours}
+    assert conclusion(found).startswith(said.replace("BEST", best))
+    assert f"{_few_labels.DRAWS} draws" in conclusion(found)

@@ -28,7 +28,7 @@ def home(tmp_path, monkeypatch):
     return tmp_path / "home"
 
 
-TRAIN = "train-autoencoder ~/flat --autoencoder 'vae(latent_dim=4, width=8)' --epochs 1 --batch-size 8 --out=~/ae"
+TRAIN = "train-autoencoder ~/flat --autoencoder 'vae(latent_dim=4, width=8)' --steps 1 --batch-size 8 --out=~/ae"
 
 
 def test_every_command_takes_images_without_classes(succeeds, home, tmp_path):

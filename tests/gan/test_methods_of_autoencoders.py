@@ -72,7 +72,7 @@ def classifier(digits) -> torch.nn.Module:
 def test_it_learns_digits(name, classifier, digits):
     """From an autoencoder that has learnt little where the method improves it, else from one that has learnt."""
     hasty = made("vae(image_shape=(1, 8, 8), latent_dim=8, width=8)")
-    AutoencoderTrainer(hasty, epochs=2, progress=False).fit(digits)
+    AutoencoderTrainer(hasty, steps=26, batch_size=128, transform=None, progress=False).fit(digits)
     start, steps = (load_autoencoder("digits"), 400) if name == "latent-gan" else (hasty, 160)
 
     def fid(steps):

@@ -9,8 +9,9 @@ import torch
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as VF
 
-from augmentor._internal.geometry import mild_geometry, move_each
+from augmentor._internal.geometry import EdgeAffine, mild_geometry, move_each
 from augmentor._internal.random import seeded
+from augmentor.exceptions import InputError
 
 BILINEAR = v2.InterpolationMode.BILINEAR
 
@@ -41,6 +42,27 @@ def test_each_image_moves_as_torchvision_moves_it(shape, dtype, angle, scale):
         found.add(shifts[int(error.argmin())])
     assert len(found) > 3
     assert all(abs(x) <= round(0.2 * shape[2]) and abs(y) <= round(0.3 * shape[1]) for x, y in found)
+
+
+def test_edges_are_repeated_outside_of_an_image_alone_and_in_a_batch():
+    images = some_images(20, 3, 24, 24) * 0.2 + 0.8
+    edge = mild_geometry("edge")
+    with seeded(0):
+        usual = move_each(mild_geometry(), images)
+        made = move_each(edge, images), torch.stack([edge(image) for image in images])
+    assert usual.min() < 0.1  # its black corners
+    for moved in made:
+        assert float(moved.min()) > 0.79
+        assert len(moved.flatten(1).sum(1).unique()) == 20
+    still = EdgeAffine(0, interpolation=BILINEAR)
+    torch.testing.assert_close(still(images[0]), images[0])
+    picture = VF.to_pil_image(images[0])
+    assert (edge(picture).size, edge(picture).mode) == (picture.size, "RGB")
+    turned, expected = EdgeAffine((30, 30), interpolation=BILINEAR), v2.RandomAffine((30, 30), interpolation=BILINEAR)
+    inside = (slice(None), slice(8, 16), slice(8, 16))
+    torch.testing.assert_close(turned(images[0])[inside], expected(images[0])[inside], atol=1e-3, rtol=0)
+    with pytest.raises(InputError, match="got 'reflect'"):
+        mild_geometry("reflect")
 
 
 def test_every_image_gets_parameters_of_its_own_and_the_same_again_from_the_same_seed(global_rng_untouched):

@@ -42,7 +42,7 @@ augmentor.LatentAugment(p=1.0)(torch.rand(2, 3, 37, 28))
 """
 _COMMANDS = """
 from augmentor.cli import main
-main(["train-autoencoder", "digits", "--epochs", "1", "--out", "autoencoder"])
+main(["train-autoencoder", "digits", "--steps", "1", "--out", "autoencoder"])
 main(["preview", "digits", "--autoencoder", "autoencoder", "--policy", "smote"])
 main(["generate", "digits", "--num-samples", "20", "--policy", "smote", "--out", "shards"])
 main(["train-gan", "shards", "--augment", "both", "--steps", "2", "--batch-size", "8", "--out", "gan"])

@@ -197,7 +197,7 @@ def test_a_tiny_reference_set_is_enough_to_refuse_copies(count):
     z = 5 * normal(count, 4)
     gate = QualityGate().fit(ReferenceSet(z, torch.arange(count) % 2))
     assert not gate.passes(Latents(z, None, torch.arange(count) % 2)).any()
-    made, weight = gate.choose(Latents(z, None, torch.arange(count) % 2), noise(0.0), draws(count))
+    made, weight, _ = gate.choose(Latents(z, None, torch.arange(count) % 2), noise(0.0), draws(count))
     assert torch.equal(made.z, z)
     assert not weight.any()
     twice = QualityGate().fit(ReferenceSet(z.repeat(2, 1), torch.arange(2 * count) % 2))  # which holds copies itself
@@ -239,7 +239,7 @@ def test_weights_are_one_where_all_is_well_and_fall_with_the_lowest_score():
 
 def test_weighing_draws_once_and_replaces_nothing(two_classes, source):
     gate = QualityGate(action="weigh").fit(two_classes)
-    made, weight = gate.choose(source, noise(1.0), draws(len(source)))
+    made, weight, _ = gate.choose(source, noise(1.0), draws(len(source)))
     assert torch.equal(made.z, noise(1.0)(source, draws(len(source))).z)
     assert 0 <= float(weight.min()) < float(weight.max()) == 1
     assert gate.counts.drawn == gate.counts.samples == len(source)
@@ -256,7 +256,7 @@ def test_redrawing_is_bounded_and_keeps_the_original_in_the_end(gate, source):
         calls.append(len(latents))
         return Latents(latents.z + 50 + random.normal(6), latents.posterior_std, latents.labels)
 
-    made, weight = gate.choose(source, far, draws(len(source)))
+    made, weight, _ = gate.choose(source, far, draws(len(source)))
     assert calls == [len(source)] * 4
     assert torch.equal(made.z, source.z)
     assert torch.equal(made.labels, source.labels)
@@ -274,7 +274,7 @@ def test_only_samples_that_failed_are_drawn_again(gate, source):
 
     first = noise(0.9)(source, draws(len(source)))
     good = gate.passes(first, source)
-    made, weight = gate.choose(source, counted, draws(len(source)))
+    made, weight, _ = gate.choose(source, counted, draws(len(source)))
     assert calls[0] == len(source)
     assert calls[1] == int((~good).sum())
     assert calls == sorted(calls, reverse=True)
@@ -285,20 +285,20 @@ def test_only_samples_that_failed_are_drawn_again(gate, source):
 
 
 def test_what_becomes_of_a_sample_does_not_depend_on_the_batch(gate, source, global_rng_untouched):
-    whole, weight = gate.choose(source, noise(0.9), draws(len(source)))
+    whole, weight, _ = gate.choose(source, noise(0.9), draws(len(source)))
     twin = copy.deepcopy(gate)
     twin.counts = GateCounts()
     parts = []
     for rows in torch.arange(len(source)).split(7):
         parts.append(twin.choose(source.take(rows), noise(0.9), draws(len(rows), int(rows[0]))))
-    assert torch.equal(torch.cat([made.z for made, _ in parts]), whole.z)
-    assert torch.equal(torch.cat([weights for _, weights in parts]), weight)
+    assert torch.equal(torch.cat([made.z for made, _, _ in parts]), whole.z)
+    assert torch.equal(torch.cat([weights for _, weights, _ in parts]), weight)
     assert twin.counts == gate.counts
 
 
 def test_counts_add_up_and_more_redraws_pass_more(gate, source, two_classes):
     for part in range(3):
-        _, weight = gate.choose(source, noise(0.9), draws(len(source), 1000 * part))
+        _, weight, _ = gate.choose(source, noise(0.9), draws(len(source), 1000 * part))
     counts = gate.counts
     assert counts.samples == 3 * len(source)
     assert counts.samples < counts.drawn <= 4 * counts.samples
@@ -318,7 +318,7 @@ def test_counts_add_up_and_more_redraws_pass_more(gate, source, two_classes):
 
 def test_gradients_flow_through_the_samples_that_passed(gate, source):
     z = source.z.clone().requires_grad_()
-    made, weight = gate.choose(Latents(z, None, source.labels), noise(0.5), draws(len(source)))
+    made, weight, _ = gate.choose(Latents(z, None, source.labels), noise(0.5), draws(len(source)))
     made.z.sum().backward()
     assert torch.equal(z.grad, torch.ones_like(z))
     assert not weight.requires_grad
@@ -336,9 +336,9 @@ def test_it_can_be_fitted_and_used_in_inference_mode(two_classes, source):
 )
 def test_copies_of_a_gate_choose_alike_and_count_alone(gate, source, copied):
     twin = copied(gate)
-    made, weight = gate.choose(source, noise(0.9), draws(len(source)))
+    made, weight, _ = gate.choose(source, noise(0.9), draws(len(source)))
     assert twin.counts.samples == 0
-    again, same = twin.choose(source, noise(0.9), draws(len(source)))
+    again, same, _ = twin.choose(source, noise(0.9), draws(len(source)))
     assert torch.equal(again.z, made.z)
     assert torch.equal(same, weight)
 

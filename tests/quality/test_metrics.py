@@ -20,6 +20,7 @@ from augmentor.quality import (
     compare,
     evaluate,
     extract,
+    named_scores,
 )
 
 SCORES = {"fid", "kid", "kid_std", "precision", "recall"}
@@ -116,7 +117,7 @@ def test_bad_features_are_refused():
 def test_evaluate_gives_scores_floor_and_counts():
     real = pictures(400)
     same = evaluate(pictures(300, seed=1), real, FEATURES)
-    assert same.keys() == SCORES | {"floor", "counts"}
+    assert same.keys() == SCORES | {"floor", "counts", "alarm"}
     assert same["floor"].keys() == SCORES
     assert same["counts"] == {"generated": 300, "real": 400, "floor": 200}
     # From the same distribution: no better than the floor, and not much worse.
@@ -125,8 +126,20 @@ def test_evaluate_gives_scores_floor_and_counts():
     assert dark["floor"] == same["floor"]
     assert dark["fid"] > 20 * dark["floor"]["fid"]
     assert dark["precision"] < same["precision"]
+    assert same["alarm"] == []
+    assert any("distance" in reason for reason in dark["alarm"])
+    one = evaluate(real[:1].expand(300, -1, -1, -1), real, FEATURES)
+    assert "0% of the variance of real images" in one["alarm"][-1]
     with pytest.raises(DataError, match="at least 20 real images"):
         evaluate(pictures(30), pictures(19), FEATURES)
+
+
+def test_figures_carry_the_name_of_their_features():
+    scores = {"fid": 1.0, "kid": 2.0, "kid_std": 3.0, "fjd": 4.0, "precision": 5.0, "alarm": []}
+    named = named_scores(scores, "smallnet")
+    assert list(named) == ["fd-smallnet", "kd-smallnet", "kd_std-smallnet", "fjd-smallnet", "precision", "alarm"]
+    assert list(named.values()) == list(scores.values())
+    assert named_scores(scores, "inception") == scores
 
 
 def test_floor_of_sorted_data_mixes_the_classes():

@@ -17,7 +17,7 @@ def few(digits):
 
 
 def gated(vae):
-    return LatentAugment(vae, "gaussian(std=1.5)", gate=QualityGate(redraws=1))
+    return LatentAugment(vae, "gaussian(std=1.2)", gate=QualityGate(redraws=1))
 
 
 def test_where_the_gate_rejects_every_draw_the_original_is_stored(vae, few, tmp_path):
@@ -30,7 +30,8 @@ def test_where_the_gate_rejects_every_draw_the_original_is_stored(vae, few, tmp_
         real, its_label = few[index % len(few)]
         assert label == int(its_label)
         assert torch.equal(image, real) == (index in rejected)
-    assert shards.manifest.gate == "quality_gate(keep=0.95, k=3, redraws=1, action='redraw')"
+    settings = "quality_gate(keep=0.95, k=3, redraws=1, action='redraw')"
+    assert shards.manifest.gate == f"{settings} of latents and pixels (smallnet)"
 
 
 def test_where_the_gate_rejects_every_draw_the_original_latents_are_stored(vae, few, tmp_path):

@@ -14,8 +14,8 @@ class VariationalAutoencoder(Autoencoder):
     """An autoencoder whose `encoder` gives means and log-variances (B, 2C, ...) of images in [-1, 1].
 
     beta: the weight of the KL term, >= 0.
-    kl_warmup: the share of training over which that weight rises from 0 to `beta` (Bowman et al. 2016), so that
-        dimensions are not switched off before the decoder has learnt to use them.
+    kl_warmup: the share of the least training (`min_steps` of the trainer) over which that weight rises from 0 to
+        `beta` (Bowman et al. 2016), so that dimensions are not switched off before the decoder has learnt to use them.
 
     Raises `InputError` for other values.
     """

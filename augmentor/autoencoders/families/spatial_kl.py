@@ -22,7 +22,9 @@ class SpatialKLAutoencoder(VariationalAutoencoder):
     The latent is (latent_channels, H / stride, W / stride) with stride ``2 ** downsamples``. A size that the stride
     does not divide is padded by its mirror image, and the reconstruction cropped back (`decode(..., size=)`).
     Group norm looks at all of an image, so a network with it knows images as large as those it was trained on; with
-    ``norm="none"`` one trained on small pieces does as well on whole photographs.
+    ``norm="none"`` one trained on small pieces does as well on whole photographs. It consists of convolutions alone, so
+    images with a side above 512 pixels (1024 with 5 downsamples) are processed in overlapping tiles: the result is that
+    of the whole image, and the memory of the network's feature maps does not grow with the image.
     The KL weight `beta` is small: it keeps the latents centred, it does not make them a code to sample from.
 
     >>> import torch
@@ -52,6 +54,8 @@ class SpatialKLAutoencoder(VariationalAutoencoder):
         super().__init__(*shapes, likelihood, corruption, beta, kl_warmup)
         self.channels, self.latent_channels, self.width = channels, latent_channels, width
         self.downsamples, self.stride, self.norm = downsamples, 2**downsamples, norm
+        # The encoder: 3. The decoder: 3 by its 3x3 convolutions on the latent map, and 1 by all those on finer maps.
+        self.receptive_radius = 4 if norm == "none" else None
         make_norm = _NORMS[norm]
         levels = widths(width, downsamples + 1)
         self.encoder = nn.Sequential(

@@ -48,6 +48,6 @@ class InLatents(Augmentation):
             "autoencoder_sha256": fingerprint(model.state_dict()),
             "policy": str(augment.policy),
             "residual": augment.residual,
-            "gate": None if augment.gate is None else str(augment.gate),
+            "gate": None if augment.gate is None else f"{augment.gate} of {augment.gate.judges}",
             "reference": None if augment.reference is None else fingerprint({"z": augment.reference.z}),
         }

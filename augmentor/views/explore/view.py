@@ -115,8 +115,8 @@ class Explorer:
         """What these settings show. Raises the errors of whatever reads them."""
         settings = self.resolved(settings)
         data, model = self._data_and_model(settings)
-        gate = self._gate(model, settings.keep, "redraw" if settings.redraw else "weigh")
-        gate.counts = GateCounts()
+        gate = self._gate(model, data, settings.residual)
+        gate.keep, gate.action, gate.counts = settings.keep, "redraw" if settings.redraw else "weigh", GateCounts()
         policy = self._policy(model, settings.policy)
         augment = LatentAugment(model.autoencoder, policy, residual=settings.residual, gate=gate)
         augment.reference = model.reference  # with `_policy` and `_gate` this is `fit`, but for encoding all once more
@@ -124,9 +124,10 @@ class Explorer:
         images, labels = data.fetch(rows)
         shape = (settings.copies, len(rows))
         original, copy = min(settings.original, shape[1] - 1), min(settings.copy, shape[0] - 1)
-        samples, latents, weights = _drawn(augment, images, labels, rows, settings)
+        made, latents, weights = _drawn(augment, images, labels, rows, settings)
+        samples = to_uint8(made).cpu()
         sources = Latents(model.encode(images).repeat(settings.copies, *[1] * (latents.z.ndim - 1)))
-        scores = gate.score(latents, sources).each()
+        scores = gate.score(latents, sources, made).each()
         limit = (1 - gate.keep) / len(scores)
         dimensions, traversal = self._traversal(model, data, rows[original])
         return View(
@@ -167,7 +168,7 @@ def _autoencoder_of(settings: Settings, data: _Data) -> str:
     """The name or path of the autoencoder, that of "auto" too."""
     if settings.autoencoder != "auto":
         return settings.autoencoder
-    return fitting_autoencoder(tuple(data.fetch([0])[0].shape[1:]))
+    return fitting_autoencoder(data.fetch(data.looked[:64].tolist())[0])
 
 
 def _load(data: _Data, name: str, device: str) -> _Model:
@@ -183,8 +184,10 @@ def _policy(model: _Model, text: str) -> LatentPolicy:
     return policy
 
 
-def _gate(model: _Model, keep: float, action: str) -> QualityGate:
-    return QualityGate(keep, action=action).fit(model.reference)
+def _gate(model: _Model, data: _Data, residual: float) -> QualityGate:
+    gate = QualityGate()
+    LatentAugment(model.autoencoder, residual=residual, gate=gate).fit_reference(model.reference, images=data.source)
+    return gate
 
 
 def _originals(data: _Data, settings: Settings) -> list[int]:
@@ -205,7 +208,7 @@ def _drawn(
     images = images.repeat(settings.copies, 1, 1, 1)
     labels = labels.repeat(settings.copies, *[1] * (labels.ndim - 1))
     latents = augment.perturb_latents(images, labels, random)
-    made = to_uint8(augment.decoded(latents)).cpu()
+    made = augment.decoded(latents)
     z = augment.autoencoder.stats.standardise(latents.raw).float()
     return made, Latents(z, None, latents.labels), cast(torch.Tensor, latents.weights).cpu()
 

@@ -3,7 +3,8 @@
 
 const $ = (selector) => document.querySelector(selector);
 const FIELDS = ["data", "split", "size", "pick", "images", "autoencoder", "residual", "copies", "seed", "keep", "redraw"];
-const VERDICTS = ["passed", "fidelity", "agreement", "novelty", "original kept"];
+const QUESTIONS = ["fidelity", "agreement", "novelty", "realism", "recognition"];
+const VERDICTS = ["passed", ...QUESTIONS, "original kept"];
 
 let settings = {};   // what was chosen
 let values = {};     // sliders of the policy that were moved since its text was last written
@@ -159,7 +160,7 @@ function draw() {
 function drawSummary() {
   const said = view.samples.flat().map((sample) => kind(sample.verdict));
   const { samples, passed, drawn } = view.counts;
-  const failed = ["fidelity", "agreement", "novelty"].filter((name) => view.counts[name]);
+  const failed = QUESTIONS.filter((name) => view.counts[name]);
   $("#summary").textContent = `The gate passes ${passed} of ${samples} samples` +
     (drawn > samples ? `, ${drawn} drawn` : "") +
     (failed.length ? `; failed: ${failed.map((name) => `${view.counts[name]} ${name}`).join(", ")}.` : ".");

@@ -1,0 +1,73 @@
+"""What a gate learns of real images, and of the autoencoder that is to make others from them."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import torch
+
+from .._internal.checks import to_unit_float
+from .._internal.datasets import batches
+from ..exceptions import AugmentorWarning
+from ..latents import Posterior, ReferenceSet
+from ..quality import QualityGate
+from ..quality.real_images import RealImages
+from ..quality.verdict import assess
+from .inference import Inference
+
+# The autoencoder's own error is measured on at most this many latents, so many at once.
+_MEASURED, _AT_ONCE = 256, 32
+
+
+class HandedOut:
+    """Images (B,C,H,W) => what a `LatentAugment` hands out for latents that nothing has moved; for `assess`."""
+
+    def __init__(self, inference: Inference, residual: float):
+        self._inference, self._residual, self.device = inference, residual, inference.autoencoder.device
+
+    def encode(self, images: torch.Tensor) -> Posterior:
+        """Raw latents."""
+        return self._inference.encode(images, exact=True)
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        made = self._inference.decode(self.encode(images).mean, images.shape[1:])
+        return made + self._residual * (to_unit_float(images) - made)
+
+
+def all_seen(real: RealImages, data: Any) -> RealImages:
+    """The same, once all images of a data set or an iterable of batches, whose latents are known, have passed."""
+    for _ in real.watch(batches(data)):
+        pass
+    return real
+
+
+def fit_gate(
+    gate: QualityGate, reference: ReferenceSet, real: RealImages | None, inference: Inference, residual: float
+) -> None:
+    """Fit a gate on the latents and the images of the same data, in the same order; None where these are not known."""
+    verdict = None
+    if real is None:
+        warnings.warn(
+            "the gate sees latents alone, so blurred or collapsed images pass; give the images of these latents, "
+            "fit(cache, images=dataset)",
+            AugmentorWarning,
+            stacklevel=4,
+        )
+    elif not real.usable:
+        real = None
+    else:
+        images, labels = real.shown
+        verdict = assess(HandedOut(inference, residual), images, labels, features=real.extractor)
+    gate.fit(reference, real, verdict=verdict, own_error=_own_error(reference, inference))
+
+
+@torch.no_grad()
+def _own_error(reference: ReferenceSet, inference: Inference) -> torch.Tensor:
+    """The median distance, in standard latents, between latents and those of their decoding."""
+    stats, rows = inference.autoencoder.stats, reference.z[:: -(-len(reference) // _MEASURED)]
+    moved = [
+        stats.standardise(inference.encode(inference.decode(stats.unstandardise(z)), exact=True).mean).float() - z
+        for z in rows.split(_AT_ONCE)
+    ]
+    return torch.cat(moved).flatten(1).square().mean(1).sqrt().median()

@@ -1,0 +1,41 @@
+"""The verdict on the autoencoder of a command: how well it reconstructs the images of that command."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from ..quality import Verdict
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def anyway_option(command: F) -> F:
+    """For commands that write what an autoencoder decodes."""
+    return click.option(
+        "--anyway", is_flag=True, help="Go on with an autoencoder that reconstructs these images poorly."
+    )(command)
+
+
+def verdict_on(autoencoder: Any, name: str, dataset: Any, device: str = "cpu") -> Verdict:
+    """The verdict on these images, or, where it was trained on this data set, on those held out from that training."""
+    from .._internal.datasets import dataset_fingerprint
+    from ..autoencoders.pretrained import training_data
+    from ..quality import assess
+
+    if autoencoder.verdict is not None and training_data(name) == dataset_fingerprint(dataset):
+        return autoencoder.verdict
+    return assess(autoencoder.to(device), dataset)
+
+
+def stop_if_poor(verdict: Verdict, name: str, *, anyway: bool) -> None:
+    """`InputError` for a poor one, unless the command was told to go on."""
+    from ..autoencoders.first_look import poor_message
+    from ..exceptions import InputError
+    from ..quality.verdict import POOR
+
+    if verdict.word == POOR and not anyway:
+        raise InputError(f"{poor_message(name, verdict)}; or add --anyway to go on")

@@ -1,0 +1,45 @@
+"""Feature extractors by name, and the one to take where none is named."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .._internal.registry import did_you_mean
+from ..exceptions import UnknownNameError
+from .efficientnet import EfficientNetFeatures, installed
+from .features import Features
+from .inception import InceptionFeatures
+from .smallnet import SmallNetFeatures
+
+EXTRACTORS: dict[str, type[Features]] = {
+    extractor.name: extractor for extractor in (SmallNetFeatures, EfficientNetFeatures, InceptionFeatures)
+}
+# Photographs have at least this many pixels a side.
+_PHOTOGRAPH = 64
+
+
+def load_features(name: str) -> Features:
+    """A feature extractor by its name: "smallnet", "efficientnet-lite0" or "inception".
+
+    Raises `UnknownNameError` for another name, and what the extractor's class raises.
+
+    >>> load_features("smallnet").name
+    'smallnet'
+    """
+    if name not in EXTRACTORS:
+        raise UnknownNameError(f"unknown features {name!r}{did_you_mean(name, EXTRACTORS)}")
+    return EXTRACTORS[name]()
+
+
+def independent_features(image_shape: Sequence[int]) -> Features:
+    """The extractor for images (C,H,W) that no autoencoder of this package has a part in.
+
+    EfficientNet-Lite0 for RGB images of 64 pixels a side and more, if the extra ``photographs`` is installed; else the
+    network that comes with the package.
+
+    >>> independent_features((1, 28, 28)).name
+    'smallnet'
+    """
+    channels, height, width = image_shape
+    photograph = channels == 3 and min(height, width) >= _PHOTOGRAPH
+    return EfficientNetFeatures() if photograph and installed() else SmallNetFeatures()

@@ -1,0 +1,222 @@
+"""The verdict on an autoencoder: how well it gives these images back, beside what simple codes do.
+
+A figure in decibels means little by itself: 20 dB is poor for photographs and good for digits. So it is compared with
+codes that anybody can write down (the mean image, fewer pixels), and a classifier is asked whether it still recognises
+what it recognised before.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from .._internal.checks import to_unit_float
+from .._internal.datasets import fetch
+from .._internal.random import fold
+from ..exceptions import DataError
+from ..latents import label_keys
+from ..latents.classifier import LatentClassifier
+from .extractors import independent_features
+from .features import Extractor, Images, extract
+from .reconstruction import psnr
+
+VERDICTS = POOR, FAIR, GOOD = "poor", "fair", "good"
+
+# Good: so many decibels above images of a quarter of the side, and so much of what was recognised still is. Poor: below
+# the share, or no better than a simple code of that size. benchmarks/results/verdict.json has what these separate.
+GOOD_MARGIN = 3.0
+# From here on (an error of 4.5 levels of 255) PSNR is good enough: simple codes give a blank image back as it is.
+ENOUGH = 35.0
+GOOD_RECOGNISED, POOR_RECOGNISED = 0.8, 0.6
+# A share of fewer recognised images than this says nothing.
+_FEWEST = 20
+_LEARNT_FROM = 1000  # images of `training` at most
+# Of an image of any size this much is looked at, in pixels a side: whole photographs take seconds each.
+_CENTRE = 256
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What `assess` found.
+
+    psnr_db: mean over the images of the PSNR of their reconstructions. mean_image, eighth, quarter, same_size: the same
+    of simple codes: the mean of the other images; the image averaged down to an eighth and to a quarter of its side,
+    and to as many numbers as the latent has (at most a quarter of the pixels), each enlarged again.
+    recognised: of the images whose class a classifier of independent features recognises, the share that it recognises
+    after decoding; None where there are no labels, or where it recognises too few. latent_size: how many numbers the
+    latent of an image has. images: how many were looked at.
+    """
+
+    psnr_db: float
+    mean_image: float
+    eighth: float
+    quarter: float
+    same_size: float
+    recognised: float | None
+    latent_size: int
+    images: int
+
+    @property
+    def word(self) -> str:
+        """poor: no better than the mean image, an eighth of the side or a simple code of the latent's size, or less
+        than 60 % recognised. good: 3 dB above a quarter of the side and at least 80 % recognised. fair: the others.
+        From 35 dB on only what is recognised counts.
+        """
+        recognised = 1.0 if self.recognised is None else self.recognised
+        simple = max(self.mean_image, self.eighth, self.same_size)
+        if self.psnr_db < min(simple, ENOUGH) or recognised < POOR_RECOGNISED:
+            return POOR
+        good = self.psnr_db >= min(self.quarter + GOOD_MARGIN, ENOUGH) and recognised >= GOOD_RECOGNISED
+        return GOOD if good else FAIR
+
+    @classmethod
+    def of(cls, figures: Any) -> Verdict | None:
+        """The verdict that `figures` gave, or None for what is none."""
+        names = [field.name for field in dataclasses.fields(cls)]
+        fits = isinstance(figures, dict) and set(names) <= set(figures)
+        return cls(**{name: figures[name] for name in names}) if fits else None
+
+    def figures(self) -> dict[str, Any]:
+        """JSON values: the word and what it comes from."""
+        return {"verdict": self.word, **dataclasses.asdict(self)}
+
+    def __str__(self) -> str:
+        text = (
+            f"{self.word}: reconstructs {self.images} images with {self.psnr_db:.1f} dB (mean image "
+            f"{self.mean_image:.1f}, 8 times fewer pixels a side {self.eighth:.1f}, 4 times {self.quarter:.1f}, as few "
+            f"numbers as the latent, {self.latent_size}, {self.same_size:.1f})"
+        )
+        if self.recognised is None:
+            return text
+        return f"{text}; a classifier still recognises {self.recognised:.0%} of what it recognised"
+
+
+_DECIBELS = ("psnr_db", "mean_image", "eighth", "quarter", "same_size")
+
+
+@torch.no_grad()
+def assess(
+    autoencoder: Any,
+    data: Images,
+    labels: torch.Tensor | None = None,
+    *,
+    training: Images | None = None,
+    features: Extractor | None = None,
+    most: int = 256,
+    batch_size: int = 64,
+    seed: int = 0,
+) -> Verdict:
+    """How well an autoencoder reconstructs these images.
+
+    autoencoder: maps images (B,C,H,W) to reconstructions, and has ``encode(images).mean``. data: images (N,C,H,W),
+    uint8 or floating in [0, 1], or a map-style data set of images or `(image, label)`; images that it was not trained
+    on, since those that it was trained on flatter it. labels: of a tensor, int64 (N,) or float (N,K). training: a data
+    set of `(image, label)` that the classifier learns from as well, where there are few images to assess. features: the
+    extractor that the classifier looks through, by default `independent_features`. most: so many images at most, drawn
+    with `seed`. Raises `DataError` for an empty data set, and what `autoencoder.encode` raises.
+
+    >>> from augmentor.autoencoders import load_autoencoder
+    >>> from augmentor.data import load_source
+    >>> assess(load_autoencoder("digits"), load_source("digits")).word
+    'good'
+    """
+    images, labels = _some(data, labels, most, seed)
+    device = getattr(autoencoder, "device", images.device)
+    rebuilt, count = [], 0
+    for part in images.split(batch_size):
+        rebuilt.append(autoencoder(part.to(device)).float().to(images.device))
+        count = count or autoencoder.encode(part[:1].to(device)).mean[0].numel()
+    made = torch.cat(rebuilt)
+    channels, height, width = images.shape[1:]
+    fewer = max(2.0, math.sqrt(channels * height * width / count))
+    others = (images.sum(0) - images) / (len(images) - 1) if len(images) > 1 else images.mean((2, 3), keepdim=True)
+    return Verdict(
+        psnr_db=_mean_psnr(made, images),
+        mean_image=_mean_psnr(others.expand_as(images), images),
+        eighth=_mean_psnr(_averaged(images, 8), images),
+        quarter=_mean_psnr(_averaged(images, 4), images),
+        same_size=_mean_psnr(_averaged(images, fewer), images),
+        recognised=None if labels is None else _recognised(made, images, labels, training, features, seed),
+        latent_size=count,
+        images=len(images),
+    )
+
+
+def pooled(verdicts: Sequence[Verdict]) -> Verdict:
+    """The verdict on the images of several verdicts together, without `recognised`."""
+    total = sum(verdict.images for verdict in verdicts)
+
+    def mean(name: str) -> float:
+        return sum(getattr(verdict, name) * verdict.images for verdict in verdicts) / total
+
+    decibels = {name: mean(name) for name in _DECIBELS}
+    return Verdict(**decibels, recognised=None, latent_size=verdicts[0].latent_size, images=total)
+
+
+def _some(data: Images, labels: torch.Tensor | None, most: int, seed: int) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Float images, at most `most`, and their labels."""
+    if len(data) == 0:  # type: ignore[arg-type]
+        raise DataError("got no images to reconstruct; expected at least one")
+    rows = np.random.Generator(np.random.Philox(fold(seed, "verdict"))).permutation(len(data))[:most]  # type: ignore[arg-type]
+    if isinstance(data, torch.Tensor):
+        images, labels = data[torch.from_numpy(rows)], None if labels is None else labels[torch.from_numpy(rows)]
+    else:
+        images, labels = fetch(data, rows.tolist())
+    height, width = images.shape[-2:]
+    top, left = max(0, height - _CENTRE) // 2, max(0, width - _CENTRE) // 2
+    return to_unit_float(images[..., top : top + _CENTRE, left : left + _CENTRE]), labels
+
+
+def _mean_psnr(made: torch.Tensor, images: torch.Tensor) -> float:
+    return float(psnr(made, images).double().mean())
+
+
+def _averaged(images: torch.Tensor, times: float) -> torch.Tensor:
+    """Averaged down to so many times fewer pixels a side, and enlarged again."""
+    height, width = images.shape[-2:]
+    size: Sequence[int] = [max(1, round(side / times)) for side in (height, width)]
+    return F.interpolate(F.interpolate(images, size, mode="area"), (height, width), mode="bilinear")
+
+
+def _recognised(
+    made: torch.Tensor,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    training: Images | None,
+    features: Extractor | None,
+    seed: int,
+) -> float | None:
+    """Of the images that a classifier recognises which was fitted without them, the share it recognises decoded."""
+    keys = label_keys(labels.cpu())
+    known = keys >= 0
+    if images.shape[1] not in (1, 3) or len(keys[known].unique()) < 2:
+        return None
+    extractor = independent_features(images.shape[1:]) if features is None else features
+    real, decoded = extract(extractor, images), extract(extractor, made)
+    if training is None:
+        learnt_from, learnt = real, labels.cpu()
+    else:
+        more, more_labels = _some(training, None, _LEARNT_FROM, seed)
+        assert more_labels is not None
+        learnt_from, learnt = extract(extractor, more), more_labels.cpu()
+    mean, deviation = learnt_from.mean(0), learnt_from.std(0).clamp_min(1e-6)
+    classifier = LatentClassifier((learnt_from - mean) / deviation, learnt, seed)
+    folds = classifier.folds if training is None else None  # those that it did not learn from are asked of all
+
+    def right(rows: torch.Tensor) -> torch.Tensor:
+        likeliest = classifier.log_probs((rows - mean) / deviation, folds).argmax(1)
+        return (classifier.classes[likeliest] == keys) & known
+
+    before, total = right(real), float(known.sum())
+    chance = float(keys[known].unique(return_counts=True)[1].max()) / total
+    certain = chance + 2 * math.sqrt(chance * (1 - chance) / total)
+    if before.sum() < _FEWEST or float(before.sum()) / total < certain:
+        return None
+    return float((right(decoded) & before).sum() / before.sum())

@@ -1,0 +1,120 @@
+"""A photograph of 12 megapixels through `LatentAugment("natural")`: memory, time beside a small one, and seams.
+
+    python benchmarks/large_images.py                  the CPU, with one thread and with all; about five minutes
+
+The photograph is one of those that come with scikit-learn, enlarged to 4000x3000; the policy is the default one, with
+`residual` 0 and 1. Each setting runs in a process of its own, after a call with 64x64 pixels. Memory is the growth of
+the peak of the process (`ru_maxrss`) in the first call with the large image. Time is the median of the rounds; each
+round measures the large image and one of 256x256. The seam is the greatest difference between the results for 1024x1024
+in tiles and as a whole, in levels of 255.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from common import record
+from PIL import Image
+from sklearn.datasets import load_sample_image
+from torchvision.transforms.v2.functional import pil_to_tensor
+
+from augmentor import LatentAugment
+
+LARGE, SMALL, WHOLE, FIRST = (4000, 3000), (256, 256), (1024, 1024), (64, 64)
+SMALL_CALLS = 10  # in each round
+
+
+def photograph(size: tuple[int, int]) -> Image.Image:
+    """RGB, of this width and height."""
+    return Image.fromarray(load_sample_image("china.jpg")).resize(size, Image.Resampling.BICUBIC)
+
+
+def peak() -> float:
+    """The largest memory of this process so far, in GB."""
+    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return kilobytes * (1 if sys.platform == "darwin" else 1024) / 1e9
+
+
+def seconds(call: Callable[[], Any]) -> float:
+    begin = time.perf_counter()
+    call()
+    return time.perf_counter() - begin
+
+
+def seam(augment: LatentAugment) -> float:
+    """The greatest difference between tiles and the whole, in levels of 255."""
+    image = pil_to_tensor(photograph(WHOLE)).float() / 255
+    in_tiles = augment.synthesize(image[None], seed=0)
+    augment.autoencoder.receptive_radius, radius = None, augment.autoencoder.receptive_radius
+    whole = augment.synthesize(image[None], seed=0)
+    augment.autoencoder.receptive_radius = radius
+    return 255 * float((in_tiles - whole).abs().max())
+
+
+def measured(residual: float, rounds: int) -> dict[str, Any]:
+    """Everything of one setting, in this process."""
+    augment, large, small = LatentAugment("natural", p=1.0, residual=residual), photograph(LARGE), photograph(SMALL)
+    augment(photograph(FIRST))
+    before = peak()
+    times: dict[str, list[float]] = {"large": [], "small": []}
+    for number in range(rounds):
+        times["large"].append(seconds(lambda: augment(large)))
+        if number == 0:
+            memory = peak() - before
+        times["small"].append(statistics.median(seconds(lambda: augment(small)) for _ in range(SMALL_CALLS)))
+    per_pixel = {
+        "large": [1e9 * each / (LARGE[0] * LARGE[1]) for each in times["large"]],
+        "small": [1e9 * each / (SMALL[0] * SMALL[1]) for each in times["small"]],
+    }
+    return {
+        "threads": torch.get_num_threads(),
+        "peak before, GB": before,
+        "peak above that, GB": memory,
+        "seconds": statistics.median(times["large"]),
+        "nanoseconds a pixel": {name: statistics.median(values) for name, values in per_pixel.items()},
+        "ratio a pixel": statistics.median(a / b for a, b in zip(per_pixel["large"], per_pixel["small"], strict=True)),
+        "seam, levels": seam(augment),
+        "values": times,
+    }
+
+
+def in_own_process(residual: float, threads: int | None, rounds: int) -> dict[str, Any]:
+    environment = {**os.environ, **({} if threads is None else {"OMP_NUM_THREADS": str(threads)})}
+    command = [sys.executable, __file__, "--residual", str(residual), "--rounds", str(rounds)]
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--residual", type=float, help="measure this setting alone, in this process, and print it")
+    options = parser.parse_args()
+    if options.residual is not None:
+        print(json.dumps(measured(options.residual, options.rounds)))
+        return
+    rows = {}
+    for threads in (1, None):
+        for residual in (0.0, 1.0):
+            name = f"residual={residual:g}, {'all threads' if threads is None else 'one thread'}"
+            rows[name] = found = in_own_process(residual, threads, options.rounds)
+            record("large-images", {"large": LARGE, "small": SMALL, "whole": WHOLE, "rounds": options.rounds}, rows)
+            print(
+                f"{name}: {found['seconds']:.1f} s, {found['ratio a pixel']:.2f} times the time a pixel of {SMALL}, "
+                f"{found['peak above that, GB']:.2f} GB, seam {found['seam, levels']:.4f} levels",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

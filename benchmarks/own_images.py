@@ -1,0 +1,270 @@
+"""What the defaults do on a few images of one's own: `LatentAugment()` in front of the strongest usual augmentation.
+
+    python benchmarks/own_images.py --data-root ROOT
+
+ROOT is that of classification.py. Each set has a few labelled images; everything else of its training part is unused.
+All rows of a set take the same network and the same number of steps. Each seed of a set is a piece of work of its own;
+what it finds is stored row by row, so a run that was stopped goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from classification import in_short, together
+from common import record, spread
+from jobs import Job, Store, fill, in_processes
+from matplotlib import get_data_path
+from PIL import Image, ImageDraw, ImageFont
+from sets import Draw, counted
+from sets import digits as small_digits
+from torchvision.transforms import v2
+
+from augmentor import LatentAugment
+from augmentor._internal.datasets import fetch_items
+from augmentor._internal.random import torch_generator
+from augmentor.data import ArrayDataset, load_source
+from augmentor.data.wrapper import Around
+from augmentor.training import small_cnn, train_classifier
+from augmentor.training.classifier import macro_recall, predict
+
+LETTERS = "ABCDEFGHJKLMNPRSTUVZ"
+FONTS = (
+    "DejaVuSans", "DejaVuSans-Oblique", "DejaVuSansMono", "DejaVuSansMono-Oblique", "DejaVuSerif", "DejaVuSerif-Italic",
+    "STIXGeneral", "STIXGeneralItalic", "cmr10", "cmss10", "cmtt10", "cmmi10",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides the work of a seed."""
+
+    steps: int = 1500
+    batch_size: int = 64
+
+
+QUICK = Settings(steps=20)
+
+
+def few(kind: str, classes: Sequence[str], count: int, root: str, seed: int, size: int | None = None) -> Draw:
+    """So many images of each of these classes; CIFAR-10's test images to test on, or all others of the clothes."""
+    data = _classes(f"{root}/{kind}/train", tuple(classes), size)
+    order = torch.randperm(len(data), generator=torch_generator("cpu", seed, "labels"))
+    chosen = torch.cat([order[data.targets[order] == label][:count] for label in range(len(classes))])
+    if kind == "cifar10":
+        return Draw(data.subset(chosen), _classes(f"{root}/{kind}/test", tuple(classes), size))
+    return Draw(data.subset(chosen), data.subset(order[~torch.isin(order, chosen)]))
+
+
+@lru_cache(maxsize=2)
+def _classes(folder: str, classes: tuple[str, ...], size: int | None) -> ArrayDataset:
+    """The images of some classes, numbered in this order."""
+    data = load_source(folder, size=size)
+    rows = [torch.where(data.targets == data.classes.index(name))[0] for name in classes]
+    labels = torch.arange(len(classes)).repeat_interleave(torch.tensor([len(part) for part in rows]))
+    return ArrayDataset(data.images[torch.cat(rows)], labels, list(classes))
+
+
+def digits(root: str, seed: int) -> Draw:
+    """5 of each of scikit-learn's digits, enlarged to 32x32; the rest to test on."""
+    draw = small_digits(root, seed)
+    return Draw(_enlarged(draw.labelled), _enlarged(draw.test))
+
+
+def _enlarged(data: ArrayDataset) -> ArrayDataset:
+    images = F.interpolate(data.images.float(), size=32, mode="bilinear")
+    return ArrayDataset(images.round().to(torch.uint8), data.targets, data.classes)
+
+
+def drawings(root: str, seed: int) -> Draw:
+    """Letters of 20 kinds in dark lines on white: 5 of each, and the same 50 of each to test on for every seed."""
+    return Draw(_letters(seed, 5), _letters(10**6, 50))
+
+
+@lru_cache(maxsize=2)
+def _letters(seed: int, count: int) -> ArrayDataset:
+    random = np.random.default_rng(seed)
+    images = np.stack([_letter(letter, random) for letter in LETTERS for _ in range(count)])
+    labels = torch.arange(len(LETTERS)).repeat_interleave(count)
+    return ArrayDataset(torch.from_numpy(images)[:, None], labels, list(LETTERS))
+
+
+def _letter(letter: str, random: np.random.Generator) -> np.ndarray:
+    """uint8 (32, 32), in one of matplotlib's fonts, turned, sheared, scaled and shifted a little."""
+    large = Image.new("L", (128, 128), 255)
+    font = ImageFont.truetype(f"{get_data_path()}/fonts/ttf/{random.choice(FONTS)}.ttf", 88)
+    ImageDraw.Draw(large).text((64, 64), letter, font=font, fill=0, anchor="mm")
+    moved = v2.functional.affine(
+        large,
+        angle=random.uniform(-12, 12),
+        translate=[int(pixels) for pixels in random.integers(-8, 9, 2)],
+        scale=random.uniform(0.8, 1.15),
+        shear=[random.uniform(-8, 8), 0.0],
+        interpolation=v2.InterpolationMode.BILINEAR,
+        fill=255,
+    )
+    return np.asarray(moved.resize((32, 32), Image.Resampling.BOX))
+
+
+@dataclass(frozen=True)
+class OwnImages:
+    """One set. photographs: whether it may be cropped and mirrored; else it is moved by an affine map.
+
+    background: the grey level, 0 to 255, of what a map moves into the image.
+    """
+
+    draw: Callable[[str, int], Draw]
+    photographs: bool
+    background: int = 0
+
+    def geometry(self, size: int) -> v2.Transform:
+        if self.photographs:
+            return v2.Compose([v2.RandomCrop(size, padding=size // 8), v2.RandomHorizontalFlip()])
+        return v2.RandomAffine(
+            15, (0.12, 0.12), (0.8, 1.2), (-15, 15, -15, 15),
+            interpolation=v2.InterpolationMode.BILINEAR, fill=self.background,
+        )  # fmt: skip
+
+    def control(self, name: str, size: int) -> v2.Transform | None:
+        """One of CONTROLS."""
+        colours = v2.TrivialAugmentWide(interpolation=v2.InterpolationMode.BILINEAR, fill=self.background)
+        match name:
+            case "geometric":
+                return self.geometry(size)
+            case "TrivialAugment":
+                return colours
+            case "both":
+                return v2.Compose([colours, self.geometry(size)])
+            case _:
+                return None
+
+
+CLOTHES = ("dress", "longsleeve", "outwear", "shirt")
+THINGS = ("bird", "cat", "frog", "truck")
+SETS = {
+    "clothes": OwnImages(partial(few, "clothing64", CLOTHES, 60, size=32), photographs=True),
+    "cifar": OwnImages(partial(few, "cifar10", THINGS, 60), photographs=True),
+    "mnist": OwnImages(counted("mnist", [5] * 10), photographs=False),
+    "digits": OwnImages(digits, photographs=False),
+    "drawings": OwnImages(drawings, photographs=False, background=255),
+}
+CONTROLS = ("none", "geometric", "TrivialAugment", "both")
+
+
+class Augmented(Around):
+    """Items of a data set, a fetch's images augmented together and then moved one by one, anew at every fetch."""
+
+    def __init__(self, dataset: Any, augment: Any, control: Callable[[torch.Tensor], torch.Tensor] | None):
+        super().__init__(dataset)
+        self.augment, self.control = augment, control
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Any]:
+        images, labels = zip(*fetch_items(self.dataset, indices), strict=True)
+        batch, numbers = torch.stack(images), torch.stack([torch.as_tensor(label) for label in labels])
+        if self.augment is not None:
+            batch, numbers = self.augment(batch, numbers)
+        moved = batch if self.control is None else [self.control(image) for image in batch]
+        return list(zip(moved, numbers, strict=True))
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One seed of one set."""
+
+    set: OwnImages
+    seed: int
+    root: str
+    settings: Settings
+
+    @cached_property
+    def draw(self) -> Draw:
+        return self.set.draw(self.root, self.seed)
+
+    def score(self, control: str, augment: LatentAugment | None = None) -> dict[str, Any]:
+        """Mean recall of the classes in per cent, after training under a control, with latents in front of it."""
+        labelled, test = self.draw.labelled, self.draw.test
+        data = Augmented(labelled, augment, self.set.control(control, labelled.image_shape[-1]))
+        model = train_classifier(
+            small_cnn, data, num_classes=len(labelled.classes), steps=self.settings.steps,
+            batch_size=self.settings.batch_size, seed=self.seed,
+        )  # fmt: skip
+        return {"score": 100 * macro_recall(predict(model, test), test.targets)}
+
+
+def control(trial: Trial, found: dict[str, Any], name: str) -> dict[str, Any]:
+    """What is usual, without latents."""
+    return trial.score(name)
+
+
+def defaults(trial: Trial, found: dict[str, Any]) -> dict[str, Any]:
+    """What someone gets who names nothing: `LatentAugment()`, then both controls."""
+    augment = LatentAugment()
+    return {**trial.score("both", augment), "augment": repr(augment)}
+
+
+ROWS: dict[str, Callable[..., dict[str, Any]]] = {
+    **{name: partial(control, name=name) for name in CONTROLS},
+    "LatentAugment(), then both": defaults,
+}
+
+
+def store_of(job: Job) -> Store:
+    return Store(job.work / "own-images" / f"{job.name}-{job.seed}.json", dataclasses.asdict(job.settings))
+
+
+def run(job: Job) -> Job:
+    """Find the rows that are not there yet, storing each."""
+    trial = Trial(SETS[job.name], job.seed, job.root, job.settings)
+    rows = {name: partial(ROWS[name], trial) for name in job.rows}
+    store = store_of(job)
+    fill(store, job, store.rows(), rows, lambda row: f"{row['score']:6.2f}")
+    return job
+
+
+def publish(jobs: list[Job], quick: bool) -> None:
+    """Print what all seeds of one set have found by now, and record it."""
+    name = jobs[0].name
+    found = [store_of(job).rows() for job in jobs]
+    rows = {row: together([seed[row] for seed in found]) for row in ROWS if all(row in seed for seed in found)}
+    best = max((row for row in rows if row in CONTROLS), key=lambda row: rows[row]["mean"], default=None)
+    for row, values in rows.items():
+        if best is not None and row not in CONTROLS:
+            pairs = zip(values["values"], rows[best]["values"], strict=True)
+            values["above"] = {"control": best, **spread([ours - theirs for ours, theirs in pairs])}
+        paired = f"  {in_short(values['above'], '+')} above {best}" if "above" in values else ""
+        print(f"{name:10} {row:28} {in_short(values)}{paired}  {values['seconds_a_run']:.0f} s", flush=True)
+    if not quick:
+        settings = {"set": name, "seeds": [job.seed for job in jobs], **dataclasses.asdict(jobs[0].settings)}
+        record(f"own-images-{name}", settings, rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data-root", required=True)
+    parser.add_argument("--sets", nargs="*", default=list(SETS), choices=list(SETS), help="only these")
+    parser.add_argument("--rows", nargs="*", default=list(ROWS), choices=list(ROWS), help="only these")
+    parser.add_argument("--seeds", nargs="*", type=int, default=list(range(5)))
+    parser.add_argument("--jobs", type=int, default=2, help="seeds run at the same time, a thread each")
+    parser.add_argument("--work", type=Path, default=Path("runs/benchmark"), help="for all that a stopped run keeps")
+    parser.add_argument("--quick", action="store_true", help="hardly any training: does it run?")
+    options = parser.parse_args()
+    settings = QUICK if options.quick else Settings()
+    jobs = [
+        Job(name, seed, options.data_root, options.work, settings, tuple(options.rows))
+        for name in options.sets
+        for seed in options.seeds
+    ]
+    in_processes(run, jobs, options.jobs, partial(publish, quick=options.quick))
+
+
+if __name__ == "__main__":
+    main()
