@@ -248,7 +248,8 @@ def publish(jobs: list[Job]) -> None:
         for kind, row in store_of(job).rows().items():
             found.setdefault(f"{job.name}, {kind}", []).append(row)
     rows = {
-        name: {"caught": dict(Counter(sum(map(_caught, seeds), []))), "seeds": seeds} for name, seeds in found.items()
+        name: {"caught": dict(Counter(name for seed in seeds for name in _caught(seed))), "seeds": seeds}
+        for name, seeds in found.items()
     }
     for name, row in rows.items():
         print(f"{name:24} {len(row['seeds'])} seeds, caught by {row['caught']}")

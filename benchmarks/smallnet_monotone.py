@@ -62,14 +62,16 @@ def held_out(root: str) -> dict[str, Images]:
 
 
 def pieces(side: int = 128, count: int = 250) -> Images:
-    """Pieces of the photographs that were held out; those of one photograph are a class."""
+    """Pieces of the photographs that were held out; those of a third of one photograph are a class."""
     random, found, labels = np.random.default_rng(0), [], []
-    for label, image in enumerate(map(photograph, HELD_OUT)):
+    for photo, image in enumerate(map(photograph, HELD_OUT)):
         whole = torch.from_numpy(resized(image, *image.shape[:2]).copy()).permute(2, 0, 1)
-        for _ in range(count):
-            top, left = (random.integers(0, n - side + 1) for n in image.shape[:2])
-            found.append(whole[:, top : top + side, left : left + side])
-            labels.append(label)
+        for number in range(count):
+            third = number % 3
+            top = random.integers(0, whole.shape[1] - side + 1)
+            left = (third + random.random()) / 3 * (whole.shape[2] - side)
+            found.append(whole[:, top : top + side, int(left) : int(left) + side])
+            labels.append(3 * photo + third)
     return Images(torch.stack(found), torch.tensor(labels))
 
 
@@ -140,26 +142,29 @@ def rises(values: list[float]) -> bool:
 def main(root: str, images: str = "300", images_efficientnet: str = "100") -> None:
     torch.set_num_threads(1)
     counts = {"smallnet": int(images), "efficientnet-lite0": int(images_efficientnet)}
-    rows: dict[str, Any] = {}
-    for name, data in held_out(root).items():
-        row: dict[str, Any] = {}
-        for extractor, count in counts.items():
-            if extractor != "smallnet" and data.images.shape[1] == 1:
-                continue
-            network = load_features(extractor)
-            for seed in SEEDS:
-                for what, (frechet, *kernel) in distances(network, data, count, seed).items():
-                    cell = row.setdefault(extractor, {}).setdefault(what, {"frechet": [], "kernel": []})
-                    cell["frechet"].append(frechet)
-                    cell["kernel"] += kernel
-            for what, cell in row[extractor].items():
-                cell["rises"] = {kind: sum(map(rises, drawn)) for kind, drawn in cell.items() if drawn}
-                print(f"{name:16} {extractor:18} {what:8} rises in {cell['rises']} of {len(SEEDS)} draws", flush=True)
-        if len(row) == 2:
-            row["rank_correlation"] = {kind: correlation(row, kind) for kind in ("frechet", "kernel")}
-            print(f"{name:16} rank correlation {row['rank_correlation']}", flush=True)
-        rows[name] = row
+    rows = {name: measured(name, data, counts) for name, data in held_out(root).items()}
     record("smallnet-monotone", {"images": counts, "seeds": SEEDS, "strengths": STRENGTHS}, rows)
+
+
+def measured(name: str, data: Images, counts: dict[str, int]) -> dict[str, Any]:
+    """Of each extractor the distances, and in how many draws they rise; the rank correlation of two extractors."""
+    row: dict[str, Any] = {}
+    for extractor, count in counts.items():
+        if extractor != "smallnet" and data.images.shape[1] == 1:
+            continue
+        network = load_features(extractor)
+        for seed in SEEDS:
+            for what, (frechet, *kernel) in distances(network, data, count, seed).items():
+                cell = row.setdefault(extractor, {}).setdefault(what, {"frechet": [], "kernel": []})
+                cell["frechet"].append(frechet)
+                cell["kernel"] += kernel
+        for what, cell in row[extractor].items():
+            cell["rises"] = {kind: sum(map(rises, drawn)) for kind, drawn in cell.items() if drawn}
+            print(f"{name:16} {extractor:18} {what:8} rises in {cell['rises']} of {len(SEEDS)} draws", flush=True)
+    if len(row) == 2:
+        row["rank_correlation"] = {kind: correlation(row, kind) for kind in ("frechet", "kernel")}
+        print(f"{name:16} rank correlation {row['rank_correlation']}", flush=True)
+    return row
 
 
 def correlation(row: dict[str, Any], kind: str) -> float:

@@ -1,7 +1,8 @@
-"""Your own images: a classifier of a folder of JPEG files, trained with and without latent augmentation.
+"""Your own images: a classifier of JPEG files, trained with latent augmentation and without.
 
-python own_images.py FOLDER     # FOLDER/train/CLASS/*.jpg is learnt from, FOLDER/test/CLASS/*.jpg is held out
-python own_images.py --steps 60 # without FOLDER: pieces of four photographs that come with scikit-image; a minute
+python own_images.py FOLDER          learns from FOLDER/train/CLASS/*.jpg, tests on FOLDER/test/CLASS/*.jpg
+python own_images.py                 pieces of four photographs instead: pip install scikit-image
+python own_images.py --steps 60      less training, to see whether it runs
 """
 
 import argparse
@@ -10,74 +11,74 @@ from statistics import mean, stdev
 
 import torch
 from PIL import Image
-from skimage import data
-from sklearn.datasets import load_sample_image
-from torch.utils.data import DataLoader, Subset
+from sklearn.datasets import load_sample_images
+from torch.utils.data import DataLoader, RandomSampler
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
 from augmentor import LatentAugment, load_autoencoder
-from augmentor.autoencoders.trainer import AutoencoderTrainer
-from augmentor.quality import assess
-from augmentor.training import small_cnn
+from augmentor.training import AutoencoderTrainer, small_cnn
 
 parser = argparse.ArgumentParser()
-parser.add_argument("folder", nargs="?", type=Path, default=Path("photos"))
+parser.add_argument("folder", nargs="?", type=Path)
 parser.add_argument("--steps", type=int, default=1500, help="of each training")
-parser.add_argument("--seeds", type=int, default=5)
+parser.add_argument("--seeds", type=int, default=5, help="trainings of each kind, 2 or more")
 options = parser.parse_args()
 
 
-def write_pieces(folder: Path) -> None:
-    """Pieces of 48x48 pixels: those to learn from out of the left half of a photograph, those to test on out of the right."""
-    flower, china = (load_sample_image(f"{name}.jpg") for name in ("flower", "china"))
-    photographs = {"cat": data.chelsea(), "china": china, "flower": flower, "motorcycle": data.stereo_motorcycle()[0]}
+def written_pieces() -> Path:
+    """Pieces of 96x96 pixels: 20 of a photograph's left half to learn from, 50 of its right half to test on."""
+    from skimage.data import chelsea, stereo_motorcycle
+
+    photographs = dict(zip(["temple", "flower"], load_sample_images().images, strict=True))
+    photographs |= {"cat": chelsea(), "motorcycle": stereo_motorcycle()[0]}
     torch.manual_seed(0)
     for name, photograph in photographs.items():
-        for number in range(60):
-            part, half = ("train" if number < 20 else "test"), photograph.shape[1] // 2
-            top = int(torch.randint(photograph.shape[0] - 48, ()))
-            left = int(torch.randint(half - 48, ())) + half * (part == "test")
-            path = folder / part / name / f"{number}.jpg"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(photograph[top : top + 48, left : left + 48]).save(path)
+        left, right = torch.from_numpy(photograph.copy()).permute(2, 0, 1).chunk(2, dim=2)
+        for part, half, count in (("train", left, 20), ("test", right, 50)):
+            folder = Path("photos", part, name)
+            folder.mkdir(parents=True, exist_ok=True)
+            for number in range(count):
+                piece = v2.RandomCrop(96)(half).permute(1, 2, 0).numpy()
+                Image.fromarray(piece).save(folder / f"{number}.jpg")
+    return Path("photos")
 
 
-if not options.folder.exists():
-    write_pieces(options.folder)
-small, tensor = [v2.Resize(32), v2.CenterCrop(32)], [v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True)]
+folder = options.folder or written_pieces()
+size, tensor = [v2.Resize(32), v2.CenterCrop(32)], [v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True)]
 usual = [v2.TrivialAugmentWide(), v2.RandomCrop(32, padding=4), v2.RandomHorizontalFlip()]
-train, test = (ImageFolder(options.folder / part, v2.Compose([*small, *tensor])) for part in ("train", "test"))
+plain, test = (ImageFolder(folder / part, v2.Compose([*size, *tensor])) for part in ("train", "test"))
 
 trainer = AutoencoderTrainer(load_autoencoder("natural"), steps=options.steps, lr=5e-4, batch_size=16)
-autoencoder = trainer.fit(train)
-verdict = assess(autoencoder, Subset(train, trainer.held_out), training=train)
-print(verdict)
+autoencoder = trainer.fit(plain)  # what `augmentor train-autoencoder` does with photographs
+print(autoencoder.verdict)
+augment = LatentAugment("natural" if autoencoder.verdict.word == "poor" else autoencoder)
 
 
 def accuracy(augmentation: list[v2.Transform], seed: int) -> float:
+    """Of a small network on the test images, in per cent."""
     torch.manual_seed(seed)
-    images = ImageFolder(options.folder / "train", v2.Compose([*small, *augmentation, *tensor]))
-    model = small_cnn(3, len(images.classes))
+    train = ImageFolder(folder / "train", v2.Compose([*size, *augmentation, *tensor]))
+    model = small_cnn(3, len(train.classes))
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=options.steps)
-    batches = (batch for _ in range(options.steps) for batch in DataLoader(images, batch_size=16, shuffle=True))
-    for _, (x, y) in zip(range(options.steps), batches):
-        loss = torch.nn.functional.cross_entropy(model(x), y)
+    for images, labels in DataLoader(train, 16, sampler=RandomSampler(train, num_samples=16 * options.steps)):
+        loss = torch.nn.functional.cross_entropy(model(images), labels)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         schedule.step()
     model.eval()
     with torch.no_grad():
-        right = torch.cat([model(x).argmax(1) == y for x, y in DataLoader(test, batch_size=256)])
-    return float(right.double().mean())
+        right = torch.cat([model(images).argmax(1) == labels for images, labels in DataLoader(test, 64)])
+    return 100 * float(right.double().mean())
 
 
-seeds = range(options.seeds)
-without = [accuracy(usual, seed) for seed in seeds]
-with_latents = [accuracy([LatentAugment(autoencoder), *usual], seed) for seed in seeds]
-gain = [a - b for a, b in zip(with_latents, without, strict=True)]
-print(f"accuracy without LatentAugment {mean(without):.3f} ± {stdev(without):.3f}")
-print(f"accuracy with LatentAugment    {mean(with_latents):.3f} ± {stdev(with_latents):.3f}")
-print(f"gain {mean(gain):+.3f} ± {stdev(gain):.3f}")
+without = [accuracy(usual, seed) for seed in range(options.seeds)]
+latents = [accuracy([augment, *usual], seed) for seed in range(options.seeds)]  # latents first
+gains = [ours - theirs for ours, theirs in zip(latents, without, strict=True)]
+print(f"accuracy without LatentAugment: {mean(without):.1f} ± {stdev(without):.1f} %")
+print(f"accuracy with LatentAugment: {mean(latents):.1f} ± {stdev(latents):.1f} %")
+certain = abs(mean(gains)) > stdev(gains)
+found = "no certain difference" if not certain else "a gain" if mean(gains) > 0 else "a loss"
+print(f"LatentAugment: {found} on these images, {mean(gains):+.1f} ± {stdev(gains):.1f} points in {len(gains)} seeds")

@@ -119,7 +119,7 @@ def test_another_residual_is_another_folder_and_latents_have_none(vae, few, tmp_
     generate_shards(few, sharp(vae), tmp_path / "shards", num_samples=20)
     with pytest.raises(OutputError, match="residual"):
         generate_shards(few, sharp(vae, residual=0.0), tmp_path / "shards", num_samples=20)
-    with pytest.raises(InputError, match="store images, or leave residual out"):
+    with pytest.raises(InputError, match="store images, or give residual=0"):
         generate_shards(few, sharp(vae), tmp_path / "latents", num_samples=20, store="latents")
     assert not (tmp_path / "latents").exists()
 

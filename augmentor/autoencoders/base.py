@@ -57,8 +57,8 @@ class Autoencoder(nn.Module):
     family: ClassVar[str] = autoencoders.kind
     sides: ClassVar[tuple[int, int]] = (8, 128)  # of images, in pixels, for a family of one size
 
-    # How well it reconstructs images that it was not trained on, where that was measured: by `AutoencoderTrainer`, or for
-    # the pretrained ones. The network itself does not look at it.
+    # How well it reconstructs images that it was not trained on, where `AutoencoderTrainer` measured that, and for the
+    # pretrained ones. The network itself does not look at it.
     verdict: Verdict | None = None
 
     # What the sides of an image have to be a multiple of; others are mirrored at the right and below, and cropped back.

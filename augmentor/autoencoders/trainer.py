@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.utils.data import Subset
 
 from .._internal.batches import BatchStream
 from .._internal.checks import check_range, to_unit_float
@@ -26,6 +27,7 @@ from .._internal.registry import describe
 from .._internal.run import Run
 from .._internal.weights import OF_AUTOENCODER, save_network
 from ..exceptions import DataError, InputError, TrainingError
+from ..quality import Verdict, assess
 from ..quality.reconstruction import psnr
 from .adapters import AdaptedAutoencoder
 from .base import Autoencoder
@@ -137,6 +139,8 @@ class AutoencoderTrainer:
     def fit(self, dataset: Any) -> Autoencoder:
         """Train on a map-style data set of images or `(image, label)`; returns the autoencoder in eval mode.
 
+        Its `verdict` is that on the images held out.
+
         Ctrl-C ends training after the step that runs, writes all that a finished run has, and then raises
         `KeyboardInterrupt`; called again it goes on as if nothing had happened. A second Ctrl-C raises at once.
 
@@ -158,6 +162,7 @@ class AutoencoderTrainer:
             model.load_state_dict(self._best(state, stream, held_out, run, moved=state.step > before))
             model.eval()
             self._fit_stats(dataset, train)
+            model.verdict = self._verdict(dataset, train, held_out)
             self._write_results(run, dataset, held_out if len(held_out) else train)
         if interrupted():
             raise KeyboardInterrupt(self._stopped(state))
@@ -317,6 +322,13 @@ class AutoencoderTrainer:
         batches = self._batches(dataset, members, "latent statistics")
         model.stats.fit(model.encode(images).mean for images in batches)
 
+    def _verdict(self, dataset: Any, train: np.ndarray, held_out: np.ndarray) -> Verdict | None:
+        """On the images held out; None where there are none."""
+        if not len(held_out):
+            return None
+        learnt, unseen = (Subset(dataset, rows.tolist()) for rows in (train, held_out))
+        return assess(self.autoencoder, unseen, training=learnt, seed=self.seed)
+
     @torch.no_grad()
     def _write_results(self, run: Run, dataset: Any, members: np.ndarray) -> None:
         """Write a picture of images and their reconstructions, and the weights."""
@@ -324,7 +336,11 @@ class AutoencoderTrainer:
         run.write("reconstructions.png", png(grid([images, self.autoencoder(images.to(self.device))])))
         weights = run.path(OF_AUTOENCODER)
         if weights is not None:
-            info = {"psnr_db": self.psnr_db, "steps": self.steps_taken, "images": len(dataset), "seed": self.seed}
+            verdict = self.autoencoder.verdict
+            info = {
+                "verdict": None if verdict is None else verdict.figures(), "dataset": dataset_fingerprint(dataset),
+                "psnr_db": self.psnr_db, "steps": self.steps_taken, "images": len(dataset), "seed": self.seed,
+            }  # fmt: skip
             save_network(self.autoencoder, weights, info)
 
     def _batches(self, dataset: Any, members: np.ndarray, doing: str | None = None) -> Iterator[torch.Tensor]:

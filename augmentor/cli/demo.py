@@ -25,8 +25,9 @@ def demo(steps: int, seed: int, device: str, out: str) -> None:
     """The whole product on the 1,797 digits that come with scikit-learn: no download, two minutes.
 
     Trains a VAE on a part of the digits, draws what each policy does, writes shards, and compares classifiers that
-    learn from 5 labelled digits a class with and without latent augmentation, on digits that were held out. Writes
-    OUT/report.html and OUT/metrics.json. Stopped, it goes on when called again.
+    learn from 5 labelled digits a class with and without latent augmentation, on digits that were held out. The last
+    line says whether it is worth using. Writes OUT/report.html and OUT/metrics.json. Stopped, it goes on when called
+    again.
     """
     from .._internal.files import write_bytes, write_json
     from .._internal.run import Run
@@ -35,7 +36,8 @@ def demo(steps: int, seed: int, device: str, out: str) -> None:
     folder, started = Path(out), time.monotonic()
     settings = {"what": "demo", "steps": steps, "seed": seed, "version": __version__}
     Run(folder, settings)
-    names, how = {"autoencoder": AUTOENCODER, "policy": POLICY}, {"seed": seed, "device": device}
+    names = {"autoencoder": AUTOENCODER, "policy": POLICY}
+    how: dict[str, Any] = {"seed": seed, "device": device}
     say(data="digits", **names, steps=steps, **how, out=out)
     images, test = _split(seed)
     model, history = _train_autoencoder(images, folder / "autoencoder", steps=steps, **how)
@@ -129,9 +131,7 @@ def _mean_and_spread(figures: list[float]) -> dict[str, Any]:
     return {"mean": round(mean, 2), "spread": round(spread, 2), "draws": figures}
 
 
-def _page(
-    folder: Path, metrics: dict[str, Any], verdict: str, preview: bytes, history: list[dict[str, Any]]
-) -> str:
+def _page(folder: Path, metrics: dict[str, Any], verdict: str, preview: bytes, history: list[dict[str, Any]]) -> str:
     """report.html."""
     from ..views.curves import curves_png
     from ..views.pages import page

@@ -22,7 +22,7 @@ from ._options import augment_options, data_options, say, seed_and_device
 @click.option("--no-browser", is_flag=True, help="Only say where the page is.")
 @seed_and_device
 def explore(
-    data: str, reading: dict[str, Any], autoencoder: str, policy: str, residual: float, port: int, host: str,
+    data: str, reading: dict[str, Any], autoencoder: str, policy: str, residual: Any, port: int, host: str,
     no_browser: bool, seed: int, device: str,
 ) -> None:  # fmt: skip
     """Look at DATA, its reconstructions and samples in a page on this machine, and move sliders.
@@ -33,12 +33,14 @@ def explore(
     from ..views.explore.server import serve
 
     explorer = Explorer(device)
-    settings = Settings(data, **reading, autoencoder=autoencoder, policy=policy, residual=residual, seed=seed)
+    settings = Settings(data, **reading, autoencoder=autoencoder, policy=policy,
+                        residual=None if residual == "auto" else residual, seed=seed)  # fmt: skip
     server = serve(explorer, settings, host, port)
     view = explorer.view(settings)  # bad input ends the command here, and the page opens with all at hand
     known = f"{view.config['autoencoder']} ({view.family})"
     say(data=f"{data}: {view.total} images, {view.looked} of them looked at", autoencoder=known,
-        policy=view.settings.policy, seed=seed, device=device)  # fmt: skip
+        verdict=view.verdict, policy=view.settings.policy, residual=view.settings.residual, seed=seed,
+        device=device)  # fmt: skip
     address = f"http://{f'[{host}]' if ':' in host else host}:{server.port}/"
     click.echo(f"open {address}   (Ctrl-C ends it)")
     if not no_browser:

@@ -83,7 +83,7 @@ class _OneOf(click.Choice):
 @anyway_option
 @common("runs/shards", "Folder for the shards and their manifest.")
 def generate(
-    data: str, reading: dict[str, Any], autoencoder: str, policy: str, residual: float,
+    data: str, reading: dict[str, Any], autoencoder: str, policy: str, residual: float | str,
     gate: float | None, num_samples: int | None, shard_size: int, store: str, format: str, compression: str,
     precision: str, cache: str | None, batch_size: int, num_workers: int, executor: str, gpus_per_worker: float | None,
     unit_range: tuple[int, int] | None, resume: bool, anyway: bool, seed: int, device: str,

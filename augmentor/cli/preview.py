@@ -24,7 +24,7 @@ from ._verdict import verdict_on
 @click.option("--images", "count", type=click.IntRange(1, 32), default=7, help="Originals to draw.")
 @common("preview.png", "The picture.", folder=False)
 def preview(
-    data: str, reading: dict[str, Any], autoencoder: str, policies: tuple[str, ...], residual: float, count: int,
+    data: str, reading: dict[str, Any], autoencoder: str, policies: tuple[str, ...], residual: float | str, count: int,
     seed: int, device: str, out: str,
 ) -> None:  # fmt: skip
     """Draw originals, reconstructions and what each policy makes of them, at three strengths."""

@@ -23,7 +23,7 @@ _ENDED = {
     "--autoencoder",
     default="auto",
     help="Family and settings to train from nothing, such as 'vae(latent_dim=32, beta=0.5)', 'dense(hidden=[128])', "
-    "'conv', 'spatial_kl'; auto is --from natural for RGB images, else vae.",
+    "'conv', 'spatial_kl'; auto is --from natural for photographs, else vae.",
 )
 @click.option(
     "--from", "start", metavar="NAME_OR_PATH",
@@ -85,9 +85,18 @@ def train_autoencoder(
         click.echo(f"\n{stopped}", err=True)
         raise
     click.echo(f"{trainer.steps_taken} steps: {_ENDED[trainer.ended]}")
-    if trainer.psnr_db is not None:
-        click.echo(f"PSNR of {len(trainer.held_out)} held-out images: {trainer.psnr_db:.2f} dB")
+    _say_verdict(trainer.autoencoder.verdict, start)
     click.echo(f"wrote {out}/model.safetensors; look at {out}/reconstructions.png")
+
+
+def _say_verdict(verdict: Any, start: str | None) -> None:
+    """How well the images held out are reconstructed, and what to do if that is poor."""
+    if verdict is None:
+        return
+    click.echo(f"verdict on held-out images: {verdict}")
+    if verdict.word == "poor":
+        other = "fine-tune a pretrained one, --from natural" if start is None else "leave latent augmentation out"
+        click.echo(f"such an autoencoder is likely to do harm; {other}, or train on more images")
 
 
 def _starting_point(dataset: Any, autoencoder: str, start: str | None, seed: int) -> tuple[Any, str | None]:

@@ -57,7 +57,7 @@ _OF_METHOD = ("network", "loss", "lr", "r1_gamma", "discriminator_steps")
 @common("runs/gan", "Folder for the generator, sample grids, history and checkpoint.")
 def train_gan(
     data: str, reading: dict[str, Any], method: str, conditional: bool | None, autoencoder: str,
-    policy: str, residual: float, p: str | None, ratio: float | None, epochs: int | None, augment: str,
+    policy: str, residual: float | str, p: str | None, ratio: float | None, epochs: int | None, augment: str,
     anyway: bool, device: str, out: str, seed: int, **settings: Any,
 ) -> None:  # fmt: skip
     """Train a GAN on DATA; write OUT/generator.safetensors, OUT/best.safetensors and sample grids.

@@ -73,7 +73,9 @@ class LatentAugment(A.ImageOnlyTransform):
         policy: str
         residual: float | str
 
-    def __init__(self, autoencoder: str | Path = AUTO, policy: str = AUTO, p: float = 0.5, residual: float | str = AUTO):
+    def __init__(
+        self, autoencoder: str | Path = AUTO, policy: str = AUTO, p: float = 0.5, residual: float | str = AUTO
+    ):
         super().__init__(p=p)
         self.autoencoder = AUTO if autoencoder == AUTO else full_name(autoencoder)
         self.policy, self.residual = policy, residual

@@ -33,7 +33,7 @@ def preview_png(
     *,
     policies: Sequence[str] | None = None,
     count: int = 7,
-    residual: float = 0.0,
+    residual: float | str = "auto",
     seed: int = 0,
 ) -> bytes:
     """Originals, reconstructions and synthetic samples as the bytes of a PNG file.

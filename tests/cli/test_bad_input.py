@@ -58,7 +58,7 @@ CASES = [
     ("generate digits --unit-range 0:1 --precision auto", "--precision auto is measured", "such as --precision "),
     ("generate digits --seed -1", "seed"),
     ("evaluate DATA/shards digits --num-samples 19", "20"),
-    ("demo --gan-steps 0", "gan-steps"),
+    ("demo --steps 0", "steps"),
     ("tune digits --folds 1", "1 is not in the range x>=2"),
     ("tune digits --labels-per-class 2", "too few for 3 folds"),
     ("tune digits --unlabelled digits --task kid", "a GAN needs no labels"),

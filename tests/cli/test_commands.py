@@ -65,16 +65,16 @@ def test_training_called_again_goes_on_and_other_settings_are_refused(succeeds, 
     assert "3 steps: done before" in succeeds(TRAIN)
 
 
-def test_rgb_images_fine_tune_natural_and_others_train_a_vae(succeeds):
+def test_photographs_fine_tune_natural_and_drawings_train_a_vae(succeeds):
     said = succeeds("train-autoencoder DATA/rgb --steps 1 --batch-size 8 --out rgb")
     assert "start         natural (" in said
     settings = read("rgb/run.json")
     assert (settings["lr"], settings["from"][:9]) == (5e-4, "natural (")
     assert load_autoencoder("rgb/model.safetensors").image_shape == (3, None, None)
-    succeeds("train-autoencoder DATA/grey.npz --steps 1 --batch-size 8 --out grey")
-    assert load_autoencoder("grey").name == "vae"
-    assert "from" not in read("grey/run.json")
-    succeeds("train-autoencoder DATA/grey.npz --from grey --steps 1 --batch-size 8 --lr 1e-3 --out further")
+    succeeds("train-autoencoder digits --steps 1 --batch-size 8 --out drawings")
+    assert load_autoencoder("drawings").name == "vae"
+    assert "from" not in read("drawings/run.json")
+    succeeds("train-autoencoder DATA/grey.npz --from drawings --steps 1 --batch-size 8 --lr 1e-3 --out further")
     assert read("further/run.json")["lr"] == 1e-3
 
 

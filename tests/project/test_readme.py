@@ -4,7 +4,11 @@ import re
 from pathlib import Path
 
 import pytest
+from PIL import Image
+from sklearn.datasets import load_sample_images
 
+from augmentor import LatentAugment, generate_shards, load_autoencoder
+from augmentor.data import load_source
 from augmentor.gan.methods import methods
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -19,9 +23,23 @@ BLOCKS = [
 assert sum(block.values[0] == "README.md" for block in BLOCKS) >= 4
 
 
+def follow_the_commands_on_own_images() -> None:
+    """What the blocks of Python in "Your own images" find: photos, runs/mine and runs/shards."""
+    for name, photograph in zip(("temple", "flower"), load_sample_images().images, strict=True):
+        for number in range(6):
+            path = Path("photos", "train" if number < 4 else "test", name, f"{number}.jpg")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(photograph[:64, 64 * number : 64 * (number + 1)]).save(path)
+    Path("runs/mine").mkdir(parents=True)
+    load_autoencoder("natural").save("runs/mine/model.safetensors")
+    generate_shards(load_source("photos/train", size=32), LatentAugment("runs/mine"), "runs/shards", num_samples=8)
+
+
 @pytest.mark.parametrize(("name", "block"), BLOCKS)
 def test_a_block_runs(name, block, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    if "photos/" in block:
+        follow_the_commands_on_own_images()
     monkeypatch.setattr(methods, "members", dict(methods.members))  # what a text registers is for the text
     exec(compile(block, name, "exec"), {})
 

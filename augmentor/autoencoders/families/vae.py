@@ -11,7 +11,8 @@ from ._variational import VariationalAutoencoder
 class ConvVAE(VariationalAutoencoder):
     """Kingma and Welling 2014; `beta` weighs the KL term as in Higgins et al. 2017.
 
-    kl_warmup: the share of the least training over which that weight rises from 0 to `beta`; see `VariationalAutoencoder`.
+    kl_warmup: the share of the least training over which that weight rises from 0 to `beta`; see
+    `VariationalAutoencoder`.
 
     >>> ConvVAE((3, 32, 32), latent_dim=64, beta=0.5).latent_shape
     (64,)

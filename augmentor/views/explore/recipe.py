@@ -76,7 +76,7 @@ def command(view: View) -> str:
     words += [] if settings.split == "train" else ["--split", settings.split]
     words += [] if settings.size is None else ["--size", str(settings.size)]
     words += ["--autoencoder", view.config["autoencoder"], "--policy", settings.policy]
-    words += ["--residual", str(settings.residual)] if settings.residual else []
+    words += ["--residual", str(settings.residual)]
     words += ["--gate", str(settings.keep)] if settings.redraw else []
     return shlex.join([*words, "--seed", str(settings.seed), "--out", "runs/shards"])
 

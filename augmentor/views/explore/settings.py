@@ -20,10 +20,11 @@ class Settings:
     """All that a view depends on; each has a default, and a wrong one is refused with an `InputError`.
 
     data, split, size: as `augmentor.data.load_source` takes them. autoencoder: a name, a weights file, or
-    "auto". policy: its text, or "auto". residual: of `LatentAugment`, 0 to 1. keep: how lenient the gate is, 0 to 1.
-    redraw: whether the gate draws again what fails; else it only says so. seed: of the noise, and of the choice if
-    `pick` is "random"; "classes" takes the first images of each class in turn. images: how many originals, 1 to 16.
-    copies: samples of each, 1 to 8. original, copy: which sample is looked at closely, counted from 0.
+    "auto". policy: its text, or "auto". residual: of `LatentAugment`, 0 to 1, or None for "auto". keep: how lenient the
+    gate is, 0 to 1. redraw: whether the gate draws again what fails; else it only says so. seed: of the noise, and of
+    the choice if `pick` is "random"; "classes" takes the first images of each class in turn. images: how many
+    originals, 1 to 16. copies: samples of each, 1 to 8. original, copy: which sample is looked at closely, counted
+    from 0.
     """
 
     data: str = "digits"
@@ -31,7 +32,7 @@ class Settings:
     size: int | None = None
     autoencoder: str = "auto"
     policy: str = "gaussian(std=0.5)"
-    residual: float = 0.0
+    residual: float | None = None
     keep: float = 0.95
     redraw: bool = False
     seed: int = 0
@@ -44,16 +45,17 @@ class Settings:
     def __post_init__(self) -> None:
         for name, kind in typing.get_type_hints(Settings).items():
             value = getattr(self, name)
-            if type(value) is int and kind is float:
+            kinds = typing.get_args(kind) or (kind,)
+            if type(value) is int and float in kinds:
                 object.__setattr__(self, name, float(value))
-            elif type(value) not in (typing.get_args(kind) or (kind,)):
+            elif type(value) not in kinds:
                 raise InputError(f"{name} is {value!r}; expected {getattr(kind, '__name__', kind)}")
         ranges = {
             "images": (1, 16), "copies": (1, 8), "residual": (0, 1), "keep": (0, 1), "seed": (0, _LARGEST_SEED),
             "original": (0, 15), "copy": (0, 7),
         }  # fmt: skip
         for name, (low, high) in ranges.items():
-            if not low <= getattr(self, name) <= high:
+            if getattr(self, name) is not None and not low <= getattr(self, name) <= high:
                 raise InputError(f"{name} goes from {low} to {high}, got {getattr(self, name)}")
         if self.pick not in _PICKS:
             raise InputError(f"pick is 'classes' or 'random', got {self.pick!r}")

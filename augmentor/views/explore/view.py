@@ -19,7 +19,7 @@ from ...autoencoders.pretrained import fitting_autoencoder, full_name
 from ...data import load_source
 from ...latents import Latents, ReferenceSet, class_index, per_sample
 from ...policies import LatentPolicy, default_policy, get_policy
-from ...quality import GateCounts, QualityGate
+from ...quality import GateCounts, QualityGate, Verdict, assess
 from ...transform import LatentAugment
 from .settings import Settings
 
@@ -40,7 +40,7 @@ class View:
     gate, m lists of n texts: "passed", "original kept", or the questions that a sample failed. scores: by question
     (m,n), to be compared with `limit`. near: the real images nearest to the sample looked at, by the latent of the
     decoded image: rows of the data set, distances, images, labels. traversal: (dimensions, steps, C,H,W) around the
-    original of that sample.
+    original of that sample. verdict: on the autoencoder, on these images.
     """
 
     settings: Settings
@@ -65,6 +65,7 @@ class View:
     traversal: torch.Tensor
     config: dict[str, Any]
     family: str
+    verdict: Verdict
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,11 +85,12 @@ class _Data:
 
 @dataclass(frozen=True, eq=False)
 class _Model:
-    """An autoencoder, whether it brought its latent statistics, and the reference set of the data."""
+    """An autoencoder, whether it brought its latent statistics, the data's reference set, and the verdict on it."""
 
     autoencoder: Autoencoder
     brought_statistics: bool
     reference: ReferenceSet
+    verdict: Verdict
 
     def encode(self, images: torch.Tensor) -> torch.Tensor:
         """Images => standardised latents."""
@@ -118,7 +120,7 @@ class Explorer:
         gate = self._gate(model, data, settings.residual)
         gate.keep, gate.action, gate.counts = settings.keep, "redraw" if settings.redraw else "weigh", GateCounts()
         policy = self._policy(model, settings.policy)
-        augment = LatentAugment(model.autoencoder, policy, residual=settings.residual, gate=gate)
+        augment = LatentAugment(model.autoencoder, policy, residual=cast(float, settings.residual), gate=gate)
         augment.reference = model.reference  # with `_policy` and `_gate` this is `fit`, but for encoding all once more
         rows = _originals(data, settings)
         images, labels = data.fetch(rows)
@@ -141,15 +143,17 @@ class Explorer:
             scores={name: score.cpu().reshape(shape) for name, score in scores.items()},
             **_near(data, model, samples[copy * len(rows) + original][None]),
             dimensions=dimensions, traversal=traversal, config=_config(settings, augment, model, data),
-            family=model.autoencoder.name,
+            family=model.autoencoder.name, verdict=model.verdict,
         )  # fmt: skip
 
     def resolved(self, settings: Settings) -> Settings:
-        """The same with a policy where that is "auto": what suits the latents."""
-        if settings.policy != "auto":
+        """The same with the policy and the residual that "auto" and None stand for."""
+        if settings.policy != "auto" and settings.residual is not None:
             return settings
         _, model = self._data_and_model(settings)
-        return replace(settings, policy=describe(default_policy(model.autoencoder.latent_shape), brief=True))
+        policy = default_policy(model.autoencoder.latent_shape) if settings.policy == "auto" else settings.policy
+        residual = LatentAugment(model.autoencoder).residual if settings.residual is None else settings.residual
+        return replace(settings, policy=describe(policy, brief=True), residual=residual)
 
     def _data_and_model(self, settings: Settings) -> tuple[_Data, _Model]:
         data = self._read(settings.data, settings.split, settings.size)
@@ -175,7 +179,7 @@ def _load(data: _Data, name: str, device: str) -> _Model:
     autoencoder = load_autoencoder(name)
     brought = bool(autoencoder.stats.fitted)  # before statistics of this data are put into a model without any
     augment = LatentAugment(autoencoder.to(device)).fit(data.source)
-    return _Model(autoencoder, brought, cast(ReferenceSet, augment.reference))
+    return _Model(autoencoder, brought, cast(ReferenceSet, augment.reference), assess(autoencoder, data.source))
 
 
 def _policy(model: _Model, text: str) -> LatentPolicy:

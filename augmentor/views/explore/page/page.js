@@ -147,7 +147,7 @@ function draw() {
   const [channels, height, width] = view.shape;
   const looked = view.looked < view.total ? `, ${view.looked} of them looked at` : "";
   $("#what").textContent =
-    `${view.total} images of ${width} × ${height}, ${channels === 1 ? "grey" : "RGB"}${looked} · autoencoder ${view.autoencoder}`;
+    `${view.total} images of ${width} × ${height}, ${channels === 1 ? "grey" : "RGB"}${looked} · autoencoder ${view.autoencoder}, ${view.verdict}`;
   $("#notes").hidden = view.notes.length === 0;
   $("#notes").textContent = view.notes.join(" ");
   drawSummary();
