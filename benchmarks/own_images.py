@@ -216,7 +216,7 @@ def defaults(trial: Trial, found: dict[str, Any]) -> dict[str, Any]:
 
 
 def trained(trial: Trial, found: dict[str, Any]) -> dict[str, Any]:
-    """The whole path of the README: what `augmentor train-autoencoder` makes of the labelled images, then both controls.
+    """The path of the README: an autoencoder trained on the labelled images by the defaults of the command, then both.
 
     Where its verdict is poor the answer is "none", and the row is the control's.
     """

@@ -27,7 +27,8 @@ from augmentor.quality import compare, extract, frechet_joint_distance, load_fea
 SEEDS = (0, 1, 2)
 # Over this many random choices of classes left out, and of labels shuffled, a distance is the mean.
 REPEATS = 10
-# What is wrong => five strengths: pixels at 32 px a side, grey levels, quality, classes left out, labels shuffled.
+# What is wrong => five strengths: pixels (twice these in images of 64 px and more), grey levels, quality, shares of
+# classes left out and of labels shuffled.
 STRENGTHS: dict[str, tuple[float, ...]] = {
     "blur": (0.5, 0.75, 1.0, 1.5, 2.0),
     "noise": (0.02, 0.05, 0.1, 0.15, 0.25),
@@ -80,7 +81,7 @@ def disturbed(what: str, strength: float, images: torch.Tensor) -> torch.Tensor:
     side = images.shape[-1]
     match what:
         case "blur":
-            sigma = strength * max(1, side / 32)
+            sigma = strength * (2 if side >= 64 else 1)
             width = 2 * min(int(3 * sigma) + 1, side - 1) + 1
             for size in ([width, 1], [1, width]):
                 images = v2.gaussian_blur(images, size, [sigma] * 2)

@@ -21,9 +21,9 @@ from augmentor.data import ArrayDataset
 from augmentor.exceptions import AugmentorWarning
 
 BENCHMARKS = str(Path(__file__).resolve().parents[1] / "benchmarks")
+# Not each of the five twice: training them takes longest, and one of 100 steps is the hardest to tell.
 BAD = [
-    ("photographs", "0 steps"), ("photographs", "50 steps"), ("photographs", "100 steps"),
-    ("photographs", "constant"), ("photographs", "blurred"),
+    ("photographs", "100 steps"), ("photographs", "constant"), ("photographs", "blurred"),
     ("digits", "0 steps"), ("digits", "constant"), ("digits", "blurred"),
 ]  # fmt: skip
 GOOD = [("photographs", "good"), ("digits", "good")]
@@ -39,12 +39,13 @@ def benchmark():
 
 @pytest.fixture(scope="module")
 def cases(benchmark, digits):
-    """Pieces of two photographs, halved in size, 32x32; and digits, 8x8."""
-    whole = [torch.from_numpy(image.copy()).permute(2, 0, 1) for image in load_sample_images().images]
-    pieces = torch.stack(whole)[:, :, :384, :640].unfold(2, 64, 64).unfold(3, 64, 64).movedim(1, 3).flatten(1, 2)
-    images = resize(pieces.flatten(0, 1), [32, 32], antialias=True)
+    """Pieces of two photographs, made four times smaller, 32x32; and digits, 8x8."""
+    whole = torch.stack([torch.from_numpy(image.copy()).permute(2, 0, 1) for image in load_sample_images().images])
+    small = resize(whole, [107, 160], antialias=True)
+    pieces = small.unfold(2, 32, 8).unfold(3, 32, 8).movedim(1, 3).flatten(1, 2)
     labels = torch.arange(2).repeat_interleave(pieces.shape[1])
-    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))[:120]
+    images = pieces.flatten(0, 1)
     photographs = ArrayDataset(images[order], labels[order], ["china", "flower"])
     return {
         "photographs": benchmark.Case(photographs, "natural"),

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_sample_image
 from torch.utils.data import DataLoader, Dataset
 
 import augmentor
@@ -59,10 +60,11 @@ def test_images_that_come_one_by_one_are_looked_at_together(few):
 
 
 def test_a_good_one_is_not_warned_of(few):
+    photograph = torch.from_numpy(load_sample_image("flower.jpg").copy()).permute(2, 0, 1)
     with warned(0):
         LatentAugment("digits", "gaussian(std=0.5)", p=1.0)(few.images)
         LatentAugment(p=1.0)(few.images)
-        LatentAugment(p=1.0)(torch.rand(8, 3, 24, 20))
+        LatentAugment(p=1.0)(photograph.unfold(1, 32, 32).unfold(2, 32, 32).movedim(0, 2).flatten(0, 1))
 
 
 USES = {

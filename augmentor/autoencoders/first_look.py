@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import get_worker_info
 
 from ..exceptions import AugmentorWarning
-from ..quality.verdict import POOR, Verdict, assess, pooled
+from ..quality.verdict import POOR, Verdict, assess, centre, pooled
 
 # The verdict is on so many images at least, where they come one by one, and at most, where they come in a batch.
 LEAST, MOST = 8, 64
@@ -19,16 +19,24 @@ class FirstLook:
     """Assesses an autoencoder on the first images, and warns once if it reconstructs them poorly."""
 
     def __init__(self) -> None:
-        self._seen: list[Verdict] = []
+        self._images: list[torch.Tensor] = []  # seen so far, of one shape each
+        self._last = 0  # where those are that came last
         self.verdict: Verdict | None = None
 
     def at(self, images: torch.Tensor, autoencoder: Any, name: str) -> None:
         """Look at images (B,C,H,W), unless enough were seen."""
         if self.verdict is not None or (autoencoder.device.type != "cpu" and get_worker_info() is not None):
             return
-        self._seen.append(assess(autoencoder, images.detach(), most=MOST))
-        if sum(verdict.images for verdict in self._seen) >= LEAST:
-            self.verdict = pooled(self._seen)
+        if images.data_ptr() == self._last:
+            return  # a transform comes by with the same images more than once
+        self._last = images.data_ptr()
+        self._images.append(centre(images.detach()[:MOST]).clone())
+        if sum(map(len, self._images)) >= LEAST:
+            of_shape: dict[torch.Size, list[torch.Tensor]] = {}
+            for some in self._images:
+                of_shape.setdefault(some.shape[1:], []).append(some)
+            self.verdict = pooled([assess(autoencoder, torch.cat(some)) for some in of_shape.values()])
+            self._images = []
             if self.verdict.word == POOR:
                 warnings.warn(poor_message(name, self.verdict), AugmentorWarning, stacklevel=6)
 

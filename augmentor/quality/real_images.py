@@ -11,10 +11,11 @@ import torch
 from .._internal.checks import to_uint8
 from ..exceptions import AugmentorWarning, DataError
 from .smallnet import SmallNetFeatures
+from .verdict import centre
 from .view import HELD_OUT
 
 # So many images are reconstructed for the verdict on the autoencoder, and of larger ones their centre.
-_SHOWN, _CENTRE = 256, 256
+_SHOWN = 256
 
 Batches = Iterable[tuple[torch.Tensor, torch.Tensor | None]]
 
@@ -58,7 +59,7 @@ class RealImages:
                 self._described.keep(rows, features, None if labels is None else labels[rows])
             rows = self._shown.following(len(images))
             if len(rows):
-                self._shown.keep(rows, to_uint8(_centre(images[rows])), None if labels is None else labels[rows])
+                self._shown.keep(rows, to_uint8(centre(images[rows])), None if labels is None else labels[rows])
             yield images, given
 
     def _takes(self, images: torch.Tensor) -> bool:
@@ -124,8 +125,3 @@ class _EqualSteps:
     def labels(self) -> torch.Tensor | None:
         found: list[Any] = [label for _, _, label in self.kept]
         return None if any(label is None for label in found) else torch.stack(found)
-
-
-def _centre(images: torch.Tensor) -> torch.Tensor:
-    top, left = (max(0, side - _CENTRE) // 2 for side in images.shape[-2:])
-    return images[..., top : top + _CENTRE, left : left + _CENTRE]

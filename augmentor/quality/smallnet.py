@@ -16,8 +16,8 @@ from .._internal.weights import load_network
 from ..exceptions import WeightsError
 from .features import Features, resized, rgb
 
-# Images of a shorter side below the first are enlarged, and above the second, the largest that it has learned, shrunk.
-SMALLEST, LARGEST = 32, 96
+# Images of a shorter side below the first are enlarged, and above the second shrunk.
+SMALLEST, LARGEST = 32, 128
 
 
 class SmallNet(nn.Module):
@@ -67,7 +67,7 @@ class SmallNetFeatures(Features):
 
     The network was trained on free images (digits, CIFAR-10, clothes, photographs) to tell their classes and whether,
     and how much, they were blurred, made noisy or compressed (``pretrained/smallnet/card.md``). So its features follow
-    content and quality. Images of less than 32 pixels a side are enlarged, and those of more than 96 shrunk. The
+    content and quality. Images of less than 32 pixels a side are enlarged, and those of more than 128 shrunk. The
     Frechet distance on them is no FID: that name belongs to Inception's features.
     Raises `WeightsError` for weights that are missing or do not fit their checksum, `ShapeError` for images of other
     than 1 or 3 channels.

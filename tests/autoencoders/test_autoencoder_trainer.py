@@ -21,7 +21,7 @@ from augmentor._internal.weights import fingerprint
 from augmentor.autoencoders import Autoencoder, CallableAutoencoder, DenseAutoencoder, load_autoencoder
 from augmentor.data import ArrayDataset, load_source
 from augmentor.exceptions import DataError, InputError, OutputError, RangeError, ShapeError, TrainingError
-from augmentor.quality import reconstruction_psnr
+from augmentor.quality import assess, reconstruction_psnr
 from augmentor.training import AutoencoderTrainer
 
 
@@ -433,3 +433,25 @@ def test_images_that_do_not_fit_are_refused_before_anything_is_written(few, tmp_
     assert not (tmp_path / "run").exists()
     with pytest.raises(RangeError):  # looked for in every batch, not in the first alone
         trainer(batch_size=8, transform=v2.RandomHorizontalFlip()).fit(shifted)
+
+
+# The verdict
+
+
+def test_the_verdict_on_held_out_images_stands_in_the_weights(few, tmp_path):
+    train = trainer(steps=200, out=tmp_path / "run")
+    verdict = train.fit(few).verdict
+    assert verdict is not None
+    assert verdict.images == len(train.held_out)
+    unseen = [few[index] for index in train.held_out]
+    assert verdict.psnr_db == pytest.approx(assess(train.autoencoder, unseen).psnr_db, abs=1e-4)
+    assert load_autoencoder(tmp_path / "run").verdict == verdict
+
+
+def test_without_held_out_images_there_is_no_verdict(few, tmp_path):
+    assert trainer(steps=2, val_fraction=0, out=tmp_path / "run").fit(few).verdict is None
+    assert load_autoencoder(tmp_path / "run").verdict is None
+
+
+def test_an_autoencoder_that_has_learnt_nothing_is_poor(few):
+    assert trainer(steps=1).fit(few).verdict.word == "poor"

@@ -175,10 +175,10 @@ def test_train_gan_then_evaluate(succeeds, files):
              "samples/step-0000001.png", "samples/step-0000002.png")  # fmt: skip
     assert [name for name in files() if "tensorboard" not in name] == [f"gan/{name}" for name in names]
     settings = read("gan/run.json")
-    assert (settings["augment"], settings["policy"]) == ("real", "gaussian(std=0.5)")
+    assert (settings["augment"], settings["policy"]) == ("real", "smooth(std=0.25, cells=2)")
     generator = load_generator("gan/generator.safetensors")
     assert (generator.image_shape, generator.num_classes, generator.width) == ((1, 8, 8), 2, 8)
-    assert "fid" in said
+    assert "fd-smallnet" in said
 
     said = succeeds("evaluate gan/generator.safetensors DATA/grey.npz --num-samples 20 --out m.json")
     metrics = read("m.json")

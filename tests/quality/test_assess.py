@@ -144,3 +144,8 @@ def test_pooled_is_the_verdict_on_all_images(good, some):
     assert (parts.images, parts.latent_size) == (whole.images, whole.latent_size)
     assert parts.psnr_db == pytest.approx(whole.psnr_db)
     assert parts.quarter == pytest.approx(whole.quarter)
+def test_a_classifier_that_recognises_nothing_says_nothing(good, some):
+    shuffled = some.targets[torch.randperm(len(some), generator=torch.Generator().manual_seed(0))]
+    assert assess(good, some.images, shuffled).recognised is None
+
+
