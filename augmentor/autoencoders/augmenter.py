@@ -225,11 +225,11 @@ class Augmenter(nn.Module):
             self._first_look.at(images, self.autoencoder, self.shown_name)
 
     def look_at(self, dataset: Any) -> None:
-        """`choose_for` some images from all over a map-style data set."""
-        rows = np.linspace(0, len(dataset) - 1, min(len(dataset), LEAST)).round().astype(int).tolist()
+        """`choose_for` a few images, at equal steps through a map-style data set."""
+        rows = range(0, len(dataset), -(-len(dataset) // LEAST))
         images = [image_to_tensor(split_item(item)[0]) for item in fetch_items(dataset, rows)]
-        of_one_shape = all(image.shape == images[0].shape for image in images)
-        for each in [torch.stack(images)] if of_one_shape else images:
+        alike = all((image.shape, image.dtype) == (images[0].shape, images[0].dtype) for image in images)
+        for each in [torch.stack(images)] if alike else images:
             self.choose_for(each)
 
     def fit(

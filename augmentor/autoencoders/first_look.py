@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch.utils.data import get_worker_info
 
+from .._internal.checks import to_unit_float
 from ..exceptions import AugmentorWarning
 from ..quality.verdict import POOR, Verdict, assess, centre, pooled
 
@@ -30,7 +31,7 @@ class FirstLook:
         if images.data_ptr() == self._last:
             return  # a transform comes by with the same images more than once
         self._last = images.data_ptr()
-        self._images.append(centre(images.detach()[:MOST]).clone())
+        self._images.append(to_unit_float(centre(images.detach()[:MOST])).clone())
         if sum(map(len, self._images)) >= LEAST:
             of_shape: dict[torch.Size, list[torch.Tensor]] = {}
             for some in self._images:

@@ -57,6 +57,9 @@ class Verdict:
     whose class a classifier of independent features recognises, the share that it recognises after decoding; None
     where there are no labels, or where it recognises too few. latent_size: how many numbers the latent of an image has.
     images: how many were looked at.
+
+    >>> Verdict(34.2, 13.8, 18.8, 22.4, 27.2, 0.95, latent_size=768, images=240, apart=0.06).word
+    'good'
     """
 
     psnr_db: float

@@ -103,7 +103,10 @@ def generate_shards(
     in_parts = executor == "torchrun" or unit_range is not None
     check_parts(resume, ranks > 1 or unit_range is not None)
     images, labels = collate(first := fetch_items(dataset, [0]))
-    augment.look_at(dataset)
+    if cache is None:
+        augment.look_at(dataset)
+    else:  # nothing is encoded
+        augment.choose_for(images)
     augment.check_geometry(first)
     augment.check_labels(first[0])
     if cache is not None:

@@ -283,7 +283,7 @@ def test_the_command_line_takes_a_folder_and_says_in_one_line_what_it_cannot_do(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # `main` takes over how they are shown
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    generate = ["generate", "digits", "--num-samples", "8", "--autoencoder"]
+    generate = ["generate", "digits", "--num-samples", "8", "--anyway", "--autoencoder"]
     main([*generate, f"diffusers:{folder}/vae", "--out", "shards"])
     assert len(ShardDataset("shards")) == 8
     assert "no latent statistics" not in capfd.readouterr().err

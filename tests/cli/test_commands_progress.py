@@ -83,7 +83,7 @@ def at_once(monkeypatch) -> None:
          ["encoding: 100% 1797/1797", "drawing: 50% 1/2"]),
         ("verify DATA/shards", ["verifying: 5", "verifying: 100%"]),
         ("train-autoencoder DATA/float.npz --steps 4 --batch-size 8 --out out",
-         ["train vae: 25% 1/4", "latent statistics: 100% 1/1"]),
+         ["train spatial_kl: 25% 1/4", "latent statistics: 100% 1/1"]),
         ("train-gan DATA/grey.npz --steps 2 --batch-size 8 --out out", ["train gan: 50% 1/2", "features: "]),
         ("tune digits --budget 0.01s --out out", ["search: "]),
     ],

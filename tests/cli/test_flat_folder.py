@@ -35,13 +35,13 @@ def test_every_command_takes_images_without_classes(succeeds, home, tmp_path):
     succeeds(TRAIN)
     succeeds("preview ~/flat --autoencoder ~/ae --policy smote --policy gaussian --out=~/preview.png")
     assert Image.open(home / "preview.png").width > 100
-    succeeds("generate ~/flat --autoencoder ~/ae --policy smote --num-samples 20 --cache=~/kept.safetensors "
+    succeeds("generate ~/flat --autoencoder ~/ae --policy smote --num-samples 20 --anyway --cache=~/kept.safetensors "
              "--out=~/shards")  # fmt: skip
     assert (home / "kept.safetensors").is_file()
     assert ShardDataset("~/shards").targets.tolist() == [0] * 20
     succeeds("verify ~/shards")
     assert json.loads(succeeds("info ~/ae"))["what"] == "autoencoder"
-    succeeds("train-gan ~/flat --autoencoder ~/ae --augment real --steps 2 --batch-size 8 --round-steps 1 "
+    succeeds("train-gan ~/flat --autoencoder ~/ae --augment real --anyway --steps 2 --batch-size 8 --round-steps 1 "
              "--network 'dcgan(width=8)' --out=~/gan")  # fmt: skip
     assert load_generator(home / "gan").num_classes == 0
     for generated in ("~/gan", "~/shards"):

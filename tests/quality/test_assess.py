@@ -76,7 +76,7 @@ def test_few_pixels_are_poor(photographs):
      (24.0, None, "good")],
 )  # fmt: skip
 def test_the_thresholds_are_those_of_its_description(psnr_db, recognised, word):
-    found = Verdict(psnr_db, 12.0, 16.0, 20.0, 18.0, recognised, 64, 100)
+    found = Verdict(psnr_db, 12.0, 16.0, 20.0, 18.0, recognised, 64, 100, apart=0.5)
     assert found.word == word
     assert str(found).startswith(f"{word}: reconstructs 100 images with {psnr_db:.1f} dB")
 
@@ -144,8 +144,8 @@ def test_pooled_is_the_verdict_on_all_images(good, some):
     assert (parts.images, parts.latent_size) == (whole.images, whole.latent_size)
     assert parts.psnr_db == pytest.approx(whole.psnr_db)
     assert parts.quarter == pytest.approx(whole.quarter)
+
+
 def test_a_classifier_that_recognises_nothing_says_nothing(good, some):
     shuffled = some.targets[torch.randperm(len(some), generator=torch.Generator().manual_seed(0))]
     assert assess(good, some.images, shuffled).recognised is None
-
-

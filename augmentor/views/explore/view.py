@@ -151,9 +151,11 @@ class Explorer:
         if settings.policy != "auto" and settings.residual is not None:
             return settings
         _, model = self._data_and_model(settings)
-        policy = default_policy(model.autoencoder.latent_shape) if settings.policy == "auto" else settings.policy
+        policy = settings.policy
+        if policy == "auto":
+            policy = describe(default_policy(model.autoencoder.latent_shape), brief=True)
         residual = LatentAugment(model.autoencoder).residual if settings.residual is None else settings.residual
-        return replace(settings, policy=describe(policy, brief=True), residual=residual)
+        return replace(settings, policy=policy, residual=residual)
 
     def _data_and_model(self, settings: Settings) -> tuple[_Data, _Model]:
         data = self._read(settings.data, settings.split, settings.size)
