@@ -209,10 +209,10 @@ def control(trial: Trial, found: dict[str, Any], name: str) -> dict[str, Any]:
     return trial.score(name)
 
 
-def defaults(trial: Trial, found: dict[str, Any]) -> dict[str, Any]:
-    """What someone gets who names nothing: `LatentAugment()`, then both controls."""
+def defaults(trial: Trial, found: dict[str, Any], name: str) -> dict[str, Any]:
+    """What someone gets who names nothing: `LatentAugment()`, then the control of this name."""
     augment = LatentAugment()
-    return {**trial.score("both", augment), "augment": repr(augment)}
+    return {**trial.score(name, augment), "augment": repr(augment)}
 
 
 def trained(trial: Trial, found: dict[str, Any]) -> dict[str, Any]:
@@ -239,7 +239,7 @@ def trained(trial: Trial, found: dict[str, Any]) -> dict[str, Any]:
 
 ROWS: dict[str, Callable[..., dict[str, Any]]] = {
     **{name: partial(control, name=name) for name in CONTROLS},
-    "LatentAugment(), then both": defaults,
+    **{f"LatentAugment(), then {name}": partial(defaults, name=name) for name in ("TrivialAugment", "both")},
     "train-autoencoder, then both": trained,
 }
 
