@@ -389,7 +389,6 @@ class LatentAugment(Augmenter, v2.Transform):
         if images.ndim == 3:
             images, label = images[None], None if label is None else [label]
         labels = _labels_for(images, label)
-        self.choose_for(images)
         check_images(images, self.autoencoder.image_shape, f"LatentAugment with autoencoder {self.shown_name!r}")
         return images, labels
 

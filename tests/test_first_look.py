@@ -117,3 +117,20 @@ def mnist_like() -> list[np.ndarray]:
     stripes = np.zeros((28, 28, 1), np.uint8)
     stripes[::2] = 255
     return [np.roll(stripes, step, axis=0) for step in range(10)]
+
+
+def test_images_are_told_apart_by_their_pixels_and_not_by_where_they_are_in_memory(few):
+    """A loop may use one piece of memory for all images."""
+    augment, place = untrained(), torch.empty_like(few[0][0])
+    with warned(1):
+        for image, _ in few:
+            augment(place.copy_(image))
+
+
+def test_once_enough_images_were_seen_nothing_is_looked_at_again(few, monkeypatch):
+    augment = untrained()
+    with warned(1):
+        augment(few.images)
+    monkeypatch.setattr("augmentor.autoencoders.first_look.assess", None)
+    monkeypatch.setattr("augmentor.autoencoders.augmenter.check_images", None)
+    augment(few.images)

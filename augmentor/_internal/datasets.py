@@ -145,6 +145,15 @@ def num_classes_of(dataset: Any, labels: torch.Tensor | None) -> int | None:
     return labels.shape[1] if labels.ndim == 2 else int(labels.max().clamp_min(-1)) + 1 or None
 
 
+def equal_steps(count: int, most: int) -> range:
+    """At most `most` of `count` indices, at equal steps.
+
+    >>> list(equal_steps(12, 8))
+    [0, 2, 4, 6, 8, 10]
+    """
+    return range(0, count, max(1, -(-count // most)))
+
+
 def spread_over_classes(labels: torch.Tensor | None, total: int, count: int) -> torch.Tensor:
     """`count` of `total` rows, int64, taken from the classes in turn; the first ones where labels are none or soft."""
     if labels is None or labels.ndim != 1:

@@ -17,7 +17,15 @@ import torch
 from torch import nn
 
 from .._internal.checks import check_images, check_range, takes_shape
-from .._internal.datasets import batches, class_names_of, fetch_items, items_of, num_classes_of, num_samples
+from .._internal.datasets import (
+    batches,
+    class_names_of,
+    equal_steps,
+    fetch_items,
+    items_of,
+    num_classes_of,
+    num_samples,
+)
 from .._internal.samples import (
     LabelsGetter,
     default_labels,
@@ -213,6 +221,8 @@ class Augmenter(nn.Module):
         Where no autoencoder was named, it takes the pretrained one that suits them (`fitting_autoencoder`), once; until
         then it holds the general one, which takes any. An autoencoder that reconstructs them poorly is warned of once.
         """
+        if self._first_look.verdict is not None:  # at every later call
+            return
         images = images if images.ndim == 4 else images[None]
         if self._name == AUTO:
             check_range(images, "LatentAugment")
@@ -226,7 +236,7 @@ class Augmenter(nn.Module):
 
     def look_at(self, dataset: Any) -> None:
         """`choose_for` a few images, at equal steps through a map-style data set."""
-        rows = range(0, len(dataset), -(-len(dataset) // LEAST))
+        rows = equal_steps(len(dataset), LEAST)
         images = [image_to_tensor(split_item(item)[0]) for item in fetch_items(dataset, rows)]
         alike = all((image.shape, image.dtype) == (images[0].shape, images[0].dtype) for image in images)
         for each in [torch.stack(images)] if alike else images:

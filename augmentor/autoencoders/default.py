@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 
 from .._internal.checks import to_uint8
-from .._internal.datasets import fetch
+from .._internal.datasets import equal_steps, fetch
 from .pretrained import GENERAL
 
 # Of this many images the share of the most frequent grey level is looked at. Its median is 0.02 to 0.1 for photographs,
@@ -28,8 +27,7 @@ def default_autoencoder(dataset: Any) -> str:
     >>> default_autoencoder(load_source("digits"))
     'vae'
     """
-    rows = np.linspace(0, len(dataset) - 1, min(len(dataset), _LOOKED_AT)).round().astype(int).tolist()
-    images, _ = fetch(dataset, rows)
+    images, _ = fetch(dataset, equal_steps(len(dataset), _LOOKED_AT))
     if images.shape[1] == 1:
         return "vae" if _background(images) > _FLAT else GENERAL
     return GENERAL if images.shape[1] == 3 else "vae"

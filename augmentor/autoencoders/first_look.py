@@ -21,22 +21,21 @@ class FirstLook:
 
     def __init__(self) -> None:
         self._images: list[torch.Tensor] = []  # seen so far, of one shape each
-        self._last = 0  # where those are that came last
         self.verdict: Verdict | None = None
 
     def at(self, images: torch.Tensor, autoencoder: Any, name: str) -> None:
-        """Look at images (B,C,H,W), unless enough were seen."""
-        if self.verdict is not None or (autoencoder.device.type != "cpu" and get_worker_info() is not None):
+        """Look at more images (B,C,H,W); the verdict comes when there are enough."""
+        if autoencoder.device.type != "cpu" and get_worker_info() is not None:
             return
-        if images.data_ptr() == self._last:
-            return  # a transform comes by with the same images more than once
-        self._last = images.data_ptr()
-        self._images.append(to_unit_float(centre(images.detach()[:MOST])).clone())
+        some = to_unit_float(centre(images.detach()[:MOST])).clone()
+        if self._images and torch.equal(some, self._images[-1]):
+            return  # a transform calls this more than once with the same images
+        self._images.append(some)
         if sum(map(len, self._images)) >= LEAST:
             of_shape: dict[torch.Size, list[torch.Tensor]] = {}
-            for some in self._images:
-                of_shape.setdefault(some.shape[1:], []).append(some)
-            self.verdict = pooled([assess(autoencoder, torch.cat(some)) for some in of_shape.values()])
+            for each in self._images:
+                of_shape.setdefault(each.shape[1:], []).append(each)
+            self.verdict = pooled([assess(autoencoder, torch.cat(alike)) for alike in of_shape.values()])
             self._images = []
             if self.verdict.word == POOR:
                 warnings.warn(poor_message(name, self.verdict), AugmentorWarning, stacklevel=6)

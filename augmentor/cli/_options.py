@@ -138,11 +138,9 @@ def check_takes(autoencoder: Any, name: str, dataset: Any) -> None:
 
 def some_images(dataset: Any) -> Any:
     """Images (B,C,H,W) from all over a data set, enough to choose an autoencoder by."""
-    import numpy as np
+    from .._internal.datasets import equal_steps, fetch
 
-    from .._internal.datasets import fetch
-
-    return fetch(dataset, np.linspace(0, len(dataset) - 1, min(len(dataset), 64)).round().astype(int).tolist())[0]
+    return fetch(dataset, equal_steps(len(dataset), 64))[0]
 
 
 def image_shape_of(dataset: Any) -> tuple[int, int, int]:

@@ -7,7 +7,7 @@ import copy
 import torch
 
 from ..._internal.checks import to_unit_float
-from ..._internal.datasets import fetch
+from ..._internal.datasets import equal_steps, fetch
 from ...autoencoders import AdaptedAutoencoder, Autoencoder
 from ...exceptions import DataError, InputError
 from ...latents import ReferenceSet
@@ -44,7 +44,7 @@ def shape_of(autoencoder: Autoencoder, image_shape: tuple[int, int, int] | None)
 @torch.no_grad()
 def real_latents(autoencoder: Autoencoder, feed: Feed) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Raw latents (N, *L) of real images on the run's device, and class numbers (N,) for a method with classes."""
-    rows = range(0, len(feed.dataset), -(-len(feed.dataset) // _ENCODED))
+    rows = equal_steps(len(feed.dataset), _ENCODED)
     found = [fetch(feed.dataset, rows[at : at + 256]) for at in range(0, len(rows), 256)]
     raw = torch.cat([autoencoder.encode(to_unit_float(images.to(feed.device))).mean.float() for images, _ in found])
     if not feed.labelled:
