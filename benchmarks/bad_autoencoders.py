@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import record
+from common import draw_table, record
 from jobs import Job, Rows, Store, fill, in_processes
 from own_images import CLOTHES, few
 from sets import counted
@@ -255,6 +255,17 @@ def publish(jobs: list[Job]) -> None:
         print(f"{name:24} {len(row['seeds'])} seeds, caught by {row['caught']}")
     seeds = sorted({job.seed for job in jobs})
     record("bad-autoencoders", {"sets": sorted({job.name for job in jobs}), "seeds": seeds}, rows)
+    draw_table("bad-autoencoders", table(rows))
+
+
+def table(rows: Rows) -> list[str]:
+    """In how many seeds each instrument caught each autoencoder."""
+    names = (*INSTRUMENTS, "commands")
+    lines = [f"| autoencoder | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+    for name, row in rows.items():
+        cells = [f"{row['caught'].get(instrument, 0)} of {len(row['seeds'])}" for instrument in names]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return lines
 
 
 def main() -> None:

@@ -23,7 +23,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from common import record
+from common import draw_table, record
 from PIL import Image
 from sklearn.datasets import load_sample_image
 from torchvision.transforms.v2.functional import pil_to_tensor
@@ -114,6 +114,20 @@ def main() -> None:
                 f"{found['peak above that, GB']:.2f} GB, seam {found['seam, levels']:.4f} levels",
                 flush=True,
             )
+    draw_table("large-images", table(rows))
+
+
+def table(rows: dict[str, dict[str, Any]]) -> list[str]:
+    lines = [
+        "| | s | time a pixel / that of 256x256 | peak above the start, GB | seam, levels of 255 |",
+        "|---|---|---|---|---|",
+    ]
+    for name, row in rows.items():
+        lines.append(
+            f"| {name} | {row['seconds']:.1f} | {row['ratio a pixel']:.2f} | {row['peak above that, GB']:.2f} "
+            f"| {row['seam, levels']:.4f} |"
+        )
+    return lines
 
 
 if __name__ == "__main__":

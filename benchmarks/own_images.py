@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
@@ -21,7 +22,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from classification import in_short, together
-from common import record, spread
+from common import RESULTS, draw_table, record, spread
 from jobs import Job, Store, fill, in_processes
 from matplotlib import get_data_path
 from PIL import Image, ImageDraw, ImageFont
@@ -272,6 +273,22 @@ def publish(jobs: list[Job], quick: bool) -> None:
     if not quick:
         settings = {"set": name, "seeds": [job.seed for job in jobs], **dataclasses.asdict(jobs[0].settings)}
         record(f"own-images-{name}", settings, rows)
+        draw_table("own-images", table())
+
+
+def table() -> list[str]:
+    """All sets that are recorded, a column each; what a row is above the best control stands in brackets."""
+    paths = {name: RESULTS / f"own-images-{name}.json" for name in SETS}
+    sets = {name: json.loads(path.read_text())["rows"] for name, path in paths.items() if path.exists()}
+    lines = [f"| augmentation | {' | '.join(sets)} |", "|---" * (len(sets) + 1) + "|"]
+    for row in ROWS:
+        cells = [_cell(rows[row]) if row in rows else "" for rows in sets.values()]
+        lines += [f"| {row} | {' | '.join(cells)} |"] if any(cells) else []
+    return lines
+
+
+def _cell(values: dict[str, Any]) -> str:
+    return in_short(values) + (f" ({in_short(values['above'], '+')})" if "above" in values else "")
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import record
+from common import draw_table, record
 from natural_images import HELD_OUT, photograph, resized
 from scipy.stats import spearmanr
 from torchvision.transforms.v2 import functional as v2
@@ -145,6 +145,18 @@ def main(root: str, images: str = "300", images_efficientnet: str = "100") -> No
     counts = {"smallnet": int(images), "efficientnet-lite0": int(images_efficientnet)}
     rows = {name: measured(name, data, counts) for name, data in held_out(root).items()}
     record("smallnet-monotone", {"images": counts, "seeds": SEEDS, "strengths": STRENGTHS}, rows)
+    draw_table("smallnet-monotone", table(rows))
+
+
+def table(rows: dict[str, Any]) -> list[str]:
+    """In how many draws the Fréchet and the kernel distance rise over all five strengths, and how alike two rank."""
+    lines = [f"| images | features | {' | '.join(STRENGTHS)} | rank correlation |", "|---" * (len(STRENGTHS) + 3) + "|"]
+    for name, row in rows.items():
+        for extractor in [key for key in row if key != "rank_correlation"]:
+            cells = [" and ".join(str(count) for count in row[extractor][what]["rises"].values()) for what in STRENGTHS]
+            alike = " and ".join(f"{value:.2f}" for value in row.get("rank_correlation", {}).values())
+            lines.append(f"| {name} | {extractor} | {' | '.join(cells)} | {alike} |")
+    return lines
 
 
 def measured(name: str, data: Images, counts: dict[str, int]) -> dict[str, Any]:

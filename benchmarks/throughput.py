@@ -214,7 +214,7 @@ def by_policy(bench: Bench) -> dict[str, Any]:
         augment = LatentAugment(model, example(name), p=1.0)
         augment.fit_latents(cache.mean, cache.labels, 2)
         contenders[name] = lambda augment=augment: augment.synthesize(images, labels, raw=raw)
-    gated = LatentAugment(model, p=1.0, gate=QualityGate()).fit_latents(cache.mean, cache.labels, 2)
+    gated = LatentAugment(model, p=1.0, gate=QualityGate()).fit_latents(cache.mean, cache.labels, 2, images=data.images)
     contenders["gaussian, with a gate"] = lambda: gated.synthesize(images, labels, raw=raw)
     return rates(bench.in_turn(contenders), BATCH)
 

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from ._options import common, data_options, image_shape_of, resolve_autoencoder, say, scores_text
+from ._verdict import verdict_on
 
 
 @click.command()
@@ -51,9 +52,9 @@ def evaluate(
         raise ShapeError(
             f"{generated} has images {ours} and {real} has {theirs}; bring those of a folder to one size with --size"
         )
-    extractor, features = _extractor(features, reals)
+    extractor, features, verdict = _extractor(features, reals, device)
     say(generated=f"{generated}: {min(len(fakes), num_samples)} images", features=features, seed=seed, device=device,
-        real=f"{real}: {min(len(reals), num_samples)} images", out=out)  # fmt: skip
+        real=f"{real}: {min(len(reals), num_samples)} images", out=out, **verdict)  # fmt: skip
     if extractor.name == "autoencoder":
         click.echo("an autoencoder's features flatter the images that it decoded itself; --features auto does not")
     (fakes, made), (some, known) = _some(fakes, num_samples, seed), _some(reals, num_samples, seed)
@@ -76,18 +77,19 @@ def evaluate(
     click.echo(f"wrote {out}")
 
 
-def _extractor(name: str, reals: Any) -> tuple[Any, str]:
-    """The extractor of this name, and a text that says which."""
+def _extractor(name: str, reals: Any, device: str) -> tuple[Any, str, dict[str, Any]]:
+    """The extractor of this name, a text that says which, and the verdict on an autoencoder."""
     from ..quality import AutoencoderFeatures, independent_features, load_features
     from ..quality.extractors import EXTRACTORS
 
     if name == "auto":
         extractor = independent_features(image_shape_of(reals))
-        return extractor, extractor.name
+        return extractor, extractor.name, {}
     if name in EXTRACTORS:
-        return load_features(name), name
+        return load_features(name), name, {}
     model, name = resolve_autoencoder(name, reals)
-    return AutoencoderFeatures(model), f"{name} ({model.name})"
+    verdict = {"verdict": verdict_on(model, name, reals, device)}
+    return AutoencoderFeatures(model), f"{name} ({model.name})", verdict
 
 
 def _verdict(alarm: list[str]) -> str:

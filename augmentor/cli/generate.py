@@ -118,7 +118,7 @@ def generate(
     count = len(dataset) if num_samples is None else num_samples
     if first:
         say(data=f"{data}: {len(dataset)} images", autoencoder=f"{name} ({model.name})",
-            verdict=verdict, policy=augment.policy, residual=residual, gate=gate, seed=seed, num_samples=count,
+            verdict=verdict, policy=augment.policy, residual=augment.residual, gate=gate, seed=seed, num_samples=count,
             shard_size=shard_size, store=store, format=format, compression=compression, precision=augment.plan,
             executor=executor, device=device, out=out)  # fmt: skip
     with _interrupted_by(signal.SIGTERM):

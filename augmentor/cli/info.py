@@ -54,7 +54,7 @@ def _installed(device: str) -> dict[str, Any]:
 
 def _described(target: str) -> dict[str, Any]:
     from .._internal.files import absolute_path
-    from .._internal.weights import read_header
+    from .._internal.weights import OF_AUTOENCODER, read_header
     from ..autoencoders import list_autoencoders
     from ..autoencoders.pretrained import card
     from ..exceptions import DataError
@@ -71,9 +71,11 @@ def _described(target: str) -> dict[str, Any]:
         return partial.document()
     if (path / "run.json").is_file():
         try:
-            return json.loads((path / "run.json").read_text())
+            run = json.loads((path / "run.json").read_text())
         except ValueError as error:
             raise DataError(f"{path / 'run.json'} is not JSON: {error}") from error
+        weights = path / OF_AUTOENCODER
+        return run | ({"weights": read_header(weights)} if weights.is_file() else {})
     raise DataError(
         f"{target!r} is neither a pretrained name ({', '.join(list_autoencoders())}), a .safetensors file, "
         "a shard folder nor the folder of a run"

@@ -30,13 +30,15 @@ def preview(
     """Draw originals, reconstructions and what each policy makes of them, at three strengths."""
     from .._internal.files import write_bytes
     from ..data import load_source
+    from ..transform import LatentAugment
     from ..views.preview import preview_png
 
     dataset = load_source(data, **reading)
     model, name = resolve_autoencoder(autoencoder, dataset, device)
+    augment = LatentAugment(model, residual=residual)
     say(data=f"{data}: {len(dataset)} images", autoencoder=f"{name} ({model.name})",
-        verdict=verdict_on(model, name, dataset, device), policies=policies or "all", residual=residual, seed=seed,
-        device=device, out=out)  # fmt: skip
-    picture = preview_png(dataset, model, policies=policies or None, count=count, residual=residual, seed=seed)
+        verdict=verdict_on(model, name, dataset, device), policies=policies or "all",
+        residual=augment.residual, seed=seed, device=device, out=out)  # fmt: skip
+    picture = preview_png(dataset, model, policies=policies or None, count=count, residual=augment.residual, seed=seed)
     write_bytes(out, picture)
     click.echo(f"wrote {out}")

@@ -105,7 +105,7 @@ def train_gan(
         **settings,
     )
     how = ({} if made.p is None else {"p": made.p}) | (
-        {} if latent_augment is None else {"policy": latent_augment.policy, "residual": residual}
+        {} if latent_augment is None else {"policy": latent_augment.policy, "residual": latent_augment.residual}
     )
     say(data=f"{data}: {len(dataset)} images {shape}", method=method, conditional=conditional, augment=augment, **how,
         **used, features=None if features is None else features.name, device=device, out=out, seed=seed, **parts,

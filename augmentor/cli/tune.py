@@ -28,11 +28,16 @@ class _Seconds(click.ParamType):
         return seconds
 
 
-def _verdict(name: str, dataset: Any, device: str) -> Any:
-    """The verdict on an autoencoder that is there, or why there is none yet."""
+def _is_trained(name: str) -> bool:
+    """Whether this names a family of autoencoders, of which one is trained for each fold."""
     from ..autoencoders import autoencoders
 
-    if name.partition("(")[0].strip() in autoencoders.names():
+    return name.partition("(")[0].strip() in autoencoders.names()
+
+
+def _verdict(name: str, dataset: Any, device: str) -> Any:
+    """The verdict on an autoencoder that is there, or why there is none yet."""
+    if _is_trained(name):
         return "none yet: one is trained for each fold"
     model, name = resolve_autoencoder(name, dataset, device)
     return verdict_on(model, name, dataset, device)
@@ -81,6 +86,7 @@ def tune(
     from .._internal.geometry import mild_geometry
     from ..autoencoders.pretrained import fitting_autoencoder
     from ..data import load_source
+    from ..quality import assess
     from ..tuning import tune as race
     from ..tuning.datasets import few_of_each
 
@@ -100,4 +106,7 @@ def tune(
         click.echo(f"\nstopped; the same command goes on from {settings['out']}", err=True)
         raise
     click.echo(result.markdown(), nl=False)
+    if result.autoencoder is not None and _is_trained(chosen):
+        found = assess(result.autoencoder.to(device), dataset)
+        click.echo(f"verdict on the autoencoder, on images that it was trained on, which flatters it: {found}")
     click.echo(f"wrote {', '.join(map(str, result.paths.values()))}")

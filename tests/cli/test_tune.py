@@ -30,8 +30,8 @@ def test_it_writes_all_files_and_says_the_answer(succeeds, files, monkeypatch):
     line = ("tune digits --labels-per-class 4 --steps 3 --folds 2 --no-geometric --batch-size 16 "
             "--unlabelled more.npz --budget 20m")  # fmt: skip
     out = succeeds(line)
-    for said in ("digits: 40 images (1, 8, 8)", "budget 1200.0", "unlabelled more.npz: 200 images",
-                 "2 of 2 settings were tried", "runs/tune/policy.json"):  # fmt: skip
+    for said in ("digits: 40 images (1, 8, 8)", "verdict good: reconstructs", "budget 1200.0",
+                 "unlabelled more.npz: 200 images", "2 of 2 settings were tried", "runs/tune/policy.json"):  # fmt: skip
         assert said in " ".join(out.split())
     assert "geometric |" not in out
     before = files()
