@@ -18,9 +18,9 @@ from ._verdict import verdict_on
 @click.option(
     "--features",
     default="auto",
-    help="smallnet; efficientnet-lite0, if the extra 'photographs' is installed; inception, if its weights are at "
-    "hand; an autoencoder (a pretrained name, a .safetensors file or the folder of a run), which flatters what it "
-    "decoded itself; or auto: one of the first two.",
+    help="smallnet; efficientnet-lite0, if the extra 'photographs' is installed; inception or dinov2-vit-s-14, if "
+    "their weights were fetched before; an autoencoder (a pretrained name, a .safetensors file or the folder of a "
+    "run), which flatters what it decoded itself; or auto: one of the first two.",
 )
 @click.option("--num-samples", type=click.IntRange(20), default=2000, help="Images of each at most.")
 @click.option("--copies", is_flag=True, help="Look for copies among all real images; draw copies.html beside --out.")

@@ -4,6 +4,7 @@ May import `latents` and what is below it.
 """
 
 from .copies import find_copies
+from .dinov2 import DINOv2Features
 from .efficientnet import EfficientNetFeatures
 from .extractors import independent_features, load_features
 from .features import AutoencoderFeatures, Features, ModuleFeatures, extract
@@ -17,6 +18,7 @@ from .verdict import Verdict, assess
 
 __all__ = [
     "AutoencoderFeatures",
+    "DINOv2Features",
     "EfficientNetFeatures",
     "Features",
     "GateCounts",

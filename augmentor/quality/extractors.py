@@ -6,20 +6,22 @@ from collections.abc import Sequence
 
 from .._internal.registry import did_you_mean
 from ..exceptions import UnknownNameError
+from .dinov2 import DINOv2Features
 from .efficientnet import EfficientNetFeatures, installed
 from .features import Features
 from .inception import InceptionFeatures
 from .smallnet import SmallNetFeatures
 
 EXTRACTORS: dict[str, type[Features]] = {
-    extractor.name: extractor for extractor in (SmallNetFeatures, EfficientNetFeatures, InceptionFeatures)
+    extractor.name: extractor
+    for extractor in (SmallNetFeatures, EfficientNetFeatures, InceptionFeatures, DINOv2Features)
 }
 # Photographs have at least this many pixels a side.
 _PHOTOGRAPH = 64
 
 
 def load_features(name: str) -> Features:
-    """A feature extractor by its name: "smallnet", "efficientnet-lite0" or "inception".
+    """A feature extractor by its name: "smallnet", "efficientnet-lite0", "inception" or "dinov2-vit-s-14".
 
     Raises `UnknownNameError` for another name, and what the extractor's class raises.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import random
 from types import SimpleNamespace
+from urllib.error import URLError
 
 import numpy as np
 import pytest
@@ -15,11 +16,13 @@ from torch.utils.data import TensorDataset
 from augmentor.exceptions import DataError, InputError, RangeError, ShapeError, WeightsError
 from augmentor.quality import (
     AutoencoderFeatures,
+    DINOv2Features,
     InceptionFeatures,
     ModuleFeatures,
     compare,
     evaluate,
     extract,
+    load_features,
     named_scores,
 )
 
@@ -337,3 +340,51 @@ def test_hostile_and_foreign_inception_weights_are_refused(tmp_path):
     torch.save({"weight": torch.zeros(1)}, path)
     with pytest.raises(WeightsError, match="does not hold the weights"):
         InceptionFeatures(path)
+
+
+# DINOv2
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """An empty cache of torch hub, and what is asked of it; it answers with a network that nobody trained."""
+    asked = []
+
+    def load(repository, model, **options):
+        asked.append((repository, model))
+        code, weights = tmp_path / "facebookresearch_dinov2_main", tmp_path / f"checkpoints/{model}_pretrain.pth"
+        code.mkdir(exist_ok=True)
+        weights.parent.mkdir(exist_ok=True)
+        weights.touch()
+        return torch.nn.Sequential(torch.nn.AvgPool2d(56), torch.nn.Flatten(), torch.nn.Linear(48, 384))
+
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(torch.hub, "load", load)
+    return asked
+
+
+def test_dinov2_features(hub):
+    state = torch.get_rng_state()
+    features = DINOv2Features(download=True)
+    assert torch.equal(state, torch.get_rng_state())
+    assert set(hub) == {("facebookresearch/dinov2", "dinov2_vits14")}
+    grey = pictures(2)
+    found = extract(features, grey)
+    assert found.shape == (2, 384)
+    torch.testing.assert_close(found, features((255 * grey).round().to(torch.uint8).repeat(1, 3, 1, 1)))
+    assert load_features("dinov2-vit-s-14").name == "dinov2-vit-s-14"  # from the cache
+    with pytest.raises(ShapeError, match="1 or 3"):
+        features(torch.rand(2, 4, 8, 8))
+
+
+def test_dinov2_is_not_fetched_unasked_and_says_when_it_cannot_be(hub, monkeypatch):
+    with pytest.raises(WeightsError, match=r"download=True.*'smallnet'"):
+        DINOv2Features()
+    assert not hub
+
+    def offline(*args, **options):
+        raise URLError("no network")
+
+    monkeypatch.setattr(torch.hub, "load", offline)
+    with pytest.raises(WeightsError, match=r"cannot fetch.*no network.*'smallnet'"):
+        DINOv2Features(download=True)
