@@ -50,8 +50,8 @@ class LatentAugment(Augmenter, v2.Transform):
 
     autoencoder: a name from `list_autoencoders()`, the path of a `.safetensors` file or of the folder of the run that
         trained it, or an `Autoencoder`, which is frozen and kept in eval mode, whatever `.train()` its owner calls.
-        ``"auto"`` waits for the first images: ``"digits"`` and ``"mnist"`` for theirs by shape, and ``"natural"`` for
-        all others, with a warning.
+        ``"auto"`` is ``"natural"`` for any images, unless `fit`, a data set or shards show it a data set first: then
+        ``"digits"`` or ``"mnist"``, whose latents are few numbers, if one of them does not reconstruct that poorly.
     policy: a text such as ``"gaussian(std=0.5)"`` (see `list_policies()`) or a `LatentPolicy`; ``"auto"`` is
         `default_policy` of the latents.
     p: the chance of each image to be replaced, 0 to 1. Only the chosen ones are encoded and decoded. `MixedDataset`,
@@ -137,7 +137,7 @@ class LatentAugment(Augmenter, v2.Transform):
             return columns_of([self(row) for row in rows_of(given)])
         sample = sample_of(given, getter)
         tensors = [image_to_tensor(sample.leaves[place]) for place in sample.image_places]
-        self.choose_for(tensors[0])
+        self.look_at(tensors[0])
         self.check_geometry(sample.leaves)
         if getter is default_labels:
             self.check_labels(given)
@@ -356,7 +356,7 @@ class LatentAugment(Augmenter, v2.Transform):
         """What `from_config` takes, for `json.dump`, with the latent statistics if `fit` took them.
 
         An `Autoencoder` object has no name to write down: give the same one to `from_config` again. What is still to
-        be chosen by the first images is written down as "auto".
+        be chosen for a data set is written down as "auto".
         """
         stats, still_open = self.autoencoder.stats, self._name == AUTO
         statistics = stats.values() if bool(stats.fitted) and not self._brought_statistics else None

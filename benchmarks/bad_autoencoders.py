@@ -153,6 +153,8 @@ def by_first_look(model: Autoencoder, case: Case) -> dict[str, Any]:
 def by_commands(path: Path, case: Case) -> dict[str, Any]:
     """`augmentor generate` and `train-gan --augment both`: do they stop, and go on with --anyway?"""
     stopped, went_on = exit_codes(path, case), exit_codes(path, case, "--anyway")
+    if len(set(stopped.values())) > 1:
+        raise RuntimeError(f"one command stops and the other does not: {stopped}")
     caught = set(stopped.values()) == {2} and set(went_on.values()) == {0}
     return {"caught": caught, "exit_codes": stopped, "exit_codes_anyway": went_on}
 

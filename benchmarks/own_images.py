@@ -38,7 +38,6 @@ from augmentor.autoencoders.default import default_autoencoder
 from augmentor.autoencoders.trainer import FINE_TUNING_LR, LR, AutoencoderTrainer
 from augmentor.data import ArrayDataset, load_source
 from augmentor.data.wrapper import Around
-from augmentor.quality import assess
 from augmentor.training import small_cnn, train_classifier
 from augmentor.training.classifier import macro_recall, predict
 
@@ -231,7 +230,7 @@ def trained(trial: Trial, found: dict[str, Any]) -> dict[str, Any]:
         )
     trainer = AutoencoderTrainer(model, lr=FINE_TUNING_LR if pretrained else LR, seed=trial.seed, progress=False)
     model = trainer.fit(labelled)
-    verdict = assess(model, labelled.subset(torch.tensor(trainer.held_out)), training=labelled)
+    verdict = model.verdict
     known = {"start": start, "training_steps": trainer.steps_taken, **verdict.figures()}
     if verdict.word == "poor":
         return {"score": found["both"]["score"], **known}

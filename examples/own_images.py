@@ -50,7 +50,7 @@ usual = [v2.TrivialAugmentWide(), v2.RandomCrop(32, padding=4), v2.RandomHorizon
 plain, test = (ImageFolder(folder / part, v2.Compose([*size, *tensor])) for part in ("train", "test"))
 
 trainer = AutoencoderTrainer(load_autoencoder("natural"), steps=options.steps, lr=5e-4, batch_size=16)
-autoencoder = trainer.fit(plain)  # what `augmentor train-autoencoder` does with photographs
+autoencoder = trainer.fit(plain)  # as `augmentor train-autoencoder`, which ends by itself
 print(autoencoder.verdict)
 augment = LatentAugment("natural" if autoencoder.verdict.word == "poor" else autoencoder)
 

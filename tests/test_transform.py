@@ -166,7 +166,7 @@ def test_each_image_is_replaced_with_probability_p(vae, digits):
 
 def test_only_the_chosen_rows_are_encoded_and_the_others_are_the_same_to_the_bit(vae, images):
     everywhere, seen, encode, half = augmenter(vae)(images), [], vae.encode, augmenter(vae, p=0.5)
-    half.choose_for(images)  # the first images are looked at, all of them
+    half.look_at(images)  # the first images are looked at, all of them
     vae.encode = lambda batch: seen.append(len(batch)) or encode(batch)
     out = half(images)
     chosen = changed(out, images)

@@ -145,13 +145,14 @@ def num_classes_of(dataset: Any, labels: torch.Tensor | None) -> int | None:
     return labels.shape[1] if labels.ndim == 2 else int(labels.max().clamp_min(-1)) + 1 or None
 
 
-def equal_steps(count: int, most: int) -> range:
-    """At most `most` of `count` indices, at equal steps.
+def equal_steps(count: int, most: int) -> list[int]:
+    """`most` of `count` indices, or all where there are no more, at steps as equal as can be.
 
-    >>> list(equal_steps(12, 8))
-    [0, 2, 4, 6, 8, 10]
+    >>> equal_steps(12, 8)
+    [0, 1, 3, 4, 6, 7, 9, 10]
     """
-    return range(0, count, max(1, -(-count // most)))
+    number = min(count, most)
+    return [step * count // number for step in range(number)]
 
 
 def spread_over_classes(labels: torch.Tensor | None, total: int, count: int) -> torch.Tensor:

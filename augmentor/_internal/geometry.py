@@ -23,17 +23,19 @@ class EdgeAffine(v2.RandomAffine):
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         if isinstance(inpt, tv_tensors.TVTensor) and not isinstance(inpt, tv_tensors.Image):
             return super().transform(inpt, params)
-        images = image_to_tensor(inpt)[None]
-        angle, scale = (torch.tensor([float(params[name])]) for name in ("angle", "scale"))
-        shift = torch.tensor([params["translate"]], dtype=torch.float32)
-        return tensor_to_image(_affine(images, angle, shift, scale, _padding(self))[0], like=inpt)
+        images = image_to_tensor(inpt)
+        batch = images if images.ndim == 4 else images[None]
+        angles, scales = (torch.full((len(batch),), float(params[name])) for name in ("angle", "scale"))
+        shifts = torch.tensor([params["translate"]] * len(batch), dtype=torch.float32).reshape(-1, 2)
+        moved = _affine(batch, angles, shifts, scales, _padding(self))
+        return tensor_to_image(moved if images.ndim == 4 else moved[0], like=inpt)
 
 
 def mild_geometry(padding_mode: str = "constant") -> v2.Transform:
     """Rotation by 10 degrees, shift by 8 %, scale by 10 %: what digits and most objects bear.
 
     padding_mode: what is outside of the image, as in torchvision's `Pad`: "constant" (black) or "edge" (its border
-        pixels repeated), which suits photographs.
+        pixels repeated; videos stay black), which suits photographs.
 
     >>> mild_geometry().degrees
     [-10.0, 10.0]

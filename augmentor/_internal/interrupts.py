@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from typing import Any
 
 @contextmanager
 def deferred_interrupt() -> Iterator[Callable[[], bool]]:
-    """Inside, the first Ctrl-C raises nothing: the function that this yields returns True from then on.
+    """Inside, the first Ctrl-C says so and raises nothing: the function that this yields returns True from then on.
 
     The second Ctrl-C raises `KeyboardInterrupt` as usual. Nothing changes where a handler of somebody else is set, nor
     in threads other than the main one.
@@ -26,6 +27,7 @@ def deferred_interrupt() -> Iterator[Callable[[], bool]]:
         return
 
     def note(*_: Any) -> None:
+        print("\nending after this step; press Ctrl-C again to end at once", file=sys.stderr, flush=True)
         noted.set()
         signal.signal(signal.SIGINT, usual)
 

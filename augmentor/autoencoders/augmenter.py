@@ -35,7 +35,7 @@ from .._internal.samples import (
     split_item,
     text_label,
 )
-from ..exceptions import AugmentorWarning, InputError, ShapeError, WeightsError
+from ..exceptions import AugmentorWarning, DataError, InputError, ShapeError, WeightsError
 from ..latents import IGNORED, LatentCache, ReferenceSet, encode_all, soft_labels
 from ..latents.fitting import fit_reference
 from ..policies import LatentPolicy, default_policy, get_policy
@@ -49,7 +49,7 @@ from .inference import Inference, InferencePlan
 from .partnerless import Partnerless
 from .pretrained import GENERAL, fitting_autoencoder, full_name, load_autoencoder
 
-AUTO = "auto"  # chosen by the first images
+AUTO = "auto"  # chosen for a data set
 DEFAULT_P = 0.5
 
 
@@ -215,32 +215,40 @@ class Augmenter(nn.Module):
         """The autoencoder as it was asked for, and an object by its family."""
         return self._name or self.autoencoder.name
 
-    def choose_for(self, images: torch.Tensor) -> None:
-        """Look at the first images (C,H,W) or (B,C,H,W): `fit`, data sets, loaders and the first call do this.
+    def choose_for(self, data: Any) -> None:
+        """Where no autoencoder was named, take the pretrained one that suits these images; then `look_at` them.
 
-        Where no autoencoder was named, it takes the pretrained one that suits them (`fitting_autoencoder`), once; until
-        then it holds the general one, which takes any. An autoencoder that reconstructs them poorly is warned of once.
+        data: images (B,C,H,W), or a map-style data set, of which these are a few at equal steps. `fit`, data sets and
+        shards do this. Raises `DataError` for an empty data set, and what `look_at` raises.
         """
+        of_shape = [data] if isinstance(data, torch.Tensor) else _some_of(data)
+        if self._name == AUTO:
+            for images in of_shape:
+                check_range(images, "LatentAugment")
+            name = fitting_autoencoder(of_shape[0]) if len(of_shape) == 1 else GENERAL
+            if name != GENERAL:
+                with torch.inference_mode(False):
+                    self._take(load_autoencoder(name).to(self.device, self.autoencoder.dtype))
+            self._name = name
+        for images in of_shape:
+            self.look_at(images)
+
+    def look_at(self, images: torch.Tensor) -> None:
+        """Look at images (C,H,W) or (B,C,H,W) before anything is made of them: every call does this.
+
+        Where neither an autoencoder was named nor a data set has decided, the general one is taken: which images come
+        first differs between the workers of a loader, so they cannot decide. An autoencoder that reconstructs the first
+        eight or more of them poorly is warned of, once in each process.
+        """
+        if self._name == AUTO:
+            self._name = GENERAL
         if self._first_look.verdict is not None:  # at every later call
             return
         images = images if images.ndim == 4 else images[None]
-        if self._name == AUTO:
-            check_range(images, "LatentAugment")
-            self._name = fitting_autoencoder(images)
-            if self._name != GENERAL:
-                self._take(load_autoencoder(self._name).to(self.device, self.autoencoder.dtype))
         wanted = self.autoencoder.image_shape
         if takes_shape(wanted, images.shape[1:]):  # if not, whoever uses them says so
             check_images(images, wanted, f"LatentAugment with autoencoder {self.shown_name!r}")
             self._first_look.at(images, self.autoencoder, self.shown_name)
-
-    def look_at(self, dataset: Any) -> None:
-        """`choose_for` a few images, at equal steps through a map-style data set."""
-        rows = equal_steps(len(dataset), LEAST)
-        images = [image_to_tensor(split_item(item)[0]) for item in fetch_items(dataset, rows)]
-        alike = all((image.shape, image.dtype) == (images[0].shape, images[0].dtype) for image in images)
-        for each in [torch.stack(images)] if alike else images:
-            self.choose_for(each)
 
     def fit(
         self, data: Any, labels: Any = None, *, batch_size: int = 256, unlabelled: Any = None, images: Any = None
@@ -261,16 +269,16 @@ class Augmenter(nn.Module):
         if isinstance(data, LatentCache):
             mean, labels, num_classes = data.mean, data.labels, data.num_classes
         else:
-            if num_samples(data):
+            total, found = num_samples(data), batches(data, batch_size)
+            if total:
                 self.check_labels(fetch_items(data, [0])[0])
-            found = batches(data, batch_size)
+                self.choose_for(data)
             first = list(itertools.islice(found, 1))
             for some, _ in first:
                 self.choose_for(some)
             every: Any = itertools.chain(first, found)
-            total = num_samples(data)
             if self.gate is not None:
-                images = RealImages(total, self.device, self.known)
+                images = RealImages(total, self.device, self.known, self.autoencoder.image_shape)
                 every = images.watch(every)
             (mean, _), labels = encode_all(self.autoencoder, every, batch_size, total=total)
             num_classes = len(class_names_of(data)) or None
@@ -308,7 +316,8 @@ class Augmenter(nn.Module):
         self.policy.fit(reference)
         if self.gate is not None:
             if images is not None and not isinstance(images, RealImages):
-                images = all_seen(RealImages(num_samples(images), self.device, self.known), images)
+                shape = self.autoencoder.image_shape
+                images = all_seen(RealImages(num_samples(images), self.device, self.known, shape), images)
             fit_gate(self.gate, reference, images, self.inference, self.residual)
         self.reference = reference
         return self
@@ -362,9 +371,9 @@ class Augmenter(nn.Module):
         self.policy = self._asked_policy or default_policy(autoencoder.latent_shape)
 
     def _settle(self, images: torch.Tensor | None, *, warn: bool = True) -> None:
-        """Choose the autoencoder for these images; latents that are known (None) are those of the present one."""
+        """Look at these images; latents that are known (None) are those of the present autoencoder."""
         if images is not None:
-            self.choose_for(images)
+            self.look_at(images)
         elif self._name == AUTO:
             self._name = GENERAL
         if warn and self._lacks_statistics:
@@ -380,3 +389,14 @@ class Augmenter(nn.Module):
         if self.reference is not None:
             self.reference = self.reference.to(self.device)
         return self.reference
+
+
+def _some_of(dataset: Any) -> list[torch.Tensor]:
+    """A few images of a map-style data set, at equal steps, as batches (B,C,H,W) of one shape and type each."""
+    if len(dataset) == 0:
+        raise DataError("got an empty data set; expected at least one image")
+    found: dict[Any, list[torch.Tensor]] = {}
+    for item in fetch_items(dataset, equal_steps(len(dataset), LEAST)):
+        image = image_to_tensor(split_item(item)[0])
+        found.setdefault((image.shape, image.dtype), []).append(image)
+    return [torch.stack(images) for images in found.values()]

@@ -84,7 +84,7 @@ class Autoencoder(nn.Module):
         if not isinstance(channels, int) or channels < 1 or not fits:
             raise ShapeError(
                 f"an autoencoder takes images (C, H, W), C at least 1, of {least} to {most} pixels a side, "
-                f"got {tuple(image_shape)}"
+                f"got {tuple(image_shape)}; resize them, with --size on the command line, or take 'spatial_kl'"
             )
         self.image_shape = tuple(image_shape)
         self.depth: int = channels

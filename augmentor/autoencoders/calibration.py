@@ -25,6 +25,7 @@ class HandedOut:
 
     def __init__(self, inference: Inference, residual: float):
         self._inference, self._residual, self.device = inference, residual, inference.autoencoder.device
+        self.image_shape = inference.autoencoder.image_shape
 
     def encode(self, images: torch.Tensor) -> Posterior:
         """Raw latents."""
@@ -54,12 +55,11 @@ def fit_gate(
             AugmentorWarning,
             stacklevel=4,
         )
-    elif not real.usable:
-        real = None
     else:
         images, labels = real.shown
         verdict = assess(HandedOut(inference, residual), images, labels, features=real.extractor)
-    gate.fit(reference, real, verdict=verdict, own_error=_own_error(reference, inference))
+    pixels = real if real is not None and real.usable else None
+    gate.fit(reference, pixels, verdict=verdict, own_error=_own_error(reference, inference))
 
 
 @torch.no_grad()

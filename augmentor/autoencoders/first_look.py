@@ -11,23 +11,25 @@ from torch.utils.data import get_worker_info
 from .._internal.checks import to_unit_float
 from ..exceptions import AugmentorWarning
 from ..quality.verdict import POOR, Verdict, assess, centre, pooled
+from .pretrained import GENERAL
 
-# The verdict is on so many images at least, where they come one by one, and at most, where they come in a batch.
-LEAST, MOST = 8, 64
+# It takes this many images or more to give a verdict, and of one batch it takes this many at most.
+LEAST, MOST = 8, 16
 
 
 class FirstLook:
-    """Assesses an autoencoder on the first images, and warns once if it reconstructs them poorly."""
+    """Assesses an autoencoder on the first images, and warns once, in each process, if it reconstructs them poorly."""
 
     def __init__(self) -> None:
         self._images: list[torch.Tensor] = []  # seen so far, of one shape each
         self.verdict: Verdict | None = None
 
     def at(self, images: torch.Tensor, autoencoder: Any, name: str) -> None:
-        """Look at more images (B,C,H,W); the verdict comes when there are enough."""
-        if autoencoder.device.type != "cpu" and get_worker_info() is not None:
+        """Look at more images (B,C,H,W), B may be 0; the verdict comes when there are enough."""
+        in_worker = get_worker_info() is not None
+        if not len(images) or (in_worker and autoencoder.device.type != "cpu"):
             return
-        some = to_unit_float(centre(images.detach()[:MOST])).clone()
+        some = to_unit_float(centre(images.detach()[:MOST], autoencoder.image_shape)).cpu().clone()
         if self._images and torch.equal(some, self._images[-1]):
             return  # a transform calls this more than once with the same images
         self._images.append(some)
@@ -43,7 +45,8 @@ class FirstLook:
 
 def poor_message(name: str, verdict: Verdict) -> str:
     """What is wrong, and what to do."""
+    other = "" if name == GENERAL else f"take another one, such as {GENERAL!r}, or "
     return (
         f"autoencoder {name!r} reconstructs these images poorly, so augmentation with it is likely to do harm "
-        f"({verdict}); take another one, such as 'natural', or train one on your images: augmentor train-autoencoder"
+        f"({verdict}); {other}train one on your images: augmentor train-autoencoder"
     )

@@ -50,6 +50,7 @@ class Plateau:
 
     def earliest_end(self, step: int) -> int:
         """The step at which training will end if nothing rises from now on."""
+        step -= step % self.interval  # the last measurement
         stall = max(self.min_steps, step + max(0, self.patience - self.stale) * self.interval)
         return stall + (FALLS - self.falls) * self.patience * self.interval
 

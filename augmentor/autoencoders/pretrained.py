@@ -64,7 +64,7 @@ def load_autoencoder(name_or_path: str | Path) -> Autoencoder:
     adapted = header.get("family") == AdaptedAutoencoder.family
     kind, members = (AdaptedAutoencoder.family, ADAPTERS) if adapted else (autoencoders.kind, autoencoders.members)
     model = load_network(name, kind, members)
-    model.verdict = Verdict.of(header.get("info", {}).get("verdict"))
+    model.verdict = Verdict.of(_info(header).get("verdict"))
     return model
 
 
@@ -122,7 +122,14 @@ def training_data(name: str) -> str | None:
     path = weights_file(name, OF_AUTOENCODER)
     if name in _index() or name.startswith(_DIFFUSERS) or not path.is_file():
         return None
-    return read_header(path).get("info", {}).get("dataset")
+    dataset = _info(read_header(path)).get("dataset")
+    return dataset if isinstance(dataset, str) else None
+
+
+def _info(header: dict[str, Any]) -> dict[str, Any]:
+    """What the trainer wrote beside the weights; whoever calls `Autoencoder.save` may have written anything."""
+    info = header.get("info")
+    return info if isinstance(info, dict) else {}
 
 
 def card(name: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from torch.utils.data import Subset
 
 from .._internal.batches import BatchStream
 from .._internal.checks import check_range, to_unit_float
-from .._internal.datasets import dataset_fingerprint, fetch
+from .._internal.datasets import dataset_fingerprint, fetch, is_map_style
 from .._internal.engine import PRECISIONS
 from .._internal.files import absolute_path
 from .._internal.geometry import mild_geometry, move_each
@@ -38,6 +38,8 @@ from .training_state import TrainingState
 _INTERVAL = 100
 # Of the images held out; more cost time and hardly change the mean.
 _MOST_HELD_OUT = 500
+# Images are validated in batches of 256, or of so many pixels: 16 of 256x256.
+_PIXELS = 2**20
 # Sets of fewer images are moved: each is seen more than six times in the first 1000 steps of 32.
 SMALL_SET = 5000
 # Peak learning rates: of new weights, and of pretrained ones.
@@ -70,7 +72,7 @@ class AutoencoderTrainer:
 
     After `fit`, `history` has a row a measurement (step, epoch, psnr_db, val_loss, each loss, lr, seconds), `held_out`
     the indices of the images held out, `steps_taken` the steps of all calls, and `ended` why this call ended: "done"
-    (there was nothing to do), "steps", "plateau" or "minutes".
+    (there was nothing to do), "steps", "plateau", "minutes" or "interrupted".
 
     >>> from augmentor.autoencoders import get_autoencoder
     >>> from augmentor.data import load_source
@@ -104,11 +106,11 @@ class AutoencoderTrainer:
     ):
         counts = {"steps": steps, "batch_size": batch_size, "patience": patience, "min_steps": min_steps}
         for name, value in counts.items():
-            if value is not None and value < 1:
-                raise InputError(f"{name} is at least 1, got {value}")
+            if value is not None and (type(value) is not int or value < 1):
+                raise InputError(f"{name} is a whole number, at least 1, got {value!r}")
         for name, number in {"lr": lr, "minutes": minutes}.items():
-            if number is not None and not number > 0:
-                raise InputError(f"{name} is positive, got {name}={number}")
+            if number is not None and not 0 < number < math.inf:
+                raise InputError(f"{name} is positive and finite, got {name}={number}")
         if warmup < 0:
             raise InputError(f"warmup is a number of steps, got {warmup}")
         if not 0 <= val_fraction < 1:
@@ -124,6 +126,8 @@ class AutoencoderTrainer:
                 f"AutoencoderTrainer trains autoencoders of this package, got an adapted one ({autoencoder.name}); "
                 "train it where it comes from"
             )
+        if autoencoder.dtype != torch.float32:
+            raise InputError(f"AutoencoderTrainer trains float32 weights, got {autoencoder.dtype}; call .float() first")
         self.autoencoder = autoencoder.requires_grad_(True)
         self.out = None if out is None else absolute_path(out)
         self.steps, self.minutes, self.batch_size = steps, minutes, batch_size
@@ -142,10 +146,17 @@ class AutoencoderTrainer:
         Its `verdict` is that on the images held out.
 
         Ctrl-C ends training after the step that runs, writes all that a finished run has, and then raises
-        `KeyboardInterrupt`; called again it goes on as if nothing had happened. A second Ctrl-C raises at once.
+        `KeyboardInterrupt`; with `out`, the next call goes on as if nothing had happened. A second Ctrl-C raises at
+        once.
 
-        Raises `TrainingError` when the loss is not finite; the last good checkpoint stays.
+        Raises `InputError` for data that are not map-style, and `TrainingError` when the loss is not finite; the last
+        good checkpoint stays.
         """
+        if not is_map_style(dataset):
+            raise InputError(
+                f"AutoencoderTrainer takes a map-style data set, with a length and indices, got "
+                f"{type(dataset).__name__}; list(...) of an iterable is one"
+            )
         model = self.autoencoder.to(self.device)
         train, held_out = self._split(len(dataset))
         self.held_out = held_out.tolist()
@@ -158,7 +169,8 @@ class AutoencoderTrainer:
         before = state.step
         with deferred_interrupt() as interrupted:
             ended = self._train(state, stream, transform, held_out, run, interrupted)
-            self.ended, self.steps_taken = ended if state.step > before else "done", state.step
+            nothing_to_do = state.step == before and ended in ("steps", "plateau")
+            self.ended, self.steps_taken = "done" if nothing_to_do else ended, state.step
             model.load_state_dict(self._best(state, stream, held_out, run, moved=state.step > before))
             model.eval()
             self._fit_stats(dataset, train)
@@ -174,6 +186,8 @@ class AutoencoderTrainer:
         return max((row["psnr_db"] for row in self.history if "psnr_db" in row), default=None)
 
     def _stopped(self, state: TrainingState) -> str:
+        if self.ended != "interrupted":
+            return f"training has ended at step {state.step}, and all is written"
         last = self._last_step(state)
         of = "" if last is None else f" of {'' if self.steps else 'at least '}{last}"
         further = (
@@ -207,7 +221,7 @@ class AutoencoderTrainer:
                     row = self._measured(state, stream, held_out)
                     state.take(row)
                     run.save(state.checkpoint(), row)
-                rate = (state.step - first) / elapsed
+                rate = (state.step - first) / max(elapsed, 1e-9)  # a clock may be coarser than a step
                 bar.total = self._last_step(state, rate, elapsed)
                 images = f"{rate * stream.batch_size:.0f}"
                 decibels = {} if self.psnr_db is None else {"PSNR": f"{self.psnr_db:.2f} dB"}
@@ -344,9 +358,9 @@ class AutoencoderTrainer:
             save_network(self.autoencoder, weights, info)
 
     def _batches(self, dataset: Any, members: np.ndarray, doing: str | None = None) -> Iterator[torch.Tensor]:
-        starts, show = range(0, len(members), 256), self.progress and doing is not None
+        starts, show = range(0, len(members), self._at_once), self.progress and doing is not None
         for start in progress_bar(starts, desc=doing, unit="batch", leave=False, show=show):
-            yield fetch(dataset, members[start : start + 256].tolist())[0].to(self.device)
+            yield fetch(dataset, members[start : start + self._at_once].tolist())[0].to(self.device)
 
     def _split(self, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Indices to train on and to validate on; the latter none if `val_fraction` is 0."""
@@ -364,6 +378,7 @@ class AutoencoderTrainer:
     def _check_fits(self, dataset: Any) -> None:
         images, _ = fetch(dataset, range(min(self.batch_size, len(dataset))))
         check_range(images, "AutoencoderTrainer")
+        self._at_once = max(1, min(256, _PIXELS // math.prod(images.shape[2:])))
         with torch.no_grad():
             self.autoencoder.encode(images[:1].to(self.device))
 

@@ -36,6 +36,7 @@ def evaluate(
     are named after them: fd-smallnet is a Frechet distance, kd-smallnet a kernel distance. With inception they are FID
     and KID. fjd looks at features and labels together, where both have labels.
     """
+    from .._internal.datasets import class_names_of
     from .._internal.files import write_bytes, write_json
     from .._internal.weights import OF_GENERATOR, weights_file
     from ..exceptions import ShapeError
@@ -44,7 +45,8 @@ def evaluate(
     from ..views.copies import copies_html
 
     reals = _read(real, **reading)
-    if generated.endswith(".safetensors") or weights_file(generated, OF_GENERATOR).is_file():
+    in_folder = Path(generated).expanduser().is_dir() and weights_file(generated, OF_GENERATOR).is_file()
+    if generated.endswith(".safetensors") or in_folder:
         fakes = _samples(generated, num_samples, seed)
     else:
         fakes = _read(generated, **{**reading, "split": "train"})
@@ -57,8 +59,9 @@ def evaluate(
         real=f"{real}: {min(len(reals), num_samples)} images", out=out, **verdict)  # fmt: skip
     if extractor.name == "autoencoder":
         click.echo("an autoencoder's features flatter the images that it decoded itself; --features auto does not")
+    names = class_names_of(fakes), class_names_of(reals)
     (fakes, made), (some, known) = _some(fakes, num_samples, seed), _some(reals, num_samples, seed)
-    labels = (made, known) if _are_classes(made) and _are_classes(known) else None
+    labels = _comparable(made, known, *names)
     scores = measure(fakes, some, extractor, labels=labels, seed=seed, device=device)
     floor = named_scores(scores.pop("floor"), extractor.name)
     scores = named_scores(scores, extractor.name)
@@ -132,6 +135,24 @@ def _some(images: Any, count: int, seed: int) -> Any:
 
     order = np.random.Generator(np.random.Philox(fold(seed, "evaluate"))).permutation(len(images))[:count]
     return fetch(images, order.tolist())
+
+
+def _comparable(made: Any, known: Any, names: list[Any], real_names: list[Any]) -> tuple[Any, Any] | None:
+    """Labels of generated and of real images where a number means the same class in both; None where there are none.
+
+    Folders number their classes in order of their names, so one without some classes has other numbers.
+    """
+    import torch
+
+    if not (_are_classes(made) and _are_classes(known)):
+        return None
+    if not names or not real_names or names == real_names:
+        return made, known
+    missing = [name for name in names if name not in real_names]
+    if missing or int(made.max()) >= len(names):
+        click.echo(f"no fjd: GENERATED has classes that REAL has not, such as {missing[:3]}")
+        return None
+    return torch.tensor([real_names.index(name) for name in names])[made], known
 
 
 def _are_classes(labels: Any) -> bool:

@@ -82,6 +82,7 @@ def train_gan(
     conditional = len(dataset.classes) > 1 if conditional is None else conditional
     shape = image_shape_of(dataset)
     features = independent_features(shape) if shape[0] in (1, 3) else None
+    anyway = anyway or not (in_latents or method_class(method).needs_autoencoder)  # one that nobody uses does no harm
     model, used = _looked_at(autoencoder, dataset, anyway=anyway) if needed else (None, {})
     if epochs is not None:
         settings["steps"] = max(1, round(epochs * len(dataset) / settings["batch_size"]))

@@ -93,7 +93,7 @@ class MixedDataset(Dataset[Any]):
             warnings.warn(f"MixedDataset with {what} adds no synthetic samples", AugmentorWarning, stacklevel=2)
         self.cache = None if cache is None else cache.check(augment.autoencoder, dataset)
         if cache is None:  # a cache has decided, and is there so that nothing is encoded
-            augment.look_at(dataset)
+            augment.choose_for(dataset)
         if has_synthetic and augment.needs_fit:
             augment.fit(dataset) if self.cache is None else augment.fit(self.cache, images=dataset)
         first = fetch_items(dataset, [0])[0]

@@ -181,7 +181,7 @@ class LatentAugment(A.ImageOnlyTransform):
         _check_values(images)
         images = images if images.ndim == 4 else images[..., None]
         tensor = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
-        self.augment.choose_for(tensor)
+        self.augment.look_at(tensor)
         _check_shape(images.shape[1:], self.augment.autoencoder.image_shape)
         return tensor
 

@@ -104,6 +104,7 @@ class QualityGate:
 
     keep: the share of held-out real samples that would pass all checks, 0 to 1 (each check may turn away
         ``(1 - keep) / 5`` of them, the union bound): the nearer to 1, the more lenient, and 1 lets everything pass.
+        With fewer than a hundred real images fewer pass: a sample that is worse than all of them fails.
     k: which neighbour measures fidelity, as in improved precision and recall (Kynkaanniemi et al. 2019).
     redraws: how often a sample that fails is drawn again, from its own random sequence. One that still fails is
         rejected: the original is kept in its place, with weight 0.
@@ -112,16 +113,17 @@ class QualityGate:
 
     `LatentAugment.fit` shows it real images, and then it judges pixels too. Where latents are all that is known (a
     `LatentCache`, `fit_latents`), give it their images with ``images=``; without them it judges latents alone, and a
-    warning says so. The features are those of `SmallNetFeatures`. When it is fitted, the autoencoder reconstructs some
-    real images: if the verdict on that (`assess`) is "poor", realism is 0 for every sample, and a warning gives the
-    figures.
+    warning says so. The features are those of `SmallNetFeatures`. `LatentAugment.fit` also assesses the autoencoder on
+    some real images (`assess`): if it is poor for them, realism is 0 for every sample, and a warning gives the figures.
+    What is assessed is what the transform hands out for latents that nothing has moved; with residual=1 these are the
+    images themselves, which are never poor.
 
     A sample is a copy if it is nearer to a real one than nearly all real ones are to each other, and no farther than
     the distance by which decoding and encoding typically moves an image.
 
     Calibrating every score on real samples is conformal anomaly detection (Laxhammar and Falkman 2010). The
-    classifier is cross-fitted (`LatentClassifier`). With few real samples held-out ones differ much from each other,
-    and so the gate is lenient where it cannot know. Samples between a real one and a near neighbour of it, such as
+    classifier is cross-fitted (`LatentClassifier`). A sample with an ignored label has no class that could be seen, and
+    is rejected. Samples between a real one and a near neighbour of it, such as
     those of `smote`, often fail for novelty. A label (B,K) is compared as a whole. In a large reference set distances
     are to the nearest of some candidates (`ReferenceSet.nearby`), for real samples and synthetic ones alike.
 
@@ -145,6 +147,7 @@ class QualityGate:
         self._latents: View | None = None
         self._pixels: View | None = None
         self._extractor: Features | None = None
+        self._poor = False
 
     def fit(
         self,
@@ -161,7 +164,7 @@ class QualityGate:
         """
         self._latents, self._pixels, self._extractor = View(reference, self.k, own_error), None, None
         self._poor = verdict is not None and verdict.word == POOR
-        if self._poor:
+        if self._poor and self.keep < 1:
             warnings.warn(
                 f"the gate rejects every sample, because the autoencoder is {verdict}; train it on these images, or "
                 "choose another one",
@@ -170,7 +173,8 @@ class QualityGate:
             )
         if real is not None:
             self._extractor, features = real.extractor, real.features
-            self._centre, self._scale = features.mean(0), features.std(0).clamp_min(1e-6)
+            self._centre, self._scale = features.mean(0), features.std(0)
+            self._scale[self._scale < 1e-6] = torch.inf  # a feature that never moves says nothing
             pixels = ReferenceSet((features - self._centre) / self._scale, real.labels)
             self._pixels = View(pixels, self.k)
             # The image that each row of the reference set is, so that its own fold is asked.
@@ -274,7 +278,7 @@ class QualityGate:
     def _score(self, latents: Latents, origin: torch.Tensor | None, images: torch.Tensor | None) -> GateScores:
         near, apart, agrees, _ = self._fitted_on(latents.z.device).place(latents.z, latents.labels, origin)
         if images is None or self._pixels is None or self._extractor is None:
-            return GateScores(near, apart, agrees)
+            return GateScores(near, apart, agrees, torch.zeros_like(near) if self._poor else None)
         features = (self._extractor(images.detach()) - self._centre) / self._scale
         seen = self._pixels.place(features, latents.labels, None if origin is None else self._image_of[origin])
         realism = torch.zeros_like(seen.near) if self._poor else seen.near

@@ -11,7 +11,7 @@ import torch
 from .._internal.checks import to_uint8
 from ..exceptions import AugmentorWarning, DataError
 from .smallnet import SmallNetFeatures
-from .verdict import centre
+from .verdict import Size, centre
 from .view import HELD_OUT
 
 # So many images are reconstructed for the verdict on the autoencoder, and of larger ones their centre.
@@ -24,9 +24,9 @@ class RealImages:
     """Features of at most 2,000 real images, at equal steps through the data, and at most 256 of the images.
 
     The features are those of `SmallNetFeatures` wherever the gate runs, so that its answers do not depend on which
-    extras are installed. Of images with other than 1 or 3 channels it keeps nothing, and a warning says so. total: how
-    many images there are, if that is known. device: where features are computed. known: labels of a batch => the same,
-    where those that are ignored are negative.
+    extras are installed. Of images with other than 1 or 3 channels it keeps no features, and a warning says so. total:
+    how many images there are, if that is known. device: where features are computed. known: labels of a batch => the
+    same, where those that are ignored are negative. image_shape: (C,H,W) of the autoencoder, None for any size.
 
     >>> real = RealImages()
     >>> len(list(real.watch([(torch.rand(5, 1, 8, 8), torch.arange(5))] * 2)))
@@ -40,8 +40,9 @@ class RealImages:
         total: int | None = None,
         device: torch.device | str = "cpu",
         known: Callable[[torch.Tensor], torch.Tensor] | None = None,
+        image_shape: Size = (None, None, None),
     ):
-        self._known = known
+        self._known, self._image_shape = known, image_shape
         self.extractor, self._device = SmallNetFeatures().to(device), torch.device(device)
         self.usable = True
         self._described, self._shown = _EqualSteps(HELD_OUT, total), _EqualSteps(_SHOWN, total)
@@ -49,20 +50,19 @@ class RealImages:
     def watch(self, batches: Batches) -> Iterator[tuple[torch.Tensor, torch.Tensor | None]]:
         """The same batches, images (B,C,H,W) and labels or None, of which some rows are kept."""
         for images, labels in batches:
-            if not self._takes(images):
-                yield images, labels
-                continue
             given, labels = labels, labels if labels is None or self._known is None else self._known(labels)
             rows = self._described.following(len(images))
-            if len(rows):
+            if len(rows) and self._describes(images):
                 features = self.extractor(images[rows].to(self._device))
                 self._described.keep(rows, features, None if labels is None else labels[rows])
             rows = self._shown.following(len(images))
             if len(rows):
-                self._shown.keep(rows, to_uint8(centre(images[rows])), None if labels is None else labels[rows])
+                self._shown.keep(
+                    rows, to_uint8(centre(images[rows], self._image_shape)), None if labels is None else labels[rows]
+                )
             yield images, given
 
-    def _takes(self, images: torch.Tensor) -> bool:
+    def _describes(self, images: torch.Tensor) -> bool:
         if self.usable and images.shape[1] not in (1, 3):
             self.usable = False
             warnings.warn(

@@ -11,13 +11,13 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from .._internal.checks import to_unit_float
+from .._internal.checks import is_number, to_unit_float
 from .._internal.datasets import fetch
 from .._internal.random import fold
 from ..exceptions import DataError
@@ -31,8 +31,10 @@ VERDICTS = POOR, FAIR, GOOD = "poor", "fair", "good"
 # Good: so many decibels above images of a quarter of the side, and so much of what was recognised still is. Poor: below
 # the share, or no better than a simple code of that size. benchmarks/results/verdict.json has what these separate.
 GOOD_MARGIN = 3.0
-# From here on (an error of 4.5 levels of 255) PSNR is good enough: simple codes give a blank image back as it is.
+# From here on (an error of 4.5 levels of 255) PSNR is good enough.
 ENOUGH = 35.0
+# The PSNR of one image counts as no more: simple codes give a blank image back as it is, and a few would lift the mean.
+_MOST_DB = 40.0
 GOOD_RECOGNISED, POOR_RECOGNISED = 0.8, 0.6
 # Poor from here on, where two different images are 1 apart. Of 240 photographs or digits, and of the first 8 of them,
 # good reconstructions are at most 0.93 apart, and bad ones at least 1.66.
@@ -47,14 +49,18 @@ _FOLDS = 5
 # Of an image of any size this much is looked at, in pixels a side: whole photographs take seconds each.
 _CENTRE = 256
 
+Size: TypeAlias = Sequence[int | None]
+_ANY: Size = (None, None, None)
+
 
 @dataclass(frozen=True)
 class Verdict:
     """What `assess` found.
 
-    psnr_db: mean over the images of the PSNR of their reconstructions. mean_image, eighth, quarter, same_size: the same
-    of simple codes: the mean of the other images; the image averaged down to an eighth and to a quarter of its side,
-    and to as many numbers as the latent has (at most a quarter of the pixels), each enlarged again.
+    psnr_db: mean over the images of the PSNR of their reconstructions, each 40 dB at most. mean_image, eighth, quarter,
+    same_size: the same of simple codes: the mean of the other images; the image averaged down to an eighth and to a
+    quarter of its side, and to as many numbers as the latent has (at most a quarter of the pixels), each enlarged
+    again.
     apart: the mean squared distance between the independent features of an image and of its reconstruction, where that
     of two different images is 1; None for one image, and for other than 1 or 3 channels. recognised: of the images
     whose class a classifier of independent features recognises, the share that it recognises after decoding; None
@@ -84,7 +90,7 @@ class Verdict:
         recognised = 1.0 if self.recognised is None else self.recognised
         simple = max(self.mean_image, self.eighth, self.same_size)
         as_far = self.apart is not None and self.apart >= POOR_APART
-        if self.psnr_db <= min(simple, ENOUGH) or recognised < POOR_RECOGNISED or (as_far and self.psnr_db < ENOUGH):
+        if not self.psnr_db > min(simple, ENOUGH) or recognised < POOR_RECOGNISED or (as_far and self.psnr_db < ENOUGH):
             return POOR
         good = self.psnr_db >= min(self.quarter + GOOD_MARGIN, ENOUGH) and recognised >= GOOD_RECOGNISED
         return GOOD if good else FAIR
@@ -93,7 +99,11 @@ class Verdict:
     def of(cls, figures: Any) -> Verdict | None:
         """The verdict that `figures` gave, or None for what is none."""
         names = [field.name for field in dataclasses.fields(cls)]
-        fits = isinstance(figures, dict) and set(names) <= set(figures)
+        fits = isinstance(figures, dict) and all(
+            is_number(figures.get(name))
+            or (name in ("recognised", "apart") and name in figures and figures[name] is None)
+            for name in names
+        )
         return cls(**{name: figures[name] for name in names}) if fits else None
 
     def figures(self) -> dict[str, Any]:
@@ -133,16 +143,17 @@ def assess(
     autoencoder: maps images (B,C,H,W) to reconstructions, and has ``encode(images).mean``. data: images (N,C,H,W),
     uint8 or floating in [0, 1], or a map-style data set of images or `(image, label)`; images that it was not trained
     on, since those that it was trained on flatter it. labels: of a tensor, int64 (N,) or float (N,K). training: a data
-    set of `(image, label)` that the classifier learns from as well, where there are few images to assess. features: the
-    extractor that the classifier looks through, by default `independent_features`. most: so many images at most, drawn
-    with `seed`. Raises `DataError` for an empty data set, and what `autoencoder.encode` raises.
+    set of `(image, label)`, with none of `data` in it, that the classifier learns from; without it the classifier
+    learns from `data`, and each image is recognised by one that has not seen it. features: the extractor that the
+    classifier looks through, by default `independent_features`. most: so many images at most, drawn with `seed`. Raises
+    `DataError` for an empty data set and for `training` without labels, and what `autoencoder.encode` raises.
 
     >>> from augmentor.autoencoders import load_autoencoder
     >>> from augmentor.data import load_source
     >>> assess(load_autoencoder("digits"), load_source("digits")).word
     'good'
     """
-    images, labels = _some(data, labels, most, seed)
+    images, labels = _some(data, labels, most, seed, getattr(autoencoder, "image_shape", _ANY))
     device = getattr(autoencoder, "device", images.device)
     rebuilt, count = [], 0
     for part in images.split(batch_size):
@@ -154,7 +165,7 @@ def assess(
     seen = None
     if channels in (1, 3):
         extractor = independent_features(images.shape[1:]) if features is None else features
-        seen = extract(extractor, images), extract(extractor, made)
+        seen = extract(extractor, images), extract(extractor, made.nan_to_num(0.0).clamp(0, 1))
     others = (images.sum(0) - images) / (len(images) - 1) if len(images) > 1 else images.mean((2, 3), keepdim=True)
     return Verdict(
         psnr_db=_mean_psnr(made, images),
@@ -185,7 +196,9 @@ def pooled(verdicts: Sequence[Verdict]) -> Verdict:
     )  # fmt: skip
 
 
-def _some(data: Images, labels: torch.Tensor | None, most: int, seed: int) -> tuple[torch.Tensor, torch.Tensor | None]:
+def _some(
+    data: Images, labels: torch.Tensor | None, most: int, seed: int, image_shape: Size = _ANY
+) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Float images, at most `most`, and their labels."""
     if len(data) == 0:  # type: ignore[arg-type]
         raise DataError("got no images to reconstruct; expected at least one")
@@ -194,17 +207,22 @@ def _some(data: Images, labels: torch.Tensor | None, most: int, seed: int) -> tu
         images, labels = data[torch.from_numpy(rows)], None if labels is None else labels[torch.from_numpy(rows)]
     else:
         images, labels = fetch(data, rows.tolist())
-    return to_unit_float(centre(images)), labels
+    return to_unit_float(centre(images, image_shape)), labels
 
 
-def centre(images: torch.Tensor) -> torch.Tensor:
-    """Of images (B,C,H,W) what is looked at: at most the 256 pixels a side in the middle."""
-    top, left = (max(0, side - _CENTRE) // 2 for side in images.shape[-2:])
-    return images[..., top : top + _CENTRE, left : left + _CENTRE]
+def centre(images: torch.Tensor, image_shape: Size = _ANY) -> torch.Tensor:
+    """Of images (B,C,H,W) what is looked at: at most the 256 pixels a side in the middle.
+
+    image_shape: (C,H,W) of the autoencoder; a side that has to be of one length stays whole.
+    """
+    for axis, wanted in zip((-2, -1), image_shape[1:], strict=True):
+        if wanted is None and images.shape[axis] > _CENTRE:
+            images = images.narrow(axis, (images.shape[axis] - _CENTRE) // 2, _CENTRE)
+    return images
 
 
 def _mean_psnr(made: torch.Tensor, images: torch.Tensor) -> float:
-    return float(psnr(made, images).double().mean())
+    return float(psnr(made, images).double().clamp_max(_MOST_DB).mean())
 
 
 def _apart(real: torch.Tensor, decoded: torch.Tensor) -> float:
@@ -240,7 +258,8 @@ def _recognised(
         before, after = _cross_fitted(real, decoded, keys)
     else:
         more, more_labels = _some(training, None, _LEARNT_FROM, seed)
-        assert more_labels is not None
+        if more_labels is None:
+            raise DataError("training needs labels, and this data set has none; give one of (image, label), or None")
         before, after = _predicted(extract(extractor, more), label_keys(more_labels.cpu()), real, decoded)
     right, total = (before == keys) & known, float(known.sum())
     chance = float(keys[known].unique(return_counts=True)[1].max()) / total

@@ -104,9 +104,9 @@ def generate_shards(
     check_parts(resume, ranks > 1 or unit_range is not None)
     images, labels = collate(first := fetch_items(dataset, [0]))
     if cache is None:
-        augment.look_at(dataset)
-    else:  # nothing is encoded
-        augment.choose_for(images)
+        augment.choose_for(dataset)
+    else:  # a cache has decided
+        augment.look_at(images)
     augment.check_geometry(first)
     augment.check_labels(first[0])
     if cache is not None:
