@@ -10,14 +10,23 @@ import pytest
 import torch
 from PIL import Image
 from sklearn.datasets import load_sample_image
+from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 from torchvision.transforms.v2.functional import pad, resize
 
 import augmentor
-from augmentor import AugmentedLoader, LatentAugment, ShardDataset, generate_shards, load_autoencoder
+from augmentor import (
+    AugmentedLoader,
+    LatentAugment,
+    LatentCache,
+    MixedDataset,
+    ShardDataset,
+    generate_shards,
+    load_autoencoder,
+)
 from augmentor._internal.registry import describe
 from augmentor.autoencoders.pretrained import fitting_autoencoder
-from augmentor.exceptions import ShapeError
+from augmentor.exceptions import DataError, ShapeError
 from augmentor.quality import reconstruction_psnr
 
 PHOTOGRAPH = (3, 24, 20)
@@ -67,18 +76,51 @@ def test_grey_images_of_odd_sizes_stay_grey_and_get_gradients():
 # Which network it takes
 
 
-@pytest.mark.parametrize("size", [(8, 8), (28, 28)], ids=str)
-def test_images_that_a_small_network_reconstructs_get_it_without_a_word(digits, size):
-    """The digits of scikit-learn, and the same drawn as those of MNIST are: 20 pixels high, with a margin of 4."""
-    name, images = "digits", digits.images[:32]
-    if size == (28, 28):
-        name, images = "mnist", pad(resize(images, [20, 20], antialias=True), [4])
+def like_mnist(digits):
+    """The digits of scikit-learn, drawn as those of MNIST are: 20 pixels high, with a margin of 4."""
+    return pad(resize(digits.images[:32], [20, 20], antialias=True), [4])
+
+
+@pytest.mark.parametrize("name", ["digits", "mnist"])
+def test_a_data_set_that_a_small_network_reconstructs_gets_it_without_a_word(digits, name):
+    images = digits.images[:32] if name == "digits" else like_mnist(digits)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         chosen, named = LatentAugment(p=1.0, seed=0), LatentAugment(name, "gaussian(std=0.5)", p=1.0, seed=0)
+        chosen.choose_for([(image, 0) for image in images])
         assert torch.equal(chosen(images), named(images))
         assert repr(chosen).startswith(f"LatentAugment('{name}'")
     assert str(chosen.policy) == str(named.policy)
+
+
+class Moved(torch.utils.data.Dataset):
+    """A data set that applies its transform to each image, as those of torchvision do."""
+
+    def __init__(self, images: torch.Tensor):
+        self.images, self.transform = images, LatentAugment(p=1.0, seed=0)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, row: int) -> torch.Tensor:
+        return self.transform(self.images[row])
+
+
+def test_images_that_come_first_do_not_decide_so_any_worker_and_batch_makes_the_same(digits):
+    """Which images a process sees first is not known: a blank one would be 'mnist', and another one not."""
+    images = like_mnist(digits)[:4]
+    images[2:] = images[2:].flip(1).bitwise_not()
+    alone = torch.cat([LatentAugment(p=1.0, seed=0)(image[None]) for image in images])
+    assert torch.equal(LatentAugment(p=1.0, seed=0)(images), alone)
+    assert torch.equal(torch.cat(list(DataLoader(Moved(images), 2, num_workers=2))), alone)
+
+
+def test_images_of_several_sizes_get_the_general_one(digits):
+    augment = LatentAugment()
+    augment.choose_for([*digits.images[:9], *some_images(9, 1, 20, 20)])
+    assert spec(augment) == describe(load_autoencoder("natural"))
+    with pytest.raises(DataError, match="empty data set"):
+        augment.choose_for([])
 
 
 @pytest.mark.parametrize("size", [(8, 8), (28, 28), (32, 32), (24, 50)], ids=str)
@@ -94,21 +136,23 @@ def test_other_images_of_any_shape_get_the_general_one(size, grey):
     assert spec(augment) == describe(load_autoencoder("natural"))
 
 
-def test_the_first_images_decide_and_the_network_comes_to_where_the_transform_is(digits):
-    augment = LatentAugment(p=1.0)
-    augment(digits.images[:8])
+def test_a_data_set_decides_once_and_the_network_comes_to_where_the_transform_is(digits):
+    few = digits.subset(torch.arange(20))
+    augment = LatentAugment(p=1.0).fit(few)
     assert spec(augment) == describe(load_autoencoder("digits"))
     with pytest.raises(ShapeError, match="takes 1-channel images"):
         augment(some_images(2, *PHOTOGRAPH))
     augment = LatentAugment(p=1.0).double()
-    augment(digits.images[:8] / 255)
+    with torch.inference_mode():
+        augment.choose_for(few)
     assert augment.autoencoder.dtype == torch.float64
+    augment((digits.images[:2] / 255).requires_grad_()).sum().backward()
     assert not any(parameter.requires_grad for parameter in augment.parameters())
 
 
 def test_a_policy_that_was_asked_for_stays_and_each_kind_of_latents_has_its_own(digits):
     augment = LatentAugment(policy="gaussian(std=0.1)")
-    augment(digits.images[:8])
+    augment.choose_for(digits)
     assert str(augment.policy) == "gaussian(std=0.1)"
     assert str(LatentAugment("digits").policy) == "gaussian(std=0.5)"
     assert str(LatentAugment("natural").policy) == str(LatentAugment().policy) != "gaussian(std=0.5)"
@@ -122,7 +166,7 @@ def test_it_pickles_before_and_after_the_choice(digits, used):
     for images in (digits.images[:4], some_images(4, *PHOTOGRAPH)):
         augment = LatentAugment(p=1.0, seed=3)
         if used:
-            augment(images)
+            augment.choose_for(images)
         assert torch.equal(pickle.loads(pickle.dumps(augment))(images), augment(images))
 
 
@@ -135,6 +179,13 @@ def test_shards_name_the_network_that_was_chosen(digits, name, store, tmp_path):
     for file in (*folder.glob("*.h5"), folder / "manifest.json"):
         assert file.read_bytes() == (named / file.name).read_bytes()
     assert ShardDataset(folder)[0][0].shape == images.shape[1:]  # latents find their decoder by its name
+
+
+def test_a_cache_has_decided_for_a_data_set_and_for_shards(digits, tmp_path):
+    few = digits.subset(torch.arange(12))
+    cache = LatentCache(few, load_autoencoder("natural"))
+    assert len(MixedDataset(few, LatentAugment(), cache=cache)) == 24
+    generate_shards(few, LatentAugment(), tmp_path / "shards", num_samples=4, cache=cache)
 
 
 def test_a_loader_and_a_fit_choose_too(digits):
@@ -152,7 +203,7 @@ def test_a_config_keeps_the_choice_or_leaves_it_open(digits):
     document = LatentAugment(p=0.3).to_config()
     assert (document["autoencoder"], document["policy"], document["autoencoder_sha256"]) == ("auto", "auto", None)
     again = LatentAugment.from_config(document)
-    again(digits.images[:8])
+    again.choose_for(digits)
     assert again.to_config()["autoencoder"] == "digits"
     assert again.to_config()["policy"] == "gaussian(std=0.5)"
     photographs = LatentAugment()

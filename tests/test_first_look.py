@@ -14,8 +14,10 @@ from torch.utils.data import DataLoader, Dataset
 import augmentor
 from augmentor import AugmentedLoader, LatentAugment, MixedDataset, generate_shards
 from augmentor._internal.random import seeded
-from augmentor.autoencoders import ConvVAE
+from augmentor.autoencoders import CallableAutoencoder, ConvVAE
+from augmentor.autoencoders.first_look import poor_message
 from augmentor.exceptions import AugmentorWarning
+from augmentor.quality import Verdict
 
 # The settings of the test suite ignore it.
 pytestmark = pytest.mark.filterwarnings("always:autoencoder .* reconstructs these images poorly")
@@ -81,6 +83,29 @@ def test_every_way_of_use_looks(few, tmp_path, use):
     with warned(1):
         USES[use](augment, few, tmp_path / "shards")
         augment(few.images)
+
+
+@pytest.mark.parametrize("count", [9, 12, 17, 25, 49])
+def test_a_data_set_of_any_size_is_enough_for_a_verdict(digits, count):
+    with warned(1):
+        MixedDataset(digits.subset(torch.arange(count)), untrained())
+
+
+def test_no_images_are_no_reason_to_fail(few):
+    for augment in (untrained(), LatentAugment(p=1.0)):
+        assert augment(few.images[:0]).shape == (0, 1, 8, 8)
+        assert augment(few.images).shape == (24, 1, 8, 8)
+
+
+def test_a_network_of_one_large_size_sees_images_whole(few):
+    encoder, decoder = torch.nn.Conv2d(3, 4, 8, stride=8), torch.nn.ConvTranspose2d(4, 3, 8, stride=8)
+    augment = LatentAugment(CallableAutoencoder(encoder, decoder, (3, 320, 264), stride=8), "gaussian(std=0.5)", p=1.0)
+    with warned(1):
+        assert augment(torch.rand(8, 3, 320, 264)).shape == (8, 3, 320, 264)
+
+
+def test_a_warning_of_the_general_one_does_not_advise_to_take_it():
+    assert "such as 'natural'" not in poor_message("natural", Verdict(9, 13, 18, 22, 27, None, 768, 8, 2.0))
 
 
 class Augmented(Dataset):

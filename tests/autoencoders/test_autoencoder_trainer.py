@@ -21,6 +21,7 @@ from augmentor._internal.weights import fingerprint
 from augmentor.autoencoders import Autoencoder, CallableAutoencoder, DenseAutoencoder, load_autoencoder
 from augmentor.data import ArrayDataset, load_source
 from augmentor.exceptions import DataError, InputError, OutputError, RangeError, ShapeError, TrainingError
+from augmentor.latents import LatentStats
 from augmentor.quality import assess, reconstruction_psnr
 from augmentor.training import AutoencoderTrainer
 
@@ -326,6 +327,34 @@ def test_ctrl_c_writes_everything_and_the_run_goes_on_as_if_nothing_had_happened
     assert_same_runs(stopped, whole)
 
 
+def test_ctrl_c_after_the_last_step_says_that_all_is_done(few, tmp_path, monkeypatch, capfd):
+    fit = LatentStats.fit
+    monkeypatch.setattr(LatentStats, "fit", lambda *args: (signal.raise_signal(signal.SIGINT), fit(*args)))
+    with pytest.raises(KeyboardInterrupt, match="ended at step 5, and all is written"):
+        trainer(out=tmp_path / "run", steps=5).fit(few)
+    assert (tmp_path / "run" / "model.safetensors").exists()
+    assert "press Ctrl-C again" in capfd.readouterr().err
+
+
+def test_no_time_at_all_is_not_nothing_to_do(few):
+    train = trainer(steps=None, minutes=1e-9)
+    train.fit(few)
+    assert (train.ended, train.steps_taken) == ("minutes", 0)
+
+
+def test_a_clock_that_stands_still_is_no_error(few, monkeypatch):
+    monkeypatch.setattr("augmentor.autoencoders.trainer.time.monotonic", lambda: 5.0)
+    assert trainer(steps=3).fit(few).stats.fitted
+
+
+def test_large_images_are_validated_a_few_at_a_time(few, monkeypatch):
+    monkeypatch.setattr("augmentor.autoencoders.trainer._PIXELS", 3 * 64)
+    sizes = []
+    seen = watched(lambda autoencoder, losses, images, generator: sizes.append(len(images)))
+    trainer(seen, steps=2, val_fraction=0.05).fit(few)
+    assert sizes == [32, 32, 3, 3, 3, 1]
+
+
 def test_a_second_ctrl_c_stops_at_once_and_other_threads_train_too(few, tmp_path):
     def twice(autoencoder, *_):
         signal.raise_signal(signal.SIGINT)
@@ -411,13 +440,18 @@ def test_a_folder_of_a_run_with_other_settings_is_refused(few, digits, tmp_path)
 def test_settings_that_make_no_sense_are_refused():
     for settings in (
         {"steps": 0}, {"lr": float("nan")}, {"val_fraction": 1}, {"warmup": -2}, {"precision": "fp16"}, {"minutes": 0},
-        {"val_fraction": 0, "steps": None}, {"transform": "geometry"},
+        {"val_fraction": 0, "steps": None}, {"transform": "geometry"}, {"minutes": float("inf")}, {"steps": 2.5},
+        {"steps": "3"}, {"batch_size": 2.5},
     ):  # fmt: skip
         with pytest.raises(InputError):
             trainer(**settings)
     adapted = CallableAutoencoder(lambda x: x.flatten(1), lambda z: z.reshape(-1, 1, 8, 8), (1, 8, 8), version="same")
     with pytest.raises(InputError, match=r"got an adapted one \(callable\)"):
         trainer(adapted)
+    with pytest.raises(InputError, match=r"got torch\.float64"):
+        trainer(model().double())
+    with pytest.raises(InputError, match=r"a map-style data set.* got list_iterator"):
+        trainer().fit(iter([torch.zeros(1, 8, 8)] * 9))
 
 
 def test_images_that_do_not_fit_are_refused_before_anything_is_written(few, tmp_path):

@@ -8,6 +8,7 @@ from sklearn.datasets import load_sample_image
 from torchvision.transforms import v2
 
 from augmentor.autoencoders.default import default_autoencoder
+from augmentor.exceptions import DataError
 
 FLOWER = torch.tensor(load_sample_image("flower.jpg")).permute(2, 0, 1)
 
@@ -28,3 +29,12 @@ def test_drawings_on_a_flat_background_and_other_depths_start_from_nothing(digit
     assert default_autoencoder(digits) == "vae"
     assert default_autoencoder([255 - image for image in digits.images]) == "vae"
     assert default_autoencoder(pieces(FLOWER[[0, 1]])) == "vae"
+
+
+def test_what_no_vae_takes_starts_from_what_takes_any_size():
+    drawings = torch.full((12, 1, 200, 200), 255, dtype=torch.uint8)
+    drawings[:, :, 50:100, 50:60] = 0
+    assert default_autoencoder(list(drawings)) == "natural"
+    assert default_autoencoder(list(drawings.expand(-1, 4, -1, -1))) == "spatial_kl"
+    with pytest.raises(DataError, match="empty data set"):
+        default_autoencoder([])

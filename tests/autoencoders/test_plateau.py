@@ -44,3 +44,8 @@ def test_the_earliest_end_never_comes_nearer():
     ends = followed(20 + np.random.default_rng(0).normal(0, 0.1, 200).cumsum())[2]
     assert ends == sorted(ends)
     assert ends[-1] == 100 * (len(ends) - 1)
+
+
+def test_between_two_measurements_the_earliest_end_stays():
+    plateau, _, ends = followed([20.0] * 4)
+    assert {plateau.earliest_end(step) for step in range(400, 500)} == {ends[-1]}

@@ -13,6 +13,7 @@ from augmentor._internal.files import sha256_file
 from augmentor._internal.registry import describe
 from augmentor._internal.weights import read_header, save_network
 from augmentor.autoencoders import pretrained
+from augmentor.autoencoders.pretrained import training_data
 from augmentor.exceptions import UnknownNameError, WeightsError
 from augmentor.quality import reconstruction_psnr
 
@@ -123,3 +124,10 @@ def test_a_path_that_is_not_there_or_not_ours(tmp_path):
             load_autoencoder(tmp_path / name)
     with pytest.raises(UnknownNameError, match="unknown autoencoder"):  # a path is never taken for a name
         load_autoencoder(tmp_path / "digits")
+
+
+@pytest.mark.parametrize("info", ["text", {"verdict": "good", "dataset": 3}, {"verdict": {"psnr_db": None}}])
+def test_what_somebody_else_wrote_into_the_header_is_no_verdict(tmp_path, info):
+    load_autoencoder("digits").save(tmp_path / "mine.safetensors", info=info)
+    assert load_autoencoder(tmp_path / "mine.safetensors").verdict is None
+    assert training_data(str(tmp_path / "mine.safetensors")) is None

@@ -20,6 +20,7 @@ from PIL import Image
 from augmentor import ShardDataset, cli, load_autoencoder
 from augmentor.data import load_source
 from augmentor.gan import load_generator
+from augmentor.quality import frechet_joint_distance, load_features
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAIN = "train-autoencoder DATA/rgb --autoencoder 'vae(latent_dim=4, width=8)' --steps 1 --out run"
@@ -222,6 +223,26 @@ def test_evaluate_shards_against_real_images(succeeds, files):
     assert list(files()) == ["one.json", "two.json"]
     assert files()["one.json"] == files()["two.json"]
     assert read("one.json")["counts"]["generated"] == 30
+
+
+def test_evaluate_takes_arrays_as_generated_images(succeeds):
+    assert "no large difference" in succeeds("evaluate DATA/grey.npz DATA/grey.npz")
+
+
+def test_evaluate_compares_classes_by_their_names(succeeds, digits):
+    """A folder that lacks a class numbers the others anew."""
+    for part, first in (("real", 0), ("made", 1)):
+        for number, (image, label) in enumerate(zip(digits.images[:300, 0].numpy(), digits.targets[:300], strict=True)):
+            if first <= label < 5:
+                Path(part, str(int(label))).mkdir(parents=True, exist_ok=True)
+                Image.fromarray(image).save(f"{part}/{label}/{number}.png")
+    succeeds("evaluate made real")
+    made, real, features = load_source("made"), load_source("real"), load_features("smallnet")
+    expected = frechet_joint_distance(features(made.images), made.targets + 1, features(real.images), real.targets)
+    assert read("metrics.json")["fjd-smallnet"] == pytest.approx(expected, rel=1e-3)
+    Path("real/4").rename("real/other")
+    assert "no fjd: GENERATED has classes that REAL has not, such as ['4']" in succeeds("evaluate made real")
+    assert "fjd-smallnet" not in read("metrics.json")
 
 
 def test_evaluate_looks_for_copies_among_all_real_images(succeeds):

@@ -49,3 +49,9 @@ def test_tune_shows_it_in_the_end_where_it_trained_one(succeeds, monkeypatch):
     before, after = succeeds("tune digits --autoencoder vae").split("nothing is better")
     assert "none yet: one is trained for each fold" in before
     assert re.search(VERDICT, after)
+
+
+def test_a_poor_autoencoder_that_nothing_uses_stops_nothing(succeeds, call):
+    line = "train-gan DATA/rgb --autoencoder DATA/run --steps 1 --batch-size 8"
+    assert "poor: " in succeeds(f"{line} --augment none --out one")
+    assert "add --anyway to go on" in call(f"{line} --augment both --out two").err

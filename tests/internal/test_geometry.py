@@ -47,6 +47,7 @@ def test_each_image_moves_as_torchvision_moves_it(shape, dtype, angle, scale):
 def test_edges_are_repeated_outside_of_an_image_alone_and_in_a_batch():
     images = some_images(20, 3, 24, 24) * 0.2 + 0.8
     edge = mild_geometry("edge")
+    assert edge(torch.rand(4, 3, 16, 16)).shape == (4, 3, 16, 16)
     with seeded(0):
         usual = move_each(mild_geometry(), images)
         made = move_each(edge, images), torch.stack([edge(image) for image in images])

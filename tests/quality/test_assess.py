@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -93,6 +94,31 @@ def test_blank_images_are_good_where_they_come_back_nearly_as_they_are():
     assert assess(fewer_pixels(2), blank).word == "good"
 
 
+@pytest.mark.parametrize("level", [0.0, 0.4, 1.0])
+@pytest.mark.parametrize("share", [0.1, 0.3])
+def test_blank_images_among_others_change_no_word(photographs, level, share):
+    """Simple codes give them back exactly, and nothing does so for the others."""
+    mixed = photographs.float() / 255
+    mixed[:: round(1 / share)] = level
+    assert assess(load_autoencoder("natural"), mixed).word == "good"
+    assert assess(fewer_pixels(8), mixed).word == "poor"
+
+
+class Broken(nn.Module):
+    """Gives NaN for every pixel."""
+
+    def encode(self, images):
+        return SimpleNamespace(mean=torch.zeros(len(images), 4))
+
+    def forward(self, images):
+        return images * torch.nan
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_what_gives_no_numbers_back_is_poor(channels):
+    assert assess(Broken(), torch.rand(8, channels, 16, 16)).word == "poor"
+
+
 # --- what it takes
 
 
@@ -119,6 +145,9 @@ def test_labels_decide_what_is_recognised(good, some):
 def test_few_images_are_recognised_with_more_to_learn_from(good, digits, some):
     few = digits.subset(torch.arange(1000, 1040))
     assert assess(good, few, training=some).recognised > 0.8
+    for unlabelled in (some.images, list(some.images)):
+        with pytest.raises(DataError, match="training needs labels"):
+            assess(good, few, training=unlabelled)
 
 
 def test_the_centre_of_a_large_image_is_looked_at(photographs):
@@ -136,6 +165,8 @@ def test_figures_are_json_and_give_the_verdict_again(good, some):
     assert figures["verdict"] == found.word
     assert Verdict.of(figures) == found
     assert Verdict.of(None) is Verdict.of({}) is Verdict.of("good") is None
+    for value in ("27", None, True, float("nan")):
+        assert Verdict.of({**figures, "psnr_db": value}) is None
 
 
 def test_pooled_is_the_verdict_on_all_images(good, some):

@@ -129,6 +129,32 @@ def test_a_poor_autoencoder_is_named_with_its_figures(few):
         LatentAugment(bad("mean image", "digits", few.images), gate=QualityGate()).fit(list(few.images))
 
 
+@pytest.mark.filterwarnings("ignore:the gate judges latents alone")
+@pytest.mark.parametrize("channels", [3, 4])
+def test_every_sample_of_a_poor_one_is_rejected_unless_everything_is_kept(channels):
+    images = torch.rand(40, channels, 2, 2).repeat_interleave(8, 2).repeat_interleave(8, 3)
+    made = {"policy": "gaussian(std=0.5)", "residual": 0.0, "seed": 0}
+    with pytest.warns(AugmentorWarning, match="rejects every sample"):
+        strict = LatentAugment(untrained((channels, 16, 16)), gate=QualityGate(), **made).fit(images)
+    assert (strict.synthesize(images, return_weights=True)[-1] == 0).all()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "the gate rejects every sample")
+        lenient = LatentAugment(untrained((channels, 16, 16)), gate=QualityGate(keep=1.0), **made).fit(images)
+    assert (lenient.synthesize(images, return_weights=True)[-1] == 1).all()
+
+
+def test_a_feature_that_never_moves_in_the_real_images_says_nothing():
+    """Marks on white, in a corner that no real image uses."""
+    images = torch.full((12, 1, 28, 28), 255, dtype=torch.uint8)
+    for row, place in enumerate(torch.randint(0, 10, (12, 2), generator=torch.Generator().manual_seed(0)).tolist()):
+        images[row, 0, place[0] : place[0] + 4, place[1] : place[1] + 4] = 0
+    gate = LatentAugment("natural", residual=0.0, gate=QualityGate(), seed=0).fit(list(images)).gate
+    assert gate._scale.min() >= 1e-6
+    distance = (gate._extractor(images.flip(2)) - gate._centre) / gate._scale
+    assert distance.isfinite().all()
+    assert distance.abs().max() < 1e3
+
+
 def test_latents_alone_are_judged_with_a_warning_and_images_can_be_given(few):
     images = few.images[:100]
     cache = LatentCache(list(images), load_autoencoder("digits"))
@@ -146,7 +172,8 @@ def test_latents_alone_are_judged_with_a_warning_and_images_can_be_given(few):
 
 def test_images_of_two_channels_are_judged_by_their_latents():
     images = torch.rand(30, 2, 8, 8)
-    augment = LatentAugment(untrained((2, 8, 8)), "gaussian(std=0.5)", gate=QualityGate(), seed=0)
+    pixels = CallableAutoencoder(torch.nn.Identity(), torch.nn.Identity(), (2, 8, 8), version="x")
+    augment = LatentAugment(pixels, "gaussian(std=0.5)", gate=QualityGate(), seed=0)
     with pytest.warns(AugmentorWarning, match="these have 2"):
         augment.fit(list(images))
     augment.synthesize(images)
