@@ -72,11 +72,14 @@ def test_a_policy_that_keeps_geometry_passes_them_untouched_but_not_with_latents
         LatentAugment("digits", "smooth", p=1.0)({**sample, "image": tv_tensors.Image(torch.rand(1, 8, 8))})
 
 
-def test_what_the_first_images_choose_is_asked_whether_it_keeps_geometry(digits):
+def test_what_is_chosen_for_a_data_set_is_asked_whether_it_keeps_geometry(digits):
     sample = {"image": tv_tensors.Image(digits.images[0]), "mask": PLACES["mask"]}
-    for use in (lambda augment: augment(sample), lambda augment: MixedDataset([(sample["image"], sample)], augment)):
+    assert torch.equal(LatentAugment()(sample)["mask"], sample["mask"])  # natural
+    augment = LatentAugment()
+    augment.choose_for(digits)
+    for use in (lambda: augment(sample), lambda: MixedDataset([(sample["image"], sample)], LatentAugment())):
         with pytest.raises(InputError, match="things move"):
-            use(LatentAugment())
+            use()
 
 
 @pytest.mark.parametrize("name", KEEPING)

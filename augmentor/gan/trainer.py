@@ -22,6 +22,7 @@ from .._internal.progress import progress_bar
 from .._internal.run import Run
 from .._internal.weights import save_network
 from ..exceptions import AugmentorWarning, DataError, InputError, TrainingError
+from ..quality import named_scores
 from .board import Board
 from .evaluation import Evaluator, check_evaluated, sample
 from .feed import Feed
@@ -141,8 +142,7 @@ class GANTrainer:
                 if row.get(self.best_by, -math.inf) < best:
                     best = row.get(self.best_by, math.inf)
                     _save(run, "best.safetensors", generator, row)
-                shown = {name: f"{row[name]:.3f}" for name in ("d_loss", "g_loss", "fid") if name in row}
-                bar.set_postfix(shown, refresh=False)
+                bar.set_postfix(self._shown(row), refresh=False)
                 state = {"method": method.state_dict(), "averaged": averaged.state_dict(), "step": step, "best": best}
                 run.save(state, row)
 
@@ -216,6 +216,12 @@ class GANTrainer:
             self.sample(averaged, _LOOKED_AT).isfinite().all()
         ):
             raise TrainingError(f"the weights or the generated images are no longer finite at step {step}; {advice}")
+
+    def _shown(self, row: dict[str, Any]) -> dict[str, str]:
+        """Losses and the distance to the real images, under the name that says on which features."""
+        named = named_scores(row, getattr(self.features, "name", "features"))
+        names = [name for name in named if name in ("d_loss", "g_loss", "fid") or name.startswith("fd-")]
+        return {name: f"{named[name]:.3f}" for name in names}
 
     def _with_alerts(self, row: dict[str, Any], *, say: bool) -> dict[str, Any]:
         """The row, and the guards that it hits; said when one is hit first."""

@@ -19,7 +19,7 @@ class DINOv2Features(Features):
     Stein et al. 2023, "Exposing flaws of generative model evaluation metrics", compare such features with Inception's;
     they take the larger ViT-L/14, and figures of the two cannot be compared. Images are grey or RGB; the network brings
     them to 224 pixels a side. download: fetch the weights (88 MB), and the code of the network, which is run, into the
-    cache of torch hub if they are absent; nothing is fetched otherwise.
+    cache of torch hub if they are absent; otherwise nothing is fetched, but torch hub asks GitHub for the branch.
     Raises `WeightsError` where they are absent or cannot be fetched.
 
     >>> DINOv2Features.name

@@ -17,7 +17,7 @@ from augmentor.data import ArrayDataset
 from augmentor.exceptions import DataError, InputError, RangeError, ReferenceSetError, ShapeError
 from augmentor.gan import GAN, GANTrainer, get_augmentation
 from augmentor.gan.feed import Feed
-from augmentor.quality import AutoencoderFeatures
+from augmentor.quality import AutoencoderFeatures, SmallNetFeatures
 
 
 def are_of(data: ArrayDataset, images: torch.Tensor) -> bool:
@@ -223,8 +223,10 @@ def test_progress_goes_to_the_error_stream_only_when_asked(few, capfd, monkeypat
     gan().fit(few)
     assert capfd.readouterr() == ("", "")
     monkeypatch.setattr("augmentor._internal.progress._DELAY", 0.0)
-    gan(progress=True).fit(few)
+    gan(progress=True, features=SmallNetFeatures()).fit(few)
     out, err = capfd.readouterr()
     assert out == ""
     assert "train gan" in err
     assert "g_loss" in err
+    assert "fd-smallnet=" in err
+    assert "fid" not in err

@@ -39,9 +39,9 @@ def test_the_size_of_reads_and_who_reads_does_not_show(
 
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_an_error_of_the_data_arrives_as_it_is(tmp_path, num_workers):
-    with pytest.raises(DataError, match=r"^cannot read image 9; mend or remove it$"):
+    with pytest.raises(DataError, match=r"^cannot read image 8; mend or remove it$"):
         generate(tmp_path / "shards", Unreadable(), num_workers=num_workers)
-    assert len(read_partial(tmp_path / "shards").shards) == 1  # the second shard holds number 9
+    assert len(read_partial(tmp_path / "shards").shards) == 1  # the second shard holds number 8
 
 
 @pytest.mark.parametrize(
