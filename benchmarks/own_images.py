@@ -262,6 +262,8 @@ def publish(jobs: list[Job], quick: bool) -> None:
     name = jobs[0].name
     found = [store_of(job).rows() for job in jobs]
     rows = {row: together([seed[row] for seed in found]) for row in ROWS if all(row in seed for seed in found)}
+    for row, values in rows.items():
+        values |= {key: [seed[row][key] for seed in found] for key in ("augment", "verdict") if key in found[0][row]}
     best = max((row for row in rows if row in CONTROLS), key=lambda row: rows[row]["mean"], default=None)
     for row, values in rows.items():
         if best is not None and row not in CONTROLS:
