@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import json
 from collections.abc import Sequence
 
@@ -80,7 +82,7 @@ class SmallNetFeatures(Features):
 
     def __init__(self) -> None:
         super().__init__()
-        self.network = _load()
+        self.network = copy.deepcopy(_loaded())
 
     def _features(self, images: torch.Tensor) -> torch.Tensor:
         images = to_unit_float(rgb(images, type(self).__name__))
@@ -92,7 +94,9 @@ def fitted(images: torch.Tensor) -> torch.Tensor:
     return resized(images, min(max(min(images.shape[-2:]), SMALLEST), LARGEST))
 
 
-def _load() -> SmallNet:
+@functools.cache
+def _loaded() -> SmallNet:
+    """The network, read once in a process, since every verdict asks for it; nobody changes or moves this one."""
     folder = pretrained_folder() / SmallNet.name
     path, card = folder / "model.safetensors", folder / "card.json"
     if not path.exists() or sha256_file(path) != json.loads(card.read_text(encoding="utf-8"))["sha256"]:
