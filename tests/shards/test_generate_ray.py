@@ -30,8 +30,8 @@ MANY = {"num_samples": 120, "shard_size": 7}
 @pytest.fixture(scope="module")
 def machines():
     """One machine of two CPUs, as far as Ray is concerned; a second is added below."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112; its default, 15, makes workers wait for other tests
+    # Its default niceness, 15, makes workers wait for other tests.
+    os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_worker_niceness="0")
     path = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
     ray.init(
