@@ -28,8 +28,9 @@ from .reconstruction import psnr
 
 VERDICTS = POOR, FAIR, GOOD = "poor", "fair", "good"
 
-# Good: so many decibels above images of a quarter of the side, and so much of what was recognised still is. Poor: below
-# the share, or no better than a simple code of that size. benchmarks/results/verdict.json has what these separate.
+# Good: so many decibels above images of a quarter of the side and above a simple code of the latent's size, and so much
+# of what was recognised still is. Poor: below the share, or no better than such a code.
+# benchmarks/results/bad-autoencoders.json has what these separate.
 GOOD_MARGIN = 3.0
 # From here on (an error of 4.5 levels of 255) PSNR is good enough.
 ENOUGH = 35.0
@@ -85,14 +86,18 @@ class Verdict:
     def word(self) -> str:
         """poor: no better than the mean image, an eighth of the side or a simple code of the latent's size, or 1.3
         times as far from the images as other images are, or less than 60 % recognised. good: 3 dB above a quarter of
-        the side and at least 80 % recognised. fair: the others. From 35 dB on only what is recognised counts.
+        the side and above a code of the latent's size, and at least 80 % recognised. fair: the others. From 35 dB on
+        only what is recognised counts.
         """
         recognised = 1.0 if self.recognised is None else self.recognised
         simple = max(self.mean_image, self.eighth, self.same_size)
         as_far = self.apart is not None and self.apart >= POOR_APART
         if not self.psnr_db > min(simple, ENOUGH) or recognised < POOR_RECOGNISED or (as_far and self.psnr_db < ENOUGH):
             return POOR
-        good = self.psnr_db >= min(self.quarter + GOOD_MARGIN, ENOUGH) and recognised >= GOOD_RECOGNISED
+        good = (
+            self.psnr_db >= min(max(self.quarter, self.same_size) + GOOD_MARGIN, ENOUGH)
+            and recognised >= GOOD_RECOGNISED
+        )
         return GOOD if good else FAIR
 
     @classmethod

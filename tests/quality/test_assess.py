@@ -82,6 +82,11 @@ def test_the_thresholds_are_those_of_its_description(psnr_db, recognised, word):
     assert str(found).startswith(f"{word}: reconstructs 100 images with {psnr_db:.1f} dB")
 
 
+def test_small_images_are_not_good_for_being_above_a_handful_of_pixels():
+    """A quarter of 8x8 is four numbers, fewer than most latents."""
+    assert Verdict(13.4, 11.0, 8.6, 8.8, 13.1, None, 16, 100, apart=0.8).word == "fair"
+
+
 def test_a_digit_for_every_image_is_poor(photographs):
     """The network of MNIST on images of its shape that are no digits."""
     grey = resize(photographs, [28, 28], antialias=True).float().mean(1, keepdim=True).to(torch.uint8)
