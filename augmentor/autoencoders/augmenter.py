@@ -278,7 +278,7 @@ class Augmenter(nn.Module):
                 self.choose_for(some)
             every: Any = itertools.chain(first, found)
             if self.gate is not None:
-                images = RealImages(total, self.device, self.known, self.autoencoder.image_shape)
+                images = self._real_images(total)
                 every = images.watch(every)
             (mean, _), labels = encode_all(self.autoencoder, every, batch_size, total=total)
             num_classes = len(class_names_of(data)) or None
@@ -316,8 +316,7 @@ class Augmenter(nn.Module):
         self.policy.fit(reference)
         if self.gate is not None:
             if images is not None and not isinstance(images, RealImages):
-                shape = self.autoencoder.image_shape
-                images = all_seen(RealImages(num_samples(images), self.device, self.known, shape), images)
+                images = all_seen(self._real_images(num_samples(images)), images)
             fit_gate(self.gate, reference, images, self.inference, self.residual)
         self.reference = reference
         return self
@@ -384,6 +383,9 @@ class Augmenter(nn.Module):
                 AugmentorWarning,
                 stacklevel=3,
             )
+
+    def _real_images(self, total: int | None) -> RealImages:
+        return RealImages(total, self.device, self.known, self.autoencoder.image_shape)
 
     def _reference_here(self) -> ReferenceSet | None:
         if self.reference is not None:

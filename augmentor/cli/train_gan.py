@@ -75,15 +75,17 @@ def train_gan(
     if policy != "auto":
         get_policy(policy)  # a wrong one is an error even where --augment none leaves it unused
     in_latents = needs_autoencoder(augment)
-    needed = in_latents or autoencoder != "auto" or method_class(method).needs_autoencoder
+    used = in_latents or method_class(method).needs_autoencoder
     dataset = load_source(data, **reading)
     if conditional and len(dataset.classes) < 2:
         raise InputError(f"{data} has no labels, or one class; leave --conditional out")
     conditional = len(dataset.classes) > 1 if conditional is None else conditional
     shape = image_shape_of(dataset)
     features = independent_features(shape) if shape[0] in (1, 3) else None
-    anyway = anyway or not (in_latents or method_class(method).needs_autoencoder)  # one that nobody uses does no harm
-    model, used = _looked_at(autoencoder, dataset, anyway=anyway) if needed else (None, {})
+    model: Any = None
+    looked_at: dict[str, Any] = {}
+    if used or autoencoder != "auto":  # one that nobody uses does no harm
+        model, looked_at = _looked_at(autoencoder, dataset, anyway=anyway or not used)
     if epochs is not None:
         settings["steps"] = max(1, round(epochs * len(dataset) / settings["batch_size"]))
     latent_augment = LatentAugment(model, policy, residual=residual) if in_latents and model is not None else None
@@ -109,7 +111,7 @@ def train_gan(
         {} if latent_augment is None else {"policy": latent_augment.policy, "residual": latent_augment.residual}
     )
     say(data=f"{data}: {len(dataset)} images {shape}", method=method, conditional=conditional, augment=augment, **how,
-        **used, features=None if features is None else features.name, device=device, out=out, seed=seed, **parts,
+        **looked_at, features=None if features is None else features.name, device=device, out=out, seed=seed, **parts,
         **settings)  # fmt: skip
     trainer.fit(dataset)
     last = trainer.history[-1]

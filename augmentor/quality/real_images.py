@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from .._internal.checks import to_uint8
+from .._internal.checks import Size, to_uint8
 from ..exceptions import AugmentorWarning, DataError
 from .smallnet import SmallNetFeatures
-from .verdict import Size, centre
+from .verdict import ANY, centre
 from .view import HELD_OUT
 
 # So many images are reconstructed for the verdict on the autoencoder, and of larger ones their centre.
@@ -40,7 +40,7 @@ class RealImages:
         total: int | None = None,
         device: torch.device | str = "cpu",
         known: Callable[[torch.Tensor], torch.Tensor] | None = None,
-        image_shape: Size = (None, None, None),
+        image_shape: Size = ANY,
     ):
         self._known, self._image_shape = known, image_shape
         self.extractor, self._device = SmallNetFeatures().to(device), torch.device(device)

@@ -11,13 +11,13 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from .._internal.checks import is_number, to_unit_float
+from .._internal.checks import Size, is_number, to_unit_float
 from .._internal.datasets import fetch
 from .._internal.random import fold
 from ..exceptions import DataError
@@ -50,8 +50,7 @@ _FOLDS = 5
 # Of an image of any size this much is looked at, in pixels a side: whole photographs take seconds each.
 _CENTRE = 256
 
-Size: TypeAlias = Sequence[int | None]
-_ANY: Size = (None, None, None)
+ANY: Size = (None, None, None)
 
 
 @dataclass(frozen=True)
@@ -104,12 +103,11 @@ class Verdict:
     def of(cls, figures: Any) -> Verdict | None:
         """The verdict that `figures` gave, or None for what is none."""
         names = [field.name for field in dataclasses.fields(cls)]
-        fits = isinstance(figures, dict) and all(
-            is_number(figures.get(name))
-            or (name in ("recognised", "apart") and name in figures and figures[name] is None)
-            for name in names
-        )
-        return cls(**{name: figures[name] for name in names}) if fits else None
+        if not isinstance(figures, dict) or not set(names) <= set(figures):
+            return None
+        found = {name: figures[name] for name in names}
+        needed = [value for name, value in found.items() if name not in _OPTIONAL or value is not None]
+        return cls(**found) if all(map(is_number, needed)) else None
 
     def figures(self) -> dict[str, Any]:
         """JSON values: the word and what it comes from."""
@@ -128,6 +126,7 @@ class Verdict:
         return f"{text}; a classifier still recognises {self.recognised:.0%} of what it recognised"
 
 
+_OPTIONAL = ("recognised", "apart")
 _DECIBELS = ("psnr_db", "mean_image", "eighth", "quarter", "same_size")
 
 
@@ -158,7 +157,7 @@ def assess(
     >>> assess(load_autoencoder("digits"), load_source("digits")).word
     'good'
     """
-    images, labels = _some(data, labels, most, seed, getattr(autoencoder, "image_shape", _ANY))
+    images, labels = _some(data, labels, most, seed, getattr(autoencoder, "image_shape", ANY))
     device = getattr(autoencoder, "device", images.device)
     rebuilt, count = [], 0
     for part in images.split(batch_size):
@@ -202,7 +201,7 @@ def pooled(verdicts: Sequence[Verdict]) -> Verdict:
 
 
 def _some(
-    data: Images, labels: torch.Tensor | None, most: int, seed: int, image_shape: Size = _ANY
+    data: Images, labels: torch.Tensor | None, most: int, seed: int, image_shape: Size = ANY
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Float images, at most `most`, and their labels."""
     if len(data) == 0:  # type: ignore[arg-type]
@@ -215,7 +214,7 @@ def _some(
     return to_unit_float(centre(images, image_shape)), labels
 
 
-def centre(images: torch.Tensor, image_shape: Size = _ANY) -> torch.Tensor:
+def centre(images: torch.Tensor, image_shape: Size = ANY) -> torch.Tensor:
     """Of images (B,C,H,W) what is looked at: at most the 256 pixels a side in the middle.
 
     image_shape: (C,H,W) of the autoencoder; a side that has to be of one length stays whole.
