@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -27,7 +27,7 @@ class EdgeAffine(v2.RandomAffine):
         batch = images if images.ndim == 4 else images[None]
         angles, scales = (torch.full((len(batch),), float(params[name])) for name in ("angle", "scale"))
         shifts = torch.tensor([params["translate"]] * len(batch), dtype=torch.float32).reshape(-1, 2)
-        moved = _affine(batch, angles, shifts, scales, _padding(self))
+        moved = _affine(batch, _Maps(angles, shifts, scales, torch.zeros_like(shifts)), _padding(self))
         return tensor_to_image(moved if images.ndim == 4 else moved[0], like=inpt)
 
 
@@ -49,8 +49,8 @@ def mild_geometry(padding_mode: str = "constant") -> v2.Transform:
 def move_each(transform: Callable[[Any], Any], images: torch.Tensor) -> torch.Tensor:
     """``transform(image)`` for each image of a batch (B,C,H,W), uint8 or floating in [0, 1].
 
-    torchvision draws one set of parameters a call. Its `RandomAffine` without shear, `RandomHorizontalFlip`, and those
-    that a `Compose` begins with are done here for all images at once, with parameters for each, from torch's global
+    torchvision draws one set of parameters a call. Its `RandomAffine`, `RandomHorizontalFlip`, and those that a
+    `Compose` begins or ends with are done here for all images at once, with parameters for each, from torch's global
     generator as in torchvision; anything else is called image by image, which takes some ten times as long.
 
     >>> move_each(mild_geometry(), torch.rand(5, 1, 28, 28)).shape
@@ -58,22 +58,36 @@ def move_each(transform: Callable[[Any], Any], images: torch.Tensor) -> torch.Te
     """
     match transform:
         case v2.Compose():
-            at_once = list(itertools.takewhile(lambda part: _moves_batches(part, images), transform.transforms))
-            for part in at_once:
+            first, middle, last = _split(transform.transforms, images)
+            for part in first:
                 images = move_each(part, images)
-            rest = transform.transforms[len(at_once) :]
-            return _one_by_one(v2.Compose(rest), images) if rest else images
+            if middle:
+                images = _one_by_one(v2.Compose(middle), images)
+            for part in last:
+                images = move_each(part, images)
+            return images
         case _ if not _moves_batches(transform, images):
             return _one_by_one(transform, images)
         case v2.RandomHorizontalFlip():
             chosen = torch.rand(len(images)) < transform.p
             return torch.where(chosen.to(images.device)[:, None, None, None], images.flip(3), images)
         case _:
-            return _affine(images, *_parameters(transform, len(images), *images.shape[2:]), _padding(transform))
+            return _affine(images, _drawn(transform, len(images), *images.shape[2:]), _padding(transform))
 
 
 def _one_by_one(transform: Callable[[Any], Any], images: torch.Tensor) -> torch.Tensor:
     return torch.stack([image_to_tensor(transform(image)) for image in images])
+
+
+def _split(parts: Sequence[Any], images: torch.Tensor) -> tuple[Sequence[Any], Sequence[Any], Sequence[Any]]:
+    """Parts of a pipeline: those that it begins with and ends with and that move batches, and those in between."""
+
+    def leading(parts: Sequence[Any]) -> int:
+        return len(list(itertools.takewhile(lambda part: _moves_batches(part, images), parts)))
+
+    start = leading(parts)
+    end = len(parts) - leading(parts[start:][::-1])
+    return parts[:start], parts[start:end], parts[end:]
 
 
 def _moves_batches(transform: Any, images: torch.Tensor) -> bool:
@@ -81,23 +95,32 @@ def _moves_batches(transform: Any, images: torch.Tensor) -> bool:
     match transform:
         case v2.Compose():
             return all(_moves_batches(part, images) for part in transform.transforms)
-        case v2.RandomAffine(shear=None, interpolation=v2.InterpolationMode.BILINEAR, fill=0, center=None):
+        case v2.RandomAffine(interpolation=v2.InterpolationMode.BILINEAR, fill=0, center=None):
             return images.is_floating_point() or images.dtype == torch.uint8
         case _:
             return isinstance(transform, v2.RandomHorizontalFlip)
 
 
-def _parameters(
-    affine: v2.RandomAffine, count: int, height: int, width: int
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Angles in degrees (count,), shifts in whole pixels (count,2) along x and y, and scales (count,)."""
+class _Maps(NamedTuple):
+    """An affine map for each image: degrees (B,), shifts in pixels (B,2) along x and y, scales (B,), shears (B,2)."""
+
+    angles: torch.Tensor
+    shifts: torch.Tensor
+    scales: torch.Tensor
+    shears: torch.Tensor
+
+
+def _drawn(affine: v2.RandomAffine, count: int, height: int, width: int) -> _Maps:
+    """As torchvision draws them; shifts are whole pixels."""
 
     def uniform(low: float, high: float) -> torch.Tensor:
         return low + (high - low) * torch.rand(count)
 
     share_x, share_y = affine.translate or (0.0, 0.0)
     shifts = [uniform(-share * size, share * size).round() for share, size in ((share_x, width), (share_y, height))]
-    return uniform(*affine.degrees), torch.stack(shifts, 1), uniform(*(affine.scale or (1.0, 1.0)))
+    x_low, x_high, y_low, y_high = (*(affine.shear or ()), 0.0, 0.0, 0.0, 0.0)[:4]
+    shears = torch.stack([uniform(x_low, x_high), uniform(y_low, y_high)], 1)
+    return _Maps(uniform(*affine.degrees), torch.stack(shifts, 1), uniform(*(affine.scale or (1.0, 1.0))), shears)
 
 
 def _padding(affine: v2.Transform) -> str:
@@ -105,14 +128,15 @@ def _padding(affine: v2.Transform) -> str:
     return "border" if isinstance(affine, EdgeAffine) else "zeros"
 
 
-def _affine(
-    images: torch.Tensor, angles: torch.Tensor, shifts: torch.Tensor, scales: torch.Tensor, padding: str
-) -> torch.Tensor:
-    """Each image turned, scaled and shifted by its own parameters, bilinear."""
+def _affine(images: torch.Tensor, maps: _Maps, padding: str) -> torch.Tensor:
+    """Each image sheared, turned, scaled and shifted by its own parameters, bilinear."""
     height, width = images.shape[2:]
-    cos, sin = (f(angles * (math.pi / 180)) / scales for f in (torch.cos, torch.sin))
-    turn = torch.stack([cos, sin, -sin, cos], 1).reshape(-1, 2, 2)  # where a pixel comes from, so the inverse
-    shift = -turn @ shifts[:, :, None]
+    angles, (shear_x, shear_y) = maps.angles * (math.pi / 180), (maps.shears * (math.pi / 180)).unbind(1)
+    # The inverse of the map, as in torchvision: where a pixel comes from.
+    cos, sin = ((f(angles - shear_y) / shear_y.cos()) for f in (torch.cos, torch.sin))
+    across, down = cos * shear_x.tan() + angles.sin(), angles.cos() - sin * shear_x.tan()
+    turn = torch.stack([down, across, -sin, cos], 1).reshape(-1, 2, 2) / maps.scales[:, None, None]
+    shift = -turn @ maps.shifts[:, :, None]
     # In units of half the image, as `affine_grid` counts.
     half = torch.tensor([width / 2, height / 2])
     theta = torch.cat([turn * half / half[:, None], shift / half[:, None]], 2).to(images.device)

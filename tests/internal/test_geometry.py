@@ -21,22 +21,28 @@ def some_images(count=5, channels=1, height=12, width=12):
 
 
 @pytest.mark.parametrize(
-    ("shape", "dtype", "angle", "scale"),
-    [((1, 12, 12), torch.uint8, 30.0, 0.7), ((3, 10, 16), torch.float32, -12.0, 1.4)],
-    ids=["grey levels", "oblong RGB"],
+    ("shape", "dtype", "angle", "scale", "shear"),
+    [
+        ((1, 12, 12), torch.uint8, 30.0, 0.7, [0.0, 0.0]),
+        ((3, 10, 16), torch.float32, -12.0, 1.4, [0.0, 0.0]),
+        ((1, 12, 12), torch.float32, 20.0, 0.9, [15.0, -25.0]),
+        ((1, 12, 12), torch.float32, -20.0, 1.1, [-30.0, 0.0]),
+    ],
+    ids=["grey levels", "oblong RGB", "sheared", "sheared along x"],
 )
-def test_each_image_moves_as_torchvision_moves_it(shape, dtype, angle, scale):
-    """Angle and scale are given by ranges of one value; the shift is one of whole pixels in its range."""
+def test_each_image_moves_as_torchvision_moves_it(shape, dtype, angle, scale, shear):
+    """Angle, scale and shear are given by ranges of one value; the shift is one of whole pixels in its range."""
     images = some_images(8, *shape)
     images = (images * 255).to(torch.uint8) if dtype == torch.uint8 else images
-    transform = v2.RandomAffine((angle, angle), (0.2, 0.3), (scale, scale), interpolation=BILINEAR)
+    along = [shear[0], shear[0]] + ([shear[1], shear[1]] if shear[1] else [])
+    transform = v2.RandomAffine((angle, angle), (0.2, 0.3), (scale, scale), along, interpolation=BILINEAR)
     with seeded(3):
         moved = move_each(transform, images)
     assert moved.dtype == dtype
     shifts = list(itertools.product(range(-3, 4), range(-4, 5)))
     found = set()
     for image, result in zip(images, moved, strict=True):
-        expected = torch.stack([VF.affine(image, angle, list(s), scale, [0.0, 0.0], BILINEAR) for s in shifts])
+        expected = torch.stack([VF.affine(image, angle, list(s), scale, shear, BILINEAR) for s in shifts])
         error = (expected.float() - result.float()).abs().flatten(1).amax(1)
         assert error.min() <= (1.01 if dtype == torch.uint8 else 1e-3)
         found.add(shifts[int(error.argmin())])
@@ -91,13 +97,14 @@ def test_other_transforms_are_called_image_by_image(transform):
         assert torch.equal(moved, torch.stack([transform(image) for image in images]))
 
 
-def test_what_a_pipeline_begins_with_is_done_at_once():
+def test_what_a_pipeline_begins_or_ends_with_is_done_at_once():
     images, seen = some_images(), []
-    beginning = [mild_geometry(), v2.RandomHorizontalFlip()]
-    rest = v2.Lambda(lambda image: seen.append(image) or image / 2)
+    moving = [mild_geometry(), v2.RandomHorizontalFlip()]
+    middle = v2.Lambda(lambda image: seen.append(image) or image / 2)
     with seeded(4):
-        moved = move_each(v2.Compose([*beginning, rest]), images)
+        moved = move_each(v2.Compose([*moving, middle, *moving]), images)
     with seeded(4):
-        expected = move_each(v2.Compose(beginning), images)
-    assert torch.equal(torch.stack(seen), expected)
-    assert torch.equal(moved, expected / 2)
+        first = move_each(v2.Compose(moving), images)
+        expected = move_each(v2.Compose(moving), first / 2)
+    assert torch.equal(torch.stack(seen), first)
+    assert torch.equal(moved, expected)
