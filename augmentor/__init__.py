@@ -9,7 +9,7 @@ from ._internal.version import __version__
 
 if TYPE_CHECKING:
     from .autoencoders import Autoencoder, list_autoencoders, load_autoencoder
-    from .data import AugmentedLoader, MixedDataset
+    from .data import AugmentedLoader, MixedDataset, pseudo_label
     from .integrations import LatentSampler
     from .latents import LatentCache
     from .policies import list_policies
@@ -25,6 +25,7 @@ _HOMES = {
     "QualityGate": "quality",
     "AugmentedLoader": "data",
     "MixedDataset": "data",
+    "pseudo_label": "data",
     "ShardDataset": "shards",
     "LatentCache": "latents",
     "Autoencoder": "autoencoders",
@@ -48,6 +49,7 @@ __all__ = [
     "list_autoencoders",
     "list_policies",
     "generate_shards",
+    "pseudo_label",
     "tune",
     "LatentSampler",
     "__version__",

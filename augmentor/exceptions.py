@@ -7,6 +7,7 @@
     │   └── UnknownNameError          a name or argument that is not registered ("did you mean")
     ├── ReferenceSetError(ValueError) a policy needs reference samples and has none, or too few of the class
     ├── DataError(ValueError)         an empty folder, an unreadable image, a data set of the wrong kind
+    │   └── PseudoLabelError          labels for unlabelled images of which too many are wrong
     ├── WeightsError(ValueError)      a truncated, foreign or tampered weights file
     ├── CacheError(ValueError)        latents cached from other data or another autoencoder
     ├── ShardError(ValueError)        a truncated, foreign or tampered shard or manifest
@@ -49,6 +50,10 @@ class ReferenceSetError(AugmentorError, ValueError):
 
 class DataError(AugmentorError, ValueError):
     """A data set is empty, unreadable or of the wrong kind."""
+
+
+class PseudoLabelError(DataError):
+    """Too many of the labels that unlabelled images would get are wrong, or nobody can tell."""
 
 
 class WeightsError(AugmentorError, ValueError):

@@ -25,7 +25,7 @@ from augmentor._internal.datasets import dataset_fingerprint
 from augmentor._internal.random import seeded
 from augmentor.autoencoders import Autoencoder, autoencoders
 from augmentor.data import ArrayDataset, Mixing
-from augmentor.training import AutoencoderTrainer, mild_geometry, small_cnn, train_classifier
+from augmentor.training import AutoencoderTrainer, Recipe, mild_geometry, small_cnn, train_classifier
 from augmentor.training.classifier import accuracy, macro_recall, predict
 from augmentor.tuning import Transformed
 from augmentor.tuning.classification import augment_of
@@ -235,7 +235,7 @@ def tuned(trial: Trial, found: Found, who: str, bases: tuple[str, ...]) -> dict[
         network=trial.network,
         steps=settings.tune.steps,
         batch_size=settings.batch_size,
-        geometry=trial.geometry() if "geometric" in bases else None,
+        controls=raced(trial, bases),
         space={"base": bases},
         unlabelled=trial.unlabelled(who),
         device=trial.device,
@@ -244,11 +244,17 @@ def tuned(trial: Trial, found: Found, who: str, bases: tuple[str, ...]) -> dict[
     best, control = result.config["setting"], result.config["best_control"]
     augment = augment_of(best, trial.autoencoder(who))
     mixing = Mixing(best["ratio"], best["balance"])
-    base = trial.base(best["base"] == "geometric")
-    score = trial.score(trial.mixed(augment, who, base, sampling_strategy=mixing))["score"]
+    mixed = trial.mixed(augment, who, trial.draw.labelled, sampling_strategy=mixing)
+    score = trial.score(Transformed(mixed, trial.geometry()) if best["base"] == "geometric" else mixed)["score"]
     answered = score if result.answer == "latent" else (found.get(control) or ROWS[control](trial, found))["score"]
     return {"score": answered, "answer": result.answer, "control": control, "setting": best, "setting_score": score,
             "tune": asdict(settings.tune)}  # fmt: skip
+
+
+def raced(trial: Trial, bases: tuple[str, ...]) -> dict[str, Any]:
+    """The controls of a race that has these bases, under the names of their rows."""
+    own: dict[str, Any] = {"geometric": trial.geometry()} if "geometric" in bases else {}
+    return own | {"mixup": Recipe(batch=v2.MixUp(num_classes=len(trial.draw.labelled.classes)))}
 
 
 CONTROLS: dict[str, Row] = {

@@ -24,6 +24,7 @@ _COMMANDS = {
     "train-autoencoder": "Train an autoencoder on your images.",
     "preview": "Draw what each policy makes of some images.",
     "explore": "A local page: images, what a policy makes of them, what the gate says.",
+    "pseudo-label": "Give labels to unlabelled images, from a few labelled ones.",
     "generate": "Write augmented images to HDF5 shards.",
     "train-gan": "Train a GAN, with or without latent augmentation.",
     "evaluate": "FID, KID, precision and recall of generated images.",

@@ -69,21 +69,24 @@ def _verdict(name: str, dataset: Any, device: str) -> Any:
     help="More images of the same kind, without labels: reference samples for latents of a classifier's images.",
 )
 @click.option(
-    "--geometric/--no-geometric",
-    default=True,
-    help="Race against mild rotation, scale and shift, and try latents on top of it.",
+    "--control",
+    "controls",
+    multiple=True,
+    metavar="NAME",
+    help="A usual augmentation to race, such as 'TrivialAugmentWide, affine' or none; the option can be repeated. The "
+    "default is all of torchvision's that fit the images.",
 )
 @common("runs/tune", "Folder for policy.json, table.md, tune.png and the journal.")
 def tune(
     data: str, reading: dict[str, Any], autoencoder: str, labels_per_class: int | None, unlabelled: str | None,
-    geometric: bool, device: str, **settings: Any,
+    controls: tuple[str, ...], device: str, **settings: Any,
 ) -> None:  # fmt: skip
-    """Race latent settings on DATA against none, geometric and Mixup, and write the best to OUT/policy.json.
+    """Find the best augmentation for DATA: a usual one, or latents on top of it.
 
-    A setting wins only if it beats all of those controls beyond the spread; otherwise the answer is "none".
-    Stopped, it goes on when called again; all runs together take the budget.
+    The usual augmentations race first. Latent settings are then tried on top of the best of them; one wins only if it
+    is better beyond the spread, otherwise the answer is "none" and names the best usual augmentation. The last lines
+    are Python to paste. Stopped, it goes on when called again; all runs together take the budget.
     """
-    from .._internal.geometry import mild_geometry
     from ..autoencoders.pretrained import fitting_autoencoder
     from ..data import load_source
     from ..quality import assess
@@ -97,11 +100,10 @@ def tune(
     chosen = fitting_autoencoder(some_images(dataset)) if autoencoder == "auto" else autoencoder
     more = None if unlabelled is None else load_source(unlabelled, **reading)
     say(data=f"{data}: {len(dataset)} images {shape}", autoencoder=chosen, verdict=_verdict(chosen, dataset, device),
-        unlabelled="none" if more is None else f"{unlabelled}: {len(more)} images", geometric=geometric, device=device,
-        **settings)  # fmt: skip
-    geometry = mild_geometry() if geometric else None
+        unlabelled="none" if more is None else f"{unlabelled}: {len(more)} images", device=device,
+        controls="; ".join(controls) or "all", **settings)  # fmt: skip
     try:
-        result = race(dataset, chosen, unlabelled=more, geometry=geometry, device=device, **settings)
+        result = race(dataset, chosen, unlabelled=more, controls=controls or None, device=device, **settings)
     except KeyboardInterrupt:
         click.echo(f"\nstopped; the same command goes on from {settings['out']}", err=True)
         raise
@@ -109,4 +111,5 @@ def tune(
     if result.autoencoder is not None and _is_trained(chosen):
         found = assess(result.autoencoder.to(device), dataset)
         click.echo(f"verdict on the autoencoder, on images that it was trained on, which flatters it: {found}")
+    click.echo(f"\n{result.code}\n")
     click.echo(f"wrote {', '.join(map(str, result.paths.values()))}")

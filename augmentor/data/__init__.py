@@ -10,6 +10,7 @@ from .indexed import Indexed
 from .loader import AugmentedLoader
 from .mixed import MixedDataset
 from .mixing import Added, Mixing
+from .pseudo_labelled import PseudoLabelled, pseudo_label
 from .sources import load_source
 
 __all__ = [
@@ -21,5 +22,7 @@ __all__ = [
     "Indexed",
     "MixedDataset",
     "Mixing",
+    "PseudoLabelled",
     "load_source",
+    "pseudo_label",
 ]

@@ -1,4 +1,4 @@
-"""Latents: statistics, standardisation, the reference set and its neighbours, encoding, its cache, label spreading.
+"""Latents: statistics, standardisation, the reference set and its neighbours, encoding, its cache, pseudo-labels.
 
 May import `_internal` and what is below it.
 """
@@ -19,8 +19,8 @@ from .batch import (
 from .cache import LatentCache
 from .classifier import LatentClassifier
 from .encoding import encode_all
-from .label_spreading import spread_labels
 from .neighbours import SAME
+from .pseudo_labels import PseudoLabeller, PseudoLabels, spread_labels
 from .reference import Partners, ReferenceSet
 from .statistics import LatentStats
 
@@ -29,6 +29,8 @@ __all__ = [
     "SAME",
     "LatentCache",
     "LatentClassifier",
+    "PseudoLabeller",
+    "PseudoLabels",
     "ReferenceSet",
     "LatentStats",
     "Latents",

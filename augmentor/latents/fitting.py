@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 
+from ..exceptions import AugmentorWarning
 from .batch import label_keys
-from .label_spreading import spread_labels
+from .pseudo_labels import MIN_ACCURACY, HeldOut, PseudoLabeller
 from .reference import ReferenceSet
 from .statistics import LatentStats
 
@@ -20,7 +23,8 @@ def fit_reference(
     """Standardised latents of raw ones (N, *L), with labels int64 (N,), float (N,K) or None.
 
     stats: fitted on the latents first, unless they are fitted already. unlabelled: more raw latents (M, *L); where
-    there are labels, those of them join that get one by label spreading (`spread_labels`).
+    there are labels, those of them join that get one by label spreading (`PseudoLabeller`), with a warning if labels
+    that were hidden do not come out right.
     """
     device = stats.mean.device
     raw, labels = raw.to(device), None if labels is None else labels.to(device)
@@ -29,6 +33,19 @@ def fit_reference(
         stats.fit([raw, more])
     z, others = stats.standardise(raw).float(), stats.standardise(more).float()
     if len(others) and labels is not None:
-        rows, spread = spread_labels(z, labels, others)
+        labeller = PseudoLabeller(z, labels, others)
+        _warn_of_wrong_labels(labeller.held_out())
+        rows, spread, _ = labeller.pseudo_labels()
         others, labels = others[rows], torch.cat([label_keys(labels), spread])
     return ReferenceSet(torch.cat([z, others]), labels, num_classes)
+
+
+def _warn_of_wrong_labels(held_out: HeldOut | None) -> None:
+    if held_out is not None and not held_out.reaches(MIN_ACCURACY):
+        warnings.warn(
+            f"labels spread to the unlabelled images are right in about {held_out}, so reference samples of a class "
+            "hold images of others; use an autoencoder trained on all of these images, label more of them, or leave "
+            "unlabelled= out",
+            AugmentorWarning,
+            stacklevel=5,  # the call of LatentAugment.fit
+        )

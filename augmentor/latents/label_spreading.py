@@ -1,49 +1,33 @@
-"""Labels for unlabelled latents, spread from labelled ones over the graph of neighbours."""
+"""Label spreading: labels go from neighbour to neighbour."""
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Callable
 
-from ..exceptions import DataError
-from .batch import is_class, label_keys
+import numpy as np
 
 _NEIGHBOURS, _CLAMP, _ROUNDS = 10, 0.9, 200
-# The share of the unlabelled that is kept, the most probable first. On MNIST with 5 labels a class about 94 % of these
-# are right, and 98 % of the more probable half, which holds next to none of the hard classes.
-SURE_SHARE = 0.8
 
 
-def spread_labels(z: torch.Tensor, labels: torch.Tensor, unlabelled: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rows of the unlabelled latents that get a label, int64 (n,), ascending, and their labels, int64 (n,).
+def label_spreading(points: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """A function of class numbers int64 (N,), -1 for none, that gives the probability of each class, float64 (N,K).
 
-    Label spreading over the graph of nearest neighbours (Zhou et al. 2004, "Learning with Local and Global
-    Consistency"), as scikit-learn has it; then the most probable 80 %. z: float (N, *L). labels: int64 (N,), of
-    which negative ones are ignored, or one-hot (N,K). unlabelled: float (M, *L). Raises `DataError` for labels of one
-    class, and for labels of several classes at once.
+    points: float64 (N,D). Label spreading over the graph of nearest neighbours (Zhou et al. 2004, "Learning with Local
+    and Global Consistency"), as scikit-learn has it. A row of zeros is of a point that no label reaches. The graph does
+    not depend on the labels and is built once, here.
 
-    >>> z, more = torch.tensor([[-3.0], [3.0]]), torch.cat([torch.randn(30, 1) - 3, torch.randn(30, 1) + 3])
-    >>> rows, labels = spread_labels(z, torch.tensor([0, 1]), more)
-    >>> len(rows), bool((labels == (more[rows, 0] > 0)).double().mean() > 0.9)
-    (48, True)
+    >>> points = np.concatenate([np.arange(12.0), 30 + np.arange(12.0)])[:, None]
+    >>> label_spreading(points)(np.asarray([0] + [-1] * 22 + [1])).argmax(1).tolist()
+    [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]
     """
-    from sklearn.semi_supervised import LabelSpreading  # 1 s to import, needed only here
+    from sklearn.neighbors import NearestNeighbors  # 1 s to import, needed only here
+    from sklearn.semi_supervised import LabelSpreading
 
-    keys = label_keys(labels)
-    labelled = keys >= 0
-    if not bool(is_class(keys[labelled]).all()):
-        raise DataError(
-            "labels can be spread where each image has one class, got multi-hot or soft labels; leave unlabelled= out"
-        )
-    z = z[labelled]
-    classes, known = keys[labelled].cpu().unique(return_inverse=True)
-    if len(classes) < 2:
-        raise DataError(f"labels can be spread from at least 2 classes, got {len(classes)}; leave unlabelled= out")
-    points = torch.cat([z, unlabelled.to(z)]).flatten(1).double().cpu().numpy()
-    target = torch.cat([known, torch.full((len(unlabelled),), -1)]).numpy()
-    model = LabelSpreading(kernel="knn", n_neighbors=min(_NEIGHBOURS, len(points) - 1), alpha=_CLAMP, max_iter=_ROUNDS)
-    probabilities = torch.from_numpy(model.fit(points, target).label_distributions_[len(z) :])
-    reached = probabilities.sum(1) > 0  # the others are connected to no labelled one
-    sure, best = (probabilities / probabilities.sum(1, keepdim=True).clamp_min(1e-12)).max(1)
-    order = sure.masked_fill(~reached, -1).argsort(descending=True, stable=True)
-    rows = order[: min(round(SURE_SHARE * len(unlabelled)), int(reached.sum()))].sort().values
-    return rows.to(z.device), classes[best[rows]].to(z.device)
+    neighbours = NearestNeighbors(n_neighbors=min(_NEIGHBOURS, len(points) - 1)).fit(points)
+    graph = neighbours.kneighbors_graph(points, mode="connectivity")
+
+    def probabilities(known: np.ndarray) -> np.ndarray:
+        model = LabelSpreading(kernel=lambda *_: graph, alpha=_CLAMP, max_iter=_ROUNDS)
+        return model.fit(points, known).label_distributions_
+
+    return probabilities

@@ -7,5 +7,8 @@ from .._internal.geometry import mild_geometry
 from ..autoencoders.trainer import AutoencoderTrainer
 from ..gan.trainer import GANTrainer
 from .classifier import small_cnn, train_classifier
+from .recipes import Recipe, usual_recipes
 
-__all__ = ["AutoencoderTrainer", "GANTrainer", "mild_geometry", "small_cnn", "train_classifier"]
+__all__ = [
+    "AutoencoderTrainer", "GANTrainer", "Recipe", "mild_geometry", "small_cnn", "train_classifier", "usual_recipes",
+]  # fmt: skip

@@ -17,9 +17,9 @@ from .._internal.datasets import batches, fetch
 from .._internal.random import seeded
 from ..exceptions import BudgetError, DataError, InputError, TrainingError
 from ..latents import class_index
+from .recipes import BatchTransform
 
 Network = Callable[[int, int], nn.Module]
-BatchTransform = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 
 
 def small_cnn(channels: int, num_classes: int) -> nn.Module:
@@ -48,6 +48,7 @@ def train_classifier(
     batch_size: int = 64,
     lr: float = 2e-3,
     mix: BatchTransform | None = None,
+    prior: torch.Tensor | None = None,
     seed: int = 0,
     device: torch.device | str = "cpu",
     deadline: float | None = None,
@@ -58,8 +59,10 @@ def train_classifier(
     uint8 or float in [0, 1], labels class numbers or soft (K,); its `set_epoch`, where it has one, is called.
     steps, batch_size: each step takes `batch_size` samples, of epochs laid end to end; so however many samples a
     data set has, it gets the same number of steps of the same size. mix: of a batch of float images and labels, such
-    as `v2.MixUp`. seed: decides weights, order, and whatever the data set and `mix` draw from torch's global
-    generator, which is set aside and comes back. deadline: of `time.monotonic()`.
+    as `v2.MixUp`. prior: for logit adjustment (Menon et al. 2021), frequencies of the classes, above 0, float (K,):
+    their logarithms are added to the logits in the loss, so that predictions treat all classes alike. seed: decides
+    weights, order, and whatever the data set and `mix` draw from torch's global generator, which is set aside and
+    comes back. deadline: of `time.monotonic()`.
 
     Raises `BudgetError` at the deadline, `DataError` or `InputError` for labels that do not fit, `TrainingError`
     when the loss is not finite.
@@ -80,6 +83,7 @@ def train_classifier(
     with seeded(seed, "weights"):
         images, _ = fetch(dataset, [0])
         model = network(images.shape[1], num_classes).to(device, memory_format=layout).train()  # type: ignore[call-overload]
+    shift = 0.0 if prior is None else prior.to(device).log()
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps)
     for step in range(steps):
@@ -92,7 +96,7 @@ def train_classifier(
             x, y = to_unit_float(x.to(device)), _checked(y, num_classes).to(device)
             if mix is not None:
                 x, y = mix(x, y)
-            loss = F.cross_entropy(model(x.contiguous(memory_format=layout)), y)
+            loss = F.cross_entropy(model(x.contiguous(memory_format=layout)) + shift, y)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()

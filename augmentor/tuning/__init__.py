@@ -4,8 +4,8 @@ May import `training` and what is below it.
 """
 
 from ._tune import tune
-from .datasets import Transformed
+from .datasets import Transformed, oversampled
 from .result import TuneResult
 from .task import Cost, Score, Setting, Task
 
-__all__ = ["Cost", "Score", "Setting", "Task", "Transformed", "TuneResult", "tune"]
+__all__ = ["Cost", "Score", "Setting", "Task", "Transformed", "TuneResult", "oversampled", "tune"]

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from .._internal.datasets import fetch
 from .._internal.files import absolute_path, write_bytes, write_json
 from .._internal.geometry import mild_geometry
 from .._internal.run import Run
@@ -16,6 +17,7 @@ from .._internal.version import __version__
 from ..autoencoders import Autoencoder
 from ..exceptions import BudgetError, InputError, OutputError
 from ..training.classifier import Network, small_cnn
+from ..training.recipes import Controls
 from .autoencoders import Autoencoders, resolve
 from .classification import SCORES, ClassificationTask
 from .generation import GenerationTask
@@ -26,7 +28,6 @@ from .row import Outcome
 from .task import Task
 
 TASKS = (*SCORES, "fid", "kid")
-_GEOMETRY = mild_geometry()
 
 
 def tune(
@@ -42,16 +43,18 @@ def tune(
     steps: int = 300,
     batch_size: int = 64,
     unlabelled: Any = None,
-    geometry: Callable[[Any], Any] | None = _GEOMETRY,
+    controls: Controls | None = None,
     space: Mapping[str, Sequence[Any]] | None = None,
     resume: bool = True,
     device: str = "cpu",
     progress: bool = True,
 ) -> TuneResult:
-    """Race latent settings against no augmentation, the usual geometric one and Mixup; "none" is an answer.
+    """Find the best augmentation for a data set: a usual one, or latents on top of it.
 
-    A setting wins only if it beats every control on fresh cells, by a paired test at p < 0.05: beyond the luck of
-    images and of trainings, or that of seeds for a GAN.
+    The usual augmentations of torchvision (`augmentor.training.usual_recipes`) race first; latent settings are then
+    added to the best of them. The answer is "latent" only if a setting beats every control that is left on fresh
+    cells, by a paired test at p < 0.05: beyond the luck of images and of trainings, or that of seeds for a GAN.
+    Otherwise it is "none", and `best_control` names the augmentation to use. `TuneResult.code` is Python to paste.
 
     dataset: map-style, items (image, label), images uint8 or float in [0, 1], not augmented.
     autoencoder: a pretrained name, the path of a weights file or an `Autoencoder`, which may have seen whatever it saw;
@@ -66,7 +69,9 @@ def tune(
         numbers of channels and of classes.
     unlabelled: further images of the same kind for a classifier, map-style; their labels, if any, are not looked at.
         They widen the reference set (`LatentAugment.fit`), and the result wants them there too.
-    geometry: of the control and of settings on top of it; `mild_geometry()` by default, None for neither.
+    controls: names of some of the usual augmentations, or a dict of transforms of one's own, by name; the first is the
+        default, which is recommended unless another is better by more than a standard error. None for all that fit
+        the images; for a GAN these are a mild affine map and none.
     space: other values for "policy", "residual", "ratio", "balance", "gate" or "base" ("policy" or "mode" for a GAN).
 
     A few steps are timed before all else, and with `progress` a line says what the smallest useful budget is. Raises
@@ -77,7 +82,7 @@ def tune(
     >>> from augmentor.tuning.datasets import few_of_each
     >>> few = few_of_each(load_source("digits"), 6, seed=0)
     >>> space = {"policy": ["gaussian(std=0.5)"], "ratio": [1.0], "gate": [False]}
-    >>> tune(few, "digits", budget=60, steps=4, folds=2, geometry=None, space=space, progress=False).answer
+    >>> tune(few, "digits", budget=60, steps=4, folds=2, controls=[], space=space, progress=False).answer
     'none'
     """
     if not (isinstance(budget, (int, float)) and 0 < budget < math.inf):
@@ -88,8 +93,9 @@ def tune(
     if isinstance(task, str):
         if task not in TASKS:
             raise InputError(f"task is one of {', '.join(TASKS)} or a Task, got {task!r}")
-        source = Autoencoders(resolve(autoencoder, dataset, geometry, seed, device), folder, device)
-        shared: dict[str, Any] = {"score": task, "geometry": geometry, "steps": steps, "batch_size": batch_size,
+        moved = mild_geometry() if fetch(dataset, [0])[0].shape[1] in (1, 3) else None
+        source = Autoencoders(resolve(autoencoder, dataset, moved, seed, device), folder, device)
+        shared: dict[str, Any] = {"score": task, "controls": controls, "steps": steps, "batch_size": batch_size,
                                   "space": space, "seed": seed, "device": device}  # fmt: skip
         if task in SCORES:
             shared |= {"network": network, "folds": folds, "unlabelled": unlabelled}
@@ -131,8 +137,10 @@ def _written(task: Task, outcome: Outcome, folder: Path | None, provenance: dict
     """The result, in the folder too."""
     control = task.describe(outcome.control.setting)
     answer = "latent" if outcome.won else "none"
+    chosen = outcome.best if outcome.won else outcome.control
     found = {
-        "answer": answer, "best_control": control, "task": task.name, "reason": outcome.reason,
+        "answer": answer, "best_control": control, "code": task.code(chosen.setting), "task": task.name,
+        "reason": outcome.reason,
         "setting": dict(outcome.best.setting), "final": outcome.best.on(outcome.final),
         "control_final": outcome.control.on(outcome.final),
     }  # fmt: skip

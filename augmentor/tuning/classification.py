@@ -5,13 +5,12 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from torch import nn
-from torchvision.transforms import v2
 
 from .._internal.config import AugmentConfig
 from .._internal.datasets import dataset_fingerprint, dataset_labels, fetch
@@ -22,10 +21,12 @@ from ..exceptions import DataError, InputError, ShapeError
 from ..latents import ReferenceSet
 from ..quality import QualityGate
 from ..training.classifier import Network, accuracy, macro_recall, predict, train_classifier
+from ..training.recipes import Controls, Recipe, chosen_recipes, rebalanced, usual_recipes
 from ..transform import LatentAugment
 from .autoencoders import Autoencoders, named, placeless
 from .datasets import Transformed, Until, class_names, oversampled, part, thinned
 from .estimate import first_usable, seconds_each
+from .script import script
 from .task import Cost, Score, Setting, Task, chosen_space, in_order
 
 # An autoencoder and the reference set of a cell's training part.
@@ -46,9 +47,6 @@ BALANCES = (0.0, 0.5, 1.0)
 # So many images are enough to tell what all of them will take.
 _FEW = 128
 
-# Controls of data sets with unequal classes, by what happens to the images.
-_OVERSAMPLED = {"none": "oversampling", "geometric": "geometric oversampling"}
-
 # Tried before the search has learnt anything; those that did best in our trials come first, as time may be short.
 FIRST = (
     "class_gaussian",
@@ -63,8 +61,8 @@ class ClassificationTask(Task):
     """Each cell is a fold: train on the others, score on it; every repeat splits anew.
 
     A setting is a policy, a `residual`, a `ratio` of synthetic to real samples, a `balance` that fills small classes
-    up, a gate or none, and a base: latents of the images as they are ("none") or as the geometry moves them
-    ("geometric"). Where classes are unequal, oversampling is a control as well, as it is part of what a `balance` does.
+    up, a gate or none, and a base: the control that all images, synthetic ones too, are augmented with afterwards.
+    controls: as in `tune`.
     """
 
     def __init__(
@@ -73,7 +71,7 @@ class ClassificationTask(Task):
         autoencoders: Autoencoders,
         *,
         score: str,
-        geometry: Callable[[Any], Any] | None,
+        controls: Controls | None,
         network: Network,
         steps: int,
         batch_size: int,
@@ -84,7 +82,7 @@ class ClassificationTask(Task):
         device: str,
     ):
         self.name = score
-        self.dataset, self.autoencoders, self.geometry, self.network = dataset, autoencoders, geometry, network
+        self.dataset, self.autoencoders, self.network = dataset, autoencoders, network
         self.steps, self.batch_size, self.folds, self.seed, self.device = steps, batch_size, folds, seed, device
         self.unlabelled = unlabelled
         self.labels = dataset_labels(dataset)
@@ -92,12 +90,14 @@ class ClassificationTask(Task):
         self.search_cells = 2 * folds
         sizes = self.labels.bincount()
         self.unequal = len(sizes[sizes > 0].unique()) > 1
-        bases = ("none",) if geometry is None else ("none", "geometric")
-        self.controls = (*bases, "mixup", *(_OVERSAMPLED[base] for base in bases if self.unequal))
+        usual = usual_recipes(fetch(dataset, [0])[0].shape[1:], len(self.classes))
+        offered = rebalanced(usual, score) if self.unequal else usual
+        self.recipes = offered if controls is None else chosen_recipes(controls, usual | offered)
+        self.controls = tuple(self.recipes)
         self.weights = (1 / sizes[self.labels]).tolist() if score == "macro_recall" else None  # a class counts as one
         self.estimates = autoencoders.can_sketch
         self.prepares = autoencoders.train is not None or unlabelled is not None
-        self.space = _checked_space(self._space(), space, geometry)
+        self.space = _checked_space(self._space(), space)
         if unlabelled is not None:
             _check_same_shape(unlabelled, dataset)
         self._splits: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
@@ -106,8 +106,8 @@ class ClassificationTask(Task):
     def evaluate(self, setting: Setting, cell: int, deadline: float) -> Score:
         train, test = self._parts(cell)
         with seeded(self.seed, "setting", cell):
-            data, mix = self._training_set(setting, train, cell)
-        model = self._trained(data, mix, cell, self.steps, deadline)
+            data = self._training_set(setting, train, cell)
+        model = self._trained(setting, data, cell, self.steps, deadline)
         predicted, labels = predict(model, test, self.device), dataset_labels(test)
         return Score(SCORES[self.name](predicted, labels), (predicted == labels).tolist())
 
@@ -119,27 +119,31 @@ class ClassificationTask(Task):
         began = time.monotonic()
         fitted = _fitted(autoencoder, train)
         fitting = (time.monotonic() - began) * (trained_on + len(self.unlabelled or ())) / len(train)
-        model = self._trained(train, None, 0, 2)
+        model = self._trained({"control": self.controls[-1]}, train, 0, 2)
         testing = seconds_each(lambda times: [predict(model, test, self.device) for _ in range(times)])
         testing *= tested_on / len(test)
 
         def seconds(setting: Setting) -> float:
-            data, mix = self._training_set(setting, train, 0, fitted)
-            return self.steps * seconds_each(lambda steps: self._trained(data, mix, 0, steps)) + testing
+            data = self._training_set(setting, train, 0, fitted)
+            return self.steps * seconds_each(lambda steps: self._trained(setting, data, 0, steps)) + testing
 
-        control = seconds({"control": "none" if self.geometry is None else "geometric"})
-        setting = first_usable(seconds, in_order(self, dict.fromkeys(self.controls, 0.0)))
+        control = seconds({"control": self.controls[0]})
+        setting = first_usable(seconds, in_order(self, {}))
         if self.unlabelled is None:
             return Cost(control, setting + fitting, prepare)
         return Cost(control, setting, prepare + fitting)
 
+    def settle(self, control: str) -> None:
+        """Settings go on top of this control, unless the space of one's own names others."""
+        bases = self.space["base"]
+        self.space = {**self.space, "base": (control,) if control in bases else bases[:1]}
+
     def first(self, controls: Mapping[str, float]) -> list[Setting]:
-        """On the base that did more for the controls; with what is lost put back where there is colour."""
-        base = max(reversed(self.space["base"]), key=lambda base: controls[base] + controls.get(_OVERSAMPLED[base], 0))
+        """On top of the best control; with what is lost put back where there is colour."""
         photographs = fetch(self.dataset, [0])[0].shape[1] == 3  # of which a small autoencoder loses much
         residual = (max if photographs else min)(self.space["residual"])
-        usual = {"residual": residual, "ratio": 1.0, "balance": max(self.space["balance"]), "gate": False, "base": base}
-        return [{"policy": policy, **usual} for policy in FIRST]
+        usual = {"residual": residual, "ratio": 1.0, "balance": max(self.space["balance"]), "gate": False}
+        return [{"policy": policy, **usual, "base": self.space["base"][0]} for policy in FIRST]
 
     def samples(self, cell: int) -> list[int]:
         return self._rows(cell)[1].tolist()
@@ -165,8 +169,11 @@ class ClassificationTask(Task):
         words += [f"ratio {setting['ratio']:g}"]
         words += [f"balance {setting['balance']:g}"] if setting["balance"] else []
         words += ["gate"] if setting["gate"] else []
-        words += ["on geometric"] if setting["base"] == "geometric" else []
+        words += [f"then {setting['base']}"] if self.recipes[setting["base"]].code else []
         return ", ".join(words)
+
+    def code(self, setting: Setting) -> str:
+        return script(self._recipe(setting), None if "control" in setting else "policy.json")
 
     def shown(self, score: float) -> str:
         return f"{100 * score:.1f}"
@@ -189,7 +196,7 @@ class ClassificationTask(Task):
             "unlabelled": None if self.unlabelled is None else dataset_fingerprint(self.unlabelled),
             "autoencoder": self.autoencoders.settings(),
             "network": named(self.network),
-            "geometry": placeless(self.geometry),
+            "controls": {name: placeless(recipe) for name, recipe in self.recipes.items()},
             "steps": self.steps,
             "batch_size": self.batch_size,
             "folds": self.folds,
@@ -203,32 +210,39 @@ class ClassificationTask(Task):
             "ratio": RATIOS,
             "balance": BALANCES if self.unequal else (0.0,),
             "gate": (False, True),
-            "base": ("none",) if self.geometry is None else ("none", "geometric"),
+            "base": self.controls,
         }
 
-    def _trained(self, data: Any, mix: Any, cell: int, steps: int, deadline: float | None = None) -> nn.Module:
+    def _recipe(self, setting: Setting) -> Recipe:
+        """What all images are augmented with."""
+        return self.recipes[setting.get("control") or setting["base"]]
+
+    def _trained(self, setting: Setting, data: Any, cell: int, steps: int, deadline: float | None = None) -> nn.Module:
         """The classifier of a cell."""
+        recipe = self._recipe(setting)
         return train_classifier(
-            self.network, data, num_classes=len(self.classes), steps=steps, batch_size=self.batch_size, mix=mix,
+            self.network, data, num_classes=len(self.classes), steps=steps, batch_size=self.batch_size,
+            mix=recipe.batch, prior=self._prior(data) if recipe.balance == "logit adjustment" else None,
             seed=fold(self.seed, "cell", cell), device=self.device, deadline=deadline,
         )  # fmt: skip
 
-    def _training_set(self, setting: Setting, train: Any, cell: int, fitted: Fitted | None = None) -> tuple[Any, Any]:
-        """The data set to train on, and what becomes of its batches; fitted: in place of what the cell has."""
-        control = setting.get("control")
-        if control == "mixup":
-            return train, v2.MixUp(num_classes=len(self.classes))
-        base = oversampled(train) if control in _OVERSAMPLED.values() else train
-        if "geometric" in (setting.get("base"), control) or control == _OVERSAMPLED["geometric"]:
-            assert self.geometry is not None
-            base = Transformed(base, self.geometry)
-        if control is not None:
-            return base, None
-        autoencoder, reference = fitted or self._reference(cell, train)
-        augment = augment_of(setting, autoencoder)
-        augment.fit_reference(reference, images=train if setting["gate"] else None)
-        mixing = Mixing(setting["ratio"], setting["balance"])
-        return MixedDataset(base, augment, sampling_strategy=mixing, seed=fold(self.seed, "mixed", cell)), None
+    def _prior(self, data: Any) -> torch.Tensor:
+        """Frequencies of the classes; one that no image has counts as if it had one."""
+        counts = dataset_labels(data).bincount(minlength=len(self.classes)).clamp_min(1)
+        return counts / counts.sum()
+
+    def _training_set(self, setting: Setting, train: Any, cell: int, fitted: Fitted | None = None) -> Any:
+        """The data set to train on; fitted: in place of what the cell has."""
+        recipe, data = self._recipe(setting), train
+        if "control" in setting:
+            data = oversampled(train) if recipe.balance == "oversampling" else train
+        else:
+            autoencoder, reference = fitted or self._reference(cell, train)
+            augment = augment_of(setting, autoencoder)
+            augment.fit_reference(reference, images=train if setting["gate"] else None)
+            mixing = Mixing(setting["ratio"], setting["balance"])
+            data = MixedDataset(train, augment, sampling_strategy=mixing, seed=fold(self.seed, "mixed", cell))
+        return data if recipe.image is None else Transformed(data, recipe.image)
 
     def _reference(self, cell: int, train: Any, deadline: float = math.inf) -> Fitted:
         """A cell's autoencoder and its reference set, the same for all settings."""
@@ -304,9 +318,7 @@ def _checked_classes(dataset: Any, labels: torch.Tensor, folds: int) -> list[str
     return names
 
 
-def _checked_space(
-    usual: dict[str, Sequence[Any]], own: Mapping[str, Sequence[Any]] | None, geometry: Any
-) -> dict[str, tuple[Any, ...]]:
+def _checked_space(usual: dict[str, Sequence[Any]], own: Mapping[str, Sequence[Any]] | None) -> dict[str, Any]:
     """The usual space, with the values of one's own where there are any."""
     space = chosen_space(usual, own)
     for residual in space["residual"]:
@@ -319,6 +331,7 @@ def _checked_space(
                 raise InputError("space holds ratio 0 with balance 0, which adds nothing; the control does that")
     if not set(space["gate"]) <= {True, False}:
         raise InputError(f"space gives {space['gate']} for gate; expected True and False")
-    if not set(space["base"]) <= ({"none"} if geometry is None else {"none", "geometric"}):
-        raise InputError(f"space gives {space['base']} for base; expected 'none', and 'geometric' with a geometry")
+    for base in space["base"]:
+        if base not in usual["base"]:
+            raise InputError(f"space gives {base!r} for base; expected names of controls: {', '.join(usual['base'])}")
     return space

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,10 +21,12 @@ from ..exceptions import DataError, InputError
 from ..gan import get_augmentation, get_method
 from ..gan.trainer import GANTrainer
 from ..quality import AutoencoderFeatures, compare, extract
+from ..training.recipes import Controls, Recipe, chosen_recipes, usual_recipes
 from ..transform import LatentAugment
 from .autoencoders import Autoencoders, placeless
 from .datasets import Transformed, Until
 from .estimate import first_usable, seconds_each
+from .script import script
 from .task import Cost, Setting, Task, chosen_space, in_order
 
 POLICIES = (
@@ -53,7 +55,7 @@ class GenerationTask(Task):
         autoencoders: Autoencoders,
         *,
         score: str,
-        geometry: Callable[[Any], Any] | None,
+        controls: Controls | None,
         steps: int,
         batch_size: int,
         space: Mapping[str, Sequence[Any]] | None,
@@ -61,14 +63,15 @@ class GenerationTask(Task):
         device: str,
     ):
         self.name = score
-        self.dataset, self.autoencoders, self.geometry = dataset, autoencoders, geometry
+        self.dataset, self.autoencoders = dataset, autoencoders
         self.steps, self.batch_size, self.seed, self.device = steps, batch_size, seed, device
-        self.controls = ("none",) if geometry is None else ("none", "geometric")
         self.opens, self.estimates = autoencoders.train is not None, autoencoders.can_sketch
         if len(dataset) < 20:
             raise DataError(f"measuring a GAN takes at least 20 images, got {len(dataset)}")
         image, label = fetch(dataset, [0])
         self.shape = tuple(image.shape[1:])
+        self.recipes = _recipes(controls, self.shape)
+        self.controls = tuple(self.recipes)
         order = np.random.Generator(np.random.Philox(fold(seed, "judged"))).permutation(len(dataset))
         self._real, _ = fetch(dataset, order[:_EVALUATED].tolist())
         self.num_classes = 0 if label is None else num_classes_of(dataset, dataset_labels(dataset)) or 0
@@ -98,7 +101,7 @@ class GenerationTask(Task):
             each = seconds_each(lambda steps: self._made(setting, few, augment, 0, steps, 1))
             return fitting + self.steps * each + judging
 
-        control = seconds({"control": self.controls[-1]})
+        control = seconds({"control": self.controls[0]})
         return Cost(control, first_usable(seconds, in_order(self, {})), open=opening)
 
     def _augment(self, setting: Setting, data: Any, autoencoder: Autoencoder) -> LatentAugment | None:
@@ -111,9 +114,8 @@ class GenerationTask(Task):
         deadline: float = math.inf,
     ) -> torch.Tensor:  # fmt: skip
         """Images of a GAN that was trained under a setting."""
-        if setting.get("control") == "geometric":
-            assert self.geometry is not None
-            data = Transformed(data, self.geometry)
+        image = self.recipes[setting["control"]].image if "control" in setting else None
+        data = data if image is None else Transformed(data, image)
         method = get_method(
             "gan", image_shape=self.shape, num_classes=self.num_classes, network=NETWORK, lr=5e-4,
             augmentation=get_augmentation(setting.get("mode", "none"), augment), seed=fold(self.seed, "gan", cell),
@@ -143,6 +145,9 @@ class GenerationTask(Task):
     def describe(self, setting: Setting) -> str:
         return str(setting["control"]) if "control" in setting else f"{setting['policy']}, {setting['mode']}"
 
+    def code(self, setting: Setting) -> str:
+        return script(self.recipes[setting["control"]]) if "control" in setting else ""
+
     def config(self, setting: Setting, won: bool) -> dict[str, Any]:
         mixing = Mixing(1.0, 0.0) if won else Mixing(0.0, 0.0)
         known = AugmentConfig(
@@ -156,9 +161,17 @@ class GenerationTask(Task):
             "dataset": dataset_fingerprint(self.dataset),
             "images": len(self.dataset),
             "autoencoder": self.autoencoders.settings(),
-            "geometry": placeless(self.geometry),
+            "controls": {name: placeless(recipe) for name, recipe in self.recipes.items()},
             "network": NETWORK,
             "steps": self.steps,
             "batch_size": self.batch_size,
             "space": {name: list(values) for name, values in self.space.items()},
         }
+
+
+def _recipes(controls: Controls | None, shape: tuple[int, ...]) -> dict[str, Recipe]:
+    """None first, as the default of a GAN, and what else is named: a mild affine map where nothing is."""
+    found = chosen_recipes(("mild affine",) if controls is None else controls, usual_recipes(shape, 1))
+    if unfit := [name for name, recipe in found.items() if recipe.batch is not None or recipe.balance != "none"]:
+        raise InputError(f"{', '.join(unfit)} is for labels, and a GAN is not judged by any; leave it out")
+    return {"none": found.pop("none"), **found}

@@ -1,12 +1,14 @@
-"""The race: settings against controls, cell by cell, under a budget of time; then a final on fresh cells.
+"""The race: controls, then settings on top of the best of them, cell by cell, within a budget of time; then a final.
 
 It begins with what the smallest useful race would take: one setting against the best control, without a search. A
 smaller budget is refused at once; a larger one goes to that final first, then to the other controls, then to the search
 and to more repeats.
+The controls race first. Half of them leave after each rung (successive halving, Jamieson and Talwalkar 2016), and so
+does any that is far behind; the default stays.
 The search asks optuna's tree-structured Parzen estimator (Bergstra et al. 2011) for settings, and its asynchronous
 successive halving (Li et al. 2020) for when to give one up; half-way, one that is not ahead of every control is given
-up as well. The controls run on every cell that any setting reaches.
-The best few settings and the controls then meet on cells that decided nothing before, because the best of many noisy
+up as well. The controls that are left run on every cell that any setting reaches.
+The best few settings and these controls then meet on cells that decided nothing before, because the best of many noisy
 scores is too good to be true. A setting has to beat every control there.
 """
 
@@ -24,15 +26,15 @@ from .._internal.progress import progress_bar
 from .._internal.random import fold, seeded
 from ..exceptions import BudgetError, InputError
 from .journal import Journal
-from .row import Outcome, Row, best_of
+from .row import Outcome, Row
 from .task import Setting, Task, in_order
-from .verdict import decide, rivals_of
+from .verdict import MOST_RIVALS, decide, recommended, survivors
 from .work import OutOfTime, Work
 
-# The search ends when this share of the budget, without what opening took, is used; or earlier if the smallest final
-# would not fit, or later if the largest will. Most of what makes a small gain doubtful is the luck of single trainings,
-# which repeats average out.
-SEARCH_SHARE = 0.4
+# The race of the controls and the search end when these shares of the budget, without what opening took, are used; or
+# earlier if the smallest final would not fit, or later if the largest will. Most of what makes a small gain doubtful is
+# the luck of single trainings, which repeats average out.
+CONTROL_SHARE, SEARCH_SHARE = 0.35, 0.55
 FINALISTS = 2
 # Cells of the final, rounded up to whole repeats: at most, for more than one finalist, and at least. Where the verdict
 # is over samples, whole repeats, but at least two trainings, as one tells nothing.
@@ -65,8 +67,10 @@ class Race:
         """Controls, search, final, verdict."""
         try:
             self._begin()
+            self._race_controls()
+            self.task.settle(recommended(self.task, self._alive()).setting["control"])
             self._search()
-            rivals = rivals_of(self.controls, self.search)
+            rivals = survivors(self.task, self._alive(), MOST_RIVALS)
             finalists = self._finalists(rivals)
             self._final(rivals, finalists)
             self.task.close()
@@ -101,11 +105,11 @@ class Race:
         """One line about what the budget is worth here."""
         if self.work.bar.disable:
             return
-        least, whole = (math.ceil(self._least(rivals, margin)) for rivals in (1, len(self.controls)))
+        least, whole = (math.ceil(self._least(rivals, margin)) for rivals in (1, MOST_RIVALS))
         short = f"; {self.budget:g} s can show no win" if whole > self.budget else ""
         tqdm.write(
             f"smallest useful budget here: about {least} s, for one latent setting against the best control; "
-            f"{whole} s against all controls, which a win takes{short}", file=sys.stderr,
+            f"{whole} s against the {MOST_RIVALS} best controls, which a win takes{short}", file=sys.stderr,
         )  # fmt: skip
 
     def _plan_final(self) -> None:
@@ -117,6 +121,32 @@ class Race:
             most, several = MOST_REPEATS * folds, SEVERAL_REPEATS * folds
             fewest = max(FEWEST_TRAININGS, FEWEST_REPEATS * folds)
         self.final, self._several, self._fewest = range(start, start + most), several, fewest
+
+    def _race_controls(self) -> None:
+        """Rung by rung, until a few are left that have run a whole repeat, or their share of the budget is used."""
+        limit = self._limit(CONTROL_SHARE)
+        rungs = math.ceil(math.log2(max(1, len(self.controls) / MOST_RIVALS)))
+        rung = self.task.folds if self._rungs_seconds(rungs) < limit - self.work.journal.elapsed else 1
+        try:
+            for cell in self.search:
+                few = len(self._alive()) <= MOST_RIVALS
+                if len(self.controls) == 1 or (few and cell >= self.task.folds):
+                    return
+                for row in self._alive():
+                    self.work.score(row, cell, limit)
+                if not few and (cell + 1) % rung == 0:
+                    survivors(self.task, self._alive(), max(MOST_RIVALS, -(-len(self._alive()) // 2)))
+        except OutOfTime:
+            pass
+
+    def _alive(self) -> list[Row]:
+        """The controls that are still in the race."""
+        return [row for row in self.controls if not row.fate]
+
+    def _rungs_seconds(self, rungs: int) -> float:
+        """The race of the controls, where each rung is a whole repeat and halves them."""
+        rows = sum(max(MOST_RIVALS, len(self.controls) / 2**rung) for rung in range(rungs))
+        return rows * self.task.folds * statistics.fmean(map(self.work.scoring, self.controls))
 
     def _search(self) -> None:
         """Ask, score, prune or keep, until the search's share is spent."""
@@ -155,8 +185,8 @@ class Race:
 
         row = Row(setting, self.sign)
         for cell in self.search:
-            for each in (*self.controls, row):
-                self.work.score(each, cell, self._search_limit())
+            for each in (*self._alive(), row):
+                self.work.score(each, cell, self._limit(SEARCH_SHARE))
             if cell == 0:
                 self.candidates.append(row)
                 self.work.bar.set_postfix_str(f"{len(self.candidates)} settings tried", refresh=False)
@@ -174,7 +204,7 @@ class Race:
         """Whether a setting has to be given up half-way, because some control is as good."""
         done = range(cells)
         return cells == len(self.search) // 2 and any(
-            control.level(done) >= row.level(done) for control in self.controls
+            control.level(done) >= row.level(done) for control in self._alive()
         )
 
     def _finalists(self, rivals: list[Row]) -> list[Row]:
@@ -182,7 +212,7 @@ class Race:
         limit = self.budget - self.work.closing()
         usable = [row for row in self.candidates if not row.unusable] or self._unsearched(limit)
         left = limit - self.work.journal.elapsed
-        control = best_of(rivals)
+        control = recommended(self.task, rivals)
         ranked = sorted(usable, key=lambda row: row.rank(self.search), reverse=True)
         finalists = [row for row in ranked if self._seconds_left([control, row], self.final[: self._fewest]) <= left]
         finalists = finalists[:FINALISTS]
@@ -211,7 +241,7 @@ class Race:
         """The fewest cells that answer, the best control and settings first; then whole repeats, as time allows."""
         self.work.bar.set_description_str("final", refresh=False)
         limit, folds = self.budget - self.work.closing(), self.task.folds
-        control = best_of(rivals)
+        control = recommended(self.task, rivals)
         rows = [control, *finalists, *(row for row in rivals if row is not control)]
         first, later = self.final[: self._fewest], self.final[self._fewest :]
         for block in (first, *(later[start : start + folds] for start in range(0, len(later), folds))):
@@ -242,16 +272,16 @@ class Race:
         rest = begin + self._final_seconds(self._fewest, rivals=rivals) + work.closing()
         return work.journal.elapsed + margin * rest
 
-    def _search_limit(self) -> float:
-        """When the search has to end, so that the final still fits."""
+    def _limit(self, share: float) -> float:
+        """When what comes before the final has to end: at a share of the budget, and so that the final still fits."""
         left = self.budget - self.work.closing()
         largest = self._final_seconds(len(self.final), FINALISTS)
-        share = self.work.opened + SEARCH_SHARE * (self.budget - self.work.opened)
+        share = self.work.opened + share * (self.budget - self.work.opened)
         return min(max(share, left - largest), left - self._final_seconds(self._fewest))
 
     def _final_seconds(self, cells: int, finalists: int = 1, rivals: int | None = None) -> float:
         """A final of the slowest controls, by default of all, and of settings as slow as any so far."""
-        controls = sorted(map(self.work.scoring, self.controls), reverse=True)
+        controls = sorted(map(self.work.scoring, self._alive()), reverse=True)[:MOST_RIVALS]
         settings = [self.work.scoring(row) for row in self.candidates if row.scores]
         slowest = max(settings, default=self.work.cost.setting or controls[0])
         return cells * (self.work.preparing() + sum(controls[:rivals]) + finalists * slowest)

@@ -22,7 +22,9 @@ _STYLES = (("tab:gray", "-"), ("tab:orange", "--"), ("tab:green", ":"), ("tab:re
 class TuneResult:
     """What `tune` found.
 
-    answer: "latent" if a setting beat the best control, else "none". config: what `policy.json` holds, which
+    answer: "latent" if a setting beat the best control, else "none": then the best control is what to use, which may
+    be a usual augmentation or none at all. code: Python to paste into a script that has a map-style data set `dataset`,
+    which is then augmented with what to use, anew at every fetch. config: what `policy.json` holds, which
     `LatentAugment.from_config` takes; where the answer is "none" it adds nothing. table: a dict for each setting and
     control. sentence: the answer in words. paths: name => file, where there is a folder.
     autoencoder: the one that `config` means, trained on all images where one was trained; None for a task of one's own.
@@ -37,6 +39,11 @@ class TuneResult:
     sentence: str
     paths: dict[str, Path] = field(default_factory=dict)
     autoencoder: Autoencoder | None = None
+
+    @property
+    def code(self) -> str:
+        """See above; "" for a task that has none."""
+        return str(self.config.get("code", ""))
 
     def markdown(self) -> str:
         """The table and the sentence."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from .task import Setting
@@ -69,7 +69,7 @@ class Outcome:
     final: range
 
 
-def best_of(rows: list[Row]) -> Row:
+def best_of(rows: Sequence[Row]) -> Row:
     """The row with the best mean over the cells that all rows have."""
     shared = set.intersection(*(set(row.scores) for row in rows))
     return max(rows, key=lambda row: row.level(shared))

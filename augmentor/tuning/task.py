@@ -46,7 +46,8 @@ class Task:
     that are compared on a cell get the same seed there, so the differences on a cell are paired.
 
     name: for tables. larger_is_better: which way scores go.
-    space: name => the values to search. controls: names of what the settings have to beat.
+    space: name => the values to search. controls: names of what the settings have to beat; the first is the default,
+        which is recommended where no other is better by more than a standard error.
     search_cells: a setting that is never pruned is scored on so many cells, numbered from 0; the final goes on with
         the numbers after them.
     folds: so many cells, counted from 0, test each sample once; the final takes them together.
@@ -85,6 +86,9 @@ class Task:
         """
         raise NotImplementedError
 
+    def settle(self, control: str) -> None:
+        """Called once the best control is known, before any setting is scored: where settings go on top of one."""
+
     def first(self, controls: Mapping[str, float]) -> Sequence[Setting]:
         """Settings to try before any other. controls: what they scored on the first cell."""
         return ()
@@ -112,6 +116,10 @@ class Task:
     def describe(self, setting: Setting) -> str:
         """A setting in a few words."""
         return ", ".join(f"{name} {value}" for name, value in setting.items())
+
+    def code(self, setting: Setting) -> str:
+        """Python that does a setting or control, to paste."""
+        return ""
 
     def shown(self, score: float) -> str:
         """A score, or a difference of scores, for people."""

@@ -1,10 +1,9 @@
-"""The statistics of the final: which controls it needs, and whether a setting is better or only luckier."""
+"""The statistics of a race: which controls stay in it, which is recommended, and whether a setting is only luckier."""
 
 from __future__ import annotations
 
-import math
-import statistics
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,22 +11,50 @@ from .row import Row, best_of
 from .task import Task
 
 LEVEL = 0.05
-# A control so many standard errors behind the best one, on at least so many cells, is spared the final.
-HOPELESS, HOPELESS_CELLS = 3.0, 4
+# A control so many standard errors behind the best one leaves the race, and so does what is not among the first few.
+BEHIND, MOST_RIVALS = 2.0, 3
+# Of scores that are not made of samples, so many are needed for an error.
+_FEWEST_SCORES = 4
 
 # A mean of differences of scores that is smaller is 0.
 _ROUNDING = 1e-12
 
 
-def rivals_of(controls: list[Row], search: range) -> list[Row]:
-    """The controls that the final needs: all but those that are far behind the best one on the cells of the search."""
+class Gain(NamedTuple):
+    """A mean difference of two rows, its standard error, and the degrees of freedom of that."""
+
+    mean: float
+    error: float
+    free: float
+
+
+def recommended(task: Task, controls: Sequence[Row]) -> Row:
+    """The control to use: the first, which is the default, unless another is better by more than a standard error.
+
+    That is the rule of Breiman et al. (1984) for trees: what is known beforehand decides where the scores do not.
+    Where too few scores are there to tell the error, it is the best.
+    """
+    default, best = controls[0], best_of(controls)
+    gain = gain_of(task, best, default, [cell for cell in best.scores if cell in default.scores])
+    return default if gain.mean <= gain.error < np.inf else best
+
+
+def survivors(task: Task, controls: Sequence[Row], most: int) -> list[Row]:
+    """The default and the controls that may still be the best: at most so many, and none that is far behind."""
     best = best_of(controls)
+    shared = [cell for cell in best.scores if all(cell in row.scores for row in controls)]
+    ranked = sorted(controls, key=lambda row: row.level(shared), reverse=True)
+    kept = [row for row in ranked if not _far_behind(task, row, best, shared)][:most]
+    if controls[0] not in kept:
+        kept[most - 1 :] = [controls[0]]
     for row in controls:
-        gaps = best.gains(row, [cell for cell in search if cell in row.scores and cell in best.scores])
-        if len(gaps) >= HOPELESS_CELLS:
-            error = statistics.stdev(gaps) / math.sqrt(len(gaps))
-            row.fate = "far behind" if statistics.fmean(gaps) > HOPELESS * error else ""
-    return [row for row in controls if not row.fate]
+        row.fate = "" if row in kept else f"behind after {len(row.scores)}"
+    return [row for row in controls if row in kept]
+
+
+def _far_behind(task: Task, row: Row, best: Row, cells: Sequence[int]) -> bool:
+    gain = gain_of(task, best, row, cells)
+    return gain.mean > BEHIND * gain.error
 
 
 def decide(
@@ -40,7 +67,7 @@ def decide(
     usable = [row for row in finalists if not row.unusable]
     cells = [cell for cell in final if all(cell in row.scores for row in usable)]
     met = [row for row in rivals if all(cell in row.scores for cell in cells)]
-    control = best_of(met or rivals)
+    control = recommended(task, met or rivals)
     cells = [cell for cell in cells if cell in control.scores]
     for row in finalists:
         # It has to beat every control: the largest p is that of all (an intersection-union test, Berger 1982). And
@@ -64,19 +91,42 @@ def decide(
 
 
 def _p_value(task: Task, row: Row, control: Row, cells: Sequence[int]) -> float:
-    """Over samples where each one's outcome is known, else over cells; 1 without any, or if the row dropped out."""
+    """1 without any cells, or if the row dropped out."""
     if not cells or not all(cell in row.scores for cell in cells):
         return 1.0
-    if not all(cell in row.right and cell in control.right for cell in cells):
+    if not _has_samples(row, control, cells):
         return paired_p_value(row.gains(control, cells))
+    return crossed_p_value(*_sampled(task, row, control, cells))
+
+
+def gain_of(task: Task, row: Row, other: Row, cells: Sequence[int]) -> Gain:
+    """By how much a row is better on these cells, which both have: over samples where each one's outcome is known."""
+    if row is other:
+        return Gain(0.0, 0.0, 0.0)
+    if _has_samples(row, other, cells):
+        return crossed_gain(*_sampled(task, row, other, cells))
+    gains = row.gains(other, cells)
+    if len(gains) < _FEWEST_SCORES:
+        return Gain(float(np.mean(gains)) if gains else 0.0, np.inf, 0.0)
+    return _paired_gain(gains)
+
+
+def _has_samples(row: Row, other: Row, cells: Sequence[int]) -> bool:
+    return bool(cells) and all(cell in row.right and cell in other.right for cell in cells)
+
+
+def _sampled(
+    task: Task, row: Row, other: Row, cells: Sequence[int]
+) -> tuple[Sequence[float], Sequence[int], Sequence[int], Sequence[float] | None]:
+    """Differences of single samples, which samples and trainings they are of, and their weights."""
     found = [
         (int(ours) - int(theirs), sample, cell)
         for cell in cells
-        for ours, theirs, sample in zip(row.right[cell], control.right[cell], task.samples(cell), strict=True)
+        for ours, theirs, sample in zip(row.right[cell], other.right[cell], task.samples(cell), strict=True)
     ]
     gains, samples, trainings = zip(*found, strict=True)
     weights = task.weights
-    return crossed_p_value(gains, samples, trainings, weights and [weights[sample] for sample in samples])
+    return gains, samples, trainings, weights and [weights[sample] for sample in samples]
 
 
 def paired_p_value(differences: Sequence[float]) -> float:
@@ -87,10 +137,12 @@ def paired_p_value(differences: Sequence[float]) -> float:
     >>> round(paired_p_value([0.02, 0.03, 0.01, 0.02, 0.03]), 4)
     0.0021
     """
+    return 1.0 if len(differences) < 2 else _upper_tail(_paired_gain(differences))
+
+
+def _paired_gain(differences: Sequence[float]) -> Gain:
     d = np.asarray(differences, np.float64)
-    if len(d) < 2:
-        return 1.0
-    return _upper_tail(d.mean(), d.var(ddof=1) / len(d), len(d) - 1)
+    return Gain(float(d.mean()), float(np.sqrt(d.var(ddof=1) / len(d))), len(d) - 1)
 
 
 def crossed_p_value(
@@ -101,32 +153,50 @@ def crossed_p_value(
 ) -> float:
     """One-sided p of "the (weighted) mean difference is not above 0", beyond the luck of samples and of trainings.
 
-    Each difference belongs to a sample and to a training (of either row), whose luck moves all its differences
-    together. The variance of the mean is that of the means of samples, and the part of that of the means of trainings
-    that single differences do not explain: two-way clustering (Cameron, Gelbach and Miller 2011), kept from going below
-    one-way over samples. Its degrees of freedom are Satterthwaite's (1946).
-
-    weights: of the differences, scaled to the sum 1; the numbers of samples and of trainings are then effective ones
-    (Kish 1965). Fewer than 2 of either tell nothing: p is 1.
+    The arguments are those of `crossed_gain`. Fewer than 2 samples or trainings tell nothing: p is 1.
 
     >>> better, samples, trainings = [1, 1, 0, 1, 0, 1, 1, -1], [0, 1, 2, 3, 0, 1, 2, 3], [0, 0, 1, 1, 2, 2, 3, 3]
     >>> round(crossed_p_value(better, samples, trainings), 3)
     0.046
     """
-    d = np.asarray(differences, np.float64)
-    w = np.ones(len(d)) if weights is None else np.asarray(weights, np.float64)
     if min(len(set(samples)), len(set(trainings))) < 2:
         return 1.0
+    return _upper_tail(crossed_gain(differences, samples, trainings, weights))
+
+
+def crossed_gain(
+    differences: Sequence[float],
+    samples: Sequence[int],
+    trainings: Sequence[int],
+    weights: Sequence[float] | None = None,
+) -> Gain:
+    """The (weighted) mean difference, and its standard error from the luck of samples and of trainings.
+
+    Each difference belongs to a sample and to a training (of either row), whose luck moves all its differences
+    together. The variance of the mean is that of the means of samples, and the part of that of the means of trainings
+    that single differences do not explain: two-way clustering (Cameron, Gelbach and Miller 2011), kept from going below
+    one-way over samples. Its degrees of freedom are Satterthwaite's (1946). One training says nothing of the luck of
+    trainings, which is then left out; one sample has an infinite error.
+
+    weights: of the differences, scaled to the sum 1; the numbers of samples and of trainings are then effective ones
+    (Kish 1965).
+    """
+    d = np.asarray(differences, np.float64)
+    w = np.ones(len(d)) if weights is None else np.asarray(weights, np.float64)
     w = w / w.sum()
     mean = w @ d
     each = w * (d - mean)
+    if len(set(samples)) < 2:
+        return Gain(float(mean), np.inf, 0.0)
     of_samples, free = _clustered(each, w, samples)
-    of_trainings, free_trainings = _clustered(each, w, trainings)
-    shared = max(0.0, of_trainings - np.square(each).sum())
-    variance = of_samples + shared
-    if shared > 0:  # as uncertain as what it is the rest of
-        free = variance**2 / (of_samples**2 / free + of_trainings**2 / free_trainings)
-    return _upper_tail(mean, variance, free)
+    variance = of_samples
+    if len(set(trainings)) > 1:
+        of_trainings, free_trainings = _clustered(each, w, trainings)
+        shared = max(0.0, of_trainings - np.square(each).sum())
+        variance += shared
+        if shared > 0:  # as uncertain as what it is the rest of
+            free = variance**2 / (of_samples**2 / free + of_trainings**2 / free_trainings)
+    return Gain(float(mean), float(np.sqrt(variance)), free)
 
 
 def _clustered(each: np.ndarray, weights: np.ndarray, clusters: Sequence[int]) -> tuple[float, float]:
@@ -137,10 +207,9 @@ def _clustered(each: np.ndarray, weights: np.ndarray, clusters: Sequence[int]) -
     return float(variance), count - 1
 
 
-def _upper_tail(mean: float, variance: float, free: float) -> float:
+def _upper_tail(gain: Gain) -> float:
     from scipy.stats import t  # 1 s to import, needed only here
 
-    error = np.sqrt(variance)
-    if error < _ROUNDING:
-        return 0.0 if mean > _ROUNDING else 1.0
-    return float(t.sf(mean / error, free))
+    if gain.error < _ROUNDING:
+        return 0.0 if gain.mean > _ROUNDING else 1.0
+    return float(t.sf(gain.mean / gain.error, gain.free))

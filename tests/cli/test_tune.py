@@ -27,13 +27,13 @@ def test_it_writes_all_files_and_says_the_answer(succeeds, files, monkeypatch):
     monkeypatch.setattr("augmentor.tuning.race.MOST_REPEATS", 2)
     digits = load_source("digits")
     np.savez("more.npz", images=digits.images[:200, 0], labels=digits.targets[:200])
-    line = ("tune digits --labels-per-class 4 --steps 3 --folds 2 --no-geometric --batch-size 16 "
+    line = ("tune digits --labels-per-class 4 --steps 3 --folds 2 --control none --batch-size 16 "
             "--unlabelled more.npz --budget 20m")  # fmt: skip
     out = succeeds(line)
     for said in ("digits: 40 images (1, 8, 8)", "verdict good: reconstructs", "budget 1200.0",
                  "unlabelled more.npz: 200 images", "2 of 2 settings were tried", "runs/tune/policy.json"):  # fmt: skip
         assert said in " ".join(out.split())
-    assert "geometric |" not in out
+    assert "affine |" not in out
     before = files()
     names = ("policy.json", "run.json", "table.md", "trials.jsonl", "tune.png")
     assert list(before) == ["more.npz", *(f"runs/tune/{name}" for name in names)]

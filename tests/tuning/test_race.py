@@ -161,8 +161,8 @@ def test_a_control_that_looked_poor_in_the_search_has_to_be_beaten_too():
 def test_the_final_is_held_on_cells_that_decided_nothing_before():
     task = Known({**many(5), "good": 2.0})
     result = run(task)
-    cells = {name: {cell for called, cell in task.calls if called == name} for name in ("none", "geometric", "good")}
-    assert cells["none"] == set(range(6))  # far behind, so it is spared the final
+    cells = {name: {cell for called, cell in task.calls if called == name} for name in ("mixup", "geometric", "good")}
+    assert cells["mixup"] == set(range(6))  # far behind, so it is spared the final
     assert cells["geometric"] == cells["good"] == set(range(16))
     assert result.config["final"] == row_of(result, "good")["final"]
 
@@ -172,6 +172,53 @@ def test_the_final_takes_whole_repeats_of_the_cross_validation(budget, repeats):
     result = run(Images(many(30), controls={"none": 0.0, "geometric": 0.0}), budget)
     assert {len(row["final"]) for row in result.table} - {0} == {3 * repeats}
     assert f"over 50 samples, {repeats} fresh repeat" in result.sentence
+
+
+# The controls
+
+
+class Usual(Images):
+    """Twelve controls; settings go on top of the best."""
+
+    def __init__(self, levels, gains=None, **rest):
+        super().__init__(gains or {"good": 0.0}, controls={f"c{n}": level for n, level in enumerate(levels)}, **rest)
+        self.settled = []
+
+    def settle(self, control):
+        self.settled.append(control)
+
+
+def test_half_of_the_controls_leave_after_each_rung_and_the_default_stays():
+    task = Usual([0.0] * 12)
+    run(task, 1000.0)
+    cells = Counter(name for name, cell in task.calls if cell < 6 and name.startswith("c"))
+    assert min(cells.values()) == 3
+    assert sum(count > 3 for count in cells.values()) <= 6
+    assert cells["c0"] == 6
+
+
+def test_controls_that_are_far_behind_leave_and_settings_go_on_top_of_the_best():
+    task = Usual([0.0] * 10 + [2.0, 1.6], noise=0.01)
+    result = run(task, 1000.0)
+    assert (result.config["best_control"], task.settled) == ("control c10", ["c10"])
+    assert row_of_control(result, "c5")["fate"] == "behind after 3"
+
+
+def test_the_default_is_recommended_unless_another_is_better_by_a_standard_error():
+    found = Counter()
+    for seed in range(30):
+        task = Usual([0.0] * 6, seed=seed)
+        found[run(task, 150.0, seed=seed).config["best_control"] == "control c0"] += 1
+    assert found[True] > 12  # of 30, where one of six would be 5
+    assert run(Usual([0.0, 0.0, 1.5, 0.0]), 150.0).config["best_control"] == "control c2"
+
+
+def test_a_small_budget_still_names_a_control_that_is_much_better():
+    assert run(Usual([0.0] * 11 + [3.0]), 40.0).config["best_control"] == "control c11"
+
+
+def row_of_control(result, name):
+    return next(row for row in result.table if row["setting"] == {"control": name})
 
 
 # The race
@@ -255,7 +302,7 @@ def test_one_line_says_beforehand_what_the_budget_is_worth(capsys):
         task = kind({"good": 3.0})
         tune(None, task=task, budget=budget)
         (line,) = (line for line in capsys.readouterr().err.splitlines() if "budget" in line)
-        assert f"about {least} s, for one latent setting against the best control; {whole} s against all" in line
+        assert f"about {least} s, for one latent setting against the best control; {whole} s against the 3 best" in line
         assert (f"{budget} s can show no win" in line) == (budget < whole)
 
 
@@ -293,7 +340,7 @@ def test_a_final_that_is_cut_short_is_no_win():
             self.seconds = 4.0 if cell > 6 else 1.0
             return super().evaluate(setting, cell, deadline)
 
-    result = run(Slowing({"good": 5.0}, controls={"none": 0.0}), 16.0)
+    result = run(Slowing({"good": 5.0}, controls={"none": 0.0}), 22.0)
     assert (result.answer, result.config["best_control"]) == ("none", "control none")
     assert "the budget allowed 1 of at least 3 cells" in result.sentence
 

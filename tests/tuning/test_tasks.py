@@ -16,12 +16,21 @@ from unittest import mock
 import pytest
 import torch
 import torch.nn.functional as F
+from torchvision.transforms import v2
 
 from augmentor import LatentAugment, MixedDataset, tune
 from augmentor._internal.random import seeded
 from augmentor.autoencoders import CallableAutoencoder, ConvVAE, get_autoencoder
 from augmentor.data import ArrayDataset, load_source
-from augmentor.exceptions import AugmentorWarning, BudgetError, DataError, InputError, OutputError, ShapeError
+from augmentor.exceptions import (
+    AugmentorWarning,
+    BudgetError,
+    DataError,
+    InputError,
+    OutputError,
+    ShapeError,
+    UnknownNameError,
+)  # fmt: skip
 from augmentor.policies import get_policy
 from augmentor.training import mild_geometry, small_cnn
 from augmentor.tuning import classification
@@ -33,7 +42,8 @@ from augmentor.tuning.work import Work
 
 ROOT = Path(__file__).resolve().parents[2]
 ONE = {"policy": ["gaussian(std=0.5)"], "residual": [0.0], "ratio": [1.0], "gate": [False], "base": ["none"]}
-QUICK = {"budget": 1000, "steps": 3, "batch_size": 16, "folds": 2, "progress": False}
+MILD = ["mild affine"]
+QUICK = {"budget": 1000, "steps": 3, "batch_size": 16, "folds": 2, "controls": MILD, "progress": False}
 SETTING = {"policy": "gaussian(std=0.5)", "residual": 0.0, "ratio": 1.0, "balance": 0.0, "gate": False, "base": "none"}
 
 
@@ -65,7 +75,7 @@ def trained_on(monkeypatch) -> list:
 
 
 def task_on(data, autoencoder="digits", **options) -> ClassificationTask:
-    settings = {"score": "accuracy", "geometry": mild_geometry(), "network": small_cnn, "steps": 3, "batch_size": 16,
+    settings = {"score": "accuracy", "controls": MILD, "network": small_cnn, "steps": 3, "batch_size": 16,
                 "folds": 2, "space": None, "seed": 0, "device": "cpu", **options}  # fmt: skip
     return ClassificationTask(data, Autoencoders(autoencoder, None, "cpu"), **settings)
 
@@ -122,54 +132,80 @@ def test_outcomes_of_images_add_up_to_the_score_over_a_repeat(uneven):
 def test_a_score_is_the_same_at_every_call_and_differs_between_settings(few, global_rng_untouched):
     task = task_on(few, steps=10)
     settings = [{"control": name} for name in task.controls]
-    settings += [{**SETTING, "residual": 1.0, "gate": True, "base": base} for base in ("none", "geometric")]
+    settings += [{**SETTING, "residual": 1.0, "gate": True, "base": base} for base in ("none", "mild affine")]
     scores = [[task.evaluate(setting, 1, math.inf) for setting in settings] for _ in range(2)]
     assert scores[0] == scores[1]
     assert len({score.value for score in scores[0]}) > 1
 
 
-def test_small_classes_are_filled_up_by_a_balance_and_by_controls(few, uneven, trained_on):
-    task = task_on(uneven)
+def test_small_classes_are_filled_up_by_a_balance_and_by_controls(uneven, trained_on):
+    task = task_on(uneven, controls=None, score="macro_recall")
     assert task.space["balance"] == (0.0, 0.5, 1.0)
-    assert task.controls == ("none", "geometric", "mixup", "oversampling", "geometric oversampling")
     task.evaluate({**SETTING, "ratio": 0.5, "balance": 1.0}, 0, math.inf)
     labels = torch.tensor([trained_on[0][row][1] for row in range(len(trained_on[0]))])
     assert labels.bincount().tolist() == [6] * 10
-    for control, moves in (("oversampling", False), ("geometric oversampling", True)):
+    for control, moves in (("none, oversampling", False), ("mild affine, oversampling", True)):
         task.evaluate({"control": control}, 0, math.inf)
         assert trained_on[-1].targets.bincount().tolist() == [4] * 10
         assert (pixels(trained_on[-1]) <= pixels(uneven)) != moves
 
 
-def test_balance_posterior_and_geometry_are_searched_only_where_they_mean_something(few):
+def test_logit_adjustment_is_a_control_where_classes_are_unequal(few, uneven):
+    for score in ("accuracy", "macro_recall"):
+        adjusted = [name for name in task_on(uneven, controls=None, score=score).controls if "logit" in name]
+        assert adjusted == ["RandAugment, affine, logit adjustment"]
+    assert not any("logit" in name or "oversampling" in name for name in task_on(few, controls=None).controls)
+
+
+def test_every_usual_control_can_be_scored(few, uneven, trained_on):
+    for data in (few, uneven, ArrayDataset(few.images.repeat(1, 3, 1, 1), few.targets, few.classes)):
+        task = task_on(data, get_autoencoder("dense")(data.image_shape, latent_dim=4), controls=None, steps=2)
+        scores = {name: task.evaluate({"control": name}, 0, math.inf) for name in task.controls}
+        assert {"none"} < set(scores)
+        assert all(0 <= score.value <= 1 for score in scores.values())
+    assert len({len(data.image_shape) for data in (few, uneven)}) == 1
+
+
+def test_balance_posterior_and_controls_are_searched_only_where_they_mean_something(few):
     plain = get_autoencoder("dense")((1, 8, 8), latent_dim=4)
     plain.stats.fit([torch.randn(20, 4)])
-    task = task_on(few, plain, geometry=None)
-    assert (task.space["balance"], task.space["base"], task.controls) == ((0.0,), ("none",), ("none", "mixup"))
+    task = task_on(few, plain, controls=())
+    assert (task.space["balance"], task.space["base"], task.controls) == ((0.0,), ("none",), ("none",))
     assert not any("posterior" in text for text in task.space["policy"])
     assert any("posterior" in text for text in task_on(few).space["policy"])
 
 
-@pytest.mark.parametrize(("geometric", "base"), [(0.5, "geometric"), (0.4, "none")])
-def test_what_is_tried_first_is_on_the_base_that_did_more_for_the_controls(few, geometric, base):
+@pytest.mark.parametrize("best", ["mild affine", "none"])
+def test_settings_go_on_top_of_the_best_control(few, best):
     task = task_on(few)
-    tried = task.first({"mixup": 0.9, "none": 0.5, "geometric": geometric})
-    assert {(setting["base"], setting["residual"]) for setting in tried} == {(base, 0.0)}
+    task.settle(best)
+    tried = task.first({})
+    assert {(setting["base"], setting["residual"]) for setting in tried} == {(best, 0.0)}
     assert all(setting[name] in values for setting in tried for name, values in task.space.items())
+    own = task_on(few, space={"base": ["none"]})
+    own.settle(best)
+    assert own.space["base"] == ("none",)
+
+
+def test_synthetic_samples_are_augmented_like_the_others(few, trained_on):
+    black = v2.Lambda(torch.zeros_like)
+    task_on(few, controls={"black": black}).evaluate({**SETTING, "base": "black"}, 0, math.inf)
+    assert len(trained_on[0]) == len(few)  # half of which is the training part, and as many synthetic samples
+    assert not any(image.any() for image, _ in trained_on[0])
 
 
 def test_photographs_keep_their_detail_in_what_is_tried_first(few, trained_on):
     colour = ArrayDataset(few.images.repeat(1, 3, 1, 1), few.targets, few.classes)
     task = task_on(colour, get_autoencoder("dense")((3, 8, 8), latent_dim=4))
-    (setting, *_) = tried = task.first({"none": 0.5, "geometric": 0.6, "mixup": 0.7})
+    (setting, *_) = tried = task.first({})
     assert {setting["residual"] for setting in tried} == {1.0}
     task.evaluate(setting, 0, math.inf)
-    assert trained_on[0].augment.residual == 1.0
+    assert trained_on[0].dataset.augment.residual == 1.0
 
 
 @pytest.mark.parametrize("policy", list({get_policy(text).name: text for text in POLICIES}.values()))
 def test_every_policy_of_the_space_can_be_scored(uneven, policy):
-    setting = {"policy": policy, "residual": 0.5, "ratio": 2.0, "balance": 0.5, "gate": True, "base": "geometric"}
+    setting = {"policy": policy, "residual": 0.5, "ratio": 2.0, "balance": 0.5, "gate": True, "base": MILD[0]}
     assert 0 <= task_on(uneven).evaluate(setting, 0, math.inf).value <= 1
 
 
@@ -177,6 +213,7 @@ def test_every_policy_of_the_space_can_be_scored(uneven, policy):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:labels spread to the unlabelled images")  # averages of pixels say little
 def test_images_without_labels_widen_the_reference_set_and_belong_to_the_run(few, digits, tmp_path):
     rest = digits.subset(torch.arange(1000, 1100))
     result = tune(few, averaged(), unlabelled=rest, space=ONE, out=tmp_path, **QUICK)
@@ -288,10 +325,10 @@ def test_a_model_that_no_file_can_hold_is_made_again_and_its_statistics_are_writ
 
 
 def test_what_a_winner_writes_can_be_used(uneven):
-    setting = {"policy": "smote(k=5)", "residual": 0.5, "ratio": 1.0, "balance": 0.5, "gate": True, "base": "geometric"}
+    setting = {"policy": "smote(k=5)", "residual": 0.5, "ratio": 1.0, "balance": 0.5, "gate": True, "base": MILD[0]}
     config = task_on(uneven).config(setting, True)
     augment = LatentAugment.from_config(config)
-    assert (augment.p, augment.residual, config["base"], config["autoencoder"]) == (0.5, 0.5, "geometric", "digits")
+    assert (augment.p, augment.residual, config["base"], config["autoencoder"]) == (0.5, 0.5, "mild affine", "digits")
     assert augment.gate is not None
     assert len(MixedDataset(uneven, augment, sampling_strategy="tuned")) == 2 * (60 + 5 * 2)
     images, _ = augment(uneven.images, uneven.targets)
@@ -305,7 +342,8 @@ def small_race(out):
     """Two settings, which take no time worth speaking of."""
     space = {**ONE, "policy": ["gaussian(std=0.5)", "smote(k=5)"]}
     with mock.patch("augmentor.tuning.race.MOST_REPEATS", 2):
-        return tune(few_of_each(load_source("digits"), 4, 0), "digits", space=space, geometry=None, out=out, **QUICK)
+        data = few_of_each(load_source("digits"), 4, 0)
+        return tune(data, "digits", space=space, out=out, **{**QUICK, "controls": ()})
 
 
 @pytest.mark.slow
@@ -342,7 +380,7 @@ def test_a_gan_task_races_modes_against_controls_with_labels_or_without(digits, 
     options = {"budget": 1000, "steps": 2, "batch_size": 16, "progress": False}
     space = {"policy": ["gaussian(std=0.5)"], "mode": ["both"]}
     result = tune(digits.subset(torch.arange(60)), "digits", task="fid", space=space, **options)
-    assert [row["shown"]["setting"] for row in result.table] == ["none", "geometric", "gaussian(std=0.5), both"]
+    assert [row["shown"]["setting"] for row in result.table] == ["none", "mild affine", "gaussian(std=0.5), both"]
     assert LatentAugment.from_config(result.config | {"p": 0.5}).p == 0.5
     train = Untrained()
     result = tune(list(digits.images[:40]), lambda images: train([(image,) for image in images]), task="kid",
@@ -353,7 +391,7 @@ def test_a_gan_task_races_modes_against_controls_with_labels_or_without(digits, 
 
 
 def test_a_gan_scores_the_same_at_every_call(digits, global_rng_untouched):
-    options = {"score": "fid", "geometry": mild_geometry(), "steps": 2, "batch_size": 16, "space": None, "seed": 0}
+    options = {"score": "fid", "controls": None, "steps": 2, "batch_size": 16, "space": None, "seed": 0}
     task = GenerationTask(digits.subset(torch.arange(40)), Autoencoders("digits", None, "cpu"), **options, device="cpu")
     first = [task.evaluate({"control": name}, 0, math.inf) for name in task.controls]
     with seeded(7):  # whatever was drawn before
@@ -365,6 +403,10 @@ def test_a_gan_scores_the_same_at_every_call(digits, global_rng_untouched):
 
 def test_what_does_not_fit_is_refused(few, digits, tmp_path):
     for data, autoencoder, options, error, said in (
+        (few, "digits", {"controls": ["mild afine"]}, UnknownNameError, "did you mean 'mild affine'"),
+        (few, "digits", {"controls": "none"}, InputError, "controls is a list of names, or a dict of transforms"),
+        (few, "digits", {"controls": {"mine": 3}}, InputError, "gives 3 for 'mine'; expected a transform"),
+        (few, "digits", {"task": "fid", "controls": ["affine, MixUp"]}, InputError, "is for labels"),
         (few, "digits", {"task": "speed"}, InputError, "task is one of accuracy, macro_recall, fid, kid or a Task"),
         (few, "vae(latent=4)", {"out": tmp_path / "run"}, InputError, "did you mean 'latent_dim'"),
         (few, None, {}, InputError, r"autoencoder is a pretrained name.*got None"),
@@ -384,6 +426,7 @@ def test_what_does_not_fit_is_refused(few, digits, tmp_path):
         ("accuracy", {"policy": ["gausian"]}, "unknown policy"),
         ("accuracy", {"policy": "gaussian"}, "a list of at least one value"),
         ("accuracy", {"ratio": [0.0]}, "adds nothing"),
+        ("accuracy", {"base": ["rotation"]}, "gives 'rotation' for base; expected names of controls"),
         ("accuracy", {"residual": [1.5]}, "for residual; expected numbers from 0 to 1"),
         ("kid", {"ratio": [1.0]}, "space has no 'ratio'; known: policy, mode"),
     ],

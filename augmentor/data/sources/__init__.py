@@ -3,7 +3,7 @@
 digits               the 1,797 digits of 8x8 that come with scikit-learn
 mnist:ROOT           torchvision's MNIST(ROOT), 28x28 grey; nothing is downloaded
 cifar10:ROOT         torchvision's CIFAR10(ROOT), 32x32 RGB; nothing is downloaded
-FILE.npz             arrays `images` (N,H,W), (N,H,W,C) or (N,C,H,W), and `labels` (N,)
+FILE.npz             arrays `images` (N,H,W), (N,H,W,C) or (N,C,H,W), `labels` (N,), `classes` (names)
 h5:FILE              the same as data sets of an HDF5 file; h5:FILE#X,Y calls them X and Y, and h5:FILE#X has no labels
 FOLDER               image files, or one folder of them a class; or a folder of shards
 

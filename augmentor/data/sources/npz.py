@@ -16,7 +16,7 @@ from .value_range import split_value_range
 
 @register_source
 class NPZ(Source):
-    """An .npz file with arrays `images` and `labels`; pickles in it are refused.
+    """An .npz file with arrays `images` and `labels`, and `classes` with their names; pickles in it are refused.
 
     ``FILE.npz#value_range=LOW,HIGH`` names the values of black and white.
     """
@@ -31,7 +31,7 @@ class NPZ(Source):
         path = absolute_path(text)
         try:
             with np.load(path, allow_pickle=False) as arrays:
-                images, labels = arrays["images"], arrays.get("labels", None)
+                images, labels, classes = arrays["images"], arrays.get("labels"), arrays.get("classes")
         except (
             OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile, zlib.error,
             RuntimeError, NotImplementedError,  # encrypted, or packed by an unknown method
@@ -40,4 +40,14 @@ class NPZ(Source):
         if labels is not None and (labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer)):
             raise DataError(f"{path} has labels {labels.dtype} {labels.shape}; expected class numbers (N,)")
         pixels = unit_images(images, value_range, str(path))
-        return ArrayDataset(pixels, None if labels is None else labels.astype(np.int64))
+        if labels is None:
+            return ArrayDataset(pixels)
+        return ArrayDataset(pixels, labels.astype(np.int64), _names(classes, labels))
+
+
+def _names(classes: np.ndarray | None, labels: np.ndarray) -> list[str] | None:
+    """One text for each class, or None: files of others have other things under this name."""
+    if classes is None or classes.ndim != 1 or classes.dtype.kind != "U":
+        return None
+    names = classes.tolist()
+    return names if len(set(names)) == len(names) > labels.max(initial=0) else None

@@ -1,0 +1,106 @@
+"""What turns images into the vectors that labels are spread over."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import torch
+from torch import nn
+
+from .._internal.checks import check_range, to_unit_float
+from .._internal.eval_mode import eval_mode
+from ..autoencoders import Autoencoder, load_autoencoder
+from ..exceptions import InputError, RangeError, ShapeError
+from ..latents import Posterior, encode_all
+from ..quality import load_features
+from ..quality.extractors import EXTRACTORS
+
+# A name, the path of weights, an autoencoder, or a function of float images (B,C,H,W) that gives features (B, *D).
+AnyEncoder: TypeAlias = "str | Path | Autoencoder | Callable[[torch.Tensor], torch.Tensor]"
+
+
+def encoded(encoder: AnyEncoder, *sets: Any, device: torch.device | str | None = None) -> list[torch.Tensor]:
+    """Features float32 (N, *D) of the images of each data set, on the CPU; of an autoencoder its standard latents.
+
+    The statistics of an autoencoder that has none are those of all these images. The encoder is not changed. device:
+    where to compute; by default where the encoder is. Raises `InputError` for what is no encoder, `ShapeError` for
+    images that it does not take, and `RangeError` for features that are not finite.
+    """
+    encoder = _loaded(encoder)
+    if isinstance(encoder, nn.Module):
+        encoder = _placed(encoder, device)
+        device = _device(encoder)
+    reader = _Reader(encoder, device or "cpu")
+    found = [encode_all(reader, images, device="cpu")[0].mean for images in sets]
+    if isinstance(encoder, Autoencoder):
+        stats = copy.deepcopy(encoder.stats).cpu()
+        if not stats.fitted:
+            stats.fit(found)
+        found = [stats.standardise(raw) for raw in found]
+    spoilt = sum(int((~z.flatten(1).isfinite().all(1)).sum()) for z in found)
+    if spoilt:
+        raise RangeError(
+            f"the features of {spoilt} of {sum(map(len, found))} images are NaN or infinite; expected finite numbers: "
+            "take another encoder"
+        )
+    return [z.float() for z in found]
+
+
+class _Reader:
+    """Any encoder, as `encode_all` takes them: it gets images on the CPU, where their range can be checked."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, encoder: Any, device: torch.device | str):
+        self.encoder, self.target = encoder, device
+
+    def encode(self, images: torch.Tensor) -> Posterior:
+        check_range(images, "the encoder")
+        images = to_unit_float(images).to(self.target)
+        if not isinstance(self.encoder, nn.Module):
+            return Posterior(_checked(self.encoder(images), images))
+        with eval_mode(self.encoder):
+            if isinstance(self.encoder, Autoencoder):
+                return Posterior(self.encoder.encode(images).mean)
+            return Posterior(_checked(self.encoder(images), images))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+
+def _loaded(encoder: Any) -> Any:
+    if isinstance(encoder, (str, Path)):
+        return load_features(str(encoder)) if str(encoder) in EXTRACTORS else load_autoencoder(encoder)
+    if not callable(encoder):
+        raise InputError(
+            f"encoder is the name of a pretrained autoencoder or of a feature extractor ({', '.join(EXTRACTORS)}), the "
+            "path of weights, an Autoencoder, or a function of images (B,C,H,W) that gives features (B,D), got "
+            f"{type(encoder).__name__}"
+        )
+    return encoder
+
+
+def _placed(encoder: nn.Module, device: torch.device | str | None) -> nn.Module:
+    """The encoder on this device: a copy, if it is elsewhere."""
+    if device is None or torch.device(device) == _device(encoder):
+        return encoder
+    return copy.deepcopy(encoder).to(device)
+
+
+def _device(encoder: nn.Module) -> torch.device:
+    weights = [*encoder.parameters(), *encoder.buffers()]
+    return weights[0].device if weights else torch.device("cpu")
+
+
+def _checked(features: Any, images: torch.Tensor) -> torch.Tensor:
+    if not isinstance(features, torch.Tensor) or not features.is_floating_point():
+        seen = features.dtype if isinstance(features, torch.Tensor) else type(features).__name__
+        raise InputError(f"the encoder gave {seen}; expected a floating tensor of features (B,D)")
+    if features.ndim < 2 or len(features) != len(images):
+        raise ShapeError(
+            f"the encoder gave {tuple(features.shape)} for {len(images)} images; expected features ({len(images)}, D)"
+        )
+    return features
