@@ -259,7 +259,8 @@ class Augmenter(nn.Module):
         or tensor with their `labels`, or a `LatentCache`, of which nothing is encoded again. Where nothing is labelled
         all images count as one class. Images with ignored labels (`ignore_index`, negative numbers, rows of zeros) are
         never partners. unlabelled: more images of the same kind, whose labels, if any, are not looked at. Those that
-        label spreading is sure of (`augmentor.latents.spread_labels`) become reference samples as well. Latent
+        label spreading is sure of (`augmentor.latents.spread_labels`) become reference samples as well, with a warning
+        where too few labels that are hidden come out right (`PseudoLabeller.held_out`). Latent
         statistics are taken from the data, unless the autoencoder brought its own. images: those of a `LatentCache`,
         as a data set or an iterable of batches, without which a gate judges latents alone.
         """

@@ -91,7 +91,13 @@ def class_names(dataset: Any, labels: torch.Tensor) -> list[str]:
 
 
 def oversampled(dataset: Any) -> Any:
-    """Every class as large as the largest, its samples in turn."""
+    """Every class as large as the largest: its samples again, in turn. dataset: map-style, items (image, class number).
+
+    >>> from augmentor.data import load_source
+    >>> few = load_source("digits").subset(range(25))
+    >>> few.targets.bincount().max(), len(oversampled(few))
+    (tensor(3), 30)
+    """
     labels = dataset_labels(dataset)
     members = [np.flatnonzero(labels.numpy() == label) for label in labels.unique().tolist()]
     largest = max(map(len, members))

@@ -56,7 +56,7 @@ def parse(arguments: list[str]) -> None:
     for option, check in (("policy", get_policy), ("policies", get_policy), ("method", method_class)):
         values = context.params.get(option) or ()
         for value in [values] if isinstance(values, str) else values:
-            if value != "auto":
+            if value != "auto" and (option, name) != ("method", "pseudo-label"):  # whose methods click knows
                 check(value)
 
 
