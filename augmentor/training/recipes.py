@@ -56,7 +56,7 @@ def usual_recipes(image_shape: Sequence[int], num_classes: int) -> dict[str, Rec
 
     Images of 3 channels are cropped and mirrored, as is usual for photographs. Others are moved by an affine map and
     not mirrored, as a mirrored digit is none; those of neither 1 nor 3 channels are spared what changes colours.
-    The default is the one that did best on images of that kind in our benchmarks.
+    The default is a strong one that is usual for such images; which one is best is for `augmentor.tune` to find.
 
     Sources: TrivialAugment (Müller and Hutter 2021), RandAugment (Cubuk et al. 2020), AugMix (Hendrycks et al. 2020),
     elastic maps (Simard et al. 2003), random erasing (Zhong et al. 2020), Mixup (Zhang et al. 2018), CutMix (Yun et

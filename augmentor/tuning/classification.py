@@ -233,7 +233,7 @@ class ClassificationTask(Task):
 
     def _training_set(self, setting: Setting, train: Any, cell: int, fitted: Fitted | None = None) -> Any:
         """The data set to train on; fitted: in place of what the cell has."""
-        recipe, data = self._recipe(setting), train
+        recipe = self._recipe(setting)
         if "control" in setting:
             data = oversampled(train) if recipe.balance == "oversampling" else train
         else:

@@ -61,6 +61,7 @@ CASES = [
     ("demo --steps 0", "steps"),
     ("tune digits --folds 1", "1 is not in the range x>=2"),
     ("tune digits --labels-per-class 2", "too few for 3 folds"),
+    ("tune digits --control afine", "unknown control 'afine'; did you mean 'affine'"),
     ("tune digits --unlabelled digits --task kid", "a GAN needs no labels"),
     ("tune digits --budget 0.001m", "a budget of 0.06 s is too small"),
     *((f"tune digits --budget={text}", "is no time; expected seconds") for text in ("soon", "0", "nan", "10d")),

@@ -157,13 +157,24 @@ def test_logit_adjustment_is_a_control_where_classes_are_unequal(few, uneven):
     assert not any("logit" in name or "oversampling" in name for name in task_on(few, controls=None).controls)
 
 
-def test_every_usual_control_can_be_scored(few, uneven, trained_on):
+def test_logit_adjustment_takes_the_frequencies_of_the_training_part(uneven, monkeypatch):
+    priors, train = [], classification.train_classifier
+    monkeypatch.setattr(
+        classification, "train_classifier", lambda *args, **rest: priors.append(rest["prior"]) or train(*args, **rest)
+    )
+    task = task_on(uneven, controls=None)
+    for control in ("RandAugment, affine, logit adjustment", "RandAugment, affine"):
+        task.evaluate({"control": control}, 0, math.inf)
+    torch.testing.assert_close(priors[0], torch.tensor([2.0, 4.0] * 5) / 30)
+    assert priors[1] is None
+
+
+def test_every_usual_control_can_be_scored(few, uneven):
     for data in (few, uneven, ArrayDataset(few.images.repeat(1, 3, 1, 1), few.targets, few.classes)):
         task = task_on(data, get_autoencoder("dense")(data.image_shape, latent_dim=4), controls=None, steps=2)
         scores = {name: task.evaluate({"control": name}, 0, math.inf) for name in task.controls}
         assert {"none"} < set(scores)
         assert all(0 <= score.value <= 1 for score in scores.values())
-    assert len({len(data.image_shape) for data in (few, uneven)}) == 1
 
 
 def test_balance_posterior_and_controls_are_searched_only_where_they_mean_something(few):
