@@ -118,9 +118,12 @@ def _drawn(affine: v2.RandomAffine, count: int, height: int, width: int) -> _Map
 
     share_x, share_y = affine.translate or (0.0, 0.0)
     shifts = [uniform(-share * size, share * size).round() for share, size in ((share_x, width), (share_y, height))]
-    x_low, x_high, y_low, y_high = (*(affine.shear or ()), 0.0, 0.0, 0.0, 0.0)[:4]
-    shears = torch.stack([uniform(x_low, x_high), uniform(y_low, y_high)], 1)
-    return _Maps(uniform(*affine.degrees), torch.stack(shifts, 1), uniform(*(affine.scale or (1.0, 1.0))), shears)
+    angles, scales = uniform(*affine.degrees), uniform(*(affine.scale or (1.0, 1.0)))
+    # Last, and drawn only where there are any: without shear a seed gives what it gave before there was shear.
+    bounds = affine.shear or ()
+    shears = [uniform(low, high) for low, high in zip(bounds[::2], bounds[1::2], strict=True)]
+    shears += [torch.zeros(count)] * (2 - len(shears))
+    return _Maps(angles, torch.stack(shifts, 1), scales, torch.stack(shears, 1))
 
 
 def _padding(affine: v2.Transform) -> str:

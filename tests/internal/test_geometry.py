@@ -108,3 +108,14 @@ def test_what_a_pipeline_begins_or_ends_with_is_done_at_once():
         expected = move_each(v2.Compose(moving), first / 2)
     assert torch.equal(torch.stack(seen), first)
     assert torch.equal(moved, expected)
+
+
+def test_shear_leaves_what_a_seed_draws_for_angles_shifts_and_scales():
+    images, made = some_images(8, 1, 28, 28), []
+    for shear in (None, [-1e-4, 1e-4, -1e-4, 1e-4]):
+        with seeded(5):
+            made.append(move_each(v2.RandomAffine(20, (0.2, 0.2), (0.7, 1.3), shear, interpolation=BILINEAR), images))
+            after = torch.rand(1)
+        made.append(after)
+    torch.testing.assert_close(made[0], made[2], atol=1e-3, rtol=0)
+    assert made[1] != made[3]  # only where there is shear something is drawn for it
