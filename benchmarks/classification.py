@@ -1,10 +1,13 @@
-"""What augmentation does for a small classifier, over many sets: few labels, unequal classes, digits and photographs.
+"""What augmentation does for a classifier, over many sets: few labels, unequal classes, digits, photographs, series.
 
     python benchmarks/classification.py --data-root ROOT
 
 ROOT holds what torchvision's `MNIST(ROOT)` reads, and the folders `cifar10/train`, `cifar10/test` and
 `clothing64/train`, one folder of image files a class. What is missing there is left out by `--sets`. Each seed of a set
 is a piece of work of its own; what it finds is stored row by row, so a run that was stopped goes on.
+
+`--plateau` trains the first control of each set with half of its steps, all of them and twice as many, on draws
+that are not reported.
 
 Sets are in sets.py, rows in rows.py.
 """
@@ -13,117 +16,128 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import statistics
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from common import RESULTS, draw_table, record, spread
+import torch
+from common import draw_table, record, spread
 from jobs import Job, Store, fill, in_processes
-from rows import CONTROLS, QUICK, ROWS, Settings, Trial, rows_of, seconds
-from sets import SETS, SMOKE, BenchmarkSet
+from rows import QUICK, Row, Settings, Trial, rows_of
+from sets import SETS, BenchmarkSet
 
-# Controls that `tune` does not know.
-NOT_RACED = ("pixel SMOTE", "geometric + colour jitter")
+# Draws that are looked at to choose settings; the reported ones begin at 0.
+SEARCH_SEEDS = (100, 101)
 # A spread over fewer says nothing.
 FEWEST_SEEDS = 3
 
 
+def trial_of(job: Job) -> Trial:
+    return Trial(SETS[job.name], job.seed, job.root, job.work, job.settings)
+
+
 def store_of(job: Job) -> Store:
-    """Where its rows are; what `tune` is given stands beside each of its rows."""
-    settings = {name: value for name, value in dataclasses.asdict(job.settings).items() if name != "tune"}
+    """Where its rows are."""
+    known = SETS[job.name]
+    settings = {**dataclasses.asdict(job.settings), **described(known)}
     return Store(job.work / "classification" / f"{job.name}-{job.seed}.json", settings)
 
 
-def done(job: Job) -> dict[str, Any]:
-    """Rows that were found before under the same settings; those of `tune` also under the same of its own."""
-    tune = dataclasses.asdict(job.settings.tune)
-    return {name: row for name, row in store_of(job).rows().items() if row.get("tune", tune) == tune}
+def described(known: BenchmarkSet) -> dict[str, Any]:
+    """What decides the rows of a set."""
+    return {
+        "metric": known.metric, "network": known.network.__name__, "steps": known.steps, "lr": known.lr,
+        "batch_size": known.batch_size, "own_autoencoder": known.own, "pretrained": known.pretrained,
+    }  # fmt: skip
 
 
 def run(job: Job) -> Job:
     """Find the rows that are not there yet, storing each."""
-    trial = Trial(job.name, known(job.name), job.seed, job.root, job.work, job.settings)
-    rows = {name: partial(ROWS[name], trial) for name in job.rows}
-    fill(store_of(job), job, done(job), rows, lambda row: f"{row['score']:6.2f} {row.get('answer', '')}")
+    torch.set_num_threads(1)
+    trial = trial_of(job)
+    named = all_rows(job, trial)
+    rows = {name: partial(lambda row, found: trial.run(row), named[name]) for name in job.rows or named}
+    store = store_of(job)
+    fill(store, job, store.rows(), rows, lambda row: f"{row['score']:6.2f} {row.get('answer', '')}")
     return job
+
+
+def all_rows(job: Job, trial: Trial) -> dict[str, Row]:
+    """Those of the tables, or those that look for the plateau."""
+    if job.seed not in SEARCH_SEEDS:
+        return rows_of(trial.set, trial)
+    best = next(iter(rows_of(trial.set, trial).values()))
+    steps = (job.settings.steps or trial.set.steps) // 2
+    rows = [dataclasses.replace(best, steps=steps * factor) for factor in (1, 2, 4)]
+    return {row.name: row for row in rows}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data-root", required=True)
-    parser.add_argument("--sets", nargs="*", default=list(SETS), choices=[*SETS, *SMOKE], help="only these")
-    parser.add_argument("--rows", nargs="*", default=list(ROWS), choices=list(ROWS), help="only these")
-    parser.add_argument("--seeds", type=int, help="instead of 5 on MNIST and 3 elsewhere")
+    parser.add_argument("--sets", nargs="*", default=list(SETS), choices=list(SETS), help="only these")
+    parser.add_argument("--rows", nargs="*", default=(), help="only these, by name")
+    parser.add_argument("--seeds", type=int, help="instead of those of the set")
+    parser.add_argument("--plateau", action="store_true", help="how many steps are enough?")
     parser.add_argument("--jobs", type=int, default=2, help="seeds run at the same time, a thread each")
     parser.add_argument("--work", type=Path, default=Path("runs/benchmark"), help="for all that a stopped run keeps")
     parser.add_argument("--quick", action="store_true", help="hardly any training: does it run?")
     options = parser.parse_args()
     jobs = [job for name in options.sets for job in jobs_of(name, options)]
-    total = sum(seconds(known(job.name), job.rows, job.settings) for job in jobs) / options.jobs
-    print(f"{len(jobs)} seeds of {len(options.sets)} sets: about {total / 60:.0f} minutes without what is done")
-    in_processes(run, jobs, options.jobs, partial(publish, quick=options.quick))
-
-
-def known(name: str) -> BenchmarkSet:
-    """The set of this name."""
-    return {**SETS, **SMOKE}[name]
+    in_processes(run, jobs, options.jobs, partial(publish, plateau=options.plateau, quick=options.quick))
 
 
 def jobs_of(name: str, options: argparse.Namespace) -> list[Job]:
     """One for each seed."""
-    settings = QUICK if options.quick else Settings(tune=known(name).tune)
-    rows = tuple(row for row in rows_of(known(name)) if row in options.rows)
-    seeds = range(known(name).seeds if options.seeds is None else options.seeds)
-    return [Job(name, seed, options.data_root, options.work, settings, rows) for seed in seeds]
+    settings = QUICK if options.quick else Settings()
+    seeds = range(SETS[name].seeds if options.seeds is None else options.seeds)
+    chosen = SEARCH_SEEDS if options.plateau else seeds
+    return [Job(name, seed, options.data_root, options.work, settings, tuple(options.rows)) for seed in chosen]
 
 
-def publish(jobs: list[Job], quick: bool) -> None:
+def publish(jobs: list[Job], plateau: bool = False, quick: bool = False) -> None:
     """Print what all seeds of one set have found by now; record and draw it where no seed is missing."""
     name = jobs[0].name
-    found = [done(job) for job in jobs]
-    complete = [row for row in rows_of(known(name)) if all(row in seed for seed in found)]
-    rows = {row: together([seed[row] for seed in found]) for row in complete}
-    print("\n".join([name, *table(rows)]), flush=True)
-    if quick or name in SMOKE or len(jobs) < FEWEST_SEEDS:
+    known = all_rows(jobs[0], trial_of(jobs[0]))
+    found = [store_of(job).rows() for job in jobs]
+    complete = {row: together([seed[row] for seed in found]) for row in known if all(row in seed for seed in found)}
+    lines = table(complete, {row for row in complete if known[row].is_control})
+    print("\n".join([name, *lines]), flush=True)
+    if quick or (len(jobs) < FEWEST_SEEDS and not plateau):
         return
-    settings = {
-        "set": name,
-        "metric": known(name).metric,
-        "seeds": [job.seed for job in jobs],
-        "own_autoencoder": known(name).own,
-        "unlabelled_autoencoder": known(name).unlabelled,
-        **dataclasses.asdict(jobs[0].settings),
-    }
-    record(f"classification-{name}", settings, rows)
-    draw_table(f"classification-{name}", table(rows))
-    draw_table("classification-summary", summary())
+    marker = f"classification-{name}{'-plateau' if plateau else ''}"
+    record(marker, {"set": name, "seeds": [job.seed for job in jobs], **described(SETS[name])}, complete)
+    draw_table(marker, lines)
 
 
 def together(seeds: list[dict[str, Any]]) -> dict[str, Any]:
     """One row over all seeds."""
     row = {**spread([seed["score"] for seed in seeds]), "seconds_a_run": statistics.mean(s["seconds"] for s in seeds)}
-    if "answer" in seeds[0]:
-        row["answers"] = [seed["answer"] for seed in seeds]
-        row["best_setting"] = spread([seed["setting_score"] for seed in seeds])
-        row["controls"] = [seed["control"] for seed in seeds]
-        row["settings"] = [seed["setting"] for seed in seeds]
+    for name in ("images", "labels_right"):
+        if name in seeds[0]:
+            row[name] = statistics.mean(seed[name] for seed in seeds)
+    for name in ("answer", "reason", "setting"):
+        if name in seeds[0]:
+            row[f"{name}s"] = [seed[name] for seed in seeds]
     return row
 
 
-def table(rows: dict[str, Any]) -> list[str]:
-    """Markdown lines of one set."""
+def table(rows: dict[str, Any], controls: set[str]) -> list[str]:
+    """Markdown lines of one set; rows that use images without labels are held against controls that do."""
+    if not rows:
+        return []
     count = len(next(iter(rows.values()))["values"])
     lines = [
-        f"| augmentation | %, {count} seeds | above none | above the best control, seed by seed | s a run |",
+        f"| | %, {count} seeds | above the best control, seed by seed | seconds | images seen, thousands |",
         "|---|---|---|---|---|",
     ]
     for name, row in rows.items():
-        gain = f"{row['mean'] - rows['none']['mean']:+.1f}" if name != "none" and "none" in rows else ""
-        paired = in_short(above_best_control(rows, name)[1], "+") if gain and name not in CONTROLS else ""
-        shown = name + (f" ({answers(row)})" if "answers" in row else "")
-        lines.append(f"| {shown} | {in_short(row)} | {gain} | {paired} | {row['seconds_a_run']:.0f} |")
+        best = None if name in controls else best_control(rows, name, controls)
+        gain = in_short(above(rows[name], rows[best]), "+") if best else ""
+        right = f" ({100 * row['labels_right']:.1f} % of them right)" if "labels_right" in row else ""
+        images = f"{row['images'] / 1000:.0f}" if "images" in row else ""
+        lines.append(f"| {name}{right} | {in_short(row)} | {gain} | {row['seconds_a_run']:.0f} | {images} |")
     return lines
 
 
@@ -132,52 +146,15 @@ def in_short(values: dict[str, Any], sign: str = "") -> str:
     return f"{values['mean']:{sign}.1f} ± {values['std']:.1f}"
 
 
-def above_best_control(rows: dict[str, Any], row: str) -> tuple[str, dict[str, Any]]:
-    """The control that came out best of those that are fair to a row, and by how much the row is above it."""
-    controls = [name for name in CONTROLS if name in rows and is_fair(name, row)]
-    best = max(controls, key=lambda name: rows[name]["mean"])
-    return best, difference(rows[row], rows[best])
+def best_control(rows: dict[str, Any], row: str, controls: set[str]) -> str | None:
+    """The control that came out best of those that are allowed the same images as a row."""
+    fair = [name for name in rows if name in controls and name.startswith("labels by") == row.startswith("labels by")]
+    return max(fair, key=lambda name: rows[name]["mean"], default=None)
 
 
-def difference(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
-    """Of two rows, seed by seed."""
-    return spread([a - b for a, b in zip(ours["values"], theirs["values"], strict=True)])
-
-
-def answers(row: dict[str, Any]) -> str:
-    """How often `tune` chose a latent setting, and what its best one gave, taken or not."""
-    latent = sum(answer == "latent" for answer in row["answers"])
-    best = row["best_setting"]
-    return f"latent in {latent} of {len(row['answers'])}; its best setting {in_short(best)}"
-
-
-def summary() -> list[str]:
-    """Every set that is recorded: the best control, ours tuned, and by how much they differ over the seeds.
-
-    The last column is what the best setting of the search would have given, whether `tune` took it or not.
-    """
-    lines = [
-        "| set | best control | ours tuned | its answer: latent | above the control, seed by seed | its best setting |",
-        "|---|---|---|---|---|---|",
-    ]
-    for name in SETS:
-        path = RESULTS / f"classification-{name}.json"
-        rows = json.loads(path.read_text())["rows"] if path.exists() else {}
-        for row in (row for row in rows if "answers" in rows[row]):
-            best, gain = above_best_control(rows, row)
-            best_setting = difference(rows[row]["best_setting"], rows[best])
-            latent = sum(answer == "latent" for answer in rows[row]["answers"])
-            lines.append(
-                f"| {name} | {best} {in_short(rows[best])} | {row.removeprefix('ours ')} {in_short(rows[row])} "
-                f"| {latent} of {len(rows[row]['answers'])} | {in_short(gain, '+')} | {in_short(best_setting, '+')} |"
-            )
-    return lines
-
-
-def is_fair(control: str, row: str) -> bool:
-    """Whether a control may be held against a row: against one of `tune` only those that are in its race."""
-    raced = control not in NOT_RACED and not ("geometric" in control and "without geometry" in row)
-    return raced or "tuned" not in row
+def above(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
+    """By how much a row is above another, seed by seed."""
+    return spread([one - other for one, other in zip(ours["values"], theirs["values"], strict=True)])
 
 
 if __name__ == "__main__":

@@ -64,8 +64,7 @@ def _training_set(name: str, few: Any, images: Any, model: Any, seed: int) -> An
     from torchvision.transforms import v2
 
     from .._internal.geometry import mild_geometry
-    from ..data import MixedDataset
-    from ..tuning import Transformed
+    from ..data import MixedDataset, Transformed
 
     if name == NONE:
         return few

@@ -10,8 +10,9 @@ from .indexed import Indexed
 from .loader import AugmentedLoader
 from .mixed import MixedDataset
 from .mixing import Added, Mixing
-from .pseudo_labelled import PseudoLabelled, pseudo_label
+from .pseudo_labelled import PseudoLabelled, confident_labels, pseudo_label
 from .sources import load_source
+from .transformed import Transformed
 
 __all__ = [
     "Added",
@@ -23,6 +24,8 @@ __all__ = [
     "MixedDataset",
     "Mixing",
     "PseudoLabelled",
+    "Transformed",
+    "confident_labels",
     "load_source",
     "pseudo_label",
 ]

@@ -7,8 +7,10 @@ from .._internal.geometry import mild_geometry
 from ..autoencoders.trainer import AutoencoderTrainer
 from ..gan.trainer import GANTrainer
 from .classifier import small_cnn, train_classifier
+from .pseudo_labels import PseudoLabelTraining, train_with_pseudo_labels
 from .recipes import Recipe, usual_recipes
 
 __all__ = [
-    "AutoencoderTrainer", "GANTrainer", "Recipe", "mild_geometry", "small_cnn", "train_classifier", "usual_recipes",
+    "AutoencoderTrainer", "GANTrainer", "PseudoLabelTraining", "Recipe", "mild_geometry", "small_cnn",
+    "train_classifier", "train_with_pseudo_labels", "usual_recipes",
 ]  # fmt: skip

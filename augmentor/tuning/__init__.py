@@ -3,8 +3,9 @@
 May import `training` and what is below it.
 """
 
+from ..data import Transformed
 from ._tune import tune
-from .datasets import Transformed, oversampled
+from .datasets import oversampled
 from .result import TuneResult
 from .task import Cost, Score, Setting, Task
 

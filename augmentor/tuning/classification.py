@@ -16,7 +16,7 @@ from .._internal.config import AugmentConfig
 from .._internal.datasets import dataset_fingerprint, dataset_labels, fetch
 from .._internal.random import fold, seeded
 from ..autoencoders import Autoencoder
-from ..data import MixedDataset, Mixing
+from ..data import MixedDataset, Mixing, Transformed
 from ..exceptions import DataError, InputError, ShapeError
 from ..latents import ReferenceSet
 from ..quality import QualityGate
@@ -24,7 +24,7 @@ from ..training.classifier import Network, accuracy, macro_recall, predict, trai
 from ..training.recipes import Controls, Recipe, chosen_recipes, rebalanced, usual_recipes
 from ..transform import LatentAugment
 from .autoencoders import Autoencoders, named, placeless
-from .datasets import Transformed, Until, class_names, oversampled, part, thinned
+from .datasets import Until, class_names, oversampled, part, thinned
 from .estimate import first_usable, seconds_each
 from .script import script
 from .task import Cost, Score, Setting, Task, chosen_space, in_order

@@ -16,7 +16,7 @@ from .._internal.config import AugmentConfig
 from .._internal.datasets import dataset_fingerprint, dataset_labels, fetch, num_classes_of
 from .._internal.random import fold, seeded
 from ..autoencoders import Autoencoder
-from ..data import Mixing
+from ..data import Mixing, Transformed
 from ..exceptions import DataError, InputError
 from ..gan import get_augmentation, get_method
 from ..gan.trainer import GANTrainer
@@ -24,7 +24,7 @@ from ..quality import AutoencoderFeatures, compare, extract
 from ..training.recipes import Controls, Recipe, chosen_recipes, usual_recipes
 from ..transform import LatentAugment
 from .autoencoders import Autoencoders, placeless
-from .datasets import Transformed, Until
+from .datasets import Until
 from .estimate import first_usable, seconds_each
 from .script import script
 from .task import Cost, Setting, Task, chosen_space, in_order

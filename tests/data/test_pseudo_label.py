@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 import augmentor
 from augmentor import LatentAugment, MixedDataset, ShardDataset, generate_shards, load_autoencoder, pseudo_label
 from augmentor.autoencoders import ConvVAE
-from augmentor.data import ArrayDataset
+from augmentor.data import ArrayDataset, confident_labels
 from augmentor.exceptions import DataError, InputError, PseudoLabelError, RangeError, ShapeError, UnknownNameError
 from augmentor.quality import load_features
 
@@ -335,3 +335,51 @@ def test_a_loader_of_epochs_reaches_both_data_sets(few, many):
     few.set_epoch = many.set_epoch = told.append
     pseudo_label(few, many, "digits").set_epoch(4)
     assert told == [4, 4]
+
+
+def test_labels_that_a_classifier_does_not_agree_with_are_dropped(made, many):
+    def classifier(images: torch.Tensor) -> torch.Tensor:
+        """Right, except that every 3 is an 8 to it."""
+        nearest = (images.flatten(1)[:, None] - many.images.flatten(1)[None] / 255).abs().sum(2).argmin(1)
+        seen = many.targets[nearest]
+        return 5.0 * torch.eye(10)[torch.where(seen == 3, 8, seen)]
+
+    narrowed = made.agreeing(classifier)
+    found, true = made.targets[-len(made.rows) :], many.targets[made.rows]
+    agreed = found == torch.where(true == 3, 8, true)
+    assert torch.equal(narrowed.rows, made.rows[agreed])
+    assert torch.equal(narrowed.targets[-len(narrowed.rows) :], found[agreed])
+    assert torch.equal(narrowed.confidences[-len(narrowed.rows) :], made.confidences[-len(made.rows) :][agreed])
+    known = len(made) - len(made.rows)
+    assert torch.equal(narrowed.targets[:known], made.targets[:known])
+    image, label = narrowed[known]
+    assert torch.equal(image, many.images[narrowed.rows[0]])
+    assert label == narrowed.targets[known]
+    assert narrowed.accuracy == made.accuracy
+    assert len(made.rows) > len(narrowed.rows) > 0
+
+
+def test_a_classifier_with_another_number_of_classes_is_refused(made):
+    with pytest.raises(ShapeError, match=r"the classifier gave \(3,\) for each image; expected \(10,\) logits"):
+        made.agreeing(lambda images: torch.zeros(len(images), 3))
+
+
+def test_a_confident_classifier_gives_its_labels(few, many):
+    logits = torch.zeros(len(many), 10)
+    logits[torch.arange(len(many)), many.targets] = torch.linspace(0, 9, len(many))
+    calls = iter(logits.split(256))
+    given = confident_labels(few, many, lambda images: next(calls), threshold=0.9)
+    sure = logits.softmax(1).max(1).values
+    assert torch.equal(given.rows, (sure >= 0.9).nonzero().flatten())
+    assert torch.equal(given.targets[-len(given.rows) :], many.targets[given.rows])
+    assert torch.equal(given.confidences[-len(given.rows) :], sure[given.rows])
+    assert given.accuracy is None
+
+
+def test_a_network_that_labels_is_left_as_it_was(few, many):
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.BatchNorm1d(64), torch.nn.Linear(64, 10)).train()
+    before = copy.deepcopy(network.state_dict())
+    first, again = (confident_labels(few, many, network, threshold=0.2) for _ in range(2))
+    assert network.training
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert torch.equal(first.rows, again.rows)

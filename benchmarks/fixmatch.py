@@ -1,0 +1,71 @@
+"""FixMatch (Sohn et al. 2020): a classifier that learns its own confident labels while it is trained.
+
+The strongest usual way to use images without labels, held against those of the package.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from augmentor._internal.batches import BatchStream
+from augmentor._internal.checks import to_unit_float
+from augmentor._internal.datasets import fetch
+from augmentor._internal.random import seeded
+from augmentor.data import ArrayDataset, Transformed
+from augmentor.training import mild_geometry
+from augmentor.training.classifier import Network
+
+# Labelled and unlabelled images a step, the least probability of a label, and the decay of the average of the weights.
+LABELLED, UNLABELLED, THRESHOLD, DECAY = 64, 192, 0.95, 0.99
+
+
+def fixmatch(
+    network: Network,
+    labelled: ArrayDataset,
+    unlabelled: ArrayDataset,
+    *,
+    strong: Callable[[Any], Any],
+    steps: int,
+    lr: float = 2e-3,
+    seed: int = 0,
+) -> nn.Module:
+    """The average of the weights of a network, in eval mode.
+
+    strong: the augmentation under which an unlabelled image has to get the label that it gets under a mild one. The
+    optimizer is that of `train_classifier`.
+    """
+    weak = mild_geometry()
+    known, mild, strongly = (Transformed(data, how) for data, how in
+                             ((labelled, weak), (unlabelled, weak), (unlabelled, strong)))  # fmt: skip
+    first, second = (BatchStream(data, np.arange(len(data)), size, seed)
+                     for data, size in ((labelled, LABELLED), (unlabelled, UNLABELLED)))  # fmt: skip
+    with seeded(seed, "weights"):
+        model = network(labelled.image_shape[0], len(labelled.classes)).to(memory_format=torch.channels_last).train()
+    average = copy.deepcopy(model).requires_grad_(False)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=1e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps)
+    for step in range(steps):
+        with seeded(seed, "batch", step):
+            x, labels = fetch(known, first.indices(step).tolist())
+            rows = second.indices(step).tolist()
+            images = [to_unit_float(part) for part in (x, fetch(mild, rows)[0], fetch(strongly, rows)[0])]
+            logits = model(torch.cat(images).contiguous(memory_format=torch.channels_last))
+            mine, calm, changed = logits.split([len(part) for part in images])
+            confidence, guess = calm.detach().softmax(1).max(1)
+            sure = (confidence >= THRESHOLD).float()
+            loss = F.cross_entropy(mine, labels) + (F.cross_entropy(changed, guess, reduction="none") * sure).mean()
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        with torch.no_grad():
+            for mean, new in zip(average.state_dict().values(), model.state_dict().values(), strict=True):
+                mean.lerp_(new, 1 - DECAY) if mean.is_floating_point() else mean.copy_(new)
+    return average.eval()
