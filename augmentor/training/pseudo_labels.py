@@ -43,7 +43,8 @@ def train_with_pseudo_labels(
     encoder in the first one too, if the classifier before is confident (`confident_labels`, Lee 2013). Each round
     begins with new weights, so that mistakes of the one before are not kept (Xie et al. 2020, "Noisy Student").
 
-    network, training: as in `train_classifier`; `steps` and others are those of each round. labelled, unlabelled:
+    network, training: as in `train_classifier`; `steps` and others are those of each round. The rounds with
+    pseudo-labels have many more images to learn from, so `steps` should be 300 or more. labelled, unlabelled:
     map-style data sets, as in `pseudo_label`. encoder: as in `pseudo_label`, the name of a pretrained autoencoder or
     another; None does without. transform: of one tensor (C,H,W), for the images of the training, not for those that are
     labelled; a strong one matters. rounds: at least 1. threshold: of `confident_labels`. min_accuracy: of

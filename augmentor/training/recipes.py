@@ -29,7 +29,8 @@ class Recipe:
     image: of one tensor (C,H,W), as torchvision's, or None. batch: of float images (B,C,H,W) and labels (B,), or None.
     balance: "none", "oversampling" (all classes as large as the largest, their images again) or "logit adjustment"
     (Menon et al. 2021: the logarithms of the class frequencies are added to the logits in the loss). code: Python that
-    makes `image` and `batch`, to paste into a script that has imported `v2`.
+    makes `image` and `batch`, to paste into a script that has imported `v2`. labels: "given", or what gives some to
+    images without labels, see `train_with_pseudo_labels`: "own predictions", or "latents and own predictions".
 
     >>> Recipe.of("v2.RandomHorizontalFlip()").code
     'transform = v2.RandomHorizontalFlip()'
@@ -39,6 +40,7 @@ class Recipe:
     batch: BatchTransform | None = None
     balance: str = "none"
     code: str = ""
+    labels: str = "given"
 
     @classmethod
     def of(cls, *images: str, batch: str = "", balance: str = "none") -> Recipe:
@@ -112,10 +114,16 @@ def chosen_recipes(controls: Controls, usual: Mapping[str, Recipe]) -> dict[str,
 
 def _own(name: str, transform: Any) -> Recipe:
     if isinstance(transform, Recipe):
-        return transform
+        return transform if transform.code else replace(transform, code=_own_code(name, transform))
     if not callable(transform):
         raise InputError(f"controls gives {transform!r} for {name!r}; expected a transform of an image, or a Recipe")
     return Recipe(transform, code=f"transform = controls[{name!r}]")
+
+
+def _own_code(name: str, recipe: Recipe) -> str:
+    """Where a recipe without code has its transforms from."""
+    parts = (("transform", "image", recipe.image), ("batch_transform", "batch", recipe.batch))
+    return "\n".join(f"{variable} = controls[{name!r}].{field}" for variable, field, made in parts if made)
 
 
 def rebalanced(recipes: dict[str, Recipe], score: str) -> dict[str, Recipe]:
@@ -136,3 +144,18 @@ def rebalanced(recipes: dict[str, Recipe], score: str) -> dict[str, Recipe]:
         plain = {name: recipe} if is_default or is_last or score == "accuracy" else {}
         found |= made | plain if score == "macro_recall" else plain | made
     return found
+
+
+def pseudo_labelled(recipes: dict[str, Recipe], with_encoder: bool) -> dict[str, Recipe]:
+    """The recipes where there are images without labels: the default also with pseudo-labels.
+
+    with_encoder: whether there is an autoencoder to find them with.
+
+    >>> list(pseudo_labelled({"affine": Recipe(), "none": Recipe()}, with_encoder=False))
+    ['affine', 'affine, labels by own predictions', 'none']
+    """
+    (name, default), *others = recipes.items()
+    ways = ["latents and own predictions"] if with_encoder else []
+    ways += ["own predictions"]
+    added = {f"{name}, labels by {way}": replace(default, labels=way, balance="none") for way in ways}
+    return {name: default, **added, **dict(others)}

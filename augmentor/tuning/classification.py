@@ -21,7 +21,8 @@ from ..exceptions import DataError, InputError, ShapeError
 from ..latents import ReferenceSet
 from ..quality import QualityGate
 from ..training.classifier import Network, accuracy, macro_recall, predict, train_classifier
-from ..training.recipes import Controls, Recipe, chosen_recipes, rebalanced, usual_recipes
+from ..training.pseudo_labels import PseudoLabelTraining, train_with_pseudo_labels
+from ..training.recipes import Controls, Recipe, chosen_recipes, pseudo_labelled, rebalanced, usual_recipes
 from ..transform import LatentAugment
 from .autoencoders import Autoencoders, named, placeless
 from .datasets import Until, class_names, oversampled, part, thinned
@@ -92,6 +93,8 @@ class ClassificationTask(Task):
         self.unequal = len(sizes[sizes > 0].unique()) > 1
         usual = usual_recipes(fetch(dataset, [0])[0].shape[1:], len(self.classes))
         offered = rebalanced(usual, score) if self.unequal else usual
+        if unlabelled is not None:
+            offered = pseudo_labelled(offered, with_encoder=autoencoders.train is None)
         self.recipes = offered if controls is None else chosen_recipes(controls, usual | offered)
         self.controls = tuple(self.recipes)
         self.weights = (1 / sizes[self.labels]).tolist() if score == "macro_recall" else None  # a class counts as one
@@ -102,12 +105,17 @@ class ClassificationTask(Task):
             _check_same_shape(unlabelled, dataset)
         self._splits: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
         self._fitted: dict[int, Fitted] = {}
+        self._labelled: dict[tuple[int, str], PseudoLabelTraining] = {}
 
     def evaluate(self, setting: Setting, cell: int, deadline: float) -> Score:
         train, test = self._parts(cell)
-        with seeded(self.seed, "setting", cell):
-            data = self._training_set(setting, train, cell)
-        model = self._trained(setting, data, cell, self.steps, deadline)
+        model = None
+        if self._recipe(setting).labels != "given":
+            model, train = self._with_pseudo_labels(setting, train, cell, deadline)
+        if model is None or "control" not in setting:
+            with seeded(self.seed, "setting", cell):
+                data = self._training_set(setting, train, cell)
+            model = self._trained(setting, data, cell, self.steps, deadline)
         predicted, labels = predict(model, test, self.device), dataset_labels(test)
         return Score(SCORES[self.name](predicted, labels), (predicted == labels).tolist())
 
@@ -173,7 +181,8 @@ class ClassificationTask(Task):
         return ", ".join(words)
 
     def code(self, setting: Setting) -> str:
-        return script(self._recipe(setting), None if "control" in setting else "policy.json")
+        encoder = "encoder" if self.autoencoders.place is None else repr(self.autoencoders.place)
+        return script(self._recipe(setting), None if "control" in setting else "policy.json", encoder)
 
     def shown(self, score: float) -> str:
         return f"{100 * score:.1f}"
@@ -225,6 +234,21 @@ class ClassificationTask(Task):
             mix=recipe.batch, prior=self._prior(data) if recipe.balance == "logit adjustment" else None,
             seed=fold(self.seed, "cell", cell), device=self.device, deadline=deadline,
         )  # fmt: skip
+
+    def _with_pseudo_labels(self, setting: Setting, train: Any, cell: int, deadline: float) -> PseudoLabelTraining:
+        """A classifier of a cell that learns from the unlabelled images too, and what it was trained on."""
+        name = setting.get("control") or setting["base"]
+        if (cell, name) not in self._labelled:
+            if len(self._labelled) >= self.search_cells:
+                self._labelled.popitem()
+            recipe = self.recipes[name]
+            encoder = self.autoencoders.get(_cell_name(cell), train) if "latents" in recipe.labels else None
+            self._labelled[cell, name] = train_with_pseudo_labels(
+                self.network, train, Until(self.unlabelled, deadline), encoder, transform=recipe.image,
+                steps=self.steps, batch_size=self.batch_size, mix=recipe.batch, seed=fold(self.seed, "cell", cell),
+                device=self.device, deadline=deadline,
+            )  # fmt: skip
+        return self._labelled[cell, name]
 
     def _prior(self, data: Any) -> torch.Tensor:
         """Frequencies of the classes; one that no image has counts as if it had one."""

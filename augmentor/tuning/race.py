@@ -178,7 +178,7 @@ class Race:
 
     def _first_scores(self) -> dict[str, float]:
         """What the controls scored on the first cell."""
-        return {str(row.setting["control"]): row.scores[0] for row in self.controls}
+        return {str(row.setting["control"]): row.scores[0] for row in self.controls if 0 in row.scores}
 
     def _run_candidate(self, study: Any, trial: Any, setting: Setting) -> None:
         from optuna.trial import TrialState

@@ -82,7 +82,7 @@ class Task:
 
         With `Score.right` the verdict is taken over samples rather than over cells; `samples` says which they are.
         Raises `BudgetError` when `clock` passes `deadline`. Any other `AugmentorError` says that the setting cannot be
-        used here, which drops it from the race, unless it is a control.
+        used here, which drops it from the race; of controls only a `PseudoLabelError` does.
         """
         raise NotImplementedError
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
+from torchvision.transforms import v2
 
 from augmentor.data import ArrayDataset
-from augmentor.training import usual_recipes
-from augmentor.training.recipes import rebalanced
+from augmentor.training import Recipe, usual_recipes
+from augmentor.training.recipes import chosen_recipes, rebalanced
 from augmentor.tuning.datasets import few_of_each
 from augmentor.tuning.script import script
 
@@ -47,3 +49,18 @@ def test_what_is_pasted_for_latents_adds_them_before_the_recipe(unequal, tmp_pat
     assert len(data) == 2 * 10 * 8  # classes filled up once, by the policy, and as many synthetic samples
     assert data.dataset.augment.policy.name == "smote"
     assert not torch.equal(data[159][0], data[159][0])
+
+
+@pytest.mark.parametrize("made", [Recipe(v2.RandomHorizontalFlip(0.5)), v2.RandomHorizontalFlip(0.5)])
+def test_what_is_pasted_for_a_control_of_one_s_own_takes_it_from_the_controls(made, unequal):
+    controls = {"mine": made}
+    names = {"dataset": unequal, "controls": controls}
+    exec(script(chosen_recipes(controls, {})["mine"]), names)
+    assert any(not torch.equal(names["dataset"][0][0], unequal[0][0]) for _ in range(20))
+
+
+def test_what_is_pasted_for_pseudo_labels_names_the_encoder_only_where_one_is_needed():
+    affine = usual_recipes((1, 8, 8), 10)["affine"]
+    for labels, encoder in (("latents and own predictions", "'digits', "), ("own predictions", "")):
+        text = script(replace(affine, labels=labels), encoder="'digits'")
+        assert f"train_with_pseudo_labels(network, dataset, unlabelled, {encoder}transform=transform)" in text
