@@ -17,7 +17,11 @@ from .classifier import Network, train_classifier
 
 
 class PseudoLabelTraining(NamedTuple):
-    """The trained network, in eval mode, and the data set that it was trained on in the last round."""
+    """The trained network, in eval mode, and the data set that it was trained on in the last round.
+
+    >>> PseudoLabelTraining._fields
+    ('model', 'dataset')
+    """
 
     model: nn.Module
     dataset: PseudoLabelled

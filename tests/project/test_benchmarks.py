@@ -13,50 +13,55 @@ ROWS = ("RandAugment, affine", "gaussian(std=0.7), pretrained, then RandAugment,
         "labels by latents and own predictions, then RandAugment, affine")  # fmt: skip
 
 
-def run(script, work, found, *options):
-    """What it printed, and the rows that it stored."""
-    command = [sys.executable, ROOT / "benchmarks" / script, "--data-root", work, "--jobs", "1", "--work", work]
+@pytest.fixture
+def benchmark(monkeypatch):
+    """Imports a script of benchmarks/."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    return importlib.import_module
+
+
+@pytest.fixture
+def classification(benchmark):
+    return benchmark("classification")
+
+
+@pytest.mark.slow
+def test_a_run_that_was_stopped_goes_on(classification, tmp_path, capsys):
+    settings = classification.QUICK
+    for rows in (ROWS[:1], ROWS):
+        job = classification.run(classification.Job("digits-5", 0, "", tmp_path, settings, rows))
+    found = json.loads((tmp_path / "classification" / "digits-5-0.json").read_text())["rows"]
+    assert set(found) == set(ROWS)
+    assert all(20 < row["score"] <= 100 for row in found.values())
+    classification.publish([job], quick=True)
+    printed = capsys.readouterr().out
+    assert printed.count(f"seed 0  {ROWS[0]} ") == 1  # it was there already
+    assert all(f"| {row} " in printed for row in ROWS)
+
+
+@pytest.mark.slow
+def test_a_benchmark_is_a_command(tmp_path):
+    """As the benchmarks' README has it; the others share its way to run jobs."""
+    command = [sys.executable, ROOT / "benchmarks" / "classification.py", "--data-root", tmp_path, "--work", tmp_path]
+    options = ["--sets", "digits-5", "--seeds", "1", "--quick", "--rows", "none"]
     done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=300, cwd=ROOT)
     assert done.returncode == 0, done.stderr
-    return done.stdout, json.loads((work / found).read_text())["rows"]
+    assert "| none | " in done.stdout
 
 
 @pytest.mark.slow
-def test_a_run_that_was_stopped_goes_on(tmp_path):
-    options = (
-        "classification.py",
-        tmp_path,
-        "classification/digits-5-0.json",
-        "--sets",
-        "digits-5",
-        "--quick",
-        "--seeds",
-        "1",
-        "--rows",
-    )
-    _, before = run(*options, ROWS[0])
-    printed, after = run(*options, *ROWS)
-    assert set(after) == set(ROWS)
-    assert after[ROWS[0]] == before[ROWS[0]]
-    assert all(f"| {row} " in printed for row in ROWS)
-    assert all(20 < row["score"] <= 100 for row in after.values())
-
-
-@pytest.mark.slow
-def test_gans_are_measured_with_and_without_an_autoencoder(tmp_path):
-    rows = ("real", "none", "vae-gan")
-    printed, found = run("gan.py", tmp_path, "gan/digits-0.json", "--sets", "digits", "--seeds", "1", "--rows", *rows)
+def test_gans_are_measured_with_and_without_an_autoencoder(benchmark, tmp_path, capsys):
+    gan, rows = benchmark("gan"), ("real", "none", "vae-gan")
+    job = gan.Job("digits", 0, str(tmp_path), tmp_path, gan.settings_of("digits", "small"), rows)
+    gan.prepare(gan.known("digits"), job.settings, job.root, gan.extractors_of(job))
+    gan.publish([gan.run(job)])
+    found = json.loads((tmp_path / "gan" / "digits-0.json").read_text())["rows"]
     assert set(found) == set(rows)
+    printed = capsys.readouterr().out
     assert all(f"| {row} |" in printed for row in rows)
     assert found["real"]["last"]["fid"] < found["none"]["last"]["fid"]
     assert found["real"]["last"]["high_frequencies"] > 0.5
     assert [row for row in rows if "autoencoder_seconds" in found[row]] == ["vae-gan"]
-
-
-@pytest.fixture
-def classification(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    return importlib.import_module("classification")
 
 
 def test_rows_are_held_against_the_best_control_that_is_allowed_the_same_images(classification):

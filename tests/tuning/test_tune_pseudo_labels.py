@@ -86,7 +86,7 @@ def test_tune_recommends_them_and_what_it_gives_to_paste_runs(few, many, monkeyp
                   folds=2, batch_size=32, progress=False)  # fmt: skip
     assert (result.answer, result.config["best_control"]) == ("none", "labelled")
     names = {"network": small_cnn, "dataset": few, "unlabelled": many}
-    code = result.code.replace("transform=transform", "transform=transform, steps=4")
+    code = result.code.replace("transform=transform", "transform=transform, steps=40, rounds=1")
     exec(code, names)
     assert "train_with_pseudo_labels(network, dataset, unlabelled, 'digits', transform=transform)" in result.code
     assert len(names["dataset"]) > len(few)
