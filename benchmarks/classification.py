@@ -6,8 +6,8 @@ ROOT holds what torchvision's `MNIST(ROOT)` reads, and the folders `cifar10/trai
 `clothing64/train`, one folder of image files a class. What is missing there is left out by `--sets`. Each seed of a set
 is a piece of work of its own; what it finds is stored row by row, so a run that was stopped goes on.
 
-`--plateau` trains the first control of each set with half of its steps, all of them and twice as many, on draws
-that are not reported.
+On draws that are not reported, `--plateau` trains the first control of each set with half of its steps, all of them and
+twice as many, and `--search` tries policies and settings in front of it.
 
 Sets are in sets.py, rows in rows.py.
 """
@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from common import draw_table, record, spread
 from jobs import Job, Store, fill, in_processes
-from rows import QUICK, Row, Settings, Trial, rows_of
+from rows import QUICK, Row, Settings, Trial, rows_of, searched
 from sets import SETS, BenchmarkSet
 
 # Draws that are looked at to choose settings; the reported ones begin at 0.
@@ -64,9 +64,14 @@ def run(job: Job) -> Job:
 
 
 def all_rows(job: Job, trial: Trial) -> dict[str, Row]:
-    """Those of the tables, or those that look for the plateau."""
+    """Those of the tables; of a draw that is not reported those that look for the plateau and for settings."""
     if job.seed not in SEARCH_SEEDS:
         return rows_of(trial.set, trial)
+    return plateau(job, trial) | searched(trial.set, trial)
+
+
+def plateau(job: Job, trial: Trial) -> dict[str, Row]:
+    """The first control with fewer steps and with more."""
     best = next(iter(rows_of(trial.set, trial).values()))
     steps = (job.settings.steps or trial.set.steps) // 2
     rows = [dataclasses.replace(best, steps=steps * factor) for factor in (1, 2, 4)]
@@ -80,33 +85,41 @@ def main() -> None:
     parser.add_argument("--rows", nargs="*", default=(), help="only these, by name")
     parser.add_argument("--seeds", type=int, help="instead of those of the set")
     parser.add_argument("--plateau", action="store_true", help="how many steps are enough?")
+    parser.add_argument("--search", action="store_true", help="which policies and settings?")
     parser.add_argument("--jobs", type=int, default=2, help="seeds run at the same time, a thread each")
     parser.add_argument("--work", type=Path, default=Path("runs/benchmark"), help="for all that a stopped run keeps")
     parser.add_argument("--quick", action="store_true", help="hardly any training: does it run?")
     options = parser.parse_args()
     jobs = [job for name in options.sets for job in jobs_of(name, options)]
-    in_processes(run, jobs, options.jobs, partial(publish, plateau=options.plateau, quick=options.quick))
+    in_processes(run, jobs, options.jobs, partial(publish, quick=options.quick))
 
 
 def jobs_of(name: str, options: argparse.Namespace) -> list[Job]:
     """One for each seed."""
     settings = QUICK if options.quick else Settings()
     seeds = range(SETS[name].seeds if options.seeds is None else options.seeds)
-    chosen = SEARCH_SEEDS if options.plateau else seeds
-    return [Job(name, seed, options.data_root, options.work, settings, tuple(options.rows)) for seed in chosen]
+    chosen, rows = seeds, tuple(options.rows)
+    if options.plateau or options.search:
+        chosen, first = SEARCH_SEEDS, Job(name, SEARCH_SEEDS[0], options.data_root, options.work, settings, ())
+        found = plateau(first, trial_of(first)) if options.plateau else searched(SETS[name], trial_of(first))
+        rows = rows or tuple(found)
+    return [Job(name, seed, options.data_root, options.work, settings, rows) for seed in chosen]
 
 
-def publish(jobs: list[Job], plateau: bool = False, quick: bool = False) -> None:
+def publish(jobs: list[Job], quick: bool = False) -> None:
     """Print what all seeds of one set have found by now; record and draw it where no seed is missing."""
     name = jobs[0].name
     known = all_rows(jobs[0], trial_of(jobs[0]))
     found = [store_of(job).rows() for job in jobs]
-    complete = {row: together([seed[row] for seed in found]) for row in known if all(row in seed for seed in found)}
+    wanted = jobs[0].rows if jobs[0].seed in SEARCH_SEEDS else tuple(known)
+    complete = {row: together([seed[row] for seed in found]) for row in wanted if all(row in seed for seed in found)}
     lines = table(complete, {row for row in complete if known[row].is_control})
     print("\n".join([name, *lines]), flush=True)
-    if quick or (len(jobs) < FEWEST_SEEDS and not plateau):
+    searching = jobs[0].seed in SEARCH_SEEDS
+    if quick or (len(jobs) < FEWEST_SEEDS and not searching):
         return
-    marker = f"classification-{name}{'-plateau' if plateau else ''}"
+    kind = "" if not searching else "-plateau" if "steps" in jobs[0].rows[0] else "-search"
+    marker = f"classification-{name}{kind}"
     record(marker, {"set": name, "seeds": [job.seed for job in jobs], **described(SETS[name])}, complete)
     draw_table(marker, lines)
 

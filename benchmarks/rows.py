@@ -44,14 +44,17 @@ FIXMATCH_LONGER = 2
 class Row:
     """One way to train.
 
-    recipe: the usual augmentation of all images, by its name. policy: latent samples in place of half of the images,
-    made before it, by an autoencoder ("own": it saw nothing but the labelled images; "pretrained"). labels: how images
-    without labels get some, "" where they are not used. tuned: `tune` decides all of this. steps: other than the set's.
+    recipe: the usual augmentation of all images, by its name. policy: latent samples in place of a share of the images,
+    made before it, by an autoencoder ("own": it saw nothing but the labelled images; "pretrained"). residual: of
+    `LatentAugment`. labels: how images without labels get some, "" where they are not used. tuned: `tune` decides all
+    of this. steps: other than the set's.
     """
 
     recipe: str = "none"
     policy: str = ""
     autoencoder: str = ""
+    share: float = 0.5
+    residual: float = 0.0
     labels: str = ""
     tuned: bool = False
     steps: int | None = None
@@ -65,12 +68,16 @@ class Row:
     def name(self) -> str:
         if self.tuned:
             return "the answer of `tune`"
-        parts = [f"{self.policy}, {self.autoencoder}"] if self.policy else []
+        share = f", {self.share:.0%} of the images" if self.share != Row.share else ""
+        residual = ", residual" if self.residual else ""
+        parts = [f"{self.policy}, {self.autoencoder}{share}{residual}"] if self.policy else []
         parts += [f"labels by {self.labels}"] if self.labels else []
         name = ", then ".join([*parts, self.recipe])
         return name if self.steps is None else f"{name}, {self.steps} steps"
 
 
+SEARCHED = ("gaussian(std=0.35)", "gaussian(std=0.7)", "gaussian(std=1.0)", "class_gaussian", "smote(k=3)",
+            "interpolate(strength=0.5)", "guided(radius=0.7)")  # fmt: skip
 LABELS = ("latents", "PCA", "pixels", "own predictions", "latents and own predictions", "FixMatch")
 
 
@@ -127,8 +134,9 @@ class Trial:
         recipe = self.recipes[row.recipe]
         data = oversampled(data) if recipe.balance == "oversampling" else data
         if row.policy:
-            augment = LatentAugment(self.autoencoder(row.autoencoder), row.policy).fit(self.draw.labelled)
-            data = MixedDataset(data, augment, ratio=1.0, seed=self.seed)
+            augment = LatentAugment(self.autoencoder(row.autoencoder), row.policy, residual=row.residual)
+            augment.fit(self.draw.labelled)
+            data = MixedDataset(data, augment, ratio=row.share / (1 - row.share), seed=self.seed)
         prior = None
         if recipe.balance == "logit adjustment":
             prior = data.targets.bincount(minlength=len(self.draw.labelled.classes)) / len(data)
@@ -233,6 +241,16 @@ class OfPart:
     def __call__(self, data: Any) -> Autoencoder:
         steps = self.trial.settings.autoencoder_steps
         return self.trial.trained(data, steps if len(data) == len(self.trial.draw.labelled) else steps // 4)
+
+
+def searched(known: BenchmarkSet, trial: Trial) -> dict[str, Row]:
+    """What was tried on draws that are not reported, to choose the policies of a set."""
+    control = (known.controls or tuple(trial.recipes))[0]
+    tried = [Row(control, policy, who) for who in ("own", "pretrained") for policy in SEARCHED]
+    tried += [replace(row, share=share) for row in tried if row.policy == "gaussian(std=0.7)" for share in (0.25, 0.75)]
+    tried += [replace(row, residual=1.0) for row in tried if row.policy == "gaussian(std=0.7)" and row.share == 0.5]
+    rows = [Row(control), *(row for row in tried if row.autoencoder == "own" or known.pretrained)]
+    return {row.name: row for row in rows}
 
 
 def rows_of(known: BenchmarkSet, trial: Trial) -> dict[str, Row]:
