@@ -78,7 +78,15 @@ class Row:
 
 SEARCHED = ("gaussian(std=0.35)", "gaussian(std=0.7)", "gaussian(std=1.0)", "class_gaussian", "smote(k=3)",
             "interpolate(strength=0.5)", "guided(radius=0.7)")  # fmt: skip
-LABELS = ("latents", "PCA", "pixels", "own predictions", "latents and own predictions", "FixMatch")
+LABELS = (
+    "latents",
+    "PCA",
+    "pixels",
+    "own predictions",
+    "PCA and own predictions",
+    "latents and own predictions",
+    "FixMatch",
+)
 
 
 @dataclass(frozen=True)
@@ -158,7 +166,8 @@ class Trial:
             )
             return model, {"images": steps * (LABELLED + 2 * UNLABELLED)}
         if "own predictions" in row.labels:
-            encoder = self.set.pretrained if "latents" in row.labels else None
+            kind = row.labels.removesuffix("own predictions").removesuffix(" and ")
+            encoder = self.encoder(kind) if kind else None
             model, data = train_with_pseudo_labels(
                 self.set.network, draw.labelled, draw.unlabelled, encoder, transform=transform, min_accuracy=0,
                 **training,
