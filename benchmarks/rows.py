@@ -1,7 +1,9 @@
 """The rows of the classification benchmark: each makes a training set, and a classifier is trained on it and tested.
 
-All rows of a set take the same network and the same number of steps, at which the best control has stopped gaining, and
-batches of the same size, in which synthetic samples take the place of real ones.
+All rows of a set take the same network. Those that use the labelled images alone take the same number of steps, at
+which the first control has stopped gaining, and batches of the same size, in which synthetic samples take the place of
+real ones. Those that use images without labels train longer where their method does; how many images each took is
+recorded.
 """
 
 from __future__ import annotations
@@ -18,11 +20,11 @@ from sets import BenchmarkSet, Draw
 from torch import nn
 
 import augmentor
-from augmentor import LatentAugment, MixedDataset, load_autoencoder, pseudo_label
-from augmentor._internal.datasets import dataset_fingerprint
+from augmentor import LatentAugment, load_autoencoder, pseudo_label
+from augmentor._internal.datasets import dataset_fingerprint, dataset_labels
 from augmentor._internal.random import seeded
 from augmentor.autoencoders import Autoencoder, autoencoders
-from augmentor.data import ArrayDataset, Transformed
+from augmentor.data import ArrayDataset, MixedDataset, Mixing, Transformed
 from augmentor.training import (
     AutoencoderTrainer,
     Recipe,
@@ -34,6 +36,7 @@ from augmentor.training import (
 from augmentor.training.classifier import accuracy, macro_recall, predict
 from augmentor.training.recipes import rebalanced
 from augmentor.tuning import oversampled
+from augmentor.tuning.classification import augment_of
 
 METRICS = {"accuracy": accuracy, "macro_recall": macro_recall}
 # FixMatch takes more steps to its plateau.
@@ -130,28 +133,38 @@ class Trial:
 
     def run(self, row: Row) -> dict[str, Any]:
         """The score in per cent, the images that the training took, and what else is worth to be kept."""
-        more = {}
+        more: dict[str, Any] = {}
         if row.tuned:
-            row, more = self.tuned()
-        model, found = self.labelled_by(row) if row.labels else self.supervised(row, self.draw.labelled)
+            model, more = self.tuned()
+        elif row.labels:
+            model, more = self.labelled_by(row)
+        else:
+            model, more = self.supervised(row, self.with_latents(row, self.draw.labelled))
         test = self.draw.test
-        return {"score": 100 * METRICS[self.set.metric](predict(model, test), test.targets), **found, **more}
+        return {"score": 100 * METRICS[self.set.metric](predict(model, test), test.targets), **more}
+
+    def with_latents(self, row: Row, data: Any) -> Any:
+        """A share of the images replaced by latent samples, where the row has a policy."""
+        if not row.policy:
+            return data
+        augment = LatentAugment(self.autoencoder(row.autoencoder), row.policy, residual=row.residual)
+        augment.fit(self.draw.labelled)
+        filled = oversampled(data) if self.recipes[row.recipe].balance == "oversampling" else data
+        return MixedDataset(filled, augment, ratio=row.share / (1 - row.share), seed=self.seed)
 
     def supervised(self, row: Row, data: Any) -> Trained:
-        """Trained on labelled images, of which half are replaced by latent samples where the row has a policy."""
-        recipe = self.recipes[row.recipe]
-        data = oversampled(data) if recipe.balance == "oversampling" else data
-        if row.policy:
-            augment = LatentAugment(self.autoencoder(row.autoencoder), row.policy, residual=row.residual)
-            augment.fit(self.draw.labelled)
-            data = MixedDataset(data, augment, ratio=row.share / (1 - row.share), seed=self.seed)
+        """Trained on labelled images."""
+        recipe, classes = self.recipes[row.recipe], len(self.draw.labelled.classes)
         prior = None
-        if recipe.balance == "logit adjustment":
-            prior = data.targets.bincount(minlength=len(self.draw.labelled.classes)) / len(data)
+        if recipe.balance == "oversampling" and not isinstance(data, MixedDataset):
+            data = oversampled(data)
+        elif recipe.balance == "logit adjustment":
+            prior = dataset_labels(data).bincount(minlength=classes) / len(data)
         data = Transformed(data, recipe.image) if recipe.image else data
         training = self.training(row)
-        model = train_classifier(self.set.network, data, num_classes=len(self.draw.labelled.classes), mix=recipe.batch,
-                                 prior=prior, **training)  # fmt: skip
+        model = train_classifier(
+            self.set.network, data, num_classes=classes, mix=recipe.batch, prior=prior, **training
+        )  # fmt: skip
         return model, {"images": training["steps"] * training["batch_size"]}
 
     def labelled_by(self, row: Row) -> Trained:
@@ -177,8 +190,10 @@ class Trial:
             data = pseudo_label(draw.labelled, draw.unlabelled, self.encoder(row.labels), min_accuracy=0)
             model, found = self.supervised(row, data)
         truth = draw.unlabelled.targets[data.rows]
-        right = float((data.targets[len(draw.labelled) :] == truth).double().mean())
-        return model, {**found, "labels_given": len(data.rows), "labels_right": right}
+        right = (data.targets[len(draw.labelled) :] == truth).double()
+        if len(right):
+            found["labels_right"] = float(right.mean())
+        return model, {**found, "labels_given": len(right)}
 
     def encoder(self, name: str) -> Any:
         """What turns images into vectors for label spreading."""
@@ -198,8 +213,8 @@ class Trial:
         steps = row.steps or self.settings.steps or self.set.steps
         return {"steps": steps, "batch_size": self.set.batch_size, "lr": self.set.lr, "seed": self.seed}
 
-    def tuned(self) -> tuple[Row, dict[str, Any]]:
-        """The row that `tune` answers, from the labelled images alone and an autoencoder that is trained on them."""
+    def tuned(self) -> Trained:
+        """What `tune` answers, from the labelled images and an autoencoder that is trained on them, trained as long."""
         result = augmentor.tune(
             self.draw.labelled,
             OfPart(self),
@@ -209,12 +224,18 @@ class Trial:
             seed=self.seed,
             network=self.set.network,
             steps=self.settings.tune_steps,
+            batch_size=self.set.batch_size,
             progress=False,
         )
-        row = Row(result.config["best_control"])
+        setting, row = result.config["setting"], Row(result.config["best_control"])
+        answer, data = row.name, self.draw.labelled
         if result.answer == "latent":
-            row = replace(row, policy=result.config["setting"]["policy"], autoencoder="own")
-        return row, {"answer": row.name, "setting": result.config["setting"], "reason": result.config["reason"]}
+            row = Row(setting["base"])
+            augment = augment_of(setting, self.autoencoder("own")).fit(data)
+            mixing = Mixing(setting["ratio"], setting["balance"])
+            answer, data = repr(setting), MixedDataset(data, augment, sampling_strategy=mixing, seed=self.seed)
+        model, found = self.supervised(row, data)
+        return model, {**found, "answer": answer, "setting": setting, "reason": result.config["reason"]}
 
     def autoencoder(self, who: str) -> Autoencoder:
         """One that saw only the labelled images ("own"), or one that saw all, without labels ("pretrained")."""

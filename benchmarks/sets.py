@@ -33,13 +33,12 @@ class Draw:
 class BenchmarkSet:
     """One set.
 
-    draw: of a data root and a seed. steps: of each training, at which the best control has stopped gaining; found with
-    ``classification.py --plateau`` on draws that are not reported, as `policies` were. own: the autoencoder to train on
-    the labelled images. pretrained: the name of one that saw all images without labels, or None. policies: those that
-    are put in front of the best control, each with "own" or "pretrained". controls: only these of the usual recipes,
-    the best first; () for all. pseudo_labels: whether there are rows that use the unlabelled images. tuned:
-    whether `tune` is asked.
-    metric: "accuracy" or "macro_recall". lr: of the classifier. seeds: how many are reported.
+    draw: of a data root and a seed. steps: of each training, at which the first control has stopped gaining; to be
+    found with ``classification.py --plateau``, on draws that are not reported. own: the autoencoder to train on the
+    labelled images. pretrained: the name of one that saw all images without labels, or None. policies: those that are
+    put in front of the first control, each with "own" or "pretrained"; to be found with ``--search``. controls: only
+    these of the usual recipes; () for all. pseudo_labels: whether there are rows that use the unlabelled images. tuned:
+    whether `tune` is asked. metric: "accuracy" or "macro_recall". lr: of the classifier. seeds: how many are reported.
     """
 
     draw: Callable[[str, int], Draw]
@@ -139,6 +138,7 @@ def _whole(kind: str, root: str) -> tuple[ArrayDataset, ArrayDataset]:
 _DIGITS_OWN = "vae(latent_dim=16, width=16, beta=0.5)"
 _PHOTOGRAPHS_OWN = "vae(latent_dim=64, width=16, beta=0.3, likelihood='gaussian')"
 _GAUSSIAN = (("gaussian(std=0.7)", "own"), ("gaussian(std=0.7)", "pretrained"))
+_UNEQUAL = tuple(f"TrivialAugmentWide, crop and flip, {how}" for how in ("oversampling", "logit adjustment"))
 _CONTROLS = ("TrivialAugmentWide, crop and flip", "crop and flip", "TrivialAugmentWide", "RandAugment, crop and flip",
              "AugMix, crop and flip", "ColorJitter, crop and flip", "crop and flip, MixUp", "none")  # fmt: skip
 
@@ -146,7 +146,7 @@ MNIST_5 = BenchmarkSet(
     counted("mnist", [5] * 10), steps=1000, own=_DIGITS_OWN, pretrained="mnist", policies=_GAUSSIAN, pseudo_labels=True
 )
 CLOTHING = BenchmarkSet(
-    clothing, steps=2500, own=_PHOTOGRAPHS_OWN, policies=(("class_gaussian", "own"),), controls=_CONTROLS,
+    clothing, steps=2500, own=_PHOTOGRAPHS_OWN, policies=(("class_gaussian", "own"),), controls=(*_CONTROLS, *_UNEQUAL),
     metric="macro_recall", seeds=3,
 )  # fmt: skip
 
@@ -167,12 +167,13 @@ SETS = {
         controls=("RandAugment, affine", "TrivialAugmentWide, affine", "none"), pseudo_labels=True, network=resnet18,
         seeds=3,
     ),
-    "clothing64-20-efficientnet-linear": replace(CLOTHING, draw=few_clothes, steps=300, network=efficientnet_linear),
+    "clothing64-20-efficientnet-linear": replace(
+        CLOTHING, draw=few_clothes, controls=_CONTROLS, steps=300, network=efficientnet_linear),
     "clothing64-20-efficientnet": replace(
-        CLOTHING, draw=few_clothes, steps=200, network=efficientnet, lr=3e-4, batch_size=32
+        CLOTHING, draw=few_clothes, controls=_CONTROLS, steps=200, network=efficientnet, lr=3e-4, batch_size=32
     ),
     "mnist-imbalanced": replace(
-        MNIST_5, draw=counted("mnist", DEEP_SMOTE), steps=3000, metric="macro_recall", seeds=3,
+        MNIST_5, draw=counted("mnist", DEEP_SMOTE), steps=3000, metric="macro_recall", seeds=3, pseudo_labels=False,
         controls=("RandAugment, affine, oversampling", "RandAugment, affine, logit adjustment",
                   "affine, oversampling", "RandAugment, affine", "none, oversampling", "none"),
     ),
@@ -180,6 +181,8 @@ SETS = {
         MNIST_5, draw=counted("mnist", [50] * 10), steps=2000, controls=("RandAugment, affine", "none"),
         tuned=True,
     ),
-    "cifar10-50": replace(CLOTHING, draw=counted("cifar10", [50] * 10), steps=2000, metric="accuracy", tuned=True),
+    "cifar10-50": replace(
+        CLOTHING, draw=counted("cifar10", [50] * 10), controls=_CONTROLS, steps=2000, metric="accuracy", tuned=True
+    ),
     "vowels-5": BenchmarkSet(vowels, steps=1000, own=_DIGITS_OWN, policies=(("gaussian(std=0.7)", "own"),)),
 }  # fmt: skip

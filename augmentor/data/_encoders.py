@@ -22,18 +22,20 @@ from ..quality.extractors import EXTRACTORS
 AnyEncoder: TypeAlias = "str | Path | Autoencoder | Callable[[torch.Tensor], torch.Tensor]"
 
 
-def encoded(encoder: AnyEncoder, *sets: Any, device: torch.device | str | None = None) -> list[torch.Tensor]:
+def encoded(
+    encoder: AnyEncoder, *sets: Any, device: torch.device | str | None = None, role: str = "encoder"
+) -> list[torch.Tensor]:
     """Features float32 (N, *D) of the images of each data set, on the CPU; of an autoencoder its standard latents.
 
     The statistics of an autoencoder that has none are those of all these images. The encoder is not changed. device:
-    where to compute; by default where the encoder is. Raises `InputError` for what is no encoder, `ShapeError` for
-    images that it does not take, and `RangeError` for features that are not finite.
+    where to compute; by default where the encoder is. role: what it is called in messages. Raises `InputError` for what
+    is no encoder, `ShapeError` for images that it does not take, and `RangeError` for features that are not finite.
     """
     encoder = _loaded(encoder)
     if isinstance(encoder, nn.Module):
         encoder = _placed(encoder, device)
         device = _device(encoder)
-    reader = _Reader(encoder, device or "cpu")
+    reader = _Reader(encoder, device or "cpu", role)
     found = [encode_all(reader, images, device="cpu")[0].mean for images in sets]
     if isinstance(encoder, Autoencoder):
         stats = copy.deepcopy(encoder.stats).cpu()
@@ -43,8 +45,8 @@ def encoded(encoder: AnyEncoder, *sets: Any, device: torch.device | str | None =
     spoilt = sum(int((~z.flatten(1).isfinite().all(1)).sum()) for z in found)
     if spoilt:
         raise RangeError(
-            f"the features of {spoilt} of {sum(map(len, found))} images are NaN or infinite; expected finite numbers: "
-            "take another encoder"
+            f"the {role} gave NaN or infinite numbers for {spoilt} of {sum(map(len, found))} images; expected finite "
+            f"numbers: take another {role}"
         )
     return [z.float() for z in found]
 
@@ -54,18 +56,18 @@ class _Reader:
 
     device = torch.device("cpu")
 
-    def __init__(self, encoder: Any, device: torch.device | str):
-        self.encoder, self.target = encoder, device
+    def __init__(self, encoder: Any, device: torch.device | str, role: str):
+        self.encoder, self.target, self.role = encoder, device, role
 
     def encode(self, images: torch.Tensor) -> Posterior:
-        check_range(images, "the encoder")
+        check_range(images, f"the {self.role}")
         images = to_unit_float(images).to(self.target)
         if not isinstance(self.encoder, nn.Module):
-            return Posterior(_checked(self.encoder(images), images))
+            return Posterior(_checked(self.encoder(images), images, self.role))
         with eval_mode(self.encoder):
             if isinstance(self.encoder, Autoencoder):
                 return Posterior(self.encoder.encode(images).mean)
-            return Posterior(_checked(self.encoder(images), images))
+            return Posterior(_checked(self.encoder(images), images, self.role))
 
     def state_dict(self) -> dict[str, Any]:
         return {}
@@ -95,12 +97,12 @@ def _device(encoder: nn.Module) -> torch.device:
     return weights[0].device if weights else torch.device("cpu")
 
 
-def _checked(features: Any, images: torch.Tensor) -> torch.Tensor:
+def _checked(features: Any, images: torch.Tensor, role: str) -> torch.Tensor:
     if not isinstance(features, torch.Tensor) or not features.is_floating_point():
         seen = features.dtype if isinstance(features, torch.Tensor) else type(features).__name__
-        raise InputError(f"the encoder gave {seen}; expected a floating tensor of features (B,D)")
+        raise InputError(f"the {role} gave {seen}; expected a floating tensor of features (B,D)")
     if features.ndim < 2 or len(features) != len(images):
         raise ShapeError(
-            f"the encoder gave {tuple(features.shape)} for {len(images)} images; expected features ({len(images)}, D)"
+            f"the {role} gave {tuple(features.shape)} for {len(images)} images; expected features ({len(images)}, D)"
         )
     return features

@@ -146,7 +146,7 @@ def pseudo_label(
     if not 0 <= min_accuracy < 1:
         raise InputError(f"min_accuracy is a share of right labels, in [0, 1); got {min_accuracy}")
     known, others = images_alike(labelled=labelled, unlabelled=unlabelled)
-    labels = _class_numbers(labelled)
+    labels = class_numbers(labelled)
     classes = checked_classes(labels, class_names_of(labelled) or None)
     features = encoded(encoder, known, others, device=device)
     labeller = PseudoLabeller(features[0], labels, features[1], method, share)
@@ -181,7 +181,7 @@ def confident_labels(
     """
     check_threshold(threshold)
     known, others = images_alike(labelled=labelled, unlabelled=unlabelled)
-    labels = _class_numbers(labelled)
+    labels = class_numbers(labelled)
     classes = checked_classes(labels, class_names_of(labelled) or None)
     confidences, predicted = _probabilities(classifier, others, len(classes), device).max(1)
     rows = (confidences >= threshold).nonzero().flatten()
@@ -199,13 +199,13 @@ def _probabilities(
     classifier: Classifier, images: Images, classes: int, device: torch.device | str | None
 ) -> torch.Tensor:
     """Float32 (N,K)."""
-    (logits,) = encoded(classifier, images, device=device)
+    (logits,) = encoded(classifier, images, device=device, role="classifier")
     if logits.ndim != 2 or logits.shape[1] != classes:
         raise ShapeError(f"the classifier gave {tuple(logits.shape[1:])} for each image; expected ({classes},) logits")
     return logits.softmax(1)
 
 
-def _class_numbers(labelled: Any) -> torch.Tensor:
+def class_numbers(labelled: Any) -> torch.Tensor:
     """int64 (N,), all of them classes."""
     labels = dataset_labels(labelled)
     if labels.ndim != 1:

@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from .._internal.datasets import dataset_labels, num_classes_of
+from .._internal.datasets import num_classes_of
 from .._internal.random import fold
 from ..data import PseudoLabelled, Transformed, confident_labels, pseudo_label
-from ..data.pseudo_labelled import check_threshold
+from ..data._images import images_alike
+from ..data.pseudo_labelled import check_threshold, class_numbers
 from ..exceptions import InputError
 from ..latents.pseudo_labels import MIN_ACCURACY
 from .classifier import Network, train_classifier
@@ -52,7 +53,7 @@ def train_with_pseudo_labels(
     map-style data sets, as in `pseudo_label`. encoder: as in `pseudo_label`, the name of a pretrained autoencoder or
     another; None does without. transform: of one tensor (C,H,W), for the images of the training, not for those that are
     labelled; a strong one matters. rounds: at least 1. threshold: of `confident_labels`. min_accuracy: of
-    `pseudo_label`.
+    `pseudo_label`. seed: of the trainings, and of the estimate of `pseudo_label`.
 
     Raises `PseudoLabelError` before any training where too few of the encoder's labels would be right, and what
     `pseudo_label` and `train_classifier` raise.
@@ -69,13 +70,16 @@ def train_with_pseudo_labels(
         raise InputError(f"rounds is at least 1, got {rounds}; train_classifier trains on the labelled images alone")
 
     check_threshold(threshold)
-    classes = num_classes_of(labelled, dataset_labels(labelled)) or 1
+    images_alike(labelled=labelled, unlabelled=unlabelled)
+    classes = num_classes_of(labelled, class_numbers(labelled)) or 1
 
     def trained(data: Any, number: int) -> nn.Module:
         data = data if transform is None else Transformed(data, transform)
         return train_classifier(network, data, num_classes=classes, seed=fold(seed, "round", number), **training)
 
-    spread = None if encoder is None else pseudo_label(labelled, unlabelled, encoder, min_accuracy=min_accuracy)
+    spread = None
+    if encoder is not None:
+        spread = pseudo_label(labelled, unlabelled, encoder, min_accuracy=min_accuracy, seed=seed)
     model = trained(labelled, 0)
     for number in range(1, rounds + 1):
         if spread is not None and number == 1:

@@ -20,6 +20,7 @@ _MILD = f"v2.RandomAffine(10, (0.08, 0.08), (0.9, 1.1), interpolation={_BILINEAR
 _AFFINE = f"v2.RandomAffine(15, (0.12, 0.12), (0.8, 1.2), (-15, 15, -15, 15), interpolation={_BILINEAR})"
 _COLOUR = "v2.ColorJitter(0.4, 0.4, 0.4, 0.1)"
 _AUTOMATIC = {name: f"v2.{name}(interpolation={_BILINEAR})" for name in ("RandAugment", "TrivialAugmentWide", "AugMix")}
+LABELS = ("given", "own predictions", "latents and own predictions")
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,9 @@ class Recipe:
     image: of one tensor (C,H,W), as torchvision's, or None. batch: of float images (B,C,H,W) and labels (B,), or None.
     balance: "none", "oversampling" (all classes as large as the largest, their images again) or "logit adjustment"
     (Menon et al. 2021: the logarithms of the class frequencies are added to the logits in the loss). code: Python that
-    makes `image` and `batch`, to paste into a script that has imported `v2`. labels: "given", or what gives some to
-    images without labels, see `train_with_pseudo_labels`: "own predictions", or "latents and own predictions".
+    makes `image` and `batch`, to paste into a script that has imported `v2`. labels: "given", where only the labelled
+    images are used; "own predictions" or "latents and own predictions", where images without labels get some by
+    `train_with_pseudo_labels`, without an encoder or with one. Raises `InputError` for another text there.
 
     >>> Recipe.of("v2.RandomHorizontalFlip()").code
     'transform = v2.RandomHorizontalFlip()'
@@ -41,6 +43,10 @@ class Recipe:
     balance: str = "none"
     code: str = ""
     labels: str = "given"
+
+    def __post_init__(self) -> None:
+        if self.labels not in LABELS:
+            raise InputError(f"labels is one of {', '.join(map(repr, LABELS))}, got {self.labels!r}")
 
     @classmethod
     def of(cls, *images: str, batch: str = "", balance: str = "none") -> Recipe:
@@ -146,16 +152,27 @@ def rebalanced(recipes: dict[str, Recipe], score: str) -> dict[str, Recipe]:
     return found
 
 
-def pseudo_labelled(recipes: dict[str, Recipe], with_encoder: bool) -> dict[str, Recipe]:
-    """The recipes where there are images without labels: the default also with pseudo-labels.
+def pseudo_labelled(usual: Mapping[str, Recipe], with_encoder: bool) -> dict[str, Recipe]:
+    """The default of the usual recipes, with labels for images that have none.
 
     with_encoder: whether there is an autoencoder to find them with.
 
-    >>> list(pseudo_labelled({"affine": Recipe(), "none": Recipe()}, with_encoder=False))
-    ['affine', 'affine, labels by own predictions', 'none']
+    >>> list(pseudo_labelled({"affine": Recipe(), "none": Recipe()}, with_encoder=True))
+    ['affine, labels by latents and own predictions', 'affine, labels by own predictions']
     """
-    (name, default), *others = recipes.items()
-    ways = ["latents and own predictions"] if with_encoder else []
-    ways += ["own predictions"]
-    added = {f"{name}, labels by {way}": replace(default, labels=way, balance="none") for way in ways}
-    return {name: default, **added, **dict(others)}
+    name, default = next(iter(usual.items()))
+    ways = [*(["latents and own predictions"] if with_encoder else []), "own predictions"]
+    return {f"{name}, labels by {way}": replace(default, labels=way) for way in ways}
+
+
+def check_labels(recipes: Mapping[str, Recipe], unlabelled: bool) -> None:
+    """Raise `InputError` for a recipe that gives labels to images without any, where there are none.
+
+    >>> check_labels({"none": Recipe()}, unlabelled=False)
+    """
+    for name, recipe in recipes.items():
+        if recipe.labels != "given" and not unlabelled:
+            raise InputError(
+                f"control {name!r} gives labels to unlabelled images, and there are none; for a classifier add "
+                "unlabelled="
+            )

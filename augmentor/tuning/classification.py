@@ -16,18 +16,26 @@ from .._internal.config import AugmentConfig
 from .._internal.datasets import dataset_fingerprint, dataset_labels, fetch
 from .._internal.random import fold, seeded
 from ..autoencoders import Autoencoder
-from ..data import MixedDataset, Mixing, Transformed
-from ..exceptions import DataError, InputError, ShapeError
+from ..data import MixedDataset, Mixing, Transformed, pseudo_label
+from ..exceptions import DataError, InputError, PseudoLabelError, ShapeError
 from ..latents import ReferenceSet
 from ..quality import QualityGate
 from ..training.classifier import Network, accuracy, macro_recall, predict, train_classifier
-from ..training.pseudo_labels import PseudoLabelTraining, train_with_pseudo_labels
-from ..training.recipes import Controls, Recipe, chosen_recipes, pseudo_labelled, rebalanced, usual_recipes
+from ..training.pseudo_labels import train_with_pseudo_labels
+from ..training.recipes import (
+    Controls,
+    Recipe,
+    check_labels,
+    chosen_recipes,
+    pseudo_labelled,
+    rebalanced,
+    usual_recipes,
+)
 from ..transform import LatentAugment
 from .autoencoders import Autoencoders, named, placeless
 from .datasets import Until, class_names, oversampled, part, thinned
 from .estimate import first_usable, seconds_each
-from .script import script
+from .script import script, script_with_pseudo_labels
 from .task import Cost, Score, Setting, Task, chosen_space, in_order
 
 # An autoencoder and the reference set of a cell's training part.
@@ -94,25 +102,27 @@ class ClassificationTask(Task):
         usual = usual_recipes(fetch(dataset, [0])[0].shape[1:], len(self.classes))
         offered = rebalanced(usual, score) if self.unequal else usual
         if unlabelled is not None:
-            offered = pseudo_labelled(offered, with_encoder=autoencoders.train is None)
+            _check_same_shape(unlabelled, dataset)
+            # One that is named is taken as it is.
+            with_encoder = autoencoders.train is None and (controls is not None or self._are_right())
+            (first, default), *others = offered.items()
+            offered = {first: default, **pseudo_labelled(usual, with_encoder), **dict(others)}
         self.recipes = offered if controls is None else chosen_recipes(controls, usual | offered)
         self.controls = tuple(self.recipes)
         self.weights = (1 / sizes[self.labels]).tolist() if score == "macro_recall" else None  # a class counts as one
         self.estimates = autoencoders.can_sketch
         self.prepares = autoencoders.train is not None or unlabelled is not None
+        check_labels(self.recipes, unlabelled is not None)
         self.space = _checked_space(self._space(), space)
-        if unlabelled is not None:
-            _check_same_shape(unlabelled, dataset)
         self._splits: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
         self._fitted: dict[int, Fitted] = {}
-        self._labelled: dict[tuple[int, str], PseudoLabelTraining] = {}
 
     def evaluate(self, setting: Setting, cell: int, deadline: float) -> Score:
         train, test = self._parts(cell)
-        model = None
-        if self._recipe(setting).labels != "given":
-            model, train = self._with_pseudo_labels(setting, train, cell, deadline)
-        if model is None or "control" not in setting:
+        recipe = self._recipe(setting)
+        if recipe.labels != "given":
+            model = self._with_pseudo_labels(recipe, train, cell, deadline)
+        else:
             with seeded(self.seed, "setting", cell):
                 data = self._training_set(setting, train, cell)
             model = self._trained(setting, data, cell, self.steps, deadline)
@@ -139,7 +149,14 @@ class ClassificationTask(Task):
         setting = first_usable(seconds, in_order(self, {}))
         if self.unlabelled is None:
             return Cost(control, setting + fitting, prepare)
+        longer = sum(recipe.labels != "given" for recipe in self.recipes.values())  # three trainings, and their labels
+        reading = fitting + 2 * testing * len(self.unlabelled) / tested_on
+        control += longer * (2 * control + reading) / len(self.recipes)
         return Cost(control, setting, prepare + fitting)
+
+    def takes_settings(self, control: str) -> bool:
+        """Those with pseudo-labels do not: their images are known only after two trainings."""
+        return self.recipes[control].labels == "given"
 
     def settle(self, control: str) -> None:
         """Settings go on top of this control, unless the space of one's own names others."""
@@ -181,8 +198,11 @@ class ClassificationTask(Task):
         return ", ".join(words)
 
     def code(self, setting: Setting) -> str:
-        encoder = "encoder" if self.autoencoders.place is None else repr(self.autoencoders.place)
-        return script(self._recipe(setting), None if "control" in setting else "policy.json", encoder)
+        recipe, policy = self._recipe(setting), None if "control" in setting else "policy.json"
+        if recipe.labels == "given":
+            return script(recipe, policy, unlabelled=self.unlabelled is not None)
+        encoder = "autoencoder" if self.autoencoders.place is None else repr(self.autoencoders.place)
+        return script_with_pseudo_labels(recipe, encoder, self.steps, self.batch_size)
 
     def shown(self, score: float) -> str:
         return f"{100 * score:.1f}"
@@ -219,7 +239,7 @@ class ClassificationTask(Task):
             "ratio": RATIOS,
             "balance": BALANCES if self.unequal else (0.0,),
             "gate": (False, True),
-            "base": self.controls,
+            "base": tuple(filter(self.takes_settings, self.controls)),
         }
 
     def _recipe(self, setting: Setting) -> Recipe:
@@ -235,20 +255,22 @@ class ClassificationTask(Task):
             seed=fold(self.seed, "cell", cell), device=self.device, deadline=deadline,
         )  # fmt: skip
 
-    def _with_pseudo_labels(self, setting: Setting, train: Any, cell: int, deadline: float) -> PseudoLabelTraining:
-        """A classifier of a cell that learns from the unlabelled images too, and what it was trained on."""
-        name = setting.get("control") or setting["base"]
-        if (cell, name) not in self._labelled:
-            if len(self._labelled) >= self.search_cells:
-                self._labelled.popitem()
-            recipe = self.recipes[name]
-            encoder = self.autoencoders.get(_cell_name(cell), train) if "latents" in recipe.labels else None
-            self._labelled[cell, name] = train_with_pseudo_labels(
-                self.network, train, Until(self.unlabelled, deadline), encoder, transform=recipe.image,
-                steps=self.steps, batch_size=self.batch_size, mix=recipe.batch, seed=fold(self.seed, "cell", cell),
-                device=self.device, deadline=deadline,
-            )  # fmt: skip
-        return self._labelled[cell, name]
+    def _with_pseudo_labels(self, recipe: Recipe, train: Any, cell: int, deadline: float) -> nn.Module:
+        """The classifier of a cell that learns from the unlabelled images too."""
+        encoder = self.autoencoders.get(_cell_name(cell), train) if "latents" in recipe.labels else None
+        return train_with_pseudo_labels(
+            self.network, train, Until(self.unlabelled, deadline), encoder, transform=recipe.image, min_accuracy=0,
+            steps=self.steps, batch_size=self.batch_size, mix=recipe.batch, seed=fold(self.seed, "cell", cell),
+            device=self.device, deadline=deadline,
+        ).model  # fmt: skip
+
+    def _are_right(self) -> bool:
+        """Whether enough of the labels that the latents give would be right; known before the race, for all cells."""
+        try:
+            pseudo_label(self.dataset, self.unlabelled, self.autoencoders.get("all", self.dataset), seed=self.seed)
+        except PseudoLabelError:
+            return False
+        return True
 
     def _prior(self, data: Any) -> torch.Tensor:
         """Frequencies of the classes; one that no image has counts as if it had one."""

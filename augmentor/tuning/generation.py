@@ -21,7 +21,7 @@ from ..exceptions import DataError, InputError
 from ..gan import get_augmentation, get_method
 from ..gan.trainer import GANTrainer
 from ..quality import AutoencoderFeatures, compare, extract
-from ..training.recipes import Controls, Recipe, chosen_recipes, usual_recipes
+from ..training.recipes import Controls, Recipe, check_labels, chosen_recipes, usual_recipes
 from ..transform import LatentAugment
 from .autoencoders import Autoencoders, placeless
 from .datasets import Until
@@ -71,6 +71,7 @@ class GenerationTask(Task):
         image, label = fetch(dataset, [0])
         self.shape = tuple(image.shape[1:])
         self.recipes = _recipes(controls, self.shape)
+        check_labels(self.recipes, unlabelled=False)
         self.controls = tuple(self.recipes)
         order = np.random.Generator(np.random.Philox(fold(seed, "judged"))).permutation(len(dataset))
         self._real, _ = fetch(dataset, order[:_EVALUATED].tolist())

@@ -68,7 +68,9 @@ class Race:
         try:
             self._begin()
             self._race_controls()
-            self.task.settle(recommended(self.task, self._alive()).setting["control"])
+            bases = [row for row in self.controls if self.task.takes_settings(row.setting["control"])]
+            left = [row for row in bases if not row.fate] or bases[:1]
+            self.task.settle(recommended(self.task, left).setting["control"])
             self._search()
             rivals = survivors(self.task, self._alive(), MOST_RIVALS)
             finalists = self._finalists(rivals)
@@ -178,7 +180,7 @@ class Race:
 
     def _first_scores(self) -> dict[str, float]:
         """What the controls scored on the first cell."""
-        return {str(row.setting["control"]): row.scores[0] for row in self.controls if 0 in row.scores}
+        return {str(row.setting["control"]): row.scores[0] for row in self.controls}
 
     def _run_candidate(self, study: Any, trial: Any, setting: Setting) -> None:
         from optuna.trial import TrialState

@@ -118,7 +118,7 @@ def plot(task: Task, outcome: Outcome) -> bytes:
     scale = 100.0 if percent else 1.0
     figure = Figure(figsize=(9, 1.9 + 0.3 * len(shown)), dpi=110, layout="constrained")
     axis = figure.subplots()
-    controls = [line for line in lines if line["control"] and line["search"]]
+    controls = [line for line in lines if line["control"]]
     for line, (colour, style) in zip(controls, itertools.cycle(_STYLES), strict=False):
         mean = scale * statistics.fmean(line["search"])
         label = f"{line['shown']['setting']} ({line['shown']['search']})"

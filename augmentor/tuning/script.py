@@ -5,11 +5,11 @@ from __future__ import annotations
 from ..training.recipes import Recipe
 
 
-def script(recipe: Recipe, policy: str | None = None, encoder: str = "encoder") -> str:
+def script(recipe: Recipe, policy: str | None = None, *, unlabelled: bool = False) -> str:
     """For a script that has a map-style data set `dataset`: afterwards it is augmented, anew at every fetch.
 
-    policy: the file for `LatentAugment.from_config`, where latents are added. encoder: an expression, for the recipes
-    with pseudo-labels that need one; these also take the names `network` and `unlabelled`.
+    policy: the file for `LatentAugment.from_config`, where latents are added. unlabelled: whether the reference set has
+    images of a data set `unlabelled` too.
 
     >>> print(script(Recipe.of("v2.RandomHorizontalFlip()")))
     from torchvision.transforms import v2
@@ -22,21 +22,40 @@ def script(recipe: Recipe, policy: str | None = None, encoder: str = "encoder") 
     names = [name for name, wanted in (("Transformed", recipe.image), ("oversampled", oversamples)) if wanted]
     imports = ["from torchvision.transforms import v2"] if "v2." in recipe.code else []
     imports += ["from augmentor import LatentAugment, MixedDataset"] if policy else []
-    imports += ["from augmentor.training import train_with_pseudo_labels"] if recipe.labels != "given" else []
     imports += [f"from augmentor.tuning import {', '.join(names)}"] if names else []
-    lines = [recipe.code] if recipe.code else []
-    if recipe.labels != "given":
-        arguments = ["network", "dataset", "unlabelled"]
-        arguments += [encoder] if "latents" in recipe.labels else []
-        arguments += ["transform=transform"] if recipe.image else []
-        lines += [f"training = train_with_pseudo_labels({', '.join(arguments)})"]
-        lines += ["dataset = training.dataset  # and training.model is trained on it already"]
+    lines = []
     if policy:
-        lines += [f"augment = LatentAugment.from_config({policy!r}).fit(dataset)"]
+        more = ", unlabelled=unlabelled" if unlabelled else ""
+        lines += [f"augment = LatentAugment.from_config({policy!r}).fit(dataset{more})"]
         lines += ['dataset = MixedDataset(dataset, augment, sampling_strategy="tuned")']
     lines += ["dataset = oversampled(dataset)"] if oversamples else []
+    lines += [recipe.code] if recipe.code else []
     lines += ["dataset = Transformed(dataset, transform)"] if recipe.image else []
     lines += ["# for each batch: images, labels = batch_transform(images, labels)"] if recipe.batch else []
     if recipe.balance == "logit adjustment":
         lines += ["# in the loss: cross_entropy(logits + prior.log(), labels), prior: the frequencies of the classes"]
     return "\n".join([*imports, "", *lines] if imports else lines or ["# no augmentation"])
+
+
+def script_with_pseudo_labels(recipe: Recipe, encoder: str, steps: int, batch_size: int) -> str:
+    """For a script that has data sets `dataset` and `unlabelled`: a trained classifier `model`, and its `dataset`.
+
+    encoder: an expression, for a recipe that needs one.
+
+    >>> print(script_with_pseudo_labels(Recipe(labels="own predictions"), "", 300, 64))
+    from augmentor.training import small_cnn, train_with_pseudo_labels
+    <BLANKLINE>
+    network = small_cnn  # or your own: a function of the numbers of channels and of classes
+    model, dataset = train_with_pseudo_labels(network, dataset, unlabelled, steps=300, batch_size=64)
+    """
+    imports = ["from torchvision.transforms import v2"] if "v2." in recipe.code else []
+    imports += ["from augmentor.training import small_cnn, train_with_pseudo_labels"]
+    lines = [recipe.code] if recipe.code else []
+    arguments = ["network", "dataset", "unlabelled"]
+    arguments += [encoder] if "latents" in recipe.labels else []
+    arguments += ["transform=transform"] if recipe.image else []
+    arguments += ["mix=batch_transform"] if recipe.batch else []
+    arguments += [f"steps={steps}", f"batch_size={batch_size}"]
+    lines += ["network = small_cnn  # or your own: a function of the numbers of channels and of classes"]
+    lines += [f"model, dataset = train_with_pseudo_labels({', '.join(arguments)})"]
+    return "\n".join([*imports, "", *lines])

@@ -82,12 +82,16 @@ class Task:
 
         With `Score.right` the verdict is taken over samples rather than over cells; `samples` says which they are.
         Raises `BudgetError` when `clock` passes `deadline`. Any other `AugmentorError` says that the setting cannot be
-        used here, which drops it from the race; of controls only a `PseudoLabelError` does.
+        used here, which drops it from the race, unless it is a control.
         """
         raise NotImplementedError
 
+    def takes_settings(self, control: str) -> bool:
+        """Whether settings can go on top of this control."""
+        return True
+
     def settle(self, control: str) -> None:
-        """Called once the best control is known, before any setting is scored: where settings go on top of one."""
+        """Called once the best control that takes settings is known, before any setting is scored."""
 
     def first(self, controls: Mapping[str, float]) -> Sequence[Setting]:
         """Settings to try before any other. controls: what they scored on the first cell."""

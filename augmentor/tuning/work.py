@@ -9,7 +9,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ..exceptions import AugmentorError, BudgetError, PseudoLabelError
+from ..exceptions import AugmentorError, BudgetError
 from .journal import Journal
 from .row import Row
 from .task import Cost, Score, Task
@@ -85,8 +85,7 @@ class Work:
         except BudgetError:
             raise
         except AugmentorError as error:
-            # A control can be used, unless it needs pseudo-labels and most of them would be wrong.
-            if "control" in setting and not isinstance(error, PseudoLabelError):
+            if "control" in setting:
                 raise
             return {"score": None, "error": " ".join(str(error).split())}
         score, right = found if isinstance(found, Score) else Score(found)

@@ -9,7 +9,8 @@ import torch
 from torchvision.transforms import v2
 
 from augmentor._internal.weights import fingerprint
-from augmentor.exceptions import BudgetError, DataError, InputError, PseudoLabelError
+from augmentor.data import confident_labels
+from augmentor.exceptions import BudgetError, DataError, InputError, PseudoLabelError, RangeError
 from augmentor.training import small_cnn, train_classifier, train_with_pseudo_labels
 from augmentor.training.classifier import accuracy, predict
 
@@ -93,12 +94,22 @@ def test_an_encoder_that_cannot_tell_the_classes_is_refused_before_any_training(
         train_with_pseudo_labels(network, few, many, lambda images: images.mean((2, 3)), steps=30)
 
 
-def test_bad_input_is_refused(few, many):
+def test_bad_input_is_refused_before_any_training(few, many):
+    def network(channels, classes):
+        raise AssertionError("trained")
+
     with pytest.raises(InputError, match="rounds is at least 1, got 0"):
-        train_with_pseudo_labels(small_cnn, few, many, rounds=0)
+        train_with_pseudo_labels(network, few, many, rounds=0)
     with pytest.raises(InputError, match=r"threshold is a probability, in \[0, 1\]; got 95"):
-        train_with_pseudo_labels(small_cnn, few, many, "digits", rounds=1, steps=2, threshold=95)
+        train_with_pseudo_labels(network, few, many, threshold=95)
     with pytest.raises(DataError, match="unlabelled has no images"):
-        train_with_pseudo_labels(small_cnn, few, [], steps=2)
+        train_with_pseudo_labels(network, few, [])
+    with pytest.raises(InputError, match="one-hot or soft"):
+        train_with_pseudo_labels(network, [(few.images[0], torch.eye(10)[0])], many)
+
+
+def test_a_deadline_and_a_network_that_diverges_stop_it(few, many):
     with pytest.raises(BudgetError):
         train_with_pseudo_labels(small_cnn, few, many, steps=30, deadline=time.monotonic())
+    with pytest.raises(RangeError, match=r"the classifier gave NaN or infinite numbers for .* take another classifier"):
+        confident_labels(few, many, lambda images: torch.full((len(images), 10), float("nan")))

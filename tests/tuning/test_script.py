@@ -13,7 +13,7 @@ from augmentor.data import ArrayDataset
 from augmentor.training import Recipe, usual_recipes
 from augmentor.training.recipes import chosen_recipes, rebalanced
 from augmentor.tuning.datasets import few_of_each
-from augmentor.tuning.script import script
+from augmentor.tuning.script import script, script_with_pseudo_labels
 
 UNEQUAL = rebalanced(usual_recipes((1, 8, 8), 10), "macro_recall")
 POLICY = {"autoencoder": "digits", "policy": "smote(k=2)", "p": 0.5, "mixing": {"ratio": 1.0, "balance": 1.0}}
@@ -59,8 +59,24 @@ def test_what_is_pasted_for_a_control_of_one_s_own_takes_it_from_the_controls(ma
     assert any(not torch.equal(names["dataset"][0][0], unequal[0][0]) for _ in range(20))
 
 
-def test_what_is_pasted_for_pseudo_labels_names_the_encoder_only_where_one_is_needed():
-    affine = usual_recipes((1, 8, 8), 10)["affine"]
-    for labels, encoder in (("latents and own predictions", "'digits', "), ("own predictions", "")):
-        text = script(replace(affine, labels=labels), encoder="'digits'")
-        assert f"train_with_pseudo_labels(network, dataset, unlabelled, {encoder}transform=transform)" in text
+def test_what_is_pasted_for_latents_gives_the_reference_set_the_unlabelled_images(
+    unequal, digits, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "policy.json").write_text(json.dumps(POLICY))
+    names = {"dataset": unequal, "unlabelled": digits.subset(torch.arange(1000, 1300))}
+    exec(script(UNEQUAL["affine, oversampling"], "policy.json", unlabelled=True), names)
+    assert len(names["augment"].reference) > len(unequal) + 200
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("labels", ["latents and own predictions", "own predictions"])
+@pytest.mark.parametrize("batch", ["", "v2.MixUp(num_classes=10)"])
+def test_what_is_pasted_for_pseudo_labels_trains(labels, batch, digits):
+    recipe = replace(Recipe.of("v2.RandomAffine(10)", batch=batch), labels=labels)
+    text = script_with_pseudo_labels(recipe, "'digits'", 3, 16)
+    names = {"dataset": few_of_each(digits, 5, seed=0), "unlabelled": digits.subset(torch.arange(1000, 1300))}
+    exec(text, names)
+    assert names["model"](torch.rand(2, 1, 8, 8)).shape == (2, 10)
+    assert ("'digits'" in text) == ("latents" in labels)
+    assert ("mix=" in text) == bool(batch)

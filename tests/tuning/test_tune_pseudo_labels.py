@@ -10,8 +10,17 @@ import pytest
 import torch
 
 from augmentor import pseudo_label, tune
-from augmentor.exceptions import BudgetError, PseudoLabelError
-from augmentor.training import PseudoLabelTraining, Recipe, small_cnn, train_classifier
+from augmentor._internal.random import fold
+from augmentor.autoencoders import CallableAutoencoder
+from augmentor.exceptions import BudgetError, InputError
+from augmentor.training import (
+    PseudoLabelTraining,
+    Recipe,
+    small_cnn,
+    train_classifier,
+    train_with_pseudo_labels,
+)
+from augmentor.training.classifier import predict
 from augmentor.tuning.autoencoders import Autoencoders, FromScratch
 from augmentor.tuning.classification import ClassificationTask
 from augmentor.tuning.datasets import few_of_each
@@ -21,7 +30,6 @@ OWN = f"{DEFAULT}, labels by own predictions"
 LATENTS = f"{DEFAULT}, labels by latents and own predictions"
 PLAIN = Recipe.of("v2.RandomAffine(10, (0.1, 0.1))")
 RECIPES = {"mine": PLAIN, "labelled": replace(PLAIN, labels="latents and own predictions")}
-SETTING = {"policy": "class_gaussian", "residual": 0.0, "ratio": 1.0, "balance": 0.0, "gate": False}
 
 
 @pytest.fixture(scope="module")
@@ -47,26 +55,49 @@ def test_they_are_offered_where_there_are_images_without_labels_and_an_autoencod
     assert set(task_on(few, scratch, unlabelled=many).controls) - set(task_on(few).controls) == {OWN}
 
 
+def test_they_are_not_offered_where_most_of_the_labels_would_be_wrong(few, many):
+    constant = CallableAutoencoder(
+        lambda images: images.mean((2, 3)).expand(-1, 4), lambda z: z[:, :1, None, None].expand(-1, 1, 8, 8), (1, 8, 8),
+        version="mean",
+    )  # fmt: skip
+    constant.stats.fit([torch.randn(20, 4)])
+    assert set(task_on(few, constant, unlabelled=many).controls) - set(task_on(few).controls) == {OWN}
+    assert LATENTS in task_on(few, constant, unlabelled=many, controls=[LATENTS]).controls  # asked for, so it is taken
+
+
+def test_unequal_classes_keep_their_controls_beside_them(digits, many):
+    rows = torch.cat([torch.where(digits.targets == label)[0][: 4 + label] for label in range(10)])
+    names = task_on(digits.subset(rows), score="macro_recall", unlabelled=many).controls
+    assert names[0] == f"{DEFAULT}, oversampling"
+    assert {LATENTS, OWN} < set(names)
+
+
 @pytest.mark.slow
-def test_settings_go_on_top_of_the_images_that_got_a_label(few, many, monkeypatch):
-    task = task_on(few, unlabelled=many, controls=RECIPES, steps=100)
-    assert task.evaluate({"control": "labelled"}, 0, math.inf).value > 0.6
-    trained = []
-    monkeypatch.setattr("augmentor.tuning.classification.train_classifier",
-                        lambda network, data, **rest: trained.append(data) or small_cnn(1, 10))  # fmt: skip
-    task.evaluate({**SETTING, "base": "labelled"}, 0, math.inf)
-    (data,) = trained
-    real = len(data) // 2
-    assert real > len(few) // 2 + 0.5 * len(many)  # one synthetic sample for each of these
+def test_a_cell_is_trained_as_by_hand_and_gives_the_same_score_each_time(few, many):
+    task = task_on(few, unlabelled=many, controls=RECIPES, steps=60)
+    first, again = (task.evaluate({"control": "labelled"}, 1, math.inf) for _ in range(2))
+    train, test = task._parts(1)
+    model, _ = train_with_pseudo_labels(
+        small_cnn, train, many, "digits", transform=PLAIN.image, min_accuracy=0, steps=60, batch_size=32,
+        seed=fold(0, "cell", 1),
+    )  # fmt: skip
+    assert first == again
+    assert first.right == (predict(model, test) == test.targets).tolist()
 
 
-def test_an_encoder_that_cannot_tell_the_classes_is_refused(few, many):
-    grey = Autoencoders("digits", None, "cpu")
-    grey.get = lambda *_: lambda images: images.mean((2, 3))
-    task = ClassificationTask(few, grey, score="accuracy", controls=[LATENTS], network=small_cnn, steps=2,
-                              batch_size=8, folds=2, unlabelled=many, space=None, seed=0, device="cpu")  # fmt: skip
-    with pytest.raises(PseudoLabelError):
-        task.evaluate({"control": LATENTS}, 0, math.inf)
+def test_settings_go_on_top_of_the_best_control_without_them(few, many):
+    task = task_on(few, unlabelled=many, controls=RECIPES)
+    assert task.space["base"] == ("mine", "none")
+    assert [task.takes_settings(name) for name in task.controls] == [True, False, True]
+    with pytest.raises(InputError, match="space gives 'labelled' for base"):
+        task_on(few, unlabelled=many, controls=RECIPES, space={"base": ["labelled"]})
+
+
+def test_without_unlabelled_images_they_are_refused(few):
+    with pytest.raises(InputError, match="control 'labelled' gives labels to unlabelled images, and there are none"):
+        task_on(few, controls=RECIPES)
+    with pytest.raises(InputError, match=r"labels is one of 'given', .*, got 'guessed'"):
+        Recipe(labels="guessed")
 
 
 def test_a_deadline_stops_it(few, many):
@@ -74,37 +105,28 @@ def test_a_deadline_stops_it(few, many):
         task_on(few, unlabelled=many).evaluate({"control": OWN}, 0, time.monotonic() - 1)
 
 
+def test_an_estimate_knows_that_they_take_longer(few, many):
+    labelled, plain = (
+        task_on(few, unlabelled=many, controls=[DEFAULT, *more]).estimate().control for more in ([LATENTS, OWN], [])
+    )
+    assert labelled > 1.2 * plain
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:labels spread to the unlabelled images")  # three of each class say little
-def test_tune_recommends_them_and_what_it_gives_to_paste_runs(few, many, monkeypatch):
+def test_tune_recommends_them_and_what_it_gives_to_paste_runs(few, many, monkeypatch, tmp_path):
     monkeypatch.setattr("augmentor.tuning.race.MOST_REPEATS", 1)
     model = train_classifier(small_cnn, many, num_classes=10, steps=60)  # in three steps no way would be better
     found = PseudoLabelTraining(model, pseudo_label(few, many, "digits"))
     monkeypatch.setattr("augmentor.tuning.classification.train_with_pseudo_labels", lambda *_, **__: found)
     space = {"policy": ["gaussian(std=0.5)"], "ratio": [1.0], "residual": [0.0], "gate": [False]}
-    result = tune(few, "digits", unlabelled=many, controls=RECIPES, space=space, budget=1000, steps=3,
-                  folds=2, batch_size=32, progress=False)  # fmt: skip
+    options = {"unlabelled": many, "controls": RECIPES, "space": space, "budget": 1000, "steps": 3, "folds": 2,
+               "batch_size": 32, "progress": False, "out": tmp_path}  # fmt: skip
+    result = tune(few, "digits", **options)
     assert (result.answer, result.config["best_control"]) == ("none", "labelled")
-    names = {"network": small_cnn, "dataset": few, "unlabelled": many}
-    code = result.code.replace("transform=transform", "transform=transform, steps=40, rounds=1")
-    exec(code, names)
-    assert "train_with_pseudo_labels(network, dataset, unlabelled, 'digits', transform=transform)" in result.code
-    assert len(names["dataset"]) > len(few)
-    assert names["dataset"][0][0].shape == (1, 8, 8)
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:labels spread to the unlabelled images")
-def test_where_they_are_refused_the_race_goes_on_without_them(few, many, monkeypatch):
-    monkeypatch.setattr("augmentor.tuning.race.MOST_REPEATS", 1)
-
-    def refused(*_, **__):
-        raise PseudoLabelError("an estimated 20 % of the pseudo-labels would be right")
-
-    monkeypatch.setattr("augmentor.training.pseudo_labels.pseudo_label", refused)
-    space = {"policy": ["gaussian(std=0.5)"], "ratio": [1.0], "residual": [0.0], "gate": [False]}
-    result = tune(few, "digits", unlabelled=many, controls=["affine", LATENTS], space=space, budget=1000, steps=3,
-                  folds=2, batch_size=32, progress=False)  # fmt: skip
-    assert result.config["best_control"] in ("affine", "none")
-    (line,) = (line for line in result.table if line["shown"]["setting"] == LATENTS)
-    assert "20 %" in line["fate"]
+    assert result.config["base"] in ("mine", "none")
+    assert tune(few, "digits", **options).config == result.config  # from the journal
+    names = {"dataset": few, "unlabelled": many}
+    exec(result.code, names)
+    assert predict(names["model"], few).shape == (len(few),)
+    assert len(names["dataset"]) >= len(few)
