@@ -15,7 +15,7 @@ from .wrapper import Around
 
 
 class Transformed(Around):
-    """Items `(transform(image), label)`, drawn anew at every fetch: what `tune` puts latents on top of.
+    """Items `(transform(image), label)`, drawn anew at every fetch.
 
     dataset: map-style, items (image, label), or images, whose label is then None. transform: of one tensor (C,H,W), as
     torchvision's; a `v2.RandomAffine`, a horizontal flip and a `Compose` of them are done for a whole batch at once.

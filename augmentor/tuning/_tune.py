@@ -68,8 +68,8 @@ def tune(
     folds, network, steps, batch_size: of the cross-validation and of each training; `network` is called with the
         numbers of channels and of classes.
     unlabelled: further images of the same kind for a classifier, map-style; their labels, if any, are not looked at.
-        Training on pseudo-labels (`train_with_pseudo_labels`) is then among the controls, and they widen the reference
-        set (`LatentAugment.fit`), where the result wants them too.
+        They join the reference set (`LatentAugment.fit`), where the result wants them too. With ``controls=None``
+        training on pseudo-labels (`train_with_pseudo_labels`) is one of the controls.
     controls: names of some of the usual augmentations, or a dict of transforms of one's own, by name; the first is the
         default, which is recommended unless another is better by more than a standard error. None for all that fit
         the images; for a GAN these are a mild affine map and none.
