@@ -73,8 +73,8 @@ class Row:
             return "the answer of `tune`"
         share = f", {self.share:.0%} of the images" if self.share != Row.share else ""
         residual = ", residual" if self.residual else ""
-        parts = [f"{self.policy}, {self.autoencoder}{share}{residual}"] if self.policy else []
-        parts += [f"labels by {self.labels}"] if self.labels else []
+        parts = [f"labels by {self.labels}"] if self.labels else []
+        parts += [f"{self.policy}, {self.autoencoder}{share}{residual}"] if self.policy else []
         name = ", then ".join([*parts, self.recipe])
         return name if self.steps is None else f"{name}, {self.steps} steps"
 
@@ -148,7 +148,7 @@ class Trial:
         if not row.policy:
             return data
         augment = LatentAugment(self.autoencoder(row.autoencoder), row.policy, residual=row.residual)
-        augment.fit(self.draw.labelled)
+        augment.fit(data)
         filled = oversampled(data) if self.recipes[row.recipe].balance == "oversampling" else data
         return MixedDataset(filled, augment, ratio=row.share / (1 - row.share), seed=self.seed)
 
@@ -189,6 +189,9 @@ class Trial:
         else:
             data = pseudo_label(draw.labelled, draw.unlabelled, self.encoder(row.labels), min_accuracy=0)
             model, found = self.supervised(row, data)
+        if row.policy:  # one more training, on the images that got a label and latent samples of them
+            model, _ = self.supervised(row, self.with_latents(row, data))
+            found["images"] += training["steps"] * training["batch_size"]
         truth = draw.unlabelled.targets[data.rows]
         right = (data.targets[len(draw.labelled) :] == truth).double()
         if len(right):
@@ -279,7 +282,13 @@ def searched(known: BenchmarkSet, trial: Trial) -> dict[str, Row]:
     tried = [Row(control, policy, who) for who in ("own", "pretrained") for policy in SEARCHED]
     tried += [replace(row, share=share) for row in tried if row.policy == "gaussian(std=0.7)" for share in (0.25, 0.75)]
     tried += [replace(row, residual=1.0) for row in tried if row.policy == "gaussian(std=0.7)" and row.share == 0.5]
-    rows = [Row(control), *(row for row in tried if row.autoencoder == "own" or known.pretrained)]
+    rows = [Row(control)]
+    if known.pseudo_labels:
+        both = Row(control, labels="latents and own predictions")
+        rows += [both]
+        on_top = ("gaussian(std=0.7)", "class_gaussian")
+        tried += [replace(both, policy=policy, autoencoder="pretrained") for policy in on_top]
+    rows += [*(row for row in tried if row.autoencoder == "own" or known.pretrained)]
     return {row.name: row for row in rows}
 
 
