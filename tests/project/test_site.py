@@ -73,7 +73,7 @@ def pages_from_elsewhere_in_the_repository_are_linked_among_each_other(site: Pat
     assert 'href="benchmarks.html"' in start
     assert 'href="gan.html"' in start
     assert 'href="benchmarks.html#guided"' in page(site, "choosing.html")
-    assert "<td>class_gaussian + geometric, unlabelled</td>" in page(site, "few-labels.html")
+    assert "<td>labels by own predictions, then RandAugment, affine" in page(site, "pseudo-labels.html")
     for name in list_autoencoders():
         assert f'src="pretrained/{name}/reconstructions.png"' in page(site, "pretrained.html")
 
