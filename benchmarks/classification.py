@@ -21,7 +21,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from common import draw_table, record, spread
 from jobs import Job, Store, fill, in_processes
 from rows import QUICK, Row, Settings, Trial, rows_of, searched
@@ -54,7 +53,6 @@ def described(known: BenchmarkSet) -> dict[str, Any]:
 
 def run(job: Job) -> Job:
     """Find the rows that are not there yet, storing each."""
-    torch.set_num_threads(1)
     trial = trial_of(job)
     named = all_rows(job, trial)
     rows = {name: partial(lambda row, found: trial.run(row), named[name]) for name in job.rows or named}

@@ -32,7 +32,7 @@ from augmentor.training import (
     train_classifier,
     train_with_pseudo_labels,
     usual_recipes,
-)  # fmt: skip
+)
 from augmentor.training.classifier import accuracy, macro_recall, predict
 from augmentor.training.recipes import rebalanced
 from augmentor.tuning import oversampled
@@ -186,12 +186,12 @@ class Trial:
                 **training,
             )  # fmt: skip
             found = {"images": 3 * training["steps"] * training["batch_size"]}
+            if row.policy:  # one more training, on the images that got a label and latent samples of them
+                model, more = self.supervised(row, self.with_latents(row, data))
+                found["images"] += more["images"]
         else:
             data = pseudo_label(draw.labelled, draw.unlabelled, self.encoder(row.labels), min_accuracy=0)
-            model, found = self.supervised(row, data)
-        if row.policy:  # one more training, on the images that got a label and latent samples of them
-            model, _ = self.supervised(row, self.with_latents(row, data))
-            found["images"] += training["steps"] * training["batch_size"]
+            model, found = self.supervised(row, self.with_latents(row, data))
         truth = draw.unlabelled.targets[data.rows]
         right = (data.targets[len(draw.labelled) :] == truth).double()
         if len(right):

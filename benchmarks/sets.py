@@ -115,7 +115,7 @@ def vowels(root: str, seed: int) -> Draw:
 @lru_cache(maxsize=1)
 def _vowels() -> ArrayDataset:
     import numpy as np
-    from aeon.datasets import load_classification  # of the extra "bench"
+    from aeon.datasets import load_classification  # pip install aeon
 
     parts = [load_classification("JapaneseVowels", split=split) for split in ("train", "test")]
     series = [each for values, _ in parts for each in values]

@@ -42,7 +42,6 @@ class PseudoLabelled(Dataset[tuple[torch.Tensor, int]]):
         classes: Sequence[Any],
     ):  # fmt: skip
         self._labelled, self._unlabelled = labelled, unlabelled
-        self._known, self._found = labels, found
         self.targets = torch.cat([labels, found.labels])
         self.classes = list(classes)
         self.confidences = torch.cat([torch.ones(len(labels)), found.confidences])
@@ -66,9 +65,10 @@ class PseudoLabelled(Dataset[tuple[torch.Tensor, int]]):
         tensor([3])
         """
         predicted = _probabilities(classifier, self._unlabelled, len(self.classes), device).argmax(1)
-        agreed = predicted[self._found.rows] == self._found.labels
-        found = PseudoLabels(*(values[agreed] for values in self._found))
-        return PseudoLabelled(self._labelled, self._unlabelled, self._known, found, self.accuracy, self.classes)
+        known, given = self.targets.split([len(self._labelled), len(self.rows)])
+        agreed = predicted[self.rows] == given
+        found = PseudoLabels(self.rows[agreed], given[agreed], self.confidences[len(known) :][agreed])
+        return PseudoLabelled(self._labelled, self._unlabelled, known, found, self.accuracy, self.classes)
 
     def __len__(self) -> int:
         return len(self.targets)

@@ -204,6 +204,14 @@ def test_controls_that_are_far_behind_leave_and_settings_go_on_top_of_the_best()
     assert row_of_control(result, "c5")["fate"] == "behind after 3"
 
 
+def test_settings_go_on_top_of_the_best_control_that_takes_them_and_have_to_beat_the_others_too():
+    task = Usual([0.0] * 10 + [2.0, 1.6], {"good": 1.8}, noise=0.01)
+    task.takes_settings = lambda control: control != "c10"
+    result = run(task, 1000.0)
+    assert task.settled == ["c11"]
+    assert (result.answer, result.config["best_control"]) == ("none", "control c10")
+
+
 def test_the_default_is_recommended_unless_another_is_better_by_a_standard_error():
     found = Counter()
     for seed in range(30):
