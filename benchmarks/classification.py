@@ -26,6 +26,9 @@ from jobs import Job, Store, fill, in_processes
 from rows import QUICK, Row, Settings, Trial, rows_of, searched
 from sets import SETS, BenchmarkSet
 
+from augmentor._internal.registry import did_you_mean
+from augmentor.exceptions import UnknownNameError
+
 # Draws that are looked at to choose settings; the reported ones begin at 0.
 SEARCH_SEEDS = (100, 101)
 # A spread over fewer says nothing.
@@ -55,6 +58,9 @@ def run(job: Job) -> Job:
     """Find the rows that are not there yet, storing each."""
     trial = trial_of(job)
     named = all_rows(job, trial)
+    for name in job.rows:
+        if name not in named:
+            raise UnknownNameError(f"unknown row {name!r} of {job.name}{did_you_mean(name, named)}")
     rows = {name: partial(lambda row, found: trial.run(row), named[name]) for name in job.rows or named}
     store = store_of(job)
     fill(store, job, store.rows(), rows, lambda row: f"{row['score']:6.2f} {row.get('answer', '')}")

@@ -20,7 +20,7 @@ from augmentor._internal.datasets import fetch
 from augmentor._internal.random import seeded
 from augmentor.data import ArrayDataset, Transformed
 from augmentor.training import mild_geometry
-from augmentor.training.classifier import Network
+from augmentor.training.classifier import Network, one_cycle
 
 # Labelled and unlabelled images a step, the least probability of a label, and the decay of the average of the weights.
 LABELLED, UNLABELLED, THRESHOLD, DECAY = 64, 192, 0.95, 0.99
@@ -49,8 +49,7 @@ def fixmatch(
     with seeded(seed, "weights"):
         model = network(labelled.image_shape[0], len(labelled.classes)).to(memory_format=torch.channels_last).train()
     average = copy.deepcopy(model).requires_grad_(False)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=1e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps)
+    optimizer, schedule = one_cycle(model, lr, steps)
     for step in range(steps):
         with seeded(seed, "batch", step):
             x, labels = fetch(known, first.indices(step).tolist())

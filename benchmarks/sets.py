@@ -178,11 +178,13 @@ SETS = {
                   "affine, oversampling", "RandAugment, affine", "none, oversampling", "none"),
     ),
     "mnist-50": replace(
-        MNIST_5, draw=counted("mnist", [50] * 10), steps=2000, controls=("RandAugment, affine", "none"),
-        tuned=True,
+        MNIST_5, draw=counted("mnist", [50] * 10), steps=2000, tuned=True, pseudo_labels=False,
+        controls=("RandAugment, affine", "TrivialAugmentWide, affine", "AugMix, affine", "affine", "affine, MixUp",
+                  "mild affine", "none"),
     ),
     "cifar10-50": replace(
-        CLOTHING, draw=counted("cifar10", [50] * 10), controls=_CONTROLS, steps=2000, metric="accuracy", tuned=True
+        CLOTHING, draw=counted("cifar10", [50] * 10), controls=_CONTROLS, steps=3000, metric="accuracy", tuned=True,
+        seeds=5,
     ),
     "vowels-5": BenchmarkSet(vowels, steps=1000, own=_DIGITS_OWN, policies=(("gaussian(std=0.7)", "own"),)),
 }  # fmt: skip

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from .._internal.batches import BatchStream
 from .._internal.checks import to_unit_float
@@ -84,8 +86,7 @@ def train_classifier(
         images, _ = fetch(dataset, [0])
         model = network(images.shape[1], num_classes).to(device, memory_format=layout).train()  # type: ignore[call-overload]
     shift = 0.0 if prior is None else prior.to(device).log()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=1e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps)
+    optimizer, schedule = one_cycle(model, lr, steps)
     for step in range(steps):
         if deadline is not None and time.monotonic() > deadline:
             raise BudgetError(f"the time was up after {step} of {steps} steps of training; allow more")
@@ -104,6 +105,15 @@ def train_classifier(
     if not torch.isfinite(loss):
         raise TrainingError(f"the loss became {float(loss.detach())}; try a lower rate than lr={lr}")
     return model.eval()
+
+
+def one_cycle(model: nn.Module, lr: float, steps: int) -> tuple[Optimizer, LRScheduler]:
+    """AdamW, and a rate that rises to `lr` and falls again over so many steps (Smith and Topin 2018).
+
+    >>> optimizer, schedule = one_cycle(small_cnn(1, 10), lr=2e-3, steps=100)
+    """
+    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=1e-3)
+    return optimizer, torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps)
 
 
 @torch.no_grad()
