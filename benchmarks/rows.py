@@ -18,9 +18,10 @@ import torch
 from fixmatch import LABELLED, UNLABELLED, fixmatch
 from sets import BenchmarkSet, Draw
 from torch import nn
+from uses import USES, train_with_samples
 
 import augmentor
-from augmentor import LatentAugment, load_autoencoder, pseudo_label
+from augmentor import LatentAugment, QualityGate, load_autoencoder, pseudo_label
 from augmentor._internal.datasets import dataset_fingerprint, dataset_labels
 from augmentor._internal.random import seeded
 from augmentor.autoencoders import Autoencoder, autoencoders
@@ -49,8 +50,8 @@ class Row:
 
     recipe: the usual augmentation of all images, by its name. policy: latent samples in place of a share of the images,
     made before it, by an autoencoder ("own": it saw nothing but the labelled images; "pretrained"). residual: of
-    `LatentAugment`. labels: how images without labels get some, "" where they are not used. tuned: `tune` decides all
-    of this. steps: other than the set's.
+    `LatentAugment`. use: of the samples, other than in place of images in all steps (see uses.py). labels: how images
+    without labels get some, "" where they are not used. tuned: `tune` decides all of this. steps: other than the set's.
     """
 
     recipe: str = "none"
@@ -58,6 +59,7 @@ class Row:
     autoencoder: str = ""
     share: float = 0.5
     residual: float = 0.0
+    use: str = ""
     labels: str = ""
     tuned: bool = False
     steps: int | None = None
@@ -72,9 +74,10 @@ class Row:
         if self.tuned:
             return "the answer of `tune`"
         share = f", {self.share:.0%} of the images" if self.share != Row.share else ""
-        residual = ", residual" if self.residual else ""
+        how = ", residual" if self.residual else ""
+        how += f", {self.use}" if self.use else ""
         parts = [f"labels by {self.labels}"] if self.labels else []
-        parts += [f"{self.policy}, {self.autoencoder}{share}{residual}"] if self.policy else []
+        parts += [f"{self.policy}, {self.autoencoder}{share}{how}"] if self.policy else []
         name = ", then ".join([*parts, self.recipe])
         return name if self.steps is None else f"{name}, {self.steps} steps"
 
@@ -138,6 +141,8 @@ class Trial:
             model, more = self.tuned()
         elif row.labels:
             model, more = self.labelled_by(row)
+        elif row.use:
+            model = self.with_samples(row)
         else:
             model, more = self.supervised(row, self.with_latents(row, self.draw.labelled))
         test = self.draw.test
@@ -151,6 +156,14 @@ class Trial:
         augment.fit(data)
         filled = oversampled(data) if self.recipes[row.recipe].balance == "oversampling" else data
         return MixedDataset(filled, augment, ratio=row.share / (1 - row.share), seed=self.seed)
+
+    def with_samples(self, row: Row) -> nn.Module:
+        """Trained on the labelled images and latent samples, in another way than on both alike."""
+        data, transform = self.draw.labelled, self.recipes[row.recipe].image
+        gate = QualityGate(action="weigh") if row.use == "weights" else None
+        augment = LatentAugment(self.autoencoder(row.autoencoder), row.policy, residual=row.residual, gate=gate)
+        augment.fit(data)
+        return train_with_samples(self.set.network, data, augment, row.use, transform=transform, **self.training(row))
 
     def supervised(self, row: Row, data: Any) -> Trained:
         """Trained on labelled images."""
@@ -280,8 +293,9 @@ def searched(known: BenchmarkSet, trial: Trial) -> dict[str, Row]:
     """What was tried on draws that are not reported, to choose the policies of a set."""
     control = (known.controls or tuple(trial.recipes))[0]
     tried = [Row(control, policy, who) for who in ("own", "pretrained") for policy in SEARCHED]
-    tried += [replace(row, share=share) for row in tried if row.policy == "gaussian(std=0.7)" for share in (0.25, 0.75)]
-    tried += [replace(row, residual=1.0) for row in tried if row.policy == "gaussian(std=0.7)" and row.share == 0.5]
+    for row in [row for row in tried if row.policy == "gaussian(std=0.7)"]:
+        tried += [replace(row, share=share) for share in (0.25, 0.75)]
+        tried += [replace(row, residual=1.0), *(replace(row, use=use) for use in USES)]
     rows = [Row(control)]
     if known.pseudo_labels:
         both = Row(control, labels="latents and own predictions")
