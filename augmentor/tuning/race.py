@@ -1,8 +1,8 @@
 """The race: controls, then settings on top of the best of them, cell by cell, within a budget of time; then a final.
 
-It begins with what the smallest useful race would take: one setting against the best control, without a search. A
+It begins with what the smallest useful race would take: one setting against the default control, without a search. A
 smaller budget is refused at once; a larger one goes to that final first, then to the other controls, then to the search
-and to more repeats.
+and to more repeats. Controls that do not fit are left out.
 The controls race first. Half of them leave after each rung (successive halving, Jamieson and Talwalkar 2016), and so
 does any that is far behind; the default stays.
 The search asks optuna's tree-structured Parzen estimator (Bergstra et al. 2011) for settings, and its asynchronous
@@ -49,7 +49,7 @@ class Race:
     """One race of a task's settings; `run` gives the outcome.
 
     budget: seconds; no work is started that would pass it by what work took so far. seed: of the search.
-    Raises `BudgetError` where not even the controls on one cell and a final of one setting and one control can fit.
+    Raises `BudgetError` where not even two controls on one cell and a final of one setting and one control can fit.
     """
 
     def __init__(self, task: Task, journal: Journal, *, budget: float, seed: int, progress: bool = True):
@@ -69,7 +69,7 @@ class Race:
             self._begin()
             self._race_controls()
             bases = [row for row in self.controls if self.task.takes_settings(row.setting["control"])]
-            left = [row for row in bases if not row.fate] or bases[:1]
+            left = [row for row in bases if not row.fate] or [row for row in bases if row.scores][:1]
             self.task.settle(recommended(self.task, left).setting["control"])
             self._search()
             rivals = survivors(self.task, self._alive(), MOST_RIVALS)
@@ -83,7 +83,11 @@ class Race:
         return Outcome(self.controls, self.candidates, *decided, untried, self.search, self.final)
 
     def _begin(self) -> None:
-        """What everything costs: estimated where the task can, then measured by the controls on the first cell."""
+        """What everything costs: estimated where the task can, then measured by the controls on the first cell.
+
+        The default and the last, which is "none", are always scored there; another only where the smallest final still
+        fits after it.
+        """
         try:
             with seeded(self.seed, "estimate"):
                 self.work.estimate(self.budget)
@@ -91,13 +95,22 @@ class Race:
                 self._check(MARGIN)
                 self._announce(MARGIN)
             self.work.open(self.budget)
-            for row in self.controls:
+            for row in self._always():
                 self.work.score(row, 0, self.budget)
         except OutOfTime:
             raise self._too_small() from None
         self._check()
+        for row in self.controls:
+            try:
+                self.work.score(row, 0, self._latest_final(rivals=1))
+            except OutOfTime:
+                row.fate = "no time"
         if not self.task.estimates:
             self._announce()
+
+    def _always(self) -> list[Row]:
+        """The controls without which there is no race."""
+        return self.controls[:1] + self.controls[1:][-1:]
 
     def _check(self, margin: float = 1.0) -> None:
         if self._least(1, margin) > self.budget:
@@ -110,8 +123,9 @@ class Race:
         least, whole = (math.ceil(self._least(rivals, margin)) for rivals in (1, MOST_RIVALS))
         short = f"; {self.budget:g} s can show no win" if whole > self.budget else ""
         tqdm.write(
-            f"smallest useful budget here: about {least} s, for one latent setting against the best control; "
-            f"{whole} s against the {MOST_RIVALS} best controls, which a win takes{short}", file=sys.stderr,
+            f"smallest useful budget here: about {least} s, for one latent setting against the default control; "
+            f"{whole} s for all controls, and against the {MOST_RIVALS} best, which a win takes{short}",
+            file=sys.stderr,
         )  # fmt: skip
 
     def _plan_final(self) -> None:
@@ -127,12 +141,12 @@ class Race:
     def _race_controls(self) -> None:
         """Rung by rung, until a few are left that have run a whole repeat, or their share of the budget is used."""
         limit = self._limit(CONTROL_SHARE)
-        rungs = math.ceil(math.log2(max(1, len(self.controls) / MOST_RIVALS)))
+        rungs = math.ceil(math.log2(max(1, len(self._alive()) / MOST_RIVALS)))
         rung = self.task.folds if self._rungs_seconds(rungs) < limit - self.work.journal.elapsed else 1
         try:
             for cell in self.search:
                 few = len(self._alive()) <= MOST_RIVALS
-                if len(self.controls) == 1 or (few and cell >= self.task.folds):
+                if len(self._alive()) == 1 or (few and cell >= self.task.folds):
                     return
                 for row in self._alive():
                     self.work.score(row, cell, limit)
@@ -147,8 +161,9 @@ class Race:
 
     def _rungs_seconds(self, rungs: int) -> float:
         """The race of the controls, where each rung is a whole repeat and halves them."""
-        rows = sum(max(MOST_RIVALS, len(self.controls) / 2**rung) for rung in range(rungs))
-        return rows * self.task.folds * statistics.fmean(map(self.work.scoring, self.controls))
+        alive = self._alive()
+        rows = sum(max(MOST_RIVALS, len(alive) / 2**rung) for rung in range(rungs))
+        return rows * self.task.folds * statistics.fmean(map(self.work.scoring, alive))
 
     def _search(self) -> None:
         """Ask, score, prune or keep, until the search's share is spent."""
@@ -180,7 +195,7 @@ class Race:
 
     def _first_scores(self) -> dict[str, float]:
         """What the controls scored on the first cell."""
-        return {str(row.setting["control"]): row.scores[0] for row in self.controls}
+        return {str(row.setting["control"]): row.scores[0] for row in self.controls if row.scores}
 
     def _run_candidate(self, study: Any, trial: Any, setting: Setting) -> None:
         from optuna.trial import TrialState
@@ -262,14 +277,17 @@ class Race:
         least, budget = math.ceil(self._least(1, margin)), math.ceil(self.budget)
         takes = f"takes at least about {least} s" if least > budget else f"takes more than {budget} s"
         return BudgetError(
-            f"a budget of {self.budget:g} s is too small: one latent setting against the best control {takes} here; "
+            f"a budget of {self.budget:g} s is too small: one latent setting against the default control {takes} here; "
             "allow more, or make trainings shorter (steps, smaller images)"
         )
 
     def _least(self, rivals: int, margin: float = 1.0) -> float:
-        """Seconds of a race without a search and with so many controls in the final, by what is known so far."""
-        work = self.work
-        begin = sum(work.scoring(row) for row in self.controls if not row.scores)
+        """Seconds of a race without a search and with so many controls in the final, by what is known so far.
+
+        With one, it begins with the controls that it always has; with more, with all.
+        """
+        work, first = self.work, self._always() if rivals == 1 else self.controls
+        begin = sum(work.scoring(row) for row in first if not row.scores)
         begin += 0.0 if work.opened else work.cost.open
         rest = begin + self._final_seconds(self._fewest, rivals=rivals) + work.closing()
         return work.journal.elapsed + margin * rest
@@ -279,7 +297,11 @@ class Race:
         left = self.budget - self.work.closing()
         largest = self._final_seconds(len(self.final), FINALISTS)
         share = self.work.opened + share * (self.budget - self.work.opened)
-        return min(max(share, left - largest), left - self._final_seconds(self._fewest))
+        return min(max(share, left - largest), self._latest_final())
+
+    def _latest_final(self, rivals: int | None = None) -> float:
+        """When the smallest final has to begin."""
+        return self.budget - self.work.closing() - self._final_seconds(self._fewest, rivals=rivals)
 
     def _final_seconds(self, cells: int, finalists: int = 1, rivals: int | None = None) -> float:
         """A final of the slowest controls, by default of all, and of settings as slow as any so far."""

@@ -104,7 +104,9 @@ def sentence(task: Task, outcome: Outcome) -> str:
         text = f"None: no latent setting is shown to be better than every control. The best, {best}, has {task.name} "
         text += f"{ours}, the best control, {control}, {theirs}: {outcome.reason}."
     tried = len(outcome.candidates)
-    return f"{text} {tried} of {tried + outcome.untried} settings were tried."
+    text += f" {tried} of {tried + outcome.untried} settings were tried."
+    missing = [task.describe(row.setting) for row in outcome.controls if not row.scores]
+    return text + (f" There was no time for {', '.join(missing)}." if missing else "")
 
 
 def plot(task: Task, outcome: Outcome) -> bytes:
@@ -118,7 +120,7 @@ def plot(task: Task, outcome: Outcome) -> bytes:
     scale = 100.0 if percent else 1.0
     figure = Figure(figsize=(9, 1.9 + 0.3 * len(shown)), dpi=110, layout="constrained")
     axis = figure.subplots()
-    controls = [line for line in lines if line["control"]]
+    controls = [line for line in lines if line["control"] and line["search"]]
     for line, (colour, style) in zip(controls, itertools.cycle(_STYLES), strict=False):
         mean = scale * statistics.fmean(line["search"])
         label = f"{line['shown']['setting']} ({line['shown']['search']})"
