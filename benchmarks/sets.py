@@ -180,11 +180,12 @@ SETS = {
     "mnist-50": replace(
         MNIST_5, draw=counted("mnist", [50] * 10), steps=2000, tuned=True, pseudo_labels=False,
         controls=("RandAugment, affine", "TrivialAugmentWide, affine", "AugMix, affine", "affine", "affine, MixUp",
-                  "mild affine", "none"),
+                  "none"),
     ),
     "cifar10-50": replace(
-        CLOTHING, draw=counted("cifar10", [50] * 10), controls=_CONTROLS, steps=3000, metric="accuracy", tuned=True,
-        seeds=5,
+        CLOTHING, draw=counted("cifar10", [50] * 10), steps=3000, metric="accuracy", tuned=True, policies=(), seeds=5,
+        controls=("TrivialAugmentWide, crop and flip", "RandAugment, crop and flip", "AugMix, crop and flip",
+                  "crop and flip", "crop and flip, MixUp", "none"),
     ),
     "vowels-5": BenchmarkSet(vowels, steps=1000, own=_DIGITS_OWN, policies=(("gaussian(std=0.7)", "own"),)),
 }  # fmt: skip
