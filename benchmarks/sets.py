@@ -185,7 +185,7 @@ SETS = {
     "cifar10-50": replace(
         CLOTHING, draw=counted("cifar10", [50] * 10), steps=3000, metric="accuracy", tuned=True, policies=(), seeds=5,
         controls=("TrivialAugmentWide, crop and flip", "RandAugment, crop and flip", "AugMix, crop and flip",
-                  "crop and flip", "crop and flip, MixUp", "none"),
+                  "crop and flip", "ColorJitter, crop and flip", "crop and flip, MixUp", "none"),
     ),
     "vowels-5": BenchmarkSet(vowels, steps=1000, own=_DIGITS_OWN, policies=(("gaussian(std=0.7)", "own"),)),
 }  # fmt: skip

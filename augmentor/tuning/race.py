@@ -70,7 +70,7 @@ class Race:
             self._race_controls()
             bases = [row for row in self.controls if self.task.takes_settings(row.setting["control"])]
             left = [row for row in bases if not row.fate] or [row for row in bases if row.scores][:1]
-            self.task.settle(recommended(self.task, left, self._others()).setting["control"])
+            self.task.settle(recommended(self.task, left).setting["control"])
             self._search()
             rivals = survivors(self.task, self._alive(), MOST_RIVALS)
             finalists = self._finalists(rivals)
@@ -78,7 +78,7 @@ class Race:
             self.task.close()
         finally:
             self.work.bar.close()
-        decided = decide(self.task, rivals, finalists, self.final, self._fewest, self._others())
+        decided = decide(self.task, rivals, finalists, self.final, self._fewest)
         untried = math.prod(map(len, self.task.space.values())) - len(self.candidates)
         return Outcome(self.controls, self.candidates, *decided, untried, self.search, self.final)
 
@@ -159,10 +159,6 @@ class Race:
         """The controls that are still in the race."""
         return [row for row in self.controls if not row.fate]
 
-    def _others(self) -> int:
-        """How many controls took part besides the default."""
-        return sum(bool(row.scores) for row in self.controls[1:])
-
     def _rungs_seconds(self, rungs: int) -> float:
         """The race of the controls, where each rung is a whole repeat and halves them."""
         alive = self._alive()
@@ -233,7 +229,7 @@ class Race:
         limit = self.budget - self.work.closing()
         usable = [row for row in self.candidates if not row.unusable] or self._unsearched(limit)
         left = limit - self.work.journal.elapsed
-        control = recommended(self.task, rivals, self._others())
+        control = recommended(self.task, rivals)
         ranked = sorted(usable, key=lambda row: row.rank(self.search), reverse=True)
         finalists = [row for row in ranked if self._seconds_left([control, row], self.final[: self._fewest]) <= left]
         finalists = finalists[:FINALISTS]
@@ -262,7 +258,7 @@ class Race:
         """The fewest cells that answer, the best control and settings first; then whole repeats, as time allows."""
         self.work.bar.set_description_str("final", refresh=False)
         limit, folds = self.budget - self.work.closing(), self.task.folds
-        control = recommended(self.task, rivals, self._others())
+        control = recommended(self.task, rivals)
         rows = [control, *finalists, *(row for row in rivals if row is not control)]
         first, later = self.final[: self._fewest], self.final[self._fewest :]
         for block in (first, *(later[start : start + folds] for start in range(0, len(later), folds))):

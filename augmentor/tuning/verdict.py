@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -29,18 +28,15 @@ class Gain(NamedTuple):
     free: float
 
 
-def recommended(task: Task, controls: Sequence[Row], others: int) -> Row:
-    """The control to use: the first, which is the default, unless another is clearly better.
+def recommended(task: Task, controls: Sequence[Row]) -> Row:
+    """The control to use: the first, which is the default, unless another is better by more than a standard error.
 
-    others: how many the best was chosen from, besides the default. It has to be better by more than one standard error
-    (the rule of Breiman et al. 1984 for trees), and by more than the best of so many equals is by luck: ``sqrt(2 ln
-    others)`` standard errors (Donoho and Johnstone 1994). Where too few scores are there to tell the error, it is the
-    best.
+    That is the rule of Breiman et al. (1984) for trees: what is known beforehand decides where the scores do not.
+    Where too few scores are there to tell the error, it is the best.
     """
     default, best = controls[0], best_of(controls)
     gain = gain_of(task, best, default, [cell for cell in best.scores if cell in default.scores])
-    beyond = max(1.0, math.sqrt(2 * math.log(max(1, others))))
-    return default if gain.mean <= beyond * gain.error < np.inf else best
+    return default if gain.mean <= gain.error < np.inf else best
 
 
 def survivors(task: Task, controls: Sequence[Row], most: int) -> list[Row]:
@@ -62,18 +58,16 @@ def _far_behind(task: Task, row: Row, best: Row, cells: Sequence[int]) -> bool:
 
 
 def decide(
-    task: Task, rivals: list[Row], finalists: list[Row], final: range, fewest: int, others: int
+    task: Task, rivals: list[Row], finalists: list[Row], final: range, fewest: int
 ) -> tuple[Row, Row, bool, str]:
-    """The best setting, the best control, whether the setting beats every rival, and why.
-
-    fewest: cells to tell. others: controls besides the default that took part.
+    """The best setting, the best control, whether the setting beats every rival, and why; fewest: cells to tell.
 
     A control that the final had no time for is not beaten: the p is then that of the others.
     """
     usable = [row for row in finalists if not row.unusable]
     cells = [cell for cell in final if all(cell in row.scores for row in usable)]
     met = [row for row in rivals if all(cell in row.scores for cell in cells)]
-    control = recommended(task, met or rivals, others)
+    control = recommended(task, met or rivals)
     cells = [cell for cell in cells if cell in control.scores]
     for row in finalists:
         # It has to beat every control: the largest p is that of all (an intersection-union test, Berger 1982). And
