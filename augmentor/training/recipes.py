@@ -71,7 +71,7 @@ def usual_recipes(image_shape: Sequence[int], num_classes: int) -> dict[str, Rec
     al. 2019).
 
     >>> list(usual_recipes((3, 32, 32), 10))[:3]
-    ['TrivialAugmentWide, crop and flip', 'RandAugment, crop and flip', 'AugMix, crop and flip']
+    ['ColorJitter, crop and flip', 'TrivialAugmentWide, crop and flip', 'RandAugment, crop and flip']
     """
     channels, height, width = image_shape
     if channels == 3:
@@ -80,12 +80,12 @@ def usual_recipes(image_shape: Sequence[int], num_classes: int) -> dict[str, Rec
     else:
         name, geometry = "affine", [_AFFINE]
     found: dict[str, Recipe] = {}
+    if channels == 3:
+        found[f"ColorJitter, {name}"] = Recipe.of(_COLOUR, *geometry)
     if channels in (1, 3):
         order = ("TrivialAugmentWide", "RandAugment", "AugMix") if channels == 3 else tuple(_AUTOMATIC)
         found |= {f"{policy}, {name}": Recipe.of(_AUTOMATIC[policy], *geometry) for policy in order}
     found[name] = Recipe.of(*geometry)
-    if channels == 3:
-        found[f"ColorJitter, {name}"] = Recipe.of(_COLOUR, *geometry)
     side = min(height, width)
     smooth = min(4.0, round(side / 6, 1))  # the blur's kernel has to fit into the image
     # Pixels move by 5 % of the side, as in Simard et al. 2003.
