@@ -78,6 +78,7 @@ class Race:
             self.task.close()
         finally:
             self.work.bar.close()
+        rivals += [row for row in self.controls if not row.scores]  # what had no time is not beaten
         decided = decide(self.task, rivals, finalists, self.final, self._fewest)
         untried = math.prod(map(len, self.task.space.values())) - len(self.candidates)
         return Outcome(self.controls, self.candidates, *decided, untried, self.search, self.final)

@@ -104,9 +104,7 @@ def sentence(task: Task, outcome: Outcome) -> str:
         text = f"None: no latent setting is shown to be better than every control. The best, {best}, has {task.name} "
         text += f"{ours}, the best control, {control}, {theirs}: {outcome.reason}."
     tried = len(outcome.candidates)
-    text += f" {tried} of {tried + outcome.untried} settings were tried."
-    missing = [task.describe(row.setting) for row in outcome.controls if not row.scores]
-    return text + (f" There was no time for {', '.join(missing)}." if missing else "")
+    return f"{text} {tried} of {tried + outcome.untried} settings were tried."
 
 
 def plot(task: Task, outcome: Outcome) -> bytes:

@@ -62,17 +62,18 @@ def decide(
 ) -> tuple[Row, Row, bool, str]:
     """The best setting, the best control, whether the setting beats every rival, and why; fewest: cells to tell.
 
-    A control that the final had no time for is not beaten: the p is then that of the others.
+    A control that the final, or the whole race, had no time for is not beaten: the p is then that of the others.
     """
     usable = [row for row in finalists if not row.unusable]
     cells = [cell for cell in final if all(cell in row.scores for row in usable)]
-    met = [row for row in rivals if all(cell in row.scores for cell in cells)]
-    control = recommended(task, met or rivals)
+    scored = [row for row in rivals if row.scores]
+    met = [row for row in scored if all(cell in row.scores for cell in cells)] or scored
+    control = recommended(task, met)
     cells = [cell for cell in cells if cell in control.scores]
     for row in finalists:
         # It has to beat every control: the largest p is that of all (an intersection-union test, Berger 1982). And
         # the better of several settings is taken, so each has to be as much surer (Bonferroni).
-        row.p_value = min(1.0, len(finalists) * max(_p_value(task, row, rival, cells) for rival in met or rivals))
+        row.p_value = min(1.0, len(finalists) * max(_p_value(task, row, rival, cells) for rival in met))
     best = min(finalists, key=lambda row: row.p_value or 0.0)
     assert best.p_value is not None
     enough = len(cells) >= fewest
@@ -84,7 +85,7 @@ def decide(
         reason = f"p {best.p_value:.2g} over {count} samples, {repeats} fresh repeat{'s' * (repeats > 1)}"
     else:
         reason = f"p {best.p_value:.2g} on {len(cells)} fresh cells"
-    if enough and len(met) < len(rivals):
+    if len(met) < len(rivals):
         names = ", ".join(task.describe(row.setting) for row in rivals if row not in met)
         reason += f"; the budget ended before {names}"
     return best, control, enough and met == rivals and best.p_value < LEVEL, reason

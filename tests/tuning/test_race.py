@@ -303,9 +303,24 @@ def test_controls_that_do_not_fit_are_left_out_and_named():
     fates = {row["setting"]["control"]: row["fate"] for row in result.table if row["control"]}
     assert fates["slow"] == "no time"
     assert "no time" not in (fates["default"], fates["quick"], fates["none"])
-    assert result.sentence.endswith("There was no time for control slow.")
-    assert result.config["best_control"] != "control slow"
-    assert "There was no time" not in run(task, 3000.0).sentence
+    assert "the budget ended before control default, control slow." in result.sentence
+    assert (result.answer, result.config["best_control"]) == ("none", "control quick")
+    assert "the budget ended" not in run(task, 3000.0).sentence
+
+
+def test_a_control_that_was_left_out_is_not_beaten():
+    class Short(Images):
+        """So short of time for one control that it is left out at once."""
+
+        def evaluate(self, setting, cell, deadline):
+            if setting.get("control") == "slow":
+                raise BudgetError("out of time")
+            return super().evaluate(setting, cell, deadline)
+
+    controls = {"default": 0.0, "slow": 5.0, "none": 0.0}
+    assert run(Images({"good": 3.0}, controls=controls | {"slow": 0.0})).answer == "latent"
+    result = run(Short({"good": 3.0}, controls=controls))
+    assert (result.answer, "the budget ended before control slow." in result.sentence) == ("none", True)
 
 
 def test_an_estimate_refuses_a_small_budget_before_anything_is_done(tmp_path):
