@@ -68,6 +68,7 @@ def fill(
             print(f"{job.name:17} seed {job.seed}  {name:36} {error}", flush=True)
             continue
         found[name] = {**result, "seconds": round(time.process_time() - started, 1)}
+        found |= store.rows() | {name: found[name]}  # another run may have stored rows meanwhile
         store.write(found)
         print(f"{job.name:17} seed {job.seed}  {name:36} {shown(found[name])}  {found[name]['seconds']:4.0f} s",
               flush=True)  # fmt: skip

@@ -33,7 +33,7 @@ from torchvision.transforms import v2
 from augmentor import LatentAugment
 from augmentor._internal.datasets import fetch_items
 from augmentor._internal.random import seeded, torch_generator
-from augmentor.autoencoders import autoencoders, list_autoencoders, load_autoencoder
+from augmentor.autoencoders import Autoencoder, autoencoders, list_autoencoders, load_autoencoder
 from augmentor.autoencoders.default import default_autoencoder
 from augmentor.autoencoders.trainer import FINE_TUNING_LR, LR, AutoencoderTrainer
 from augmentor.data import ArrayDataset, load_source
@@ -140,14 +140,17 @@ class OwnImages:
 
     def control(self, name: str, size: int) -> v2.Transform | None:
         """One of CONTROLS."""
-        colours = v2.TrivialAugmentWide(interpolation=v2.InterpolationMode.BILINEAR, fill=self.background)
+        bilinear = {"interpolation": v2.InterpolationMode.BILINEAR, "fill": self.background}
+        usual = v2.ColorJitter(0.4, 0.4, 0.4, 0.1) if self.photographs else v2.RandAugment(**bilinear)
         match name:
             case "geometric":
                 return self.geometry(size)
             case "TrivialAugment":
-                return colours
+                return v2.TrivialAugmentWide(**bilinear)
             case "both":
-                return v2.Compose([colours, self.geometry(size)])
+                return v2.Compose([v2.TrivialAugmentWide(**bilinear), self.geometry(size)])
+            case "usual":
+                return v2.Compose([usual, self.geometry(size)])
             case _:
                 return None
 
@@ -161,7 +164,8 @@ SETS = {
     "digits": OwnImages(digits, photographs=False),
     "drawings": OwnImages(drawings, photographs=False, background=255),
 }
-CONTROLS = ("none", "geometric", "TrivialAugment", "both")
+# "usual" is the default of `augmentor.training.usual_recipes`.
+CONTROLS = ("none", "geometric", "TrivialAugment", "both", "usual")
 
 
 class Augmented(Around):
@@ -193,6 +197,23 @@ class Trial:
     def draw(self) -> Draw:
         return self.set.draw(self.root, self.seed)
 
+    @cached_property
+    def own(self) -> tuple[Autoencoder, dict[str, Any]]:
+        """An autoencoder trained on the labelled images by the defaults of the command, and what is known of it."""
+        labelled = self.draw.labelled
+        start = default_autoencoder(labelled)
+        pretrained = start in list_autoencoders()
+        with seeded(self.seed, "init"):
+            channels, *_ = shape = labelled.image_shape
+            model = (
+                load_autoencoder(start)
+                if pretrained
+                else autoencoders.build(start, image_shape=shape, channels=channels)
+            )
+        trainer = AutoencoderTrainer(model, lr=FINE_TUNING_LR if pretrained else LR, seed=self.seed, progress=False)
+        model = trainer.fit(labelled)
+        return model, {"start": start, "training_steps": trainer.steps_taken, **model.verdict.figures()}
+
     def score(self, control: str, augment: LatentAugment | None = None) -> dict[str, Any]:
         """Mean recall of the classes in per cent, after training under a control, with latents in front of it."""
         labelled, test = self.draw.labelled, self.draw.test
@@ -215,32 +236,21 @@ def defaults(trial: Trial, found: dict[str, Any], name: str) -> dict[str, Any]:
     return {**trial.score(name, augment), "augment": repr(augment)}
 
 
-def trained(trial: Trial, found: dict[str, Any]) -> dict[str, Any]:
-    """The path of the README: an autoencoder trained on the labelled images by the defaults of the command, then both.
+def trained(trial: Trial, found: dict[str, Any], name: str) -> dict[str, Any]:
+    """The path of the README: an autoencoder trained on the labelled images, then the control of this name.
 
     Where its verdict is poor the answer is "none", and the row is the control's.
     """
-    labelled = trial.draw.labelled
-    start = default_autoencoder(labelled)
-    pretrained = start in list_autoencoders()
-    with seeded(trial.seed, "init"):
-        channels, *_ = shape = labelled.image_shape
-        model = (
-            load_autoencoder(start) if pretrained else autoencoders.build(start, image_shape=shape, channels=channels)
-        )
-    trainer = AutoencoderTrainer(model, lr=FINE_TUNING_LR if pretrained else LR, seed=trial.seed, progress=False)
-    model = trainer.fit(labelled)
-    verdict = model.verdict
-    known = {"start": start, "training_steps": trainer.steps_taken, **verdict.figures()}
-    if verdict.word == "poor":
-        return {"score": found["both"]["score"], **known}
-    return {**trial.score("both", LatentAugment(model)), **known}
+    model, known = trial.own
+    if model.verdict.word == "poor":
+        return {"score": found[name]["score"], **known}
+    return {**trial.score(name, LatentAugment(model)), **known}
 
 
 ROWS: dict[str, Callable[..., dict[str, Any]]] = {
     **{name: partial(control, name=name) for name in CONTROLS},
-    **{f"LatentAugment(), then {name}": partial(defaults, name=name) for name in ("TrivialAugment", "both")},
-    "train-autoencoder, then both": trained,
+    **{f"LatentAugment(), then {name}": partial(defaults, name=name) for name in ("TrivialAugment", "both", "usual")},
+    **{f"train-autoencoder, then {name}": partial(trained, name=name) for name in ("both", "usual")},
 }
 
 

@@ -142,6 +142,7 @@ _UNEQUAL = tuple(f"ColorJitter, crop and flip, {how}" for how in ("oversampling"
 _CONTROLS = ("ColorJitter, crop and flip", "TrivialAugmentWide, crop and flip", "RandAugment, crop and flip",
              "AugMix, crop and flip", "crop and flip", "crop and flip, MixUp", "TrivialAugmentWide",
              "none")  # fmt: skip
+_FEW_CONTROLS = ("ColorJitter, crop and flip", "TrivialAugmentWide, crop and flip", "crop and flip", "none")
 
 MNIST_5 = BenchmarkSet(
     counted("mnist", [5] * 10), steps=1000, own=_DIGITS_OWN, pretrained="mnist", policies=_GAUSSIAN, pseudo_labels=True
@@ -165,14 +166,14 @@ SETS = {
     "clothing64": CLOTHING,
     "digits-5-resnet18": BenchmarkSet(
         digits, steps=1000, own="vae(latent_dim=8, width=8, beta=0.5)", pretrained="digits", policies=_GAUSSIAN,
-        controls=("RandAugment, affine", "TrivialAugmentWide, affine", "none"), pseudo_labels=True, network=resnet18,
-        seeds=3,
+        controls=("RandAugment, affine", "TrivialAugmentWide, affine", "none"), network=resnet18, seeds=3,
     ),
     "clothing64-20-efficientnet-linear": replace(
-        CLOTHING, draw=few_clothes, controls=_CONTROLS, steps=300, network=efficientnet_linear),
+        CLOTHING, draw=few_clothes, controls=_FEW_CONTROLS, steps=300, network=efficientnet_linear),
     "clothing64-20-efficientnet": replace(
-        CLOTHING, draw=few_clothes, controls=_CONTROLS, steps=200, network=efficientnet, lr=3e-4, batch_size=32
+        CLOTHING, draw=few_clothes, controls=_FEW_CONTROLS, steps=200, network=efficientnet, lr=3e-4, batch_size=32
     ),
+    "clothing64-20": replace(CLOTHING, draw=few_clothes, controls=_FEW_CONTROLS, steps=1000, policies=()),
     "mnist-imbalanced": replace(
         MNIST_5, draw=counted("mnist", DEEP_SMOTE), steps=3000, metric="macro_recall", seeds=3, pseudo_labels=False,
         controls=("RandAugment, affine, oversampling", "RandAugment, affine, logit adjustment",

@@ -72,7 +72,8 @@ def move_each(transform: Callable[[Any], Any], images: torch.Tensor) -> torch.Te
             chosen = torch.rand(len(images)) < transform.p
             return torch.where(chosen.to(images.device)[:, None, None, None], images.flip(3), images)
         case _:
-            return _affine(images, _drawn(transform, len(images), *images.shape[2:]), _padding(transform))
+            maps = _drawn(transform, len(images), *images.shape[2:])
+            return _affine(images, maps, _padding(transform), transform.fill)
 
 
 def _one_by_one(transform: Callable[[Any], Any], images: torch.Tensor) -> torch.Tensor:
@@ -95,7 +96,7 @@ def _moves_batches(transform: Any, images: torch.Tensor) -> bool:
     match transform:
         case v2.Compose():
             return all(_moves_batches(part, images) for part in transform.transforms)
-        case v2.RandomAffine(interpolation=v2.InterpolationMode.BILINEAR, fill=0, center=None):
+        case v2.RandomAffine(interpolation=v2.InterpolationMode.BILINEAR, fill=int() | float(), center=None):
             return images.is_floating_point() or images.dtype == torch.uint8
         case _:
             return isinstance(transform, v2.RandomHorizontalFlip)
@@ -131,8 +132,11 @@ def _padding(affine: v2.Transform) -> str:
     return "border" if isinstance(affine, EdgeAffine) else "zeros"
 
 
-def _affine(images: torch.Tensor, maps: _Maps, padding: str) -> torch.Tensor:
-    """Each image sheared, turned, scaled and shifted by its own parameters, bilinear."""
+def _affine(images: torch.Tensor, maps: _Maps, padding: str, fill: float = 0) -> torch.Tensor:
+    """Each image sheared, turned, scaled and shifted by its own parameters, bilinear.
+
+    fill: the value outside of an image, in its units, where the padding is zeros.
+    """
     height, width = images.shape[2:]
     angles, (shear_x, shear_y) = maps.angles * (math.pi / 180), (maps.shears * (math.pi / 180)).unbind(1)
     # The inverse of the map, as in torchvision: where a pixel comes from.
@@ -145,4 +149,6 @@ def _affine(images: torch.Tensor, maps: _Maps, padding: str) -> torch.Tensor:
     theta = torch.cat([turn * half / half[:, None], shift / half[:, None]], 2).to(images.device)
     pixels = to_unit_float(images)
     grid = F.affine_grid(theta, list(images.shape), align_corners=False).to(pixels.dtype)
-    return tensor_to_image(F.grid_sample(pixels, grid, padding_mode=padding, align_corners=False), like=images)
+    outside = fill / 255 if images.dtype == torch.uint8 else fill
+    moved = F.grid_sample(pixels - outside, grid, padding_mode=padding, align_corners=False) + outside
+    return tensor_to_image(moved, like=images)

@@ -15,11 +15,9 @@ from ..exceptions import InputError, UnknownNameError
 Controls = Sequence[str] | Mapping[str, Any]
 BatchTransform = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 
-_BILINEAR = "v2.InterpolationMode.BILINEAR"
-_MILD = f"v2.RandomAffine(10, (0.08, 0.08), (0.9, 1.1), interpolation={_BILINEAR})"
-_AFFINE = f"v2.RandomAffine(15, (0.12, 0.12), (0.8, 1.2), (-15, 15, -15, 15), interpolation={_BILINEAR})"
 _COLOUR = "v2.ColorJitter(0.4, 0.4, 0.4, 0.1)"
-_AUTOMATIC = {name: f"v2.{name}(interpolation={_BILINEAR})" for name in ("RandAugment", "TrivialAugmentWide", "AugMix")}
+# Values that differ by so much of their range are one to the eye, as those of white in a JPEG file.
+_ALIKE = 0.02
 LABELS = ("given", "own predictions", "latents and own predictions")
 
 
@@ -59,12 +57,14 @@ class Recipe:
         return cls(transform, mixing, balance, code)
 
 
-def usual_recipes(image_shape: Sequence[int], num_classes: int) -> dict[str, Recipe]:
+def usual_recipes(image_shape: Sequence[int], num_classes: int, fill: float = 0) -> dict[str, Recipe]:
     """The usual augmentations for images (C,H,W) by name, all of torchvision; the first is the default.
 
     Images of 3 channels are cropped and mirrored, as is usual for photographs. Others are moved by an affine map and
     not mirrored, as a mirrored digit is none; those of neither 1 nor 3 channels are spared what changes colours.
     The default is a strong one that is usual for such images; which one is best is for `augmentor.tune` to find.
+    fill: the value of the pixels around an image, as torchvision has it, in the units of the images: 255 is white in
+    uint8, 1 in floating images.
 
     Sources: TrivialAugment (Müller and Hutter 2021), RandAugment (Cubuk et al. 2020), AugMix (Hendrycks et al. 2020),
     elastic maps (Simard et al. 2003), random erasing (Zhong et al. 2020), Mixup (Zhang et al. 2018), CutMix (Yun et
@@ -74,28 +74,50 @@ def usual_recipes(image_shape: Sequence[int], num_classes: int) -> dict[str, Rec
     ['ColorJitter, crop and flip', 'TrivialAugmentWide, crop and flip', 'RandAugment, crop and flip']
     """
     channels, height, width = image_shape
+    around = f", fill={fill:g}" if fill else ""
+    bilinear = f"interpolation=v2.InterpolationMode.BILINEAR{around}"
+    automatic = {name: f"v2.{name}({bilinear})" for name in ("RandAugment", "TrivialAugmentWide", "AugMix")}
     if channels == 3:
-        crop = f"v2.RandomCrop(({height}, {width}), padding=({width // 8}, {height // 8}))"
+        crop = f"v2.RandomCrop(({height}, {width}), padding=({width // 8}, {height // 8}){around})"
         name, geometry = "crop and flip", [crop, "v2.RandomHorizontalFlip()"]
     else:
-        name, geometry = "affine", [_AFFINE]
+        name = "affine"
+        geometry = [f"v2.RandomAffine(15, (0.12, 0.12), (0.8, 1.2), (-15, 15, -15, 15), {bilinear})"]
     found: dict[str, Recipe] = {}
     if channels == 3:
         found[f"ColorJitter, {name}"] = Recipe.of(_COLOUR, *geometry)
     if channels in (1, 3):
-        order = ("TrivialAugmentWide", "RandAugment", "AugMix") if channels == 3 else tuple(_AUTOMATIC)
-        found |= {f"{policy}, {name}": Recipe.of(_AUTOMATIC[policy], *geometry) for policy in order}
+        order = ("TrivialAugmentWide", "RandAugment", "AugMix") if channels == 3 else tuple(automatic)
+        found |= {f"{policy}, {name}": Recipe.of(automatic[policy], *geometry) for policy in order}
     found[name] = Recipe.of(*geometry)
     side = min(height, width)
     smooth = min(4.0, round(side / 6, 1))  # the blur's kernel has to fit into the image
     # Pixels move by 5 % of the side, as in Simard et al. 2003.
-    found[f"elastic, {name}"] = Recipe.of(f"v2.ElasticTransform({round(0.6 * side * smooth, 1)}, {smooth})", *geometry)
+    elastic = f"v2.ElasticTransform({round(0.6 * side * smooth, 1)}, {smooth}{around})"
+    found[f"elastic, {name}"] = Recipe.of(elastic, *geometry)
     found[f"{name}, erasing"] = Recipe.of(*geometry, "v2.RandomErasing()")
     for mixing in ("MixUp", "CutMix"):
         found[f"{name}, {mixing}"] = Recipe.of(*geometry, batch=f"v2.{mixing}(num_classes={num_classes})")
     if channels in (1, 3):
-        found["TrivialAugmentWide"] = Recipe.of(_AUTOMATIC["TrivialAugmentWide"])
-    return found | {"mild affine": Recipe.of(_MILD), "none": Recipe()}
+        found["TrivialAugmentWide"] = Recipe.of(automatic["TrivialAugmentWide"])
+    mild = f"v2.RandomAffine(10, (0.08, 0.08), (0.9, 1.1), {bilinear})"
+    return found | {"mild affine": Recipe.of(mild), "none": Recipe()}
+
+
+def background(images: torch.Tensor) -> float:
+    """The value that most pixels at the border of these images (B,C,H,W) have, in their units; 0 if there is none.
+
+    A `fill` for `usual_recipes`: characters on white paper, or goods before a white wall, get no black corners.
+
+    >>> background(torch.full((2, 1, 8, 8), 255, dtype=torch.uint8))
+    255.0
+    """
+    rows, columns = images[..., [0, -1], :], images[..., [0, -1]]
+    border = torch.cat([rows.flatten(), columns.flatten()]).float()
+    largest, level = 255 if images.dtype == torch.uint8 else 1, border.median()
+    alike = (border - level).abs() <= _ALIKE * largest
+    is_black, is_one = bool(level <= _ALIKE * largest), bool(alike.float().mean() > 0.5)
+    return round(float(level), 3) if is_one and not is_black else 0.0
 
 
 def chosen_recipes(controls: Controls, usual: Mapping[str, Recipe]) -> dict[str, Recipe]:

@@ -25,6 +25,7 @@ from ..training.pseudo_labels import train_with_pseudo_labels
 from ..training.recipes import (
     Controls,
     Recipe,
+    background,
     check_labels,
     chosen_recipes,
     pseudo_labelled,
@@ -99,7 +100,8 @@ class ClassificationTask(Task):
         self.search_cells = 2 * folds
         sizes = self.labels.bincount()
         self.unequal = len(sizes[sizes > 0].unique()) > 1
-        usual = usual_recipes(fetch(dataset, [0])[0].shape[1:], len(self.classes))
+        some = fetch(dataset, range(0, len(dataset), max(1, len(dataset) // _FEW)))[0]
+        usual = usual_recipes(some.shape[1:], len(self.classes), background(some))
         offered = rebalanced(usual, score) if self.unequal else usual
         if unlabelled is not None:
             _check_same_shape(unlabelled, dataset)

@@ -21,7 +21,7 @@ from ..exceptions import DataError, InputError
 from ..gan import get_augmentation, get_method
 from ..gan.trainer import GANTrainer
 from ..quality import AutoencoderFeatures, compare, extract
-from ..training.recipes import Controls, Recipe, check_labels, chosen_recipes, usual_recipes
+from ..training.recipes import Controls, Recipe, background, check_labels, chosen_recipes, usual_recipes
 from ..transform import LatentAugment
 from .autoencoders import Autoencoders, placeless
 from .datasets import Until
@@ -70,11 +70,11 @@ class GenerationTask(Task):
             raise DataError(f"measuring a GAN takes at least 20 images, got {len(dataset)}")
         image, label = fetch(dataset, [0])
         self.shape = tuple(image.shape[1:])
-        self.recipes = _recipes(controls, self.shape)
-        check_labels(self.recipes, unlabelled=False)
-        self.controls = tuple(self.recipes)
         order = np.random.Generator(np.random.Philox(fold(seed, "judged"))).permutation(len(dataset))
         self._real, _ = fetch(dataset, order[:_EVALUATED].tolist())
+        self.recipes = _recipes(controls, self._real)
+        check_labels(self.recipes, unlabelled=False)
+        self.controls = tuple(self.recipes)
         self.num_classes = 0 if label is None else num_classes_of(dataset, dataset_labels(dataset)) or 0
         usual = {"policy": autoencoders.usable(POLICIES, image), "mode": ["both", "real"]}
         self.space = chosen_space(usual, space)
@@ -170,9 +170,10 @@ class GenerationTask(Task):
         }
 
 
-def _recipes(controls: Controls | None, shape: tuple[int, ...]) -> dict[str, Recipe]:
+def _recipes(controls: Controls | None, images: torch.Tensor) -> dict[str, Recipe]:
     """None first, as the default of a GAN, and what else is named: a mild affine map where nothing is."""
-    found = chosen_recipes(("mild affine",) if controls is None else controls, usual_recipes(shape, 1))
+    usual = usual_recipes(images.shape[1:], 1, background(images))
+    found = chosen_recipes(("mild affine",) if controls is None else controls, usual)
     if unfit := [name for name, recipe in found.items() if recipe.batch is not None or recipe.balance != "none"]:
         raise InputError(f"{', '.join(unfit)} is for labels, and a GAN is not judged by any; leave it out")
     return {"none": found.pop("none"), **found}

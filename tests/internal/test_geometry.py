@@ -21,28 +21,28 @@ def some_images(count=5, channels=1, height=12, width=12):
 
 
 @pytest.mark.parametrize(
-    ("shape", "dtype", "angle", "scale", "shear"),
+    ("shape", "dtype", "angle", "scale", "shear", "fill"),
     [
-        ((1, 12, 12), torch.uint8, 30.0, 0.7, [0.0, 0.0]),
-        ((3, 10, 16), torch.float32, -12.0, 1.4, [0.0, 0.0]),
-        ((1, 12, 12), torch.float32, 20.0, 0.9, [15.0, -25.0]),
-        ((1, 12, 12), torch.float32, -20.0, 1.1, [-30.0, 0.0]),
+        ((1, 12, 12), torch.uint8, 30.0, 0.7, [0.0, 0.0], 0),
+        ((3, 10, 16), torch.float32, -12.0, 1.4, [0.0, 0.0], 0.6),
+        ((1, 12, 12), torch.float32, 20.0, 0.9, [15.0, -25.0], 0),
+        ((1, 12, 12), torch.uint8, -20.0, 1.1, [-30.0, 0.0], 255),
     ],
-    ids=["grey levels", "oblong RGB", "sheared", "sheared along x"],
+    ids=["grey levels", "oblong RGB, grey outside", "sheared", "sheared along x, white outside"],
 )
-def test_each_image_moves_as_torchvision_moves_it(shape, dtype, angle, scale, shear):
+def test_each_image_moves_as_torchvision_moves_it(shape, dtype, angle, scale, shear, fill):
     """Angle, scale and shear are given by ranges of one value; the shift is one of whole pixels in its range."""
     images = some_images(8, *shape)
     images = (images * 255).to(torch.uint8) if dtype == torch.uint8 else images
     along = [shear[0], shear[0]] + ([shear[1], shear[1]] if shear[1] else [])
-    transform = v2.RandomAffine((angle, angle), (0.2, 0.3), (scale, scale), along, interpolation=BILINEAR)
+    transform = v2.RandomAffine((angle, angle), (0.2, 0.3), (scale, scale), along, interpolation=BILINEAR, fill=fill)
     with seeded(3):
         moved = move_each(transform, images)
     assert moved.dtype == dtype
     shifts = list(itertools.product(range(-3, 4), range(-4, 5)))
     found = set()
     for image, result in zip(images, moved, strict=True):
-        expected = torch.stack([VF.affine(image, angle, list(s), scale, shear, BILINEAR) for s in shifts])
+        expected = torch.stack([VF.affine(image, angle, list(s), scale, shear, BILINEAR, fill) for s in shifts])
         error = (expected.float() - result.float()).abs().flatten(1).amax(1)
         assert error.min() <= (1.01 if dtype == torch.uint8 else 1e-3)
         found.add(shifts[int(error.argmin())])

@@ -39,6 +39,19 @@ def test_a_run_that_was_stopped_goes_on(classification, tmp_path, capsys):
     assert all(f"| {row} " in printed for row in ROWS)
 
 
+def test_runs_that_share_a_seed_keep_the_rows_of_each_other(benchmark, tmp_path):
+    jobs = benchmark("jobs")
+    job = jobs.Job("digits-5", 0, "", tmp_path, None, ())
+    store = jobs.Store(tmp_path / "rows.json", {})
+
+    def while_another_run_stores(found):
+        jobs.fill(store, job, {}, {"theirs": lambda found: {"score": 2.0}}, str)
+        return {"score": 1.0}
+
+    jobs.fill(store, job, {}, {"ours": while_another_run_stores}, str)
+    assert {name: row["score"] for name, row in store.rows().items()} == {"theirs": 2.0, "ours": 1.0}
+
+
 @pytest.mark.slow
 def test_a_benchmark_is_a_command(tmp_path):
     """As the benchmarks' README has it; the others share its way to run jobs."""

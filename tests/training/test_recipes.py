@@ -10,7 +10,7 @@ from augmentor._internal.random import seeded
 from augmentor.exceptions import InputError, UnknownNameError
 from augmentor.training import Recipe, small_cnn, train_classifier, usual_recipes
 from augmentor.training.classifier import macro_recall, predict
-from augmentor.training.recipes import chosen_recipes, rebalanced
+from augmentor.training.recipes import background, chosen_recipes, rebalanced
 
 SHAPES = [(1, 8, 8), (1, 28, 28), (3, 32, 32), (3, 24, 40), (12, 12, 28)]
 EVERY = [pytest.param(shape, name, id=f"{shape} {name}") for shape in SHAPES for name in usual_recipes(shape, 4)]
@@ -49,6 +49,29 @@ def test_photographs_are_mirrored_and_digits_are_not_and_odd_channels_keep_their
     ]  # fmt: skip
     assert "RandAugment" not in codes[12, 12, 28]
     assert all(list(usual_recipes(shape, 4))[-1] == "none" for shape in SHAPES)
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32)], ids=str)
+def test_white_images_stay_white(shape):
+    """Nothing black is moved in."""
+    white = torch.full(shape, 255, dtype=torch.uint8)
+    for name, recipe in usual_recipes(shape, 4, fill=255).items():
+        changes_colours = any(word in name for word in ("Augment", "AugMix", "ColorJitter", "erasing"))
+        if recipe.image is not None and not changes_colours:
+            assert all(torch.equal(recipe.image(white), white) for _ in range(8)), name
+    assert "fill" not in "".join(recipe.code for recipe in usual_recipes(shape, 4).values())
+
+
+def test_what_most_of_the_border_is_goes_around_an_image():
+    images = (torch.rand(6, 1, 16, 16, generator=torch.Generator().manual_seed(0)) * 255).to(torch.uint8)
+    assert background(images) == 0.0  # no one value
+    framed = images.clone()
+    framed[..., [0, -1], :], framed[..., :, :1] = 255, 253
+    assert background(framed) == 255.0
+    assert background(framed / 255) == 1.0
+    assert background(255 - framed) == 0.0
+    blue = torch.zeros(2, 3, 8, 8).index_fill(1, torch.tensor([2]), 1.0)
+    assert background(blue) == 0.0  # one number can't be a colour
 
 
 def test_some_are_chosen_by_name_and_others_brought():
