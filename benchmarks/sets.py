@@ -188,5 +188,9 @@ SETS = {
         CLOTHING, draw=counted("cifar10", [50] * 10), steps=3000, metric="accuracy", tuned=True, policies=(), seeds=5,
         controls=_CONTROLS,
     ),
-    "vowels-5": BenchmarkSet(vowels, steps=1000, own=_DIGITS_OWN, policies=(("gaussian(std=0.7)", "own"),)),
+    # No usual augmentation of images makes sense for series.
+    "vowels-5": BenchmarkSet(
+        vowels, steps=1000, own=_DIGITS_OWN, policies=(("gaussian(std=0.7)", "own"),),
+        controls=("none", "mild affine", "affine, MixUp"),
+    ),
 }  # fmt: skip

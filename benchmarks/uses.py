@@ -32,7 +32,7 @@ def train_with_samples(
     augment: LatentAugment,
     use: str,
     *,
-    transform: Callable[[Any], Any],
+    transform: Callable[[Any], Any] | None,
     steps: int,
     batch_size: int,
     lr: float,
@@ -66,7 +66,7 @@ def _loss(
     rows: torch.Tensor,
     count: int,
     step: int,
-    transform: Callable[[Any], Any],
+    transform: Callable[[Any], Any] | None,
 ) -> torch.Tensor:
     """Of a batch with so many samples in it."""
     sources, kept = rows[:count], rows[:count] if use == "consistency" else rows[count:]
@@ -85,7 +85,7 @@ def _loss(
     return (F.cross_entropy(of_real, labels, reduction="sum") + of_samples.sum()) / (len(kept) + weights.sum())
 
 
-def _ready(images: torch.Tensor, transform: Callable[[Any], Any]) -> torch.Tensor:
+def _ready(images: torch.Tensor, transform: Callable[[Any], Any] | None) -> torch.Tensor:
     """Images as the network takes them, each transformed."""
-    moved = torch.stack(list(move_each(transform, images)))
+    moved = images if transform is None else move_each(transform, images)
     return to_unit_float(moved).contiguous(memory_format=torch.channels_last)

@@ -27,7 +27,7 @@ class EdgeAffine(v2.RandomAffine):
         batch = images if images.ndim == 4 else images[None]
         angles, scales = (torch.full((len(batch),), float(params[name])) for name in ("angle", "scale"))
         shifts = torch.tensor([params["translate"]] * len(batch), dtype=torch.float32).reshape(-1, 2)
-        moved = _affine(batch, _Maps(angles, shifts, scales, torch.zeros_like(shifts)), _padding(self))
+        moved = _affine(batch, _Maps(angles, shifts, scales, torch.zeros_like(shifts)), *_outside(self))
         return tensor_to_image(moved if images.ndim == 4 else moved[0], like=inpt)
 
 
@@ -73,7 +73,7 @@ def move_each(transform: Callable[[Any], Any], images: torch.Tensor) -> torch.Te
             return torch.where(chosen.to(images.device)[:, None, None, None], images.flip(3), images)
         case _:
             maps = _drawn(transform, len(images), *images.shape[2:])
-            return _affine(images, maps, _padding(transform), transform.fill)
+            return _affine(images, maps, *_outside(transform))
 
 
 def _one_by_one(transform: Callable[[Any], Any], images: torch.Tensor) -> torch.Tensor:
@@ -127,15 +127,15 @@ def _drawn(affine: v2.RandomAffine, count: int, height: int, width: int) -> _Map
     return _Maps(angles, torch.stack(shifts, 1), scales, torch.stack(shears, 1))
 
 
-def _padding(affine: v2.Transform) -> str:
-    """What `grid_sample` calls that which is outside of the image."""
-    return "border" if isinstance(affine, EdgeAffine) else "zeros"
+def _outside(affine: v2.RandomAffine) -> tuple[str, float]:
+    """What is outside of an image, as `_affine` takes it: the padding and the fill."""
+    return ("border", 0) if isinstance(affine, EdgeAffine) else ("zeros", affine.fill)
 
 
-def _affine(images: torch.Tensor, maps: _Maps, padding: str, fill: float = 0) -> torch.Tensor:
+def _affine(images: torch.Tensor, maps: _Maps, padding: str, fill: float) -> torch.Tensor:
     """Each image sheared, turned, scaled and shifted by its own parameters, bilinear.
 
-    fill: the value outside of an image, in its units, where the padding is zeros.
+    padding: of `grid_sample`. fill: the value outside of an image, in its units, where the padding is zeros.
     """
     height, width = images.shape[2:]
     angles, (shear_x, shear_y) = maps.angles * (math.pi / 180), (maps.shears * (math.pi / 180)).unbind(1)

@@ -2,7 +2,8 @@
 
 It begins with what the smallest useful race would take: one setting against the default control, without a search. A
 smaller budget is refused at once; a larger one goes to that final first, then to the other controls, then to the search
-and to more repeats. Controls that do not fit are left out.
+and to more repeats. Controls that do not fit are left out. If settings turn out so slow that no final fits, what is
+left of the budget goes to the controls.
 The controls race first. Half of them leave after each rung (successive halving, Jamieson and Talwalkar 2016), and so
 does any that is far behind; the default stays.
 The search asks optuna's tree-structured Parzen estimator (Bergstra et al. 2011) for settings, and its asynchronous
@@ -67,19 +68,23 @@ class Race:
         """Controls, search, final, verdict."""
         try:
             self._begin()
-            self._race_controls()
+            self._race_controls(self._limit(CONTROL_SHARE))
             bases = [row for row in self.controls if self.task.takes_settings(row.setting["control"])]
             left = [row for row in bases if not row.fate] or [row for row in bases if row.scores][:1]
             self.task.settle(recommended(self.task, left).setting["control"])
             self._search()
             rivals = survivors(self.task, self._alive(), MOST_RIVALS)
             finalists = self._finalists(rivals)
-            self._final(rivals, finalists)
+            if finalists:
+                self._final(rivals, finalists)
+            else:
+                self._race_controls(self.budget - self.work.closing())
+                rivals = survivors(self.task, self._alive(), MOST_RIVALS)
             self.task.close()
         finally:
             self.work.bar.close()
         rivals += [row for row in self.controls if not row.scores]  # what had no time is not beaten
-        decided = decide(self.task, rivals, finalists, self.final, self._fewest)
+        decided = decide(self.task, rivals, finalists or self._furthest()[:1], self.final, self._fewest)
         untried = math.prod(map(len, self.task.space.values())) - len(self.candidates)
         return Outcome(self.controls, self.candidates, *decided, untried, self.search, self.final)
 
@@ -139,9 +144,8 @@ class Race:
             fewest = max(FEWEST_TRAININGS, FEWEST_REPEATS * folds)
         self.final, self._several, self._fewest = range(start, start + most), several, fewest
 
-    def _race_controls(self) -> None:
-        """Rung by rung, until a few are left that have run a whole repeat, or their share of the budget is used."""
-        limit = self._limit(CONTROL_SHARE)
+    def _race_controls(self, limit: float) -> None:
+        """Rung by rung, until a few are left that have run a whole repeat, or the time until the limit is used."""
         rungs = math.ceil(math.log2(max(1, len(self._alive()) / MOST_RIVALS)))
         rung = self.task.folds if self._rungs_seconds(rungs) < limit - self.work.journal.elapsed else 1
         try:
@@ -226,22 +230,29 @@ class Race:
         )
 
     def _finalists(self, rivals: list[Row]) -> list[Row]:
-        """The settings that came furthest, the best of them first; one fewer if there is no time for all."""
+        """The settings that came furthest, the best of them first; fewer, or none, if there is no time for all."""
         limit = self.budget - self.work.closing()
-        usable = [row for row in self.candidates if not row.unusable] or self._unsearched(limit)
+        if all(row.unusable for row in self.candidates):
+            self._unsearched(limit)
         left = limit - self.work.journal.elapsed
         control = recommended(self.task, rivals)
-        ranked = sorted(usable, key=lambda row: row.rank(self.search), reverse=True)
-        finalists = [row for row in ranked if self._seconds_left([control, row], self.final[: self._fewest]) <= left]
-        finalists = finalists[:FINALISTS]
-        if not finalists:
-            raise self._too_small()
+        fitting = [
+            row
+            for row in self._furthest()
+            if self._seconds_left([control, row], self.final[: self._fewest]) <= left and row.scores
+        ]
+        finalists = fitting[:FINALISTS]
         while len(finalists) > 1 and self._several * self._round_seconds([*rivals, *finalists]) > left:
             finalists.pop()
         return finalists
 
-    def _unsearched(self, limit: float) -> list[Row]:
-        """Where there was no time for a search: the first setting that can be used. No cell has chosen it."""
+    def _furthest(self) -> list[Row]:
+        """The settings that can be used, those that came furthest before the others."""
+        usable = [row for row in self.candidates if not row.unusable]
+        return sorted(usable, key=lambda row: row.rank(self.search), reverse=True)
+
+    def _unsearched(self, limit: float) -> None:
+        """Where there was no time for a search: try the first setting that can be used. No cell has chosen it."""
         tried = [row.setting for row in self.candidates]
         try:
             for setting in in_order(self.task, self._first_scores()):
@@ -249,9 +260,9 @@ class Race:
                     self.candidates.append(Row(setting, self.sign))
                     self.work.score(self.candidates[-1], self.final[0], limit)
                     if not self.candidates[-1].unusable:
-                        return self.candidates[-1:]
+                        return
         except OutOfTime:
-            raise self._too_small() from None
+            return
         reasons = sorted({row.fate for row in self.candidates})
         raise InputError(f"none of {len(self.candidates)} settings can be used here: {'; '.join(reasons[:3])}")
 

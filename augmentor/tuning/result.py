@@ -101,10 +101,11 @@ def sentence(task: Task, outcome: Outcome) -> str:
         better = "above" if task.larger_is_better else "below"
         text = f"Use {best}: {task.name} {ours}, {better} {control} ({theirs}) beyond the spread: {outcome.reason}."
     else:
-        text = f"None: no latent setting is shown to be better than every control. The best, {best}, has {task.name} "
-        text += f"{ours}, the best control, {control}, {theirs}: {outcome.reason}."
-    tried = len(outcome.candidates)
-    return f"{text} {tried} of {tried + outcome.untried} settings were tried."
+        latents = f"The best, {best}, has {task.name} {ours}" if ours else f"There was no time for {best}"
+        text = f"None: no latent setting is shown to be better than every control. {latents}; "
+        text += f"the best control, {control}, has {task.name} {theirs}: {outcome.reason}."
+    tried = sum(bool(row.scores or row.fate) for row in outcome.candidates)
+    return f"{text} {tried} of {len(outcome.candidates) + outcome.untried} settings were tried."
 
 
 def plot(task: Task, outcome: Outcome) -> bytes:
