@@ -18,7 +18,7 @@ from augmentor._internal.batches import BatchStream
 from augmentor._internal.checks import to_unit_float
 from augmentor._internal.datasets import fetch
 from augmentor._internal.random import seeded
-from augmentor.data import ArrayDataset, Transformed
+from augmentor.data import ArrayDataset, PseudoLabelled, Transformed
 from augmentor.training import mild_geometry
 from augmentor.training.classifier import Network, one_cycle
 
@@ -28,7 +28,7 @@ LABELLED, UNLABELLED, THRESHOLD, DECAY = 64, 192, 0.95, 0.99
 
 def fixmatch(
     network: Network,
-    labelled: ArrayDataset,
+    labelled: ArrayDataset | PseudoLabelled,
     unlabelled: ArrayDataset,
     *,
     strong: Callable[[Any], Any],
@@ -47,7 +47,7 @@ def fixmatch(
     first, second = (BatchStream(data, np.arange(len(data)), size, seed)
                      for data, size in ((labelled, LABELLED), (unlabelled, UNLABELLED)))  # fmt: skip
     with seeded(seed, "weights"):
-        model = network(labelled.image_shape[0], len(labelled.classes)).to(memory_format=torch.channels_last).train()
+        model = network(unlabelled.image_shape[0], len(labelled.classes)).to(memory_format=torch.channels_last).train()
     average = copy.deepcopy(model).requires_grad_(False)
     optimizer, schedule = one_cycle(model, lr, steps)
     for step in range(steps):

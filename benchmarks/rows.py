@@ -184,16 +184,15 @@ class Trial:
         """Trained on images without labels too."""
         draw, transform, training = self.draw, self.recipes[row.recipe].image, self.training(row)
         assert draw.unlabelled is not None
-        if row.labels == "FixMatch":
+        *kind, learner = row.labels.split(" and ")
+        encoder = self.encoder(kind[0]) if kind else None
+        if learner == "FixMatch":
             steps = FIXMATCH_LONGER * training.pop("steps")
             training.pop("batch_size")
-            model = fixmatch(
-                self.set.network, draw.labelled, draw.unlabelled, strong=transform, steps=steps, **training
-            )
+            known = pseudo_label(draw.labelled, draw.unlabelled, encoder, min_accuracy=0) if kind else draw.labelled
+            model = fixmatch(self.set.network, known, draw.unlabelled, strong=transform, steps=steps, **training)
             return model, {"images": steps * (LABELLED + 2 * UNLABELLED)}
-        if "own predictions" in row.labels:
-            kind = row.labels.removesuffix("own predictions").removesuffix(" and ")
-            encoder = self.encoder(kind) if kind else None
+        if learner == "own predictions":
             model, data = train_with_pseudo_labels(
                 self.set.network, draw.labelled, draw.unlabelled, encoder, transform=transform, min_accuracy=0,
                 **training,
@@ -203,7 +202,7 @@ class Trial:
                 model, more = self.supervised(row, self.with_latents(row, data))
                 found["images"] += more["images"]
         else:
-            data = pseudo_label(draw.labelled, draw.unlabelled, self.encoder(row.labels), min_accuracy=0)
+            data = pseudo_label(draw.labelled, draw.unlabelled, self.encoder(learner), min_accuracy=0)
             model, found = self.supervised(row, self.with_latents(row, data))
         truth = draw.unlabelled.targets[data.rows]
         right = (data.targets[len(draw.labelled) :] == truth).double()
@@ -299,7 +298,7 @@ def searched(known: BenchmarkSet, trial: Trial) -> dict[str, Row]:
     rows = [Row(control)]
     if known.pseudo_labels:
         both = Row(control, labels="latents and own predictions")
-        rows += [both]
+        rows += [both, *(replace(both, labels=labels) for labels in ("FixMatch", "latents and FixMatch"))]
         on_top = ("gaussian(std=0.7)", "class_gaussian")
         tried += [replace(both, policy=policy, autoencoder="pretrained") for policy in on_top]
     rows += [*(row for row in tried if row.autoencoder == "own" or known.pretrained)]
