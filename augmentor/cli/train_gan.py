@@ -49,7 +49,10 @@ _OF_METHOD = ("network", "loss", "lr", "r1_gamma", "discriminator_steps")
 @click.option("--round-steps", type=click.IntRange(1), default=500, help="Steps between grids and measurements.")
 @click.option("--best-by", type=click.Choice(["fid", "kid"]), default="fid", help="Best snapshot.")
 @click.option(
-    "--stop-on", multiple=True, type=click.Choice(["collapse", "saturation"]), help="Ends the run; may be repeated."
+    "--stop-on",
+    multiple=True,
+    type=click.Choice(["collapse", "saturation", "divergence"]),
+    help="Ends the run; may be repeated.",
 )
 @click.option("--devices", type=click.IntRange(1), default=1, help="Processes on this machine.")
 @click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32")

@@ -41,8 +41,8 @@ class GANTrainer:
     steps: of the generator. batch_size: of all processes together. ema_decay: of the averaged generator.
     features: an extractor as `augmentor.quality` takes it, to measure FID, KID, precision and recall every
         `round_steps` steps; None measures nothing and keeps the last generator as the best. best_by: "fid" or "kid".
-    stop_on: of "collapse" and "saturation" those that end the run with a `TrainingError`; all are reported as an
-        `AugmentorWarning` and in the history, once they have lasted for 1000 steps.
+    stop_on: of "collapse", "saturation" and "divergence" those that end the run with a `TrainingError`; all are
+        reported as an `AugmentorWarning` and in the history, once they have lasted for 1000 steps.
     out: a folder for `generator.safetensors` (averaged, last), `best.safetensors`, `history.jsonl`, sample grids,
         TensorBoard's events where it is installed, and the checkpoint; a run that was stopped there goes on and ends
         with the same weights.

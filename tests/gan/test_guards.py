@@ -1,4 +1,4 @@
-"""Collapse and saturation are noticed once they last, said once, and end the run if asked."""
+"""Collapse, saturation and divergence are noticed once they last, said once, and end the run if asked."""
 
 from __future__ import annotations
 
@@ -30,6 +30,9 @@ SATURATED = FINE | {"real_sign": 0.99, "fake_sign": -0.99}
         ([FINE, SATURATED, SATURATED], ["saturation"]),
         ([FINE, SATURATED, FINE, SATURATED], []),
         ([{**COLLAPSED, "real_sign": 1.0, "fake_sign": -1.0}] * 3, ["collapse", "saturation"]),
+        ([FINE | {"fid": fid} for fid in (80.0, 20.0, 31.0, 35.0)], ["divergence"]),
+        ([FINE | {"fid": fid} for fid in (80.0, 20.0, 31.0, 29.0)], []),
+        ([FINE | {"fid": fid} for fid in (20.0, 29.0, 29.0, 29.0)], []),
         ([{}] * 5, []),  # a training method that logs none of it
         ([{"recall": 0.0, "precision": 0.1}] * 5, []),  # young samples that look like nothing
     ],
