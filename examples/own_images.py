@@ -46,7 +46,7 @@ def written_pieces() -> Path:
 
 folder = options.folder or written_pieces()
 size, tensor = [v2.Resize(32), v2.CenterCrop(32)], [v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True)]
-usual = [v2.TrivialAugmentWide(), v2.RandomCrop(32, padding=4), v2.RandomHorizontalFlip()]
+usual = [v2.ColorJitter(0.4, 0.4, 0.4, 0.1), v2.RandomCrop(32, padding=4), v2.RandomHorizontalFlip()]
 plain, test = (ImageFolder(folder / part, v2.Compose([*size, *tensor])) for part in ("train", "test"))
 
 trainer = AutoencoderTrainer(load_autoencoder("natural"), steps=options.steps, lr=5e-4, batch_size=16)
