@@ -111,6 +111,20 @@ def averaged(*_) -> CallableAutoencoder:
 # Folds, controls and settings
 
 
+def test_images_on_white_are_moved_on_white(few):
+    white = ArrayDataset(255 - few.images, few.targets, few.classes)
+    codes = [task_on(data, controls=["affine"]).code({"control": "affine"}) for data in (few, white)]
+    assert ["fill=255" in code for code in codes] == [False, True]
+    gans = [
+        GenerationTask(
+            data, Autoencoders("digits", None, "cpu"), score="fid", controls=None, steps=1, batch_size=8, space=None,
+            seed=0, device="cpu",
+        )
+        for data in (few, white)
+    ]  # fmt: skip
+    assert ["fill=255" in gan.recipes["mild affine"].code for gan in gans] == [False, True]
+
+
 def test_every_repeat_splits_anew_and_every_fold_holds_all_classes(few):
     tests = [task_on(few).samples(cell) for cell in range(4)]
     assert sorted(tests[0] + tests[1]) == sorted(tests[2] + tests[3]) == list(range(len(few)))
