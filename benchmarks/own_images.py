@@ -164,7 +164,8 @@ SETS = {
     "digits": OwnImages(digits, photographs=False),
     "drawings": OwnImages(drawings, photographs=False, background=255),
 }
-# "usual" is the default of `augmentor.training.usual_recipes`.
+# "usual" is the default of `augmentor.training.usual_recipes`, but RandAugment gets a fill even where it is 0, and
+# torchvision then weighs border pixels otherwise.
 CONTROLS = ("none", "geometric", "TrivialAugment", "both", "usual")
 
 

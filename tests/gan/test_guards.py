@@ -8,11 +8,12 @@ import pytest
 import torch
 from tiny import flat, trainer_of
 
+from augmentor.cli.train_gan import train_gan
 from augmentor.data import ArrayDataset
 from augmentor.exceptions import AugmentorWarning, TrainingError
 from augmentor.gan import GAN, load_generator
 from augmentor.gan.evaluation import Evaluator
-from augmentor.gan.guards import troubles
+from augmentor.gan.guards import GUARDS, troubles
 
 FINE = {"spread": 0.8, "recall": 0.4, "precision": 0.7, "real_sign": 0.5, "fake_sign": -0.5}
 COLLAPSED = FINE | {"spread": 0.02}
@@ -40,6 +41,11 @@ SATURATED = FINE | {"real_sign": 0.99, "fake_sign": -0.99}
 def test_what_lasts_for_a_thousand_steps_counts(rows, found):
     assert troubles([{"step": 500 * (n + 1), **row} for n, row in enumerate(rows)]) == found
     assert troubles([{"step": n + 1, **row} for n, row in enumerate(rows)]) == []
+
+
+def test_the_command_ends_a_run_on_any_of_them():
+    (option,) = (option for option in train_gan.params if option.name == "stop_on")
+    assert list(option.type.choices) == list(GUARDS)
 
 
 class Draws(torch.nn.Module):
