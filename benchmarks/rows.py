@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 
 import torch
 from fixmatch import LABELLED, UNLABELLED, fixmatch
+from row import Row
 from sets import BenchmarkSet, Draw
 from torch import nn
 from uses import USES, train_with_samples
@@ -32,7 +33,6 @@ from augmentor.training import (
     mild_geometry,
     train_classifier,
     train_with_pseudo_labels,
-    usual_recipes,
 )
 from augmentor.training.classifier import accuracy, macro_recall, predict
 from augmentor.training.recipes import rebalanced
@@ -45,46 +45,6 @@ METRICS = {"accuracy": accuracy, "macro_recall": macro_recall}
 FIXMATCH_STEPS = (0.5, 2)
 
 
-@dataclass(frozen=True)
-class Row:
-    """One way to train.
-
-    recipe: the usual augmentation of all images, by its name. policy: latent samples in place of a share of the images,
-    made before it, by an autoencoder ("own": it saw nothing but the labelled images; "pretrained"). residual: of
-    `LatentAugment`. use: of the samples, other than in place of images in all steps (see uses.py). labels: how images
-    without labels get some, "" where they are not used. tuned: `tune` decides all of this. steps: other than the set's.
-    """
-
-    recipe: str = "none"
-    policy: str = ""
-    autoencoder: str = ""
-    share: float = 0.5
-    residual: float = 0.0
-    use: str = ""
-    labels: str = ""
-    tuned: bool = False
-    steps: int | None = None
-
-    @property
-    def is_control(self) -> bool:
-        """Whether it needs no autoencoder."""
-        return not self.tuned and not self.policy and "latents" not in self.labels
-
-    @property
-    def name(self) -> str:
-        if self.tuned:
-            return "the answer of `tune`"
-        share = f", {self.share:.0%} of the images" if self.share != Row.share else ""
-        how = ", residual" if self.residual else ""
-        how += f", {self.use}" if self.use else ""
-        parts = [f"labels by {self.labels}"] if self.labels else []
-        parts += [f"{self.policy}, {self.autoencoder}{share}{how}"] if self.policy else []
-        name = ", then ".join([*parts, self.recipe])
-        return name if self.steps is None else f"{name}, {self.steps} steps"
-
-
-SEARCHED = ("gaussian(std=0.35)", "gaussian(std=0.7)", "gaussian(std=1.0)", "class_gaussian", "smote(k=3)",
-            "interpolate(strength=0.5)", "guided(radius=0.7)")  # fmt: skip
 LABELS = (
     "latents",
     "PCA",
@@ -128,9 +88,9 @@ class Trial:
 
     @cached_property
     def recipes(self) -> dict[str, Recipe]:
-        """All that `tune` knows for such images."""
+        """The controls of the set, by name."""
         labelled = self.draw.labelled
-        usual = usual_recipes(labelled.image_shape, len(labelled.classes))
+        usual = self.set.recipes(labelled.image_shape, len(labelled.classes))
         equal = len(labelled.targets.bincount().unique()) == 1
         return usual if equal else usual | rebalanced(usual, self.set.metric)
 
@@ -259,13 +219,14 @@ class Trial:
         return load_autoencoder(self.set.pretrained)
 
     def trained(self, data: ArrayDataset, steps: int) -> Autoencoder:
-        """An autoencoder that saw only these images, moved mildly; kept in the work folder."""
+        """An autoencoder that saw only these images, pictures moved mildly; kept in the work folder."""
         batch = min(self.settings.autoencoder_batch, len(data))
         with seeded(self.seed, "autoencoder"):
             model = autoencoders.build(self.set.own, image_shape=data.image_shape)
+        moved = mild_geometry() if self.set.of_pictures else None
         out = self.folder("autoencoders", steps, batch, dataset_fingerprint(data))
         trainer = AutoencoderTrainer(
-            model, out=out, steps=steps, batch_size=batch, val_fraction=0, transform=mild_geometry(), seed=self.seed,
+            model, out=out, steps=steps, batch_size=batch, val_fraction=0, transform=moved, seed=self.seed,
             progress=False,
         )  # fmt: skip
         return trainer.fit(data)
@@ -290,10 +251,11 @@ class OfPart:
 def searched(known: BenchmarkSet, trial: Trial) -> dict[str, Row]:
     """What was tried on draws that are not reported, to choose the policies of a set."""
     control = (known.controls or tuple(trial.recipes))[0]
-    tried = [Row(control, policy, who) for who in ("own", "pretrained") for policy in SEARCHED]
-    for row in [row for row in tried if row.policy == "gaussian(std=0.7)"]:
-        tried += [replace(row, share=share) for share in (0.25, 0.75)]
-        tried += [replace(row, residual=1.0), *(replace(row, use=use) for use in USES)]
+    tried = [Row(control, policy, who) for who in ("own", "pretrained") for policy in known.searched]
+    for row in [replace(row, recipe=control) for row in known.latents]:
+        tried += [row, *(replace(row, share=share) for share in (0.25, 0.75))]
+        tried += [replace(row, residual=1.0 - row.residual)]
+        tried += [replace(row, use=use) for use in USES if known.of_pictures]  # which take no transform of batches
     rows = [Row(control)]
     if known.pseudo_labels:
         both = Row(control, labels="latents and own predictions")
@@ -309,7 +271,7 @@ def rows_of(known: BenchmarkSet, trial: Trial) -> dict[str, Row]:
     """The rows of a set, by name."""
     controls = known.controls or tuple(trial.recipes)
     rows = [Row(recipe) for recipe in controls]
-    rows += [Row(controls[0], policy, who) for policy, who in known.policies]
+    rows += [replace(row, recipe=controls[0]) for row in known.latents]
     rows += [Row(controls[0], labels=labels) for labels in LABELS if known.pseudo_labels]
     steps = [round(share * known.steps) for share in FIXMATCH_STEPS if known.pseudo_labels]
     rows += [Row(controls[0], labels="FixMatch", steps=count) for count in steps]

@@ -8,14 +8,20 @@ from functools import lru_cache
 
 import torch
 from networks import efficientnet, efficientnet_linear, resnet18
+from row import Row
+from series import recipes_of_series
 
 from augmentor._internal.random import torch_generator
 from augmentor.data import ArrayDataset, load_source
-from augmentor.training import small_cnn
+from augmentor.training import Recipe, small_cnn, usual_recipes
 from augmentor.training.classifier import Network
 
 # DeepSMOTE's counts for MNIST (Dablain et al. 2021).
 DEEP_SMOTE = (4000, 2000, 1000, 750, 500, 350, 200, 100, 60, 40)
+# Policies to search.
+OF_CHARACTERS = ("gaussian(std=0.35)", "gaussian(std=0.7)", "gaussian(std=1.0)", "class_gaussian", "smote(k=3)",
+                 "interpolate(strength=0.5)", "guided(radius=0.7)")  # fmt: skip
+OF_PHOTOGRAPHS = ("smooth(std=0.25)", "smooth(std=0.5)", "gaussian(std=0.5)", "class_gaussian")
 # So many images without labels are at hand where a row may use any.
 UNLABELLED = 20_000
 
@@ -35,17 +41,20 @@ class BenchmarkSet:
 
     draw: of a data root and a seed. steps: of each training, at which the first control has stopped gaining; to be
     found with ``classification.py --plateau``, on draws that are not reported. own: the autoencoder to train on the
-    labelled images. pretrained: the name of one that saw all images without labels, or None. policies: those that are
-    put in front of the first control, each with "own" or "pretrained"; to be found with ``--search``. controls: only
-    these of the usual recipes; () for all. pseudo_labels: whether there are rows that use the unlabelled images. tuned:
-    whether `tune` is asked. metric: "accuracy" or "macro_recall". lr: of the classifier. seeds: how many are reported.
+    labelled images. pretrained: the name of one that saw all images without labels, or None. latents: rows whose latent
+    samples come before the first control; to be found with ``--search``, which tries the policies `searched` and other
+    uses of these rows' samples. recipes: the usual augmentations for images (C,H,W) of so many classes. controls: only
+    these of them; () for all. pseudo_labels: whether there are rows that use the unlabelled images. tuned: whether
+    `tune` is asked. metric: "accuracy" or "macro_recall". lr: of the classifier. seeds: how many are reported.
     """
 
     draw: Callable[[str, int], Draw]
     steps: int
     own: str
     pretrained: str | None = None
-    policies: tuple[tuple[str, str], ...] = ()
+    latents: tuple[Row, ...] = ()
+    searched: tuple[str, ...] = OF_CHARACTERS
+    recipes: Callable[[Sequence[int], int], dict[str, Recipe]] = usual_recipes
     controls: tuple[str, ...] = ()
     pseudo_labels: bool = False
     tuned: bool = False
@@ -54,6 +63,11 @@ class BenchmarkSet:
     lr: float = 2e-3
     batch_size: int = 64
     seeds: int = 5
+
+    @property
+    def of_pictures(self) -> bool:
+        """Whether the usual augmentations of images make sense."""
+        return self.recipes is usual_recipes
 
 
 def counted(kind: str, counts: Sequence[int]) -> Callable[[str, int], Draw]:
@@ -137,43 +151,46 @@ def _whole(kind: str, root: str) -> tuple[ArrayDataset, ArrayDataset]:
 
 _DIGITS_OWN = "vae(latent_dim=16, width=16, beta=0.5)"
 _PHOTOGRAPHS_OWN = "vae(latent_dim=64, width=16, beta=0.3, likelihood='gaussian')"
-_GAUSSIAN = (("gaussian(std=0.7)", "own"), ("gaussian(std=0.7)", "pretrained"))
+_OWN = Row(policy="gaussian(std=0.7)", autoencoder="own")
+_GAUSSIAN = (_OWN, replace(_OWN, autoencoder="pretrained"))
+_RESIDUAL = (Row(policy="smooth(std=0.25)", autoencoder="pretrained", residual=1.0),)
 _UNEQUAL = tuple(f"ColorJitter, crop and flip, {how}" for how in ("oversampling", "logit adjustment"))
 _CONTROLS = ("ColorJitter, crop and flip", "TrivialAugmentWide, crop and flip", "RandAugment, crop and flip",
              "AugMix, crop and flip", "crop and flip", "crop and flip, MixUp", "TrivialAugmentWide",
              "none")  # fmt: skip
-_FEW_CONTROLS = ("ColorJitter, crop and flip", "TrivialAugmentWide, crop and flip", "crop and flip", "none")
+_FEW_CONTROLS = ("ColorJitter, crop and flip", "crop and flip", "none")
 
 MNIST_5 = BenchmarkSet(
-    counted("mnist", [5] * 10), steps=1000, own=_DIGITS_OWN, pretrained="mnist", policies=_GAUSSIAN, pseudo_labels=True
+    counted("mnist", [5] * 10), steps=1000, own=_DIGITS_OWN, pretrained="mnist", latents=_GAUSSIAN, pseudo_labels=True
 )
 CLOTHING = BenchmarkSet(
-    clothing, steps=2500, own=_PHOTOGRAPHS_OWN, policies=(("class_gaussian", "own"),), controls=(*_CONTROLS, *_UNEQUAL),
-    metric="macro_recall", seeds=3,
+    clothing, steps=2500, own=_PHOTOGRAPHS_OWN, pretrained="natural", latents=_RESIDUAL, searched=OF_PHOTOGRAPHS,
+    controls=(*_CONTROLS, *_UNEQUAL), metric="macro_recall", seeds=3,
 )  # fmt: skip
 
 # In the order of work.
 SETS = {
     "mnist-5": MNIST_5,
     "digits-5": BenchmarkSet(
-        digits, steps=1000, own="vae(latent_dim=8, width=8, beta=0.5)", pretrained="digits", policies=_GAUSSIAN,
+        digits, steps=1000, own="vae(latent_dim=8, width=8, beta=0.5)", pretrained="digits", latents=_GAUSSIAN,
         pseudo_labels=True,
     ),
     "mnist-10": replace(
         MNIST_5, draw=counted("mnist", [10] * 10), controls=("RandAugment, affine", "AugMix, affine", "affine", "none")
     ),
-    "mnist-2": replace(MNIST_5, draw=counted("mnist", [2] * 10), policies=(), controls=("RandAugment, affine", "none")),
+    "mnist-2": replace(MNIST_5, draw=counted("mnist", [2] * 10), latents=(), controls=("RandAugment, affine", "none")),
     "clothing64": CLOTHING,
     "digits-5-resnet18": BenchmarkSet(
-        digits, steps=1000, own="vae(latent_dim=8, width=8, beta=0.5)", pretrained="digits", policies=_GAUSSIAN,
+        digits, steps=1000, own="vae(latent_dim=8, width=8, beta=0.5)", pretrained="digits", latents=_GAUSSIAN,
         controls=("RandAugment, affine", "TrivialAugmentWide, affine", "none"), network=resnet18, seeds=3,
     ),
     "clothing64-20-efficientnet-linear": replace(
-        CLOTHING, draw=few_clothes, controls=_FEW_CONTROLS, steps=300, network=efficientnet_linear),
+        CLOTHING, draw=few_clothes, controls=_FEW_CONTROLS, steps=150, network=efficientnet_linear
+    ),
     "clothing64-20-efficientnet": replace(
         CLOTHING, draw=few_clothes, controls=_FEW_CONTROLS, steps=200, network=efficientnet, lr=3e-4, batch_size=32
     ),
-    "clothing64-20": replace(CLOTHING, draw=few_clothes, controls=_FEW_CONTROLS, steps=1000, policies=()),
+    "clothing64-20": replace(CLOTHING, draw=few_clothes, controls=_FEW_CONTROLS, steps=1000),
     "mnist-imbalanced": replace(
         MNIST_5, draw=counted("mnist", DEEP_SMOTE), steps=3000, metric="macro_recall", seeds=3, pseudo_labels=False,
         controls=("RandAugment, affine, oversampling", "RandAugment, affine, logit adjustment",
@@ -185,12 +202,9 @@ SETS = {
                   "none"),
     ),
     "cifar10-50": replace(
-        CLOTHING, draw=counted("cifar10", [50] * 10), steps=3000, metric="accuracy", tuned=True, policies=(), seeds=5,
+        CLOTHING, draw=counted("cifar10", [50] * 10), steps=3000, metric="accuracy", tuned=True, seeds=5,
         controls=_CONTROLS,
     ),
     # No usual augmentation of images makes sense for series.
-    "vowels-5": BenchmarkSet(
-        vowels, steps=1000, own=_DIGITS_OWN, policies=(("gaussian(std=0.7)", "own"),),
-        controls=("none", "mild affine", "affine, MixUp"),
-    ),
+    "vowels-5": BenchmarkSet(vowels, steps=1000, own=_DIGITS_OWN, latents=(_OWN,), recipes=recipes_of_series),
 }  # fmt: skip
