@@ -42,10 +42,11 @@ class BenchmarkSet:
     draw: of a data root and a seed. steps: of each training, at which the first control has stopped gaining; to be
     found with ``classification.py --plateau``, on draws that are not reported. own: the autoencoder to train on the
     labelled images. pretrained: the name of one that saw all images without labels, or None. latents: rows whose latent
-    samples come before the first control; to be found with ``--search``, which tries the policies `searched` and other
-    uses of these rows' samples. recipes: the usual augmentations for images (C,H,W) of so many classes. controls: only
-    these of them; () for all. pseudo_labels: whether there are rows that use the unlabelled images. tuned: whether
-    `tune` is asked. metric: "accuracy" or "macro_recall". lr: of the classifier. seeds: how many are reported.
+    samples come before the first control; ``--search`` tries the policies `searched` and other uses of these rows'
+    samples. found: rows that did best in the search. recipes: the usual augmentations for images (C,H,W) of so many
+    classes. controls: only these of them; () for all. pseudo_labels: whether there are rows that use the unlabelled
+    images. tuned: whether `tune` is asked. metric: "accuracy" or "macro_recall". lr: of the classifier. seeds: how many
+    are reported.
     """
 
     draw: Callable[[str, int], Draw]
@@ -53,6 +54,7 @@ class BenchmarkSet:
     own: str
     pretrained: str | None = None
     latents: tuple[Row, ...] = ()
+    found: tuple[Row, ...] = ()
     searched: tuple[str, ...] = OF_CHARACTERS
     recipes: Callable[[Sequence[int], int], dict[str, Recipe]] = usual_recipes
     controls: tuple[str, ...] = ()
@@ -153,6 +155,9 @@ _DIGITS_OWN = "vae(latent_dim=16, width=16, beta=0.5)"
 _PHOTOGRAPHS_OWN = "vae(latent_dim=64, width=16, beta=0.3, likelihood='gaussian')"
 _OWN = Row(policy="gaussian(std=0.7)", autoencoder="own")
 _GAUSSIAN = (_OWN, replace(_OWN, autoencoder="pretrained"))
+# The settings that did best in the search on digits.
+_FOUND = (replace(_OWN, residual=1.0), replace(_OWN, autoencoder="pretrained", use="weights"),
+          Row(policy="guided(radius=0.7)", autoencoder="pretrained"))  # fmt: skip
 _RESIDUAL = (Row(policy="smooth(std=0.25)", autoencoder="pretrained", residual=1.0),)
 _UNEQUAL = tuple(f"ColorJitter, crop and flip, {how}" for how in ("oversampling", "logit adjustment"))
 _CONTROLS = ("ColorJitter, crop and flip", "TrivialAugmentWide, crop and flip", "RandAugment, crop and flip",
@@ -172,8 +177,8 @@ CLOTHING = BenchmarkSet(
 SETS = {
     "mnist-5": MNIST_5,
     "digits-5": BenchmarkSet(
-        digits, steps=1000, own="vae(latent_dim=8, width=8, beta=0.5)", pretrained="digits", latents=_GAUSSIAN,
-        pseudo_labels=True,
+        digits, steps=1000, own="vae(latent_dim=8, width=8, beta=0.5)", pretrained="digits",
+        latents=_GAUSSIAN, found=_FOUND, pseudo_labels=True,
     ),
     "mnist-10": replace(
         MNIST_5, draw=counted("mnist", [10] * 10), controls=("RandAugment, affine", "AugMix, affine", "affine", "none")
