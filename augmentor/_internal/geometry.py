@@ -18,7 +18,7 @@ from .samples import image_to_tensor, tensor_to_image
 
 
 class EdgeAffine(v2.RandomAffine):
-    """`RandomAffine`, bilinear and without shear, which repeats the border pixels of an image outside of it."""
+    """`RandomAffine` without shear, which repeats the border pixels of an image outside of it."""
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         if isinstance(inpt, tv_tensors.TVTensor) and not isinstance(inpt, tv_tensors.Image):
@@ -27,7 +27,7 @@ class EdgeAffine(v2.RandomAffine):
         batch = images if images.ndim == 4 else images[None]
         angles, scales = (torch.full((len(batch),), float(params[name])) for name in ("angle", "scale"))
         shifts = torch.tensor([params["translate"]] * len(batch), dtype=torch.float32).reshape(-1, 2)
-        moved = _affine(batch, _Maps(angles, shifts, scales, torch.zeros_like(shifts)), *_outside(self))
+        moved = _affine(batch, _Maps(angles, shifts, scales, torch.zeros_like(shifts)), _sampling(self))
         return tensor_to_image(moved if images.ndim == 4 else moved[0], like=inpt)
 
 
@@ -73,7 +73,7 @@ def move_each(transform: Callable[[Any], Any], images: torch.Tensor) -> torch.Te
             return torch.where(chosen.to(images.device)[:, None, None, None], images.flip(3), images)
         case _:
             maps = _drawn(transform, len(images), *images.shape[2:])
-            return _affine(images, maps, *_outside(transform))
+            return _affine(images, maps, _sampling(transform))
 
 
 def _one_by_one(transform: Callable[[Any], Any], images: torch.Tensor) -> torch.Tensor:
@@ -96,8 +96,9 @@ def _moves_batches(transform: Any, images: torch.Tensor) -> bool:
     match transform:
         case v2.Compose():
             return all(_moves_batches(part, images) for part in transform.transforms)
-        case v2.RandomAffine(interpolation=v2.InterpolationMode.BILINEAR, fill=int() | float(), center=None):
-            return images.is_floating_point() or images.dtype == torch.uint8
+        case v2.RandomAffine(fill=int() | float(), center=None):
+            known = _mode(transform) in ("nearest", "bilinear")
+            return known and (images.is_floating_point() or images.dtype == torch.uint8)
         case _:
             return isinstance(transform, v2.RandomHorizontalFlip)
 
@@ -127,16 +128,26 @@ def _drawn(affine: v2.RandomAffine, count: int, height: int, width: int) -> _Map
     return _Maps(angles, torch.stack(shifts, 1), scales, torch.stack(shears, 1))
 
 
-def _outside(affine: v2.RandomAffine) -> tuple[str, float]:
-    """What is outside of an image, as `_affine` takes it: the padding and the fill."""
-    return ("border", 0) if isinstance(affine, EdgeAffine) else ("zeros", affine.fill)
+class _Sampling(NamedTuple):
+    """How the values of moved images are found: mode and padding of `grid_sample`; the value outside, in its units."""
+
+    mode: str
+    padding: str
+    fill: float
 
 
-def _affine(images: torch.Tensor, maps: _Maps, padding: str, fill: float) -> torch.Tensor:
-    """Each image sheared, turned, scaled and shifted by its own parameters, bilinear.
+def _sampling(affine: v2.RandomAffine) -> _Sampling:
+    is_edge = isinstance(affine, EdgeAffine)
+    return _Sampling(_mode(affine), *(("border", 0) if is_edge else ("zeros", affine.fill)))
 
-    padding: of `grid_sample`. fill: the value outside of an image, in its units, where the padding is zeros.
-    """
+
+def _mode(affine: v2.RandomAffine) -> Any:
+    """The name of its interpolation, which torchvision takes as an `InterpolationMode` or as a text."""
+    return getattr(affine.interpolation, "value", affine.interpolation)
+
+
+def _affine(images: torch.Tensor, maps: _Maps, sampling: _Sampling) -> torch.Tensor:
+    """Each image sheared, turned, scaled and shifted by its own parameters."""
     height, width = images.shape[2:]
     angles, (shear_x, shear_y) = maps.angles * (math.pi / 180), (maps.shears * (math.pi / 180)).unbind(1)
     # The inverse of the map, as in torchvision: where a pixel comes from.
@@ -149,6 +160,7 @@ def _affine(images: torch.Tensor, maps: _Maps, padding: str, fill: float) -> tor
     theta = torch.cat([turn * half / half[:, None], shift / half[:, None]], 2).to(images.device)
     pixels = to_unit_float(images)
     grid = F.affine_grid(theta, list(images.shape), align_corners=False).to(pixels.dtype)
+    mode, padding, fill = sampling
     outside = fill / 255 if images.dtype == torch.uint8 else fill
-    moved = F.grid_sample(pixels - outside, grid, padding_mode=padding, align_corners=False) + outside
+    moved = F.grid_sample(pixels - outside, grid, mode, padding, align_corners=False) + outside
     return tensor_to_image(moved, like=images)

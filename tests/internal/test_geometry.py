@@ -51,6 +51,17 @@ def test_each_image_moves_as_torchvision_moves_it(shape, dtype, angle, scale, sh
     assert all(abs(x) <= round(0.2 * shape[2]) and abs(y) <= round(0.3 * shape[1]) for x, y in found)
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_nearest_pixels_are_those_of_torchvision(dtype):
+    images = some_images(8, 3, 20, 20)
+    images = (images * 255).to(torch.uint8) if dtype == torch.uint8 else images
+    transform = v2.RandomAffine((25, 25), scale=(1.2, 1.2), fill=1)
+    moved, expected = move_each(transform, images), torch.stack([transform(image) for image in images])
+    assert len(moved[0].unique()) < images[0].numel() / 1.4  # what is 1.2 times as large has lost pixels, made up none
+    assert set(moved.unique().tolist()) <= {*images.unique().tolist(), 1}
+    assert float((moved != expected).float().mean()) < 0.01  # at most where a place is halfway between two pixels
+
+
 def test_edges_are_repeated_outside_of_an_image_alone_and_in_a_batch():
     images = some_images(20, 3, 24, 24) * 0.2 + 0.8
     edge = mild_geometry("edge")
@@ -85,7 +96,7 @@ def test_every_image_gets_parameters_of_its_own_and_the_same_again_from_the_same
 @pytest.mark.parametrize(
     "transform",
     [
-        v2.RandomAffine(10, shear=5, fill=1),
+        v2.RandomAffine(10, shear=5, center=[3, 3]),
         v2.Compose([v2.RandomRotation(9, expand=True), v2.CenterCrop(12)]),  # of different sizes in between
         v2.Compose([v2.ToPILImage(), v2.RandomHorizontalFlip(), v2.PILToTensor(), v2.ToDtype(torch.float32, True)]),
     ],
