@@ -43,7 +43,7 @@ augment = LatentAugment("digits", "extrapolate(strength=0.3)").fit(train)
 loader.loader = AugmentedLoader(loader.loader, augment, ratio=0.5, device=device)
 
 mixup, criterion = Mixup(mixup_alpha=0.2, num_classes=10, label_smoothing=0.0), SoftTargetCrossEntropy()
-model = create_model("resnet10t", in_chans=1, num_classes=10).to(device)
+model = create_model("test_resnet", in_chans=1, num_classes=10).to(device)  # the smallest; take any
 optimizer = create_optimizer_v2(model, opt="adamw", lr=3e-3)
 for _ in range(3):
     for images, labels in loader:  # 32 real and 16 synthetic; Mixup refuses an odd number
