@@ -20,13 +20,21 @@ from augmentor.exceptions import InputError, RangeError, ReferenceSetError, Shap
 # check_samplers_nan, because we take numbers only, and none that are missing, as our tags say.
 
 
+@pytest.fixture
+def short_training(monkeypatch) -> None:
+    """An autoencoder that has learnt next to nothing, where what is looked at does not depend on it."""
+    monkeypatch.setattr("augmentor.integrations.imbalanced_learn._STEPS", 10)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("short_training")
 @parametrize_with_checks([LatentSampler(random_state=0)])
 def test_the_checks_of_scikit_learn(estimator, check):
     check(estimator)
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("short_training")
 @parametrize_with_imblearn_checks([LatentSampler(random_state=0)])
 def test_the_checks_of_imbalanced_learn(estimator, check):
     check(estimator)
@@ -61,6 +69,7 @@ def test_a_rare_class_is_found_more_often(pictures):
     assert both.fit(*pictures).score(X_test, y_test) > alone.score(X_test, y_test) + 0.2
 
 
+@pytest.mark.usefixtures("short_training")
 def test_the_random_state_decides_and_nothing_else_is_drawn(pictures, global_rng_untouched):
     X, y = pictures[0][:60], pictures[1][:60] == 0
     before = np.random.get_state()[1].copy()
