@@ -152,7 +152,7 @@ def table(rows: dict[str, Any], controls: set[str]) -> list[str]:
     ]
     for name, row in rows.items():
         best = None if name in controls else best_control(rows, name, controls)
-        gain = in_short(above(rows[name], rows[best]), "+") if best else "control"
+        gain = in_short(above(rows[name], rows[best]), "+") if best else "control" if name in controls else ""
         right = f" ({100 * row['labels_right']:.1f} % of them right)" if "labels_right" in row else ""
         images = f"{row['images'] / 1000:.0f}" if "images" in row else ""
         lines.append(f"| {name}{right} | {in_short(row)} | {gain} | {row['seconds_a_run']:.0f} | {images} |")

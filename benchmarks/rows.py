@@ -102,7 +102,7 @@ class Trial:
         elif row.labels:
             model, more = self.labelled_by(row)
         elif row.use:
-            model = self.with_samples(row)
+            model, more = self.with_samples(row)
         else:
             model, more = self.supervised(row, self.with_latents(row, self.draw.labelled))
         test = self.draw.test
@@ -117,13 +117,15 @@ class Trial:
         filled = oversampled(data) if self.recipes[row.recipe].balance == "oversampling" else data
         return MixedDataset(filled, augment, ratio=row.share / (1 - row.share), seed=self.seed)
 
-    def with_samples(self, row: Row) -> nn.Module:
+    def with_samples(self, row: Row) -> Trained:
         """Trained on the labelled images and latent samples, in another way than on both alike."""
         data, transform = self.draw.labelled, self.recipes[row.recipe].image
         gate = QualityGate(action="weigh") if row.use == "weights" else None
         augment = LatentAugment(self.autoencoder(row.autoencoder), row.policy, residual=row.residual, gate=gate)
         augment.fit(data)
-        return train_with_samples(self.set.network, data, augment, row.use, transform=transform, **self.training(row))
+        training = self.training(row)
+        model = train_with_samples(self.set.network, data, augment, row.use, transform=transform, **training)
+        return model, {"images": training["steps"] * training["batch_size"]}
 
     def supervised(self, row: Row, data: Any) -> Trained:
         """Trained on labelled images."""
