@@ -155,9 +155,9 @@ _DIGITS_OWN = "vae(latent_dim=16, width=16, beta=0.5)"
 _PHOTOGRAPHS_OWN = "vae(latent_dim=64, width=16, beta=0.3, likelihood='gaussian')"
 _OWN = Row(policy="gaussian(std=0.7)", autoencoder="own")
 _GAUSSIAN = (_OWN, replace(_OWN, autoencoder="pretrained"))
-# The settings that did best in the search on digits.
-_FOUND = (replace(_OWN, residual=1.0), replace(_OWN, autoencoder="pretrained", use="weights"),
-          Row(policy="guided(radius=0.7)", autoencoder="pretrained"))  # fmt: skip
+# The settings that did best in the search.
+_WEIGHED = replace(_OWN, autoencoder="pretrained", use="weights")
+_GUIDED = Row(policy="guided(radius=0.7)", autoencoder="pretrained")
 _RESIDUAL = (Row(policy="smooth(std=0.25)", autoencoder="pretrained", residual=1.0),)
 _UNEQUAL = tuple(f"ColorJitter, crop and flip, {how}" for how in ("oversampling", "logit adjustment"))
 _CONTROLS = ("ColorJitter, crop and flip", "TrivialAugmentWide, crop and flip", "RandAugment, crop and flip",
@@ -168,6 +168,10 @@ _FEW_CONTROLS = ("ColorJitter, crop and flip", "crop and flip", "none")
 MNIST_5 = BenchmarkSet(
     counted("mnist", [5] * 10), steps=1000, own=_DIGITS_OWN, pretrained="mnist", latents=_GAUSSIAN, pseudo_labels=True
 )
+DIGITS_5 = BenchmarkSet(
+    digits, steps=1000, own="vae(latent_dim=8, width=8, beta=0.5)", pretrained="digits", latents=_GAUSSIAN,
+    found=(_WEIGHED, _GUIDED, replace(_OWN, residual=1.0)), pseudo_labels=True,
+)  # fmt: skip
 CLOTHING = BenchmarkSet(
     clothing, steps=2500, own=_PHOTOGRAPHS_OWN, pretrained="natural", latents=_RESIDUAL, searched=OF_PHOTOGRAPHS,
     controls=(*_CONTROLS, *_UNEQUAL), metric="macro_recall", seeds=3,
@@ -175,11 +179,8 @@ CLOTHING = BenchmarkSet(
 
 # In the order of work.
 SETS = {
-    "mnist-5": MNIST_5,
-    "digits-5": BenchmarkSet(
-        digits, steps=1000, own="vae(latent_dim=8, width=8, beta=0.5)", pretrained="digits",
-        latents=_GAUSSIAN, found=_FOUND, pseudo_labels=True,
-    ),
+    "mnist-5": replace(MNIST_5, found=(_WEIGHED,)),
+    "digits-5": DIGITS_5,
     "mnist-10": replace(
         MNIST_5, draw=counted("mnist", [10] * 10), controls=("RandAugment, affine", "AugMix, affine", "affine", "none")
     ),
@@ -187,9 +188,9 @@ SETS = {
         MNIST_5, draw=counted("mnist", [2] * 10), latents=(), controls=("RandAugment, affine",), seeds=3
     ),
     "clothing64": CLOTHING,
-    "digits-5-resnet18": BenchmarkSet(
-        digits, steps=1000, own="vae(latent_dim=8, width=8, beta=0.5)", pretrained="digits", latents=_GAUSSIAN,
-        controls=("RandAugment, affine", "none"), network=resnet18, seeds=3,
+    "digits-5-resnet18": replace(
+        DIGITS_5, latents=_GAUSSIAN[1:], found=(_WEIGHED,), controls=("RandAugment, affine", "none"), network=resnet18,
+        pseudo_labels=False, seeds=3,
     ),
     "clothing64-20-efficientnet-linear": replace(
         CLOTHING, draw=few_clothes, controls=_FEW_CONTROLS, steps=150, network=efficientnet_linear
@@ -215,6 +216,6 @@ SETS = {
     # No usual augmentation of images makes sense for series.
     "vowels-5": BenchmarkSet(
         vowels, steps=1000, own=_DIGITS_OWN, latents=(_OWN,), recipes=recipes_of_series,
-        found=(Row(policy="guided(radius=0.7)", autoencoder="own"),),
+        found=(replace(_GUIDED, autoencoder="own"),),
     ),
 }  # fmt: skip
