@@ -19,8 +19,8 @@ SMALL = {"num_samples": 20, "shard_size": 10}
 
 
 def test_killed_at_file_operations(tmp_path):
-    """At every seventh of them; the script takes each."""
-    found = kill.at_each_operation(tmp_path, step=7, **SMALL)
+    """At every fifth of them; the script takes each."""
+    found = kill.at_each_operation(tmp_path, step=5, **SMALL)
     assert found["wrong"] == []
     assert found["kills"] >= 5
 
