@@ -12,7 +12,8 @@ class Row:
     recipe: the usual augmentation of all images, by its name. policy: latent samples in place of a share of the images,
     made before it, by an autoencoder ("own": it saw nothing but the labelled images; "pretrained"). residual: of
     `LatentAugment`. use: of the samples, other than in place of images in all steps (see uses.py). labels: how images
-    without labels get some, "" where they are not used. tuned: `tune` decides all of this. steps: other than the set's.
+    without labels get some, "" where they are not used. tuned: `tune` decides all of this. steps,
+    batch_size: other than the set's.
     """
 
     recipe: str = "none"
@@ -24,6 +25,7 @@ class Row:
     labels: str = ""
     tuned: bool = False
     steps: int | None = None
+    batch_size: int | None = None
 
     @property
     def is_control(self) -> bool:
@@ -40,4 +42,5 @@ class Row:
         parts = [f"labels by {self.labels}"] if self.labels else []
         parts += [f"{self.policy}, {self.autoencoder}{share}{how}"] if self.policy else []
         name = ", then ".join([*parts, self.recipe])
-        return name if self.steps is None else f"{name}, {self.steps} steps"
+        name += f", batches of {self.batch_size}" if self.batch_size else ""
+        return f"{name}, {self.steps} steps" if self.steps else name

@@ -187,7 +187,8 @@ class Trial:
     def training(self, row: Row) -> dict[str, Any]:
         """What all trainings share."""
         steps = row.steps or self.settings.steps or self.set.steps
-        return {"steps": steps, "batch_size": self.set.batch_size, "lr": self.set.lr, "seed": self.seed}
+        batch_size = row.batch_size or self.set.batch_size
+        return {"steps": steps, "batch_size": batch_size, "lr": self.set.lr, "seed": self.seed}
 
     def tuned(self) -> Trained:
         """What `tune` answers, from the labelled images and an autoencoder that is trained on them, trained as long."""

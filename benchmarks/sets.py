@@ -43,10 +43,10 @@ class BenchmarkSet:
     found with ``classification.py --plateau``, on draws that are not reported. own: the autoencoder to train on the
     labelled images. pretrained: the name of one that saw all images without labels, or None. latents: rows whose latent
     samples come before the first control; ``--search`` tries the policies `searched` and other uses of these rows'
-    samples. found: rows that did best in the search. recipes: the usual augmentations for images (C,H,W) of so many
-    classes. controls: only these of them; () for all. pseudo_labels: whether there are rows that use the unlabelled
-    images. tuned: whether `tune` is asked. metric: "accuracy" or "macro_recall". lr: of the classifier. seeds: how many
-    are reported.
+    samples. found: rows that did best in the search, and their controls. recipes: the usual augmentations for images
+    (C,H,W) of so many classes. controls: only these of them; () for all. pseudo_labels: whether there are rows that use
+    the unlabelled images. tuned: whether `tune` is asked. metric: "accuracy" or "macro_recall". lr: of the classifier.
+    seeds: how many are reported.
     """
 
     draw: Callable[[str, int], Draw]
@@ -155,8 +155,9 @@ _DIGITS_OWN = "vae(latent_dim=16, width=16, beta=0.5)"
 _PHOTOGRAPHS_OWN = "vae(latent_dim=64, width=16, beta=0.3, likelihood='gaussian')"
 _OWN = Row(policy="gaussian(std=0.7)", autoencoder="own")
 _GAUSSIAN = (_OWN, replace(_OWN, autoencoder="pretrained"))
-# The settings that did best in the search.
-_WEIGHED = replace(_OWN, autoencoder="pretrained", use="weights")
+# The settings that did best in the search, and what their batches have without the samples.
+_WEIGHTED = replace(_OWN, autoencoder="pretrained", use="weights")
+_HALF = Row(batch_size=32)
 _GUIDED = Row(policy="guided(radius=0.7)", autoencoder="pretrained")
 _RESIDUAL = (Row(policy="smooth(std=0.25)", autoencoder="pretrained", residual=1.0),)
 _UNEQUAL = tuple(f"ColorJitter, crop and flip, {how}" for how in ("oversampling", "logit adjustment"))
@@ -170,7 +171,7 @@ MNIST_5 = BenchmarkSet(
 )
 DIGITS_5 = BenchmarkSet(
     digits, steps=1000, own="vae(latent_dim=8, width=8, beta=0.5)", pretrained="digits", latents=_GAUSSIAN,
-    found=(_WEIGHED, _GUIDED, replace(_OWN, residual=1.0)), pseudo_labels=True,
+    found=(_HALF, _WEIGHTED, replace(_OWN, use="weights"), _GUIDED, replace(_OWN, residual=1.0)), pseudo_labels=True,
 )  # fmt: skip
 CLOTHING = BenchmarkSet(
     clothing, steps=2500, own=_PHOTOGRAPHS_OWN, pretrained="natural", latents=_RESIDUAL, searched=OF_PHOTOGRAPHS,
@@ -179,7 +180,7 @@ CLOTHING = BenchmarkSet(
 
 # In the order of work.
 SETS = {
-    "mnist-5": replace(MNIST_5, found=(_WEIGHED,)),
+    "mnist-5": replace(MNIST_5, found=(_WEIGHTED,)),
     "digits-5": DIGITS_5,
     "mnist-10": replace(
         MNIST_5, draw=counted("mnist", [10] * 10), controls=("RandAugment, affine", "AugMix, affine", "affine", "none")
@@ -189,8 +190,8 @@ SETS = {
     ),
     "clothing64": CLOTHING,
     "digits-5-resnet18": replace(
-        DIGITS_5, latents=_GAUSSIAN[1:], found=(_WEIGHED,), controls=("RandAugment, affine", "none"), network=resnet18,
-        pseudo_labels=False, seeds=3,
+        DIGITS_5, latents=_GAUSSIAN[1:], found=(_HALF, _WEIGHTED), network=resnet18, seeds=3,
+        controls=("RandAugment, affine", "TrivialAugmentWide, affine", "AugMix, affine", "none"), pseudo_labels=False,
     ),
     "clothing64-20-efficientnet-linear": replace(
         CLOTHING, draw=few_clothes, controls=_FEW_CONTROLS, steps=150, network=efficientnet_linear
