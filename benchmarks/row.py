@@ -9,14 +9,14 @@ from dataclasses import dataclass
 class Row:
     """One way to train.
 
-    recipe: the usual augmentation of all images, by its name. policy: latent samples in place of a share of the images,
-    made before it, by an autoencoder ("own": it saw nothing but the labelled images; "pretrained"). residual: of
-    `LatentAugment`. use: of the samples, other than in place of images in all steps (see uses.py). labels: how images
-    without labels get some, "" where they are not used. tuned: `tune` decides all of this. steps,
-    batch_size: other than the set's.
+    recipe: the usual augmentation of all images, by its name; "" is the first control of the set. policy: latent
+    samples in place of a share of the images, made before it, by an autoencoder ("own": it saw nothing but the labelled
+    images; "pretrained"). residual: of `LatentAugment`. use: of the samples, other than in place of images in all steps
+    (see uses.py). labels: how images without labels get some, "" where they are not used. tuned: `tune` decides all of
+    this. steps, batch_size: other than the set's.
     """
 
-    recipe: str = "none"
+    recipe: str = ""
     policy: str = ""
     autoencoder: str = ""
     share: float = 0.5

@@ -274,7 +274,7 @@ def rows_of(known: BenchmarkSet, trial: Trial) -> dict[str, Row]:
     """The rows of a set, by name."""
     controls = known.controls or tuple(trial.recipes)
     rows = [Row(recipe) for recipe in controls]
-    rows += [replace(row, recipe=controls[0]) for row in (*known.latents, *known.found)]
+    rows += [replace(row, recipe=row.recipe or controls[0]) for row in (*known.latents, *known.found)]
     rows += [Row(controls[0], labels=labels) for labels in LABELS if known.pseudo_labels]
     steps = [round(share * known.steps) for share in FIXMATCH_STEPS if known.pseudo_labels]
     rows += [Row(controls[0], labels="FixMatch", steps=count) for count in steps]
