@@ -51,6 +51,12 @@ def test_photographs_are_mirrored_and_digits_are_not_and_odd_channels_keep_their
     assert all(list(usual_recipes(shape, 4))[-1] == "none" for shape in SHAPES)
 
 
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_no_two_recipes_are_the_same(shape):
+    codes = [recipe.code for recipe in usual_recipes(shape, 4).values()]
+    assert len(set(codes)) == len(codes)
+
+
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32)], ids=str)
 def test_white_images_stay_white(shape):
     """Nothing black is moved in."""
