@@ -68,7 +68,7 @@ def decide(
     cells = [cell for cell in final if all(cell in row.scores for row in usable)]
     scored = [row for row in rivals if row.scores]
     met = [row for row in scored if all(cell in row.scores for cell in cells)] or scored
-    control = recommended(task, met)
+    control = recommended(task, scored)  # by all that is known of it, also where the final ended before it
     cells = [cell for cell in cells if cell in control.scores]
     for row in finalists:
         # It has to beat every control: the largest p is that of all (an intersection-union test, Berger 1982). And

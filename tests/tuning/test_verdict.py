@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_1samp
 
-from augmentor.tuning.verdict import crossed_p_value, paired_p_value
+from augmentor.tuning import Task
+from augmentor.tuning.row import Row
+from augmentor.tuning.verdict import crossed_p_value, decide, paired_p_value
 
 
 def test_the_paired_test_is_students():
@@ -38,3 +40,14 @@ def test_weights_of_samples_stand_for_shares():
     assert crossed_p_value(by_class * 2, samples, trainings) == pytest.approx(0.226, abs=0.001)
     # By hand: mean -1/6, n = 1 / (6 / 12**2 + 2 / 4**2) = 6, variance 0.125 * 6 / 5, 5 degrees of freedom.
     assert crossed_p_value(by_class * 2, samples, trainings, weights * 2) == pytest.approx(0.658, abs=0.001)
+
+
+def test_a_control_for_which_the_final_had_no_time_may_still_be_the_best():
+    default, other, setting = (Row({name: name}, 1) for name in ("control", "control", "policy"))
+    default.scores = {**dict.fromkeys(range(6), 1.0), 6: 9.0}  # the budget ended after its first cell of the final
+    other.scores = dict.fromkeys(range(11), 1.2)
+    setting.scores = dict.fromkeys(range(6, 11), 1.1)
+    _, control, won, reason = decide(Task(), [default, other], [setting], range(6, 11), 5)
+    assert control is default
+    assert not won
+    assert "the budget ended before control control" in reason
