@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -29,14 +30,17 @@ class Gain(NamedTuple):
 
 
 def recommended(task: Task, controls: Sequence[Row]) -> Row:
-    """The control to use: the first, which is the default, unless another is better by more than a standard error.
+    """The control to use: the first, which is the default, unless another is better beyond luck.
 
-    That is the rule of Breiman et al. (1984) for trees: what is known beforehand decides where the scores do not.
-    Where too few scores are there to tell the error, it is the best.
+    That it is ahead by one standard error is the rule of Breiman et al. (1984) for trees. But the best of m equal
+    controls is ahead by luck as well: the largest of m standard normals has a mean of at most ``sqrt(2 ln m)``, which
+    is how many standard errors are asked for where there are several. Where too few scores are there to tell the error,
+    it is the best.
     """
     default, best = controls[0], best_of(controls)
     gain = gain_of(task, best, default, [cell for cell in best.scores if cell in default.scores])
-    return default if gain.mean <= gain.error < np.inf else best
+    errors = max(1.0, math.sqrt(2 * math.log(max(1, len(task.controls) - 1))))
+    return default if gain.mean <= errors * gain.error < np.inf else best
 
 
 def survivors(task: Task, controls: Sequence[Row], most: int) -> list[Row]:

@@ -213,12 +213,12 @@ def test_settings_go_on_top_of_the_best_control_that_takes_them_and_have_to_beat
     assert (result.answer, result.config["best_control"]) == ("none", "control c10")
 
 
-def test_the_default_is_recommended_unless_another_is_better_by_a_standard_error():
+def test_the_default_is_recommended_unless_another_is_better_beyond_the_luck_of_the_best_of_several():
     found = Counter()
     for seed in range(30):
         task = Usual([0.0] * 6, seed=seed)
         found[run(task, 150.0, seed=seed).config["best_control"] == "control c0"] += 1
-    assert found[True] > 12  # of 30, where one of six would be 5
+    assert found[True] > 22  # of 30; 15 if a lead of one standard error were enough, 5 if the best score decided
     assert run(Usual([0.0, 0.0, 1.5, 0.0]), 150.0).config["best_control"] == "control c2"
 
 
