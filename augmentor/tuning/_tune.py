@@ -71,8 +71,8 @@ def tune(
         They join the reference set (`LatentAugment.fit`), where the result wants them too. With ``controls=None``
         training on pseudo-labels (`train_with_pseudo_labels`) is one of the controls.
     controls: names of some of the usual augmentations, or a dict of transforms of one's own, by name; the first is the
-        default, which is recommended unless another is better by more than a standard error. None for all that fit
-        the images; for a GAN these are a mild affine map and none.
+        default, which is recommended unless another is better by more than the best of as many equal ones would be by
+        luck. None for all that fit the images; for a GAN these are a mild affine map and none.
     space: other values for "policy", "residual", "ratio", "balance", "gate" or "base" ("policy" or "mode" for a GAN).
 
     A few steps are timed before all else, and with `progress` a line says what the smallest useful budget is. Raises

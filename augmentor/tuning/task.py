@@ -47,7 +47,7 @@ class Task:
 
     name: for tables. larger_is_better: which way scores go.
     space: name => the values to search. controls: names of what the settings have to beat; the first is the default,
-        which is recommended where no other is better by more than a standard error.
+        which is recommended where no other is better beyond luck.
     search_cells: a setting that is never pruned is scored on so many cells, numbered from 0; the final goes on with
         the numbers after them.
     folds: so many cells, counted from 0, test each sample once; the final takes them together.
