@@ -22,7 +22,7 @@ def jitter_each(jitter: v2.ColorJitter, images: torch.Tensor) -> torch.Tensor:
         for number, (name, adjust) in enumerate(_ADJUSTMENTS):
             rows = (turn == number).nonzero().squeeze(1)
             if len(rows) and drawn[0][name] is not None:
-                factors = torch.tensor([drawn[row][name] for row in rows], device=images.device)
+                factors = torch.tensor([drawn[row][name] for row in rows.tolist()], device=images.device)
                 images[rows] = adjust(images[rows], factors[:, None, None, None])
     return images
 
@@ -47,9 +47,10 @@ def _blended(images: torch.Tensor, others: torch.Tensor, factors: torch.Tensor) 
 
 def _hue(images: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
     """The hue of HSV moves by so many turns; value and saturation stay."""
-    red, green, blue = channels = VF.to_dtype(images, torch.float32, scale=True).unbind(1)
-    value, least = torch.stack(channels).amax(0), torch.stack(channels).amin(0)
-    chroma = value - least
+    levels = VF.to_dtype(images, torch.float32, scale=True)
+    red, green, blue = levels.unbind(1)
+    value = levels.amax(1)
+    chroma = value - levels.amin(1)
     scale = chroma.clamp_min(1e-12)  # grey has no hue, and any will do
     hue = torch.where(
         value == red,
