@@ -164,8 +164,9 @@ SETS = {
     "digits": OwnImages(digits, photographs=False),
     "drawings": OwnImages(drawings, photographs=False, background=255),
 }
-# "usual" is the default of `augmentor.training.usual_recipes`, but RandAugment gets a fill even where it is 0, and
-# torchvision then weighs border pixels otherwise.
+# "usual" is ColorJitter(0.4) of `augmentor.training.usual_recipes` for photographs, whose default is ColorJitter(0.6)
+# since this was run, and RandAugment for the rest. RandAugment gets a fill even where it is 0, and torchvision then
+# weights border pixels differently.
 CONTROLS = ("none", "geometric", "TrivialAugment", "both", "usual")
 
 

@@ -161,13 +161,13 @@ _WEIGHTED = replace(_OWN, autoencoder="pretrained", use="weights")
 _HALF = Row(batch_size=32)
 _GUIDED = Row(policy="guided(radius=0.7)", autoencoder="pretrained")
 _RESIDUAL = (Row(policy="smooth(std=0.25)", autoencoder="pretrained", residual=1.0),)
-_SMOOTH = Row("ColorJitter, crop and flip", "smooth(std=0.5)", "pretrained")
-_UNEQUAL = tuple(f"ColorJitter, crop and flip, {how}" for how in ("oversampling", "logit adjustment"))
-_CONTROLS = ("strong ColorJitter, crop and flip", "ColorJitter, crop and flip",
+_SMOOTH = Row("ColorJitter(0.4), crop and flip", "smooth(std=0.5)", "pretrained")
+_UNEQUAL = tuple(f"ColorJitter(0.6), crop and flip, {how}" for how in ("oversampling", "logit adjustment"))
+_CONTROLS = ("ColorJitter(0.6), crop and flip", "ColorJitter(0.4), crop and flip", "ColorJitter(0.8), crop and flip",
              "TrivialAugmentWide, crop and flip", "RandAugment, crop and flip",
              "AugMix, crop and flip", "crop and flip", "crop and flip, MixUp", "TrivialAugmentWide",
              "none")  # fmt: skip
-_FEW_CONTROLS = ("ColorJitter, crop and flip", "crop and flip", "none")
+_FEW_CONTROLS = ("ColorJitter(0.4), crop and flip", "crop and flip", "none")
 
 MNIST_5 = BenchmarkSet(
     counted("mnist", [5] * 10), steps=1000, own=_DIGITS_OWN, pretrained="mnist", latents=_GAUSSIAN, pseudo_labels=True

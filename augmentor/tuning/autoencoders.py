@@ -19,6 +19,7 @@ from ..autoencoders import Autoencoder, autoencoders, list_autoencoders, load_au
 from ..autoencoders.pretrained import full_name
 from ..autoencoders.trainer import AutoencoderTrainer
 from ..exceptions import InputError
+from ..policies import get_policy
 from ..transform import LatentAugment
 from .datasets import Until
 from .estimate import seconds_each
@@ -134,10 +135,13 @@ class Autoencoders:
     def usable(self, policies: Sequence[str], image: torch.Tensor) -> list[str]:
         """Those of the policies that they can serve, told from one image (1,C,H,W); also checks that images fit."""
         if self._given is None:
-            return list(policies)  # not known before it is trained: a policy that needs a posterior std will say so
+            # Not known before it is trained. A policy that needs a posterior std will say so; on vectors, which most
+            # autoencoders have, `smooth` is `gaussian`.
+            return [text for text in policies if not text.startswith("smooth")]
         with torch.no_grad():
-            has_std = self._given.encode(image.to(self._given.device)).std is not None
-        return [text for text in policies if has_std or not text.startswith("posterior")]
+            mean, std = self._given.encode(image.to(self._given.device))
+        fits = {"posterior": std is not None, "smooth": mean.ndim > 2}
+        return [text for text in policies if fits.get(get_policy(text).name, True)]
 
     def settings(self) -> str:
         """What it is, for the record."""

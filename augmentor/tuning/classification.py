@@ -46,6 +46,7 @@ SCORES = {"accuracy": accuracy, "macro_recall": macro_recall}
 
 POLICIES = (
     "gaussian(std=0.25)", "gaussian(std=0.5)", "gaussian(std=1.0)", "gaussian(std=1.5)",
+    "smooth(std=0.25)", "smooth(std=0.5)", "smooth(std=1.0)",
     "posterior(factor=1.0)", "posterior(factor=2.0)",
     "interpolate(strength=0.5)", "extrapolate(strength=0.5)", "slerp(strength=0.5)", "smote(k=5)", "class_gaussian",
     "compose(smote(k=5), gaussian(std=0.5))", "compose(interpolate(strength=1.0), gaussian(std=0.5))", "guided",
@@ -59,6 +60,7 @@ _FEW = 128
 
 # Tried before the search has learnt anything; those that did best in our trials come first, as time may be short.
 FIRST = (
+    "smooth(std=0.5)",  # on feature maps only
     "class_gaussian",
     "gaussian(std=1.0)",
     "compose(interpolate(strength=1.0), gaussian(std=0.5))",
@@ -166,11 +168,15 @@ class ClassificationTask(Task):
         self.space = {**self.space, "base": (control,) if control in bases else bases[:1]}
 
     def first(self, controls: Mapping[str, float]) -> list[Setting]:
-        """On top of the best control; with what is lost put back where there is colour."""
+        """On top of the best control; with what is lost put back where there is colour, unless only regions change."""
         photographs = fetch(self.dataset, [0])[0].shape[1] == 3  # of which a small autoencoder loses much
-        residual = (max if photographs else min)(self.space["residual"])
-        usual = {"residual": residual, "ratio": 1.0, "balance": max(self.space["balance"]), "gate": False}
-        return [{"policy": policy, **usual, "base": self.space["base"][0]} for policy in FIRST]
+        low, high = min(self.space["residual"]), max(self.space["residual"])
+        usual = {"ratio": 1.0, "balance": max(self.space["balance"]), "gate": False, "base": self.space["base"][0]}
+        return [
+            {"policy": policy, "residual": high if photographs and "smooth" not in policy else low, **usual}
+            for policy in FIRST
+            if policy in self.space["policy"]
+        ]
 
     def samples(self, cell: int) -> list[int]:
         return self._rows(cell)[1].tolist()

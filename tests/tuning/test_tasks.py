@@ -228,6 +228,18 @@ def test_photographs_keep_their_detail_in_what_is_tried_first(few, trained_on):
     assert trained_on[0].dataset.augment.residual == 1.0
 
 
+def test_smooth_noise_is_tried_first_on_feature_maps_and_not_at_all_on_vectors(few, trained_on):
+    colour = ArrayDataset(few.images.repeat(1, 3, 1, 1), few.targets, few.classes)
+    task = task_on(colour, "natural")
+    (setting, *others) = task.first({})
+    assert (setting["policy"], setting["residual"]) == ("smooth(std=0.5)", 0.0)
+    assert {other["residual"] for other in others} == {1.0}
+    task.evaluate(setting, 0, math.inf)
+    assert trained_on[0].dataset.augment.policy.name == "smooth"
+    for vectors in ("digits", FromScratch("vae(latent_dim=4)")):
+        assert not any("smooth" in text for text in task_on(few, vectors).space["policy"])
+
+
 @pytest.mark.parametrize("policy", list({get_policy(text).name: text for text in POLICIES}.values()))
 def test_every_policy_of_the_space_can_be_scored(uneven, policy):
     setting = {"policy": policy, "residual": 0.5, "ratio": 2.0, "balance": 0.5, "gate": True, "base": MILD[0]}
