@@ -100,7 +100,7 @@ def publish(jobs: list[Job]) -> None:
 
 def together(seeds: list[dict[str, Any]]) -> dict[str, Any]:
     """One row over all seeds."""
-    measured = (*SCORES, "p", "probe_accuracy", "training_seconds", "autoencoder_seconds")
+    measured = (*SCORES, "accuracy", "p", "probe_accuracy", "training_seconds", "autoencoder_seconds")
     row = {name: spread([seed[name] for seed in seeds]) for name in measured if name in seeds[0]}
     if "curve" in seeds[0]:
         row["parameters"] = seeds[0]["parameters"]
@@ -159,11 +159,20 @@ def rounded(seconds: float | None, digits: int = 0) -> str:
 
 
 def leaks(rows: dict[str, Any]) -> list[str]:
-    """Markdown lines: do samples look decoded, and have they the high frequencies of real images?"""
-    lines = ["| | called decoded, % | high frequencies, of real | p at the end |", "|---|---|---|---|"]
+    """Markdown lines: do samples look decoded, have they the high frequencies of real images, do they help to classify?
+
+    The accuracy is that of a classifier of the real images and, for a GAN, as many generated ones.
+    """
+    lines = [
+        "| | called decoded, % | high frequencies, of real | p at the end | accuracy of a classifier, % |",
+        "|---|---|---|---|---|",
+    ]
     for name, row in rows.items():
-        p = shown(row["p"], 2) if "p" in row else ""
-        lines.append(f"| {name} | {shown(row['called_decoded'])} | {shown(row['high_frequencies'], 2)} | {p} |")
+        p, accuracy = (
+            shown(row[score], digits) if score in row else "" for score, digits in (("p", 2), ("accuracy", 1))
+        )
+        decoded, high = shown(row["called_decoded"]), shown(row["high_frequencies"], 2)
+        lines.append(f"| {name} | {decoded} | {high} | {p} | {accuracy} |")
     if "real" in rows:
         lines += ["", f"The probe classifies {shown(rows['real']['probe_accuracy'])} % of held-out images correctly."]
     return lines

@@ -26,10 +26,10 @@ from augmentor._internal.files import write_bytes, write_json
 from augmentor._internal.pictures import grid, png
 from augmentor._internal.random import seeded, torch_generator
 from augmentor.autoencoders import Autoencoder, autoencoders
-from augmentor.data import ArrayDataset
+from augmentor.data import ArrayDataset, Transformed
 from augmentor.gan import get_augmentation, get_method, method_class, needs_autoencoder
 from augmentor.quality import ModuleFeatures, compare, extract
-from augmentor.training import AutoencoderTrainer, GANTrainer, small_cnn, train_classifier
+from augmentor.training import AutoencoderTrainer, GANTrainer, small_cnn, train_classifier, usual_recipes
 from augmentor.training.classifier import accuracy, predict
 
 # Width of the layer whose values are the features.
@@ -51,10 +51,13 @@ class Settings:
     autoencoder_steps: int = 2000
     extractor_steps: int = 2000
     probe_steps: int = 300
+    classifier_steps: int = 1000
     samples: int = 5000
 
 
-QUICK = Settings(8, 20, 8, 10, "conv(width=8)", autoencoder_steps=20, extractor_steps=20, probe_steps=10, samples=200)
+QUICK = Settings(
+    8, 20, 8, 10, "conv(width=8)", autoencoder_steps=20, extractor_steps=20, probe_steps=10, classifier_steps=20, samples=200
+)  # fmt: skip
 
 
 def full(side: int) -> Settings:
@@ -166,6 +169,24 @@ class Trial:
         order = torch.randperm(len(self.draw.reference), generator=torch_generator("cpu", 0, purpose))
         return order[: self.settings.samples]
 
+    def accuracy(self, generated: torch.Tensor | None = None) -> float:
+        """In %, of a classifier that is trained on the images to train on, under the usual augmentation.
+
+        generated: float images (N,C,H,W), classes in turn; they are then half of what it is trained on.
+        """
+        data = self.draw.train
+        if generated is not None:
+            rows, classes = torch.arange(len(generated)) % len(data), torch.arange(len(generated)) % len(data.classes)
+            images = torch.cat([data.images[rows], (255 * generated).round().to(torch.uint8)])
+            data = ArrayDataset(images, torch.cat([data.targets[rows], classes]), data.classes)
+        (recipe, *_) = usual_recipes(data.image_shape, len(data.classes)).values()
+        model = train_classifier(
+            small_cnn, Transformed(data, recipe.image), num_classes=len(data.classes),
+            steps=self.settings.classifier_steps, seed=self.seed, device=self.device,
+        )  # fmt: skip
+        reference = self.draw.reference.subset(self.shuffled("reference"))
+        return 100 * accuracy(predict(model, reference, self.device), reference.targets)
+
     def measured(self, images: torch.Tensor) -> dict[str, Any]:
         """Scores of float images (N,C,H,W) against held-out ones.
 
@@ -234,7 +255,7 @@ def decodings(trial: Trial, policy: str) -> dict[str, Any]:
 def again(trial: Trial) -> dict[str, Any]:
     """No GAN: the images to train on, in turn; what learning them by heart would give."""
     images, wanted = to_unit_float(trial.draw.train.images), trial.settings.samples
-    return trial.measured(images[torch.arange(wanted) % len(images)])
+    return {**trial.measured(images[torch.arange(wanted) % len(images)]), "accuracy": trial.accuracy()}
 
 
 def real(trial: Trial) -> dict[str, Any]:
@@ -298,8 +319,10 @@ class Training:
         generator = trainer.fit(data, trial.draw.reference)
         seconds = time.process_time() - began
         write_bytes(folder / "samples.png", png(grid(trainer.sample(generator, 20).split(10))))
+        samples = trainer.sample(generator, settings.samples, "measured")
         return {
-            **trial.measured(trainer.sample(generator, settings.samples, "measured")),
+            **trial.measured(samples),
+            "accuracy": trial.accuracy(samples),
             "curve": [[row["step"], row["fid"]] for row in trainer.history],
             "training_seconds": seconds,
             "parameters": sum(weights.numel() for weights in generator.parameters()),
