@@ -13,7 +13,7 @@ from torch import nn
 from augmentor import LatentAugment
 from augmentor._internal.batches import BatchStream
 from augmentor._internal.checks import to_unit_float
-from augmentor._internal.geometry import move_each
+from augmentor._internal.each_image import transform_each
 from augmentor._internal.random import seeded
 from augmentor.data import ArrayDataset
 from augmentor.training.classifier import Network, one_cycle
@@ -87,5 +87,5 @@ def _loss(
 
 def _ready(images: torch.Tensor, transform: Callable[[Any], Any] | None) -> torch.Tensor:
     """Images as the network takes them, each transformed."""
-    moved = images if transform is None else move_each(transform, images)
+    moved = images if transform is None else transform_each(transform, images)
     return to_unit_float(moved).contiguous(memory_format=torch.channels_last)

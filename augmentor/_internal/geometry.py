@@ -1,10 +1,8 @@
-"""The usual mild geometric augmentation, and how to move a whole batch at once."""
+"""The usual mild geometric augmentation, and random affine maps for a whole batch at once."""
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -46,61 +44,15 @@ def mild_geometry(padding_mode: str = "constant") -> v2.Transform:
     return affine(degrees=10, translate=(0.08, 0.08), scale=(0.9, 1.1), interpolation=v2.InterpolationMode.BILINEAR)
 
 
-def move_each(transform: Callable[[Any], Any], images: torch.Tensor) -> torch.Tensor:
-    """``transform(image)`` for each image of a batch (B,C,H,W), uint8 or floating in [0, 1].
+def affine_each(affine: v2.RandomAffine, images: torch.Tensor) -> torch.Tensor:
+    """Each image of a batch (B,C,H,W), uint8 or floating in [0, 1], moved by parameters of its own.
 
-    torchvision draws one set of parameters a call. Its `RandomAffine`, `RandomHorizontalFlip`, and those that a
-    `Compose` begins or ends with are done here for all images at once, with parameters for each, from torch's global
-    generator as in torchvision; anything else is called image by image, which takes some ten times as long.
+    They are drawn from torch's global generator, with the distributions of torchvision.
 
-    >>> move_each(mild_geometry(), torch.rand(5, 1, 28, 28)).shape
+    >>> affine_each(mild_geometry(), torch.rand(5, 1, 28, 28)).shape
     torch.Size([5, 1, 28, 28])
     """
-    match transform:
-        case v2.Compose():
-            first, middle, last = _split(transform.transforms, images)
-            for part in first:
-                images = move_each(part, images)
-            if middle:
-                images = _one_by_one(v2.Compose(middle), images)
-            for part in last:
-                images = move_each(part, images)
-            return images
-        case _ if not _moves_batches(transform, images):
-            return _one_by_one(transform, images)
-        case v2.RandomHorizontalFlip():
-            chosen = torch.rand(len(images)) < transform.p
-            return torch.where(chosen.to(images.device)[:, None, None, None], images.flip(3), images)
-        case _:
-            maps = _drawn(transform, len(images), *images.shape[2:])
-            return _affine(images, maps, _sampling(transform))
-
-
-def _one_by_one(transform: Callable[[Any], Any], images: torch.Tensor) -> torch.Tensor:
-    return torch.stack([image_to_tensor(transform(image)) for image in images])
-
-
-def _split(parts: Sequence[Any], images: torch.Tensor) -> tuple[Sequence[Any], Sequence[Any], Sequence[Any]]:
-    """Parts of a pipeline: those that it begins with and ends with and that move batches, and those in between."""
-
-    def leading(parts: Sequence[Any]) -> int:
-        return len(list(itertools.takewhile(lambda part: _moves_batches(part, images), parts)))
-
-    start = leading(parts)
-    end = len(parts) - leading(parts[start:][::-1])
-    return parts[:start], parts[start:end], parts[end:]
-
-
-def _moves_batches(transform: Any, images: torch.Tensor) -> bool:
-    """Whether it is among those that are done for a whole batch at once."""
-    match transform:
-        case v2.Compose():
-            return all(_moves_batches(part, images) for part in transform.transforms)
-        case v2.RandomAffine(fill=int() | float(), center=None):
-            known = _mode(transform) in ("nearest", "bilinear")
-            return known and (images.is_floating_point() or images.dtype == torch.uint8)
-        case _:
-            return isinstance(transform, v2.RandomHorizontalFlip)
+    return _affine(images, _drawn(affine, len(images), *images.shape[2:]), _sampling(affine))
 
 
 class _Maps(NamedTuple):
@@ -138,10 +90,10 @@ class _Sampling(NamedTuple):
 
 def _sampling(affine: v2.RandomAffine) -> _Sampling:
     is_edge = isinstance(affine, EdgeAffine)
-    return _Sampling(_mode(affine), *(("border", 0) if is_edge else ("zeros", affine.fill)))
+    return _Sampling(mode_of(affine), *(("border", 0) if is_edge else ("zeros", affine.fill)))
 
 
-def _mode(affine: v2.RandomAffine) -> Any:
+def mode_of(affine: v2.RandomAffine) -> Any:
     """The name of its interpolation, which torchvision takes as an `InterpolationMode` or as a text."""
     return getattr(affine.interpolation, "value", affine.interpolation)
 

@@ -16,9 +16,10 @@ from torch.utils.data import Subset
 from .._internal.batches import BatchStream
 from .._internal.checks import check_range, to_unit_float
 from .._internal.datasets import dataset_fingerprint, fetch, is_map_style
+from .._internal.each_image import transform_each
 from .._internal.engine import PRECISIONS
 from .._internal.files import absolute_path
-from .._internal.geometry import mild_geometry, move_each
+from .._internal.geometry import mild_geometry
 from .._internal.interrupts import deferred_interrupt
 from .._internal.pictures import grid, png
 from .._internal.progress import progress_bar
@@ -281,7 +282,7 @@ class AutoencoderTrainer:
         if transform is None:
             return to_unit_float(images.to(self.device, non_blocking=True))
         with seeded(self.seed, "transform", step):
-            images = move_each(transform, images)
+            images = transform_each(transform, images)
         return to_unit_float(images.to(self.device)).clamp(0, 1)
 
     def _measured(self, state: TrainingState, stream: BatchStream, held_out: np.ndarray) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from .._internal.datasets import dataset_labels, fetch_items
-from .._internal.geometry import move_each
+from .._internal.each_image import transform_each
 from .._internal.samples import image_to_tensor, split_item
 from .wrapper import Around
 
@@ -18,7 +18,8 @@ class Transformed(Around):
     """Items `(transform(image), label)`, drawn anew at every fetch.
 
     dataset: map-style, items (image, label), or images, whose label is then None. transform: of one tensor (C,H,W), as
-    torchvision's; a `v2.RandomAffine`, a horizontal flip and a `Compose` of them are done for a whole batch at once.
+    torchvision's; a `v2.RandomAffine`, `v2.RandomCrop`, `v2.RandomHorizontalFlip`, `v2.ColorJitter` and a `Compose` of
+    them are done for a whole batch at once.
     They draw from torch's global generator.
 
     >>> from torchvision.transforms import v2
@@ -40,7 +41,7 @@ class Transformed(Around):
         pairs = [split_item(item) for item in fetch_items(self.dataset, indices)]
         images = [image_to_tensor(image) for image, _ in pairs]
         if len({image.shape for image in images}) == 1:
-            images = list(move_each(self.transform, torch.stack(images)))
+            images = list(transform_each(self.transform, torch.stack(images)))
         else:
             images = [self.transform(image) for image in images]
         return [(image, label) for image, (_, label) in zip(images, pairs, strict=True)]

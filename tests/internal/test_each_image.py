@@ -1,4 +1,4 @@
-"""Moving a batch at once is what torchvision does image by image."""
+"""Transforming a batch at once is what torchvision does image by image."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import torch
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as VF
 
-from augmentor._internal.geometry import EdgeAffine, mild_geometry, move_each
+from augmentor._internal.each_image import transform_each
+from augmentor._internal.geometry import EdgeAffine, mild_geometry
 from augmentor._internal.random import seeded
 from augmentor.exceptions import InputError
 
@@ -37,7 +38,7 @@ def test_each_image_moves_as_torchvision_moves_it(shape, dtype, angle, scale, sh
     along = [shear[0], shear[0]] + ([shear[1], shear[1]] if shear[1] else [])
     transform = v2.RandomAffine((angle, angle), (0.2, 0.3), (scale, scale), along, interpolation=BILINEAR, fill=fill)
     with seeded(3):
-        moved = move_each(transform, images)
+        moved = transform_each(transform, images)
     assert moved.dtype == dtype
     shifts = list(itertools.product(range(-3, 4), range(-4, 5)))
     found = set()
@@ -56,7 +57,7 @@ def test_nearest_pixels_are_those_of_torchvision(dtype):
     images = some_images(8, 3, 20, 20)
     images = (images * 255).to(torch.uint8) if dtype == torch.uint8 else images
     transform = v2.RandomAffine((25, 25), scale=(1.2, 1.2), fill=1)
-    moved, expected = move_each(transform, images), torch.stack([transform(image) for image in images])
+    moved, expected = transform_each(transform, images), torch.stack([transform(image) for image in images])
     assert len(moved[0].unique()) < images[0].numel() / 1.4  # what is 1.2 times as large has lost pixels, made up none
     assert set(moved.unique().tolist()) <= {*images.unique().tolist(), 1}
     assert float((moved != expected).float().mean()) < 0.01  # at most where a place is halfway between two pixels
@@ -67,8 +68,8 @@ def test_edges_are_repeated_outside_of_an_image_alone_and_in_a_batch():
     edge = mild_geometry("edge")
     assert edge(torch.rand(4, 3, 16, 16)).shape == (4, 3, 16, 16)
     with seeded(0):
-        usual = move_each(mild_geometry(), images)
-        made = move_each(edge, images), torch.stack([edge(image) for image in images])
+        usual = transform_each(mild_geometry(), images)
+        made = transform_each(edge, images), torch.stack([edge(image) for image in images])
     assert usual.min() < 0.1  # its black corners
     for moved in made:
         assert float(moved.min()) > 0.79
@@ -88,14 +89,77 @@ def test_every_image_gets_parameters_of_its_own_and_the_same_again_from_the_same
     images, made = some_images(1, 1, 28, 28).expand(20, -1, -1, -1), []
     for _ in range(2):
         with seeded(1):
-            made.append(move_each(v2.Compose([v2.RandomHorizontalFlip(), mild_geometry()]), images))
+            made.append(transform_each(v2.Compose([v2.RandomHorizontalFlip(), mild_geometry()]), images))
     assert torch.equal(*made)
     assert len(made[0].unique(dim=0)) == len(images)
+
+
+JITTERS = {
+    "brightness": v2.ColorJitter(brightness=0.8),
+    "contrast": v2.ColorJitter(contrast=0.8),
+    "saturation": v2.ColorJitter(saturation=0.8),
+    "hue": v2.ColorJitter(hue=0.5),
+    "all": v2.ColorJitter(0.8, 0.8, 0.8, 0.2),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+@pytest.mark.parametrize("name", JITTERS)
+def test_colours_change_as_torchvision_changes_them_with_the_same_seed(name, dtype):
+    grey = some_images(4, 1, 9, 12).expand(-1, 3, -1, -1)
+    images = torch.cat([some_images(40, 3, 9, 12), grey, torch.zeros(1, 3, 9, 12), torch.ones(1, 3, 9, 12)])
+    images = (images * 255).round().to(torch.uint8) if dtype == torch.uint8 else images
+    before = images.clone()
+    with seeded(4):
+        changed = transform_each(JITTERS[name], images)
+    with seeded(4):
+        expected = torch.stack([JITTERS[name](image) for image in images])
+    assert changed.dtype == dtype
+    assert torch.equal(images, before)
+    error = (changed.double() - expected.double()).abs() * (1 if dtype == torch.uint8 else 255)
+    assert error.max() <= 5  # where a level is rounded the other way, what follows may make it more
+    assert float((error > 0.1).double().mean()) < 1e-3
+    assert float((changed.double() - images.double()).abs().mean()) * (1 if dtype == torch.uint8 else 255) > 5
+
+
+@pytest.mark.parametrize(
+    "crop",
+    [
+        v2.RandomCrop(12, padding=3),
+        v2.RandomCrop((12, 12), padding=(1, 4), fill=7),
+        v2.RandomCrop((10, 14), padding=(1, 2, 3, 4), padding_mode="reflect"),
+        v2.RandomCrop(8),
+        v2.RandomCrop(20, pad_if_needed=True),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_crops_are_those_of_torchvision_with_the_same_seed(crop, channels):
+    images = (some_images(20, channels, 12, 12) * 255).to(torch.uint8)
+    with seeded(4):
+        cropped = transform_each(crop, images)
+    with seeded(4):
+        assert torch.equal(cropped, torch.stack([crop(image) for image in images]))
+
+
+def test_a_crop_larger_than_its_image_is_refused_as_in_torchvision():
+    with pytest.raises(ValueError, match="Required crop size"):
+        transform_each(v2.RandomCrop(20), some_images())
+
+
+class Inverted(v2.RandomHorizontalFlip):
+    """Inherits from a transform that is done at once, and does something else."""
+
+    def transform(self, inpt, params):
+        return 1 - inpt
 
 
 @pytest.mark.parametrize(
     "transform",
     [
+        Inverted(p=1.0),
+        v2.ColorJitter(0.4),  # of grey images
+        v2.RandomCrop(12, padding=2, fill={torch.Tensor: 1}),
         v2.RandomAffine(10, shear=5, center=[3, 3]),
         v2.Compose([v2.RandomRotation(9, expand=True), v2.CenterCrop(12)]),  # of different sizes in between
         v2.Compose([v2.ToPILImage(), v2.RandomHorizontalFlip(), v2.PILToTensor(), v2.ToDtype(torch.float32, True)]),
@@ -104,20 +168,20 @@ def test_every_image_gets_parameters_of_its_own_and_the_same_again_from_the_same
 def test_other_transforms_are_called_image_by_image(transform):
     images = some_images()
     with seeded(4):
-        moved = move_each(transform, images)
+        moved = transform_each(transform, images)
     with seeded(4):
         assert torch.equal(moved, torch.stack([transform(image) for image in images]))
 
 
 def test_what_a_pipeline_begins_or_ends_with_is_done_at_once():
     images, seen = some_images(), []
-    moving = [mild_geometry(), v2.RandomHorizontalFlip()]
+    moving = [mild_geometry(), v2.RandomHorizontalFlip(), v2.RandomCrop(12, padding=2)]
     middle = v2.Lambda(lambda image: seen.append(image) or image / 2)
     with seeded(4):
-        moved = move_each(v2.Compose([*moving, middle, *moving]), images)
+        moved = transform_each(v2.Compose([*moving, middle, *moving]), images)
     with seeded(4):
-        first = move_each(v2.Compose(moving), images)
-        expected = move_each(v2.Compose(moving), first / 2)
+        first = transform_each(v2.Compose(moving), images)
+        expected = transform_each(v2.Compose(moving), first / 2)
     assert torch.equal(torch.stack(seen), first)
     assert torch.equal(moved, expected)
 
@@ -126,7 +190,9 @@ def test_shear_leaves_what_a_seed_draws_for_angles_shifts_and_scales():
     images, made = some_images(8, 1, 28, 28), []
     for shear in (None, [-1e-4, 1e-4, -1e-4, 1e-4]):
         with seeded(5):
-            made.append(move_each(v2.RandomAffine(20, (0.2, 0.2), (0.7, 1.3), shear, interpolation=BILINEAR), images))
+            made.append(
+                transform_each(v2.RandomAffine(20, (0.2, 0.2), (0.7, 1.3), shear, interpolation=BILINEAR), images)
+            )
             after = torch.rand(1)
         made.append(after)
     torch.testing.assert_close(made[0], made[2], atol=1e-3, rtol=0)
