@@ -1,9 +1,9 @@
-"""GANs on few images: the training methods and augmentations of the package beside DiffAugment, ADA and none.
+"""GANs on few images: training methods that start from an autoencoder, beside GANs that do not.
 
     python benchmarks/gan.py --data-root ROOT
 
-ROOT as in classification.py. Each seed of a set is a piece of work of its own; what it finds is stored row by row, so a
-run that was stopped goes on. On two cores all images have 16 pixels a side; `--scale full` is for an accelerator.
+ROOT as in classification.py. Each seed of a set is a job of its own, and its results are stored row by row, so a run
+that was stopped goes on. `--scale full` is for a GPU.
 
 Sets are in gan_sets.py, rows in gan_rows.py.
 """
@@ -25,7 +25,7 @@ from jobs import Job, Store, fill, in_processes
 from augmentor._internal.files import write_bytes
 
 SEEDS = 3
-SCORES = ("fid", "kid", "precision", "recall", "called_decoded", "high_frequencies")
+SCORES = ("fid", "kid", "precision", "recall", "nearest", "called_decoded", "high_frequencies")
 
 
 def extractors_of(job: Job) -> Path:
@@ -42,7 +42,7 @@ def run(job: Job) -> Job:
     """Find the rows that are not there yet, storing each."""
     trial = Trial(job.name, known(job.name), job.seed, job.root, job.work, extractors_of(job), job.settings)
     rows = {name: lambda _, name=name: ROWS[name](trial) for name in job.rows}
-    fill(store_of(job), job, store_of(job).rows(), rows, lambda row: f"FID {row['last']['fid']:7.2f}")
+    fill(store_of(job), job, store_of(job).rows(), rows, lambda row: f"FID {row['fid']:7.2f}")
     return job
 
 
@@ -69,26 +69,22 @@ def known(name: str) -> GANSet:
 
 def jobs_of(name: str, options: argparse.Namespace) -> list[Job]:
     """One for each seed."""
-    settings, rows = settings_of(name, options.scale), tuple(row for row in rows_of(name) if row in options.rows)
+    settings, rows = settings_of(name, options.scale), tuple(row for row in ROWS if row in options.rows)
     return [Job(name, seed, options.data_root, options.work, settings, rows) for seed in range(options.seeds)]
 
 
-def rows_of(name: str) -> tuple[str, ...]:
-    """The names of a set's rows."""
-    return known(name).rows or tuple(ROWS)
-
-
 def settings_of(name: str, scale: str) -> Settings:
-    """What two cores can bear, or an accelerator."""
+    """For two cores, or for an accelerator."""
     if name in SMOKE:
         return QUICK
-    return full(known(name).full_side) if scale == "full" else Settings(steps=known(name).steps)
+    side = known(name).side
+    return full(side) if scale == "full" else Settings(side)
 
 
 def publish(jobs: list[Job]) -> None:
     """Print what all seeds of one set have found by now; record and draw it where no seed is missing."""
     job, found = jobs[0], [store_of(job).rows() for job in jobs]
-    rows = {row: together([seed[row] for seed in found]) for row in rows_of(job.name) if all(row in f for f in found)}
+    rows = {row: together([seed[row] for seed in found]) for row in ROWS if all(row in f for f in found)}
     print("\n".join([job.name, *table(rows), "", *leaks(rows)]), flush=True)
     if job.name in SMOKE or len(jobs) < SEEDS:
         return
@@ -104,46 +100,81 @@ def publish(jobs: list[Job]) -> None:
 
 def together(seeds: list[dict[str, Any]]) -> dict[str, Any]:
     """One row over all seeds."""
-    row: dict[str, Any] = {
-        when: {name: spread([seed[when][name] for seed in seeds]) for name in SCORES} for when in ("last", "best")
-    }
-    for name in ("p", "probe_accuracy", "seconds", "autoencoder_seconds"):
-        if name in seeds[0]:
-            row[name] = spread([seed[name] for seed in seeds])
+    measured = (*SCORES, "accuracy", "p", "probe_accuracy", "training_seconds", "autoencoder_seconds")
+    row = {name: spread([seed[name] for seed in seeds]) for name in measured if name in seeds[0]}
     if "curve" in seeds[0]:
         row["parameters"] = seeds[0]["parameters"]
-        row["curve"] = {"images": [at for at, _ in seeds[0]["curve"]],
-                        "fid": [[fid for _, fid in seed["curve"]] for seed in seeds]}  # fmt: skip
+        row["steps"] = [step for step, _ in seeds[0]["curve"]]
+        row["curves"] = [[fid for _, fid in seed["curve"]] for seed in seeds]
     return row
 
 
+def seconds(row: dict[str, Any]) -> list[float]:
+    """When each point of its curves is reached: means over the seeds, with the training of the autoencoder."""
+    before = row.get("autoencoder_seconds", {"mean": 0.0})["mean"]
+    return [before + row["training_seconds"]["mean"] * step / row["steps"][-1] for step in row["steps"]]
+
+
+def time_to(row: dict[str, Any], fids: list[float]) -> float | None:
+    """Mean seconds until its FID is no higher than so much in each seed; None where one never comes there."""
+    times = []
+    for curve, wanted in zip(row["curves"], fids, strict=True):
+        reached = [at for at, fid in zip(seconds(row), curve, strict=True) if fid <= wanted]
+        if not reached:
+            return None
+        times.append(reached[0])
+    return sum(times) / len(times)
+
+
+def best_control(rows: dict[str, Any]) -> str | None:
+    """The control whose returned generator has the lowest FID."""
+    controls = [name for name in CONTROLS if name in rows]
+    return min(controls, key=lambda name: rows[name]["fid"]["mean"]) if controls else None
+
+
 def table(rows: dict[str, Any]) -> list[str]:
-    """Markdown lines: how near samples come to held-out images."""
+    """Markdown lines: how near samples come to held-out images, and how soon."""
     lines = [
-        "| | FID | best FID | KID | precision | recall | parameters | CPU s a run |",
-        "|---|---|---|---|---|---|---|---|",
+        "| | FID | FID after the last step | KID | precision | recall | nearest | parameters | seconds "
+        "| seconds until the FID of the best control |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
+    control = best_control(rows)
+    wanted = [min(curve) for curve in rows[control]["curves"]] if control else []
     for name, row in rows.items():
-        last = row["last"]
-        size = f"{row['parameters'] / 1e6:.2f} M" if "parameters" in row else ""
-        seconds = row["seconds"]["mean"] if "curve" in row else 0
-        lines.append(
-            f"| {name} | {shown(last['fid'])} | {shown(row['best']['fid']) if 'curve' in row else ''} "
-            f"| {shown(last['kid'])} | {shown(last['precision'], digits=2)} | {shown(last['recall'], digits=2)} "
-            f"| {size} | {f'{seconds:.0f}' if seconds else ''} |"
+        last, cost = "", " | | "
+        if "curves" in row:
+            last = shown(spread([curve[-1] for curve in row["curves"]]))
+            cost = f"{row['parameters'] / 1e6:.2f} M | {seconds(row)[-1]:.0f} | {rounded(time_to(row, wanted))}"
+        scores = " | ".join(
+            [shown(row["kid"]), *(shown(row[score], 2) for score in ("precision", "recall", "nearest"))]
         )
+        lines.append(f"| {name} | {shown(row['fid'])} | {last} | {scores} | {cost} |")
     return lines
 
 
+def rounded(seconds: float | None, digits: int = 0) -> str:
+    """A time or a share of one, or that it was not reached."""
+    return "not reached" if seconds is None else f"{seconds:.{digits}f}"
+
+
 def leaks(rows: dict[str, Any]) -> list[str]:
-    """Markdown lines: do samples look decoded, and have they the high frequencies of real images?"""
-    lines = ["| | called decoded, % | high frequencies, of real | p at the end |", "|---|---|---|---|"]
+    """Markdown lines: do samples look decoded, have they the high frequencies of real images, do they help to classify?
+
+    The accuracy is that of a classifier of the real images and, for a GAN, as many generated ones.
+    """
+    lines = [
+        "| | called decoded, % | high frequencies, of real | p at the end | accuracy of a classifier, % |",
+        "|---|---|---|---|---|",
+    ]
     for name, row in rows.items():
-        last, p = row["last"], row.get("p")
-        lines.append(f"| {name} | {shown(last['called_decoded'])} | {shown(last['high_frequencies'], digits=2)} "
-                     f"| {shown(p, digits=2) if p else ''} |")  # fmt: skip
+        p, accuracy = (
+            shown(row[score], digits) if score in row else "" for score, digits in (("p", 2), ("accuracy", 1))
+        )
+        decoded, high = shown(row["called_decoded"]), shown(row["high_frequencies"], 2)
+        lines.append(f"| {name} | {decoded} | {high} | {p} | {accuracy} |")
     if "real" in rows:
-        lines += ["", f"The probe tells {shown(rows['real']['probe_accuracy'])} % of held-out images right."]
+        lines += ["", f"The probe classifies {shown(rows['real']['probe_accuracy'])} % of held-out images correctly."]
     return lines
 
 
@@ -153,44 +184,48 @@ def shown(value: dict[str, Any], digits: int = 1) -> str:
 
 
 def summary() -> list[str]:
-    """Every set that is recorded: the best of ours beside the controls, at the best snapshot and at the end."""
+    """Every set that is recorded: the best of ours beside the best control."""
     lines = [
-        f"| set | FID | {' | '.join(CONTROLS)} | best of ours | of diffaugment | of none |",
-        f"|---|---|{'---|' * len(CONTROLS)}---|---|---|",
+        "| set | best control | FID | best of ours | FID | FID, share | time to the control's FID, share |",
+        "|---|---|---|---|---|---|---|",
     ]
     for name in SETS:
         path = RESULTS / f"gan-{name}.json"
         rows = json.loads(path.read_text())["rows"] if path.exists() else {}
-        for when, text in (("best", "best snapshot"), ("last", "end")):
-            fid = {row: found[when]["fid"] for row, found in rows.items()}
-            ours = [row for row in OURS if row in fid]
-            if not ours or "none" not in fid:
-                continue
-            best = min(ours, key=lambda row: fid[row]["mean"])
-            below = {row: f"{fid[best]['mean'] / fid[row]['mean']:.2f}" for row in CONTROLS if row in fid}
-            shares = f"{below.get('diffaugment', '')} | {below['none']}"
-            controls = " | ".join(shown(fid[row]) if row in fid else "" for row in CONTROLS)
-            lines.append(f"| {name} | {text} | {controls} | {best} {shown(fid[best])} | {shares} |")
+        control, ours = best_control(rows), [row for row in OURS if row in rows]
+        if control is None or not ours:
+            continue
+        best = min(ours, key=lambda row: rows[row]["fid"]["mean"])
+        theirs, mine = rows[control]["fid"], rows[best]["fid"]
+        wanted = [min(curve) for curve in rows[control]["curves"]]
+        reached, took = time_to(rows[best], wanted), time_to(rows[control], wanted)
+        share = None if reached is None or took is None else reached / took
+        scores = f"{shown(mine)} | {mine['mean'] / theirs['mean']:.2f} | {rounded(share, 2)}"
+        lines.append(f"| {name} | {control} | {shown(theirs)} | {best} | {scores} |")
     return lines
 
 
 def curves(name: str, rows: dict[str, Any]) -> bytes:
-    """A PNG picture: FID against images seen, controls dashed; what needs no GAN as lines across."""
+    """A PNG picture: FID against seconds, controls dashed; what needs no GAN as lines across."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 4.8), dpi=110, layout="constrained")
     axis = figure.subplots()
     for row in rows:
-        if "curve" in rows[row]:
-            images, seeds = rows[row]["curve"]["images"], rows[row]["curve"]["fid"]
-            means = [sum(values) / len(values) for values in zip(*seeds, strict=True)]
-            (line,) = axis.plot(images, means, "--" if row in CONTROLS else "-", label=row, marker=".")
-            axis.fill_between(images, *(list(map(f, zip(*seeds, strict=True))) for f in (min, max)),
-                              color=line.get_color(), alpha=0.12, linewidth=0)  # fmt: skip
+        if "curves" in rows[row]:
+            means = [sum(values) / len(values) for values in zip(*rows[row]["curves"], strict=True)]
+            style = "--" if row in CONTROLS else "-"
+            (line,) = axis.plot(seconds(rows[row]), means, style, label=row, marker=".")
+            axis.fill_between(
+                seconds(rows[row]),
+                *(list(map(f, zip(*rows[row]["curves"], strict=True))) for f in (min, max)),
+                color=line.get_color(), alpha=0.12, linewidth=0,
+            )  # fmt: skip
     for row, style in zip(REFERENCES, (":", "-", "-.", "--"), strict=True):
         if row in rows:
-            axis.axhline(rows[row]["last"]["fid"]["mean"], color="grey", linestyle=style, linewidth=1, label=row)
-    axis.set(xlabel="images seen", ylabel="FID against held-out images", yscale="log", title=name)
+            axis.axhline(rows[row]["fid"]["mean"], color="grey", linestyle=style, linewidth=1, label=row)
+    axis.set(xlabel="seconds on one core, with the training of the autoencoder",
+             ylabel="FID against held-out images", yscale="log", title=name)  # fmt: skip
     axis.grid(alpha=0.3)
     figure.legend(loc="outside right upper", fontsize=8, frameon=False)
     buffer = io.BytesIO()

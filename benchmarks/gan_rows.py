@@ -1,7 +1,7 @@
 """The rows of the GAN benchmark: what is trained on the images of a seed, and how its samples are measured.
 
-All rows of a set take the same number of steps and of images a step, and networks of one family and width; a generator
-that is a decoder has the size of the autoencoder, which every row gets that has a use for one.
+All rows of a set take the same number of steps and of images per step. A generator that is a decoder has the size of
+the autoencoder.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from augmentor._internal.files import write_bytes, write_json
 from augmentor._internal.pictures import grid, png
 from augmentor._internal.random import seeded, torch_generator
 from augmentor.autoencoders import Autoencoder, autoencoders
-from augmentor.data import ArrayDataset
-from augmentor.gan import get_augmentation, get_method, load_generator, needs_autoencoder
+from augmentor.data import ArrayDataset, Transformed
+from augmentor.gan import get_augmentation, get_method, method_class, needs_autoencoder
 from augmentor.quality import ModuleFeatures, compare, extract
-from augmentor.training import AutoencoderTrainer, GANTrainer, small_cnn, train_classifier
+from augmentor.training import AutoencoderTrainer, GANTrainer, small_cnn, train_classifier, usual_recipes
 from augmentor.training.classifier import accuracy, predict
 
 # Width of the layer whose values are the features.
@@ -40,31 +40,29 @@ FEATURES = 64
 class Settings:
     """What decides the work of a set, besides its seed."""
 
-    side: int = 16
-    steps: int = 1500
+    side: int = 32
+    steps: int = 3000
     batch_size: int = 64
-    round_steps: int = 375
-    network: str = "dcgan(width=16)"
+    round_steps: int = 250
+    network: str = "conv(width=16)"
     lr: float = 5e-4
     policy: str = "gaussian(std=0.5)"
     adaptive: str = "adaptive(images=20000)"
     autoencoder_steps: int = 2000
     extractor_steps: int = 2000
     probe_steps: int = 300
+    classifier_steps: int = 1000
     samples: int = 5000
 
-    @property
-    def annealed(self) -> str:
-        """p falls from 0.5 to 0 in two thirds of the run."""
-        return f"annealed(start=0.5, images={2 * self.steps * self.batch_size // 3})"
 
-
-QUICK = Settings(8, 20, 8, 10, "dcgan(width=8)", autoencoder_steps=20, extractor_steps=20, probe_steps=10, samples=200)
+QUICK = Settings(
+    8, 20, 8, 10, "conv(width=8)", autoencoder_steps=20, extractor_steps=20, probe_steps=10, classifier_steps=20, samples=200
+)  # fmt: skip
 
 
 def full(side: int) -> Settings:
     """For an accelerator."""
-    return Settings(side, 20_000, 64, 1000, "dcgan(width=48)", adaptive="adaptive(images=200000)", samples=10_000)
+    return Settings(side, 20_000, 64, 1000, "conv(width=48)", adaptive="adaptive(images=200000)", samples=10_000)
 
 
 @dataclass(frozen=True)
@@ -128,6 +126,11 @@ class Trial:
         return extract(self.features, self.draw.reference.images[self.shuffled("reference")])
 
     @cached_property
+    def trained_on(self) -> torch.Tensor:
+        """Features of the images to train on."""
+        return extract(self.features, self.draw.train.images)
+
+    @cached_property
     def probe(self) -> tuple[nn.Module, float]:
         """A classifier of real (0) and decoded (1) images, and how often it is right about others."""
         train, test = self.set.whole(self.root, self.settings.side).train, self.draw.reference
@@ -166,16 +169,46 @@ class Trial:
         order = torch.randperm(len(self.draw.reference), generator=torch_generator("cpu", 0, purpose))
         return order[: self.settings.samples]
 
+    def accuracy(self, generated: torch.Tensor | None = None) -> float:
+        """In %, of a classifier that is trained on the images to train on, under the usual augmentation.
+
+        generated: float images (N,C,H,W), classes in turn; they are then half of what it is trained on.
+        """
+        data = self.draw.train
+        if generated is not None:
+            rows, classes = torch.arange(len(generated)) % len(data), torch.arange(len(generated)) % len(data.classes)
+            images = torch.cat([data.images[rows], (255 * generated).round().to(torch.uint8)])
+            data = ArrayDataset(images, torch.cat([data.targets[rows], classes]), data.classes)
+        (recipe, *_) = usual_recipes(data.image_shape, len(data.classes)).values()
+        model = train_classifier(
+            small_cnn, Transformed(data, recipe.image), num_classes=len(data.classes),
+            steps=self.settings.classifier_steps, seed=self.seed, device=self.device,
+        )  # fmt: skip
+        reference = self.draw.reference.subset(self.shuffled("reference"))
+        return 100 * accuracy(predict(model, reference, self.device), reference.targets)
+
     def measured(self, images: torch.Tensor) -> dict[str, Any]:
-        """Float images (N,C,H,W) against held-out ones: distances, share called decoded, energy at high frequencies."""
+        """Scores of float images (N,C,H,W) against held-out ones.
+
+        nearest: the median distance of their features to those of the nearest training image, as a multiple of that of
+        held-out images: below 1 where training images are copied. called_decoded: by the probe, in %. high_frequencies:
+        energy there, as a multiple of that of held-out images.
+        """
         model, _ = self.probe
         called = predict(model, ArrayDataset((255 * images).round().to(torch.uint8)), self.device)
         real = to_unit_float(self.draw.reference.images[self.shuffled("reference")])
+        features = extract(self.features, images)
         return {
-            **compare(extract(self.features, images), self.reference, seed=self.seed),
+            **compare(features, self.reference, seed=self.seed),
+            "nearest": distance(features, self.trained_on) / distance(self.reference, self.trained_on),
             "called_decoded": 100 * float(called.double().mean()),
             "high_frequencies": high_frequencies(images) / high_frequencies(real),
         }
+
+
+def distance(features: torch.Tensor, others: torch.Tensor) -> float:
+    """The median over features (N, F) of the distance to the nearest of others (M, F)."""
+    return float(torch.cat([torch.cdist(part, others).amin(1) for part in features.split(500)]).median())
 
 
 def high_frequencies(images: torch.Tensor) -> float:
@@ -209,72 +242,93 @@ def prepare(known: GANSet, settings: Settings, root: str, extractors: Path) -> N
         save_file({name: value.cpu().contiguous() for name, value in model.state_dict().items()}, path)
 
 
-# The rows: each gives its scores, at the end and at the best snapshot.
+# The rows: each gives the scores of the images that it makes.
 Row = Callable[[Trial], dict[str, Any]]
 
 
 def decodings(trial: Trial, policy: str) -> dict[str, Any]:
     """No GAN: the images to train on, perturbed and decoded."""
     images = trial.decoded(trial.draw.train, policy, trial.settings.samples)
-    scores = trial.measured(images)
-    return {"last": scores, "best": scores, **trained_beforehand(trial)}
+    return {**trial.measured(images), **trained_beforehand(trial)}
 
 
 def again(trial: Trial) -> dict[str, Any]:
     """No GAN: the images to train on, in turn; what learning them by heart would give."""
     images, wanted = to_unit_float(trial.draw.train.images), trial.settings.samples
-    scores = trial.measured(images[torch.arange(wanted) % len(images)])
-    return {"last": scores, "best": scores}
+    return {**trial.measured(images[torch.arange(wanted) % len(images)]), "accuracy": trial.accuracy()}
 
 
 def real(trial: Trial) -> dict[str, Any]:
     """What other real images reach, as many as there are; of MNIST-300 they are not those that were trained on."""
     data = trial.set.whole(trial.root, trial.settings.side).train
     order = torch.randperm(len(data), generator=torch_generator("cpu", trial.seed, "floor"))
-    scores = trial.measured(to_unit_float(data.images[order[: trial.settings.samples]]))
-    return {"last": scores, "best": scores, "probe_accuracy": trial.probe[1]}
+    images = to_unit_float(data.images[order[: trial.settings.samples]])
+    return {**trial.measured(images), "probe_accuracy": trial.probe[1]}
 
 
-def gan(trial: Trial, method: str = "gan", augment: str = "none", p: str | None = None) -> dict[str, Any]:
-    """A training method, and what the discriminator sees."""
-    settings, data = trial.settings, trial.draw.train
-    folder = trial.folder(f"{method}-{augment}{'' if p is None else f'-{p}'}")
-    builds_on_decoder, in_latents = method != "gan", needs_autoencoder(augment)
-    probability = None if p is None else getattr(settings, p)
-    augmentation = get_augmentation(augment, trial.augment() if in_latents else None, p=probability)
-    made = get_method(
-        method,
-        network=settings.network,
-        image_shape=data.image_shape,
-        num_classes=len(data.classes),
-        autoencoder=trial.autoencoder if builds_on_decoder else None,
-        augmentation=None if augment == "none" else augmentation,
-        lr=settings.lr,
-        seed=trial.seed,
-    )
-    trainer = GANTrainer(
-        made,
-        steps=settings.steps,
-        batch_size=settings.batch_size,
-        round_steps=settings.round_steps,
-        features=trial.features,
-        out=folder,
-        seed=trial.seed,
-        device=trial.device,
-        progress=False,
-    )
-    generator = trainer.fit(data, trial.draw.reference)
-    best = load_generator(folder / "best.safetensors").to(trial.device)
-    samples = trainer.sample(generator, settings.samples, "measured")
-    write_bytes(folder / "samples.png", png(grid(trainer.sample(generator, 20).split(10))))
-    return {
-        "last": trial.measured(samples),
-        "best": trial.measured(trainer.sample(best, settings.samples, "measured")),
-        "curve": [[row["step"] * settings.batch_size, row["fid"]] for row in trainer.history],
-        "parameters": sum(weights.numel() for weights in generator.parameters()),
-        **({"p": trainer.history[-1]["p"]} if "p" in trainer.history[-1] else {}),
-        **(trained_beforehand(trial) if builds_on_decoder or in_latents else {}),
-    }
+@dataclass(frozen=True)
+class Training:
+    """A row that trains a GAN, and is called for its scores.
+
+    method, augment, p, r1_gamma, loss: as `get_method` and `get_augmentation` take them; p may name a field of the
+    settings. network: "" is that of the settings.
+    """
+
+    method: str = "gan"
+    network: str = ""
+    augment: str = "none"
+    p: str | None = None
+    r1_gamma: float | None = None
+    loss: str = "nonsaturating"
+
+    @property
+    def starts_from_autoencoder(self) -> bool:
+        """Whether the training method builds on one."""
+        return method_class(self.method).needs_autoencoder or "vae-gan" in self.method
+
+    def __call__(self, trial: Trial) -> dict[str, Any]:
+        settings, data = trial.settings, trial.draw.train
+        in_latents = needs_autoencoder(self.augment)
+        p = None if self.p is None else getattr(settings, self.p)
+        augmentation = get_augmentation(self.augment, trial.augment() if in_latents else None, p=p)
+        method = get_method(
+            self.method,
+            network=self.network or settings.network,
+            image_shape=data.image_shape,
+            num_classes=len(data.classes),
+            autoencoder=trial.autoencoder if self.starts_from_autoencoder else None,
+            augmentation=None if self.augment == "none" else augmentation,
+            loss=self.loss,
+            lr=settings.lr,
+            r1_gamma=self.r1_gamma,
+            seed=trial.seed,
+        )
+        folder = trial.folder(hashlib.sha256(repr(self).encode()).hexdigest()[:12])
+        trainer = GANTrainer(
+            method,
+            steps=settings.steps,
+            batch_size=settings.batch_size,
+            round_steps=settings.round_steps,
+            features=trial.features,
+            out=folder,
+            seed=trial.seed,
+            device=trial.device,
+            progress=False,
+        )
+        began = time.process_time()
+        generator = trainer.fit(data, trial.draw.reference)
+        seconds = time.process_time() - began
+        write_bytes(folder / "samples.png", png(grid(trainer.sample(generator, 20).split(10))))
+        samples = trainer.sample(generator, settings.samples, "measured")
+        return {
+            **trial.measured(samples),
+            "accuracy": trial.accuracy(samples),
+            "curve": [[row["step"], row["fid"]] for row in trainer.history],
+            "training_seconds": seconds,
+            "parameters": sum(weights.numel() for weights in generator.parameters()),
+            **({"p": trainer.history[-1]["p"]} if "p" in trainer.history[-1] else {}),
+            **(trained_beforehand(trial) if self.starts_from_autoencoder or in_latents else {}),
+        }
 
 
 def trained_beforehand(trial: Trial) -> dict[str, Any]:
@@ -289,17 +343,23 @@ REFERENCES: dict[str, Row] = {
     "decodings": partial(decodings, policy="gaussian(std=0.5)"),
 }
 CONTROLS: dict[str, Row] = {
-    "none": gan,
-    "diffaugment": partial(gan, augment="diffaugment"),
-    "ada": partial(gan, augment="ada", p="adaptive"),
+    "conv": Training(),
+    "conv, diffaugment": Training(augment="diffaugment"),
+    "conv, ada": Training(augment="ada", p="adaptive"),
+    "conv, R1 weight 10": Training(r1_gamma=10.0),
+    "dcgan": Training(network="dcgan(width=24)"),
+    "resnet, hinge": Training(network="resnet(width=16)", loss="hinge"),
 }
 OURS: dict[str, Row] = {
-    "real + decoded": partial(gan, augment="real"),
-    "both": partial(gan, augment="both"),
-    "both, adaptive": partial(gan, augment="both", p="adaptive"),
-    "both, annealed": partial(gan, augment="both", p="annealed"),
-    "both + diffaugment": partial(gan, augment="both+diffaugment"),
-    **{name: partial(gan, method=name) for name in ("latent-gan", "guided-gan", "ae-init", "vae-gan")},
+    "ae-init": Training("ae-init"),
+    "ae-init, diffaugment": Training("ae-init", augment="diffaugment"),
+    "ae-init, ada": Training("ae-init", augment="ada", p="adaptive"),
+    "latent-gan": Training("latent-gan"),
+    "guided-gan": Training("guided-gan"),
+    "vae-gan": Training("vae-gan"),
+    "real + decoded": Training(augment="real"),
+    "both": Training(augment="both"),
+    "both, ada": Training(augment="both+ada", p="adaptive"),
 }
 
 ROWS = REFERENCES | CONTROLS | OURS

@@ -47,7 +47,12 @@ _OF_METHOD = ("network", "loss", "lr", "r1_gamma", "discriminator_steps")
 @click.option("--r1-gamma", type=click.FloatRange(0), help="Weight of the R1 penalty; by default what suits the loss.")
 @click.option("--discriminator-steps", type=click.IntRange(1), default=1, help="For each step of the generator.")
 @click.option("--round-steps", type=click.IntRange(1), default=500, help="Steps between grids and measurements.")
-@click.option("--best-by", type=click.Choice(["fid", "kid"]), default="fid", help="Best snapshot.")
+@click.option("--best-by", type=click.Choice(["fid", "kid"]), default="fid", help="Score that chooses the snapshot.")
+@click.option(
+    "--patience",
+    type=click.IntRange(1),
+    help="Rounds without a better score after which training ends; without it all --steps are taken.",
+)
 @click.option(
     "--stop-on",
     multiple=True,
@@ -63,7 +68,7 @@ def train_gan(
     policy: str, residual: float | str, p: str | None, ratio: float | None, epochs: int | None, augment: str,
     anyway: bool, device: str, out: str, seed: int, **settings: Any,
 ) -> None:  # fmt: skip
-    """Train a GAN on DATA; write OUT/generator.safetensors, OUT/best.safetensors and sample grids.
+    """Train a GAN on DATA; write the best snapshot to OUT/generator.safetensors, and sample grids to OUT/samples.
 
     The autoencoder augments (--augment), and some training methods build on it. Distances to the real images are
     measured on the features of a network that it has no part in (see augmentor evaluate).
@@ -117,8 +122,8 @@ def train_gan(
         **looked_at, features=None if features is None else features.name, device=device, out=out, seed=seed, **parts,
         **settings)  # fmt: skip
     trainer.fit(dataset)
-    last = trainer.history[-1]
-    click.echo(f"last: {scores_text(last if features is None else named_scores(last, features.name))}")
+    best = trainer.best
+    click.echo(f"best: {scores_text(best if features is None else named_scores(best, features.name))}")
     click.echo(f"wrote {out}/generator.safetensors; look at {out}/samples")
 
 

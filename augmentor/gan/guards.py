@@ -31,7 +31,7 @@ GUARDS: dict[str, tuple[Callable[[Row], bool], str]] = {
     ),
     "divergence": (
         lambda row: row["over_best"] > _DIVERGED,
-        "samples were much nearer to the real images before; use best.safetensors, and try augment='ada', a higher "
+        "samples were much nearer to the real images before; the best snapshot is kept; try augment='ada', a higher "
         "r1_gamma, or more images",
     ),
 }

@@ -35,17 +35,19 @@ _LOOKED_AT = 10
 
 
 class GANTrainer:
-    """Trains a training method; keeps an average of its generator, and the best snapshot of that.
+    """Trains a training method, averages the weights of its generator, and returns the best snapshot of the average.
 
     method: what is trained and how, such as ``get_method("gan", image_shape=(1, 28, 28), num_classes=10)``.
     steps: of the generator. batch_size: of all processes together. ema_decay: of the averaged generator.
     features: an extractor as `augmentor.quality` takes it, to measure FID, KID, precision and recall every
-        `round_steps` steps; None measures nothing and keeps the last generator as the best. best_by: "fid" or "kid".
+        `round_steps` steps; None measures nothing, and the last generator is returned. best_by: "fid" or "kid".
+    patience: training ends after so many rounds in a row without a better score (early stopping); needs `features`.
+        None takes all `steps`.
     stop_on: of "collapse", "saturation" and "divergence" those that end the run with a `TrainingError`; all are
         reported as an `AugmentorWarning` and in the history, once they have lasted for 1000 steps.
-    out: a folder for `generator.safetensors` (averaged, last), `best.safetensors`, `history.jsonl`, sample grids,
-        TensorBoard's events where it is installed, and the checkpoint; a run that was stopped there goes on and ends
-        with the same weights.
+    out: a folder for `generator.safetensors` (the best snapshot so far), `history.jsonl`, sample grids, TensorBoard's
+        events where it is installed, and the checkpoint; a run that was stopped there goes on and ends with the same
+        weights.
     device, devices, precision: where to train, in how many processes on this machine (under ``torchrun`` in as many as
         it started), in "fp32" or "bf16"; more than one process, and bf16, take the extra `distributed`. What a sample
         becomes does not depend on the number of processes.
@@ -57,8 +59,8 @@ class GANTrainer:
     >>> method = get_method("gan", network="dcgan(width=8)", image_shape=(1, 8, 8))
     >>> trainer = GANTrainer(method, steps=2, batch_size=8, progress=False)
     >>> generator = trainer.fit(load_source("digits"))
-    >>> [row["step"] for row in trainer.history]
-    [2]
+    >>> [row["step"] for row in trainer.history], trainer.best["step"]
+    ([2], 2)
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class GANTrainer:
         ema_decay: float = 0.995,
         features: Callable[[torch.Tensor], torch.Tensor] | None = None,
         best_by: str = "fid",
+        patience: int | None = None,
         round_steps: int = 500,
         stop_on: Collection[str] = (),
         out: str | Path | None = None,
@@ -90,19 +93,22 @@ class GANTrainer:
             raise InputError(f"ema_decay is at least 0 and below 1, got {ema_decay}")
         if best_by not in ("fid", "kid"):
             raise InputError(f"best_by is 'fid' or 'kid', got {best_by!r}")
+        if patience is not None and (patience < 1 or features is None):
+            raise InputError(f"patience is at least 1 round, and needs features to measure; got {patience!r}")
         if isinstance(stop_on, str) or not set(stop_on) <= GUARDS.keys():
             raise InputError(f"stop_on is a collection of {', '.join(map(repr, GUARDS))}, got {stop_on!r}")
         check_engine(devices, precision)
         self.method = method
         self.steps, self.batch_size, self.ema_decay = steps, batch_size, ema_decay
-        self.features, self.best_by, self.round_steps, self.stop_on = features, best_by, round_steps, stop_on
+        self.features, self.best_by, self.patience = features, best_by, patience
+        self.round_steps, self.stop_on = round_steps, stop_on
         self.out = None if out is None else absolute_path(out)
         self.seed, self.device, self.progress = seed, torch.device(device), progress
         self.devices, self.precision = devices, precision
         self.history: list[dict[str, Any]] = []
 
     def fit(self, dataset: Any, reference: Any = None) -> Generator:
-        """Train on a map-style data set of images or `(image, label)`; returns the averaged generator.
+        """Train on a map-style data set of images or `(image, label)`; returns the best averaged generator.
 
         reference: real images to measure against, where they are not those of `dataset`.
         """
@@ -114,8 +120,9 @@ class GANTrainer:
         method.prepare(Feed(dataset, min(self.batch_size, len(dataset)), self.seed, engine, labelled=labelled))
         averaged = AveragedModel(method.generator, multi_avg_fn=get_ema_multi_avg_fn(self.ema_decay))
         generator: Any = averaged.module
+        best = copy.deepcopy(generator)
         run = Run(self.out if engine.writes else None, self._settings(dataset))
-        step, best = self._resume(run, averaged)
+        step = self._resume(run, averaged, best)
         evaluator = None
         if engine.writes:
             evaluator = Evaluator(evaluated, self.features, self.seed, engine.device, generator.num_classes)
@@ -123,7 +130,7 @@ class GANTrainer:
         show = self.progress and engine.writes
         bar = progress_bar(total=self.steps, initial=step, desc=f"train {method.name}", show=show)
         with bar, closing(Board(run.folder)) as board:
-            while step < self.steps:
+            while step < self.steps and not self._out_of_patience():
                 # One round of the training method's steps.
                 self._stop_if_asked(step)
                 method.start_round(step, generator)
@@ -139,32 +146,51 @@ class GANTrainer:
                     run.write(f"samples/step-{step:07d}.png", png(picture))
                     board.add(row, picture)
                 row = self._with_alerts(engine.agree(row), say=engine.writes)
-                if row.get(self.best_by, -math.inf) < best:
-                    best = row.get(self.best_by, math.inf)
-                    _save(run, "best.safetensors", generator, row)
+                if self._is_best(row):
+                    best.load_state_dict(generator.state_dict())
+                    _save(run, "generator.safetensors", best, row)
                 bar.set_postfix(self._shown(row), refresh=False)
-                state = {"method": method.state_dict(), "averaged": averaged.state_dict(), "step": step, "best": best}
-                run.save(state, row)
+                networks = {"averaged": averaged.state_dict(), "best": best.state_dict()}
+                run.save({"method": method.state_dict(), **networks, "step": step}, row)
 
-        result = copy.deepcopy(generator).eval()
-        for name, network in {**method.finish(result), "generator": result}.items():
-            _save(run, f"{name}.safetensors", network, self.history[-1])
-        return result
+        best.eval()
+        for name, network in method.finish(best).items():
+            _save(run, f"{name}.safetensors", network, self.best)
+        return best
+
+    @property
+    def best(self) -> dict[str, Any]:
+        """The row of the history of the generator that `fit` returns: of the first round with the best score, or of the
+        last round where nothing is measured.
+        """
+        last = self.history[-1]
+        return min(self.history, key=lambda row: row[self.best_by]) if self.best_by in last else last
 
     def sample(self, generator: Generator, count: int, purpose: str = "samples") -> torch.Tensor:
         """`count` float images (count,C,H,W) on the CPU, classes in turn; the same ones at every call."""
         return sample(generator, count, self.seed, next(generator.parameters()).device, purpose)
 
-    def _resume(self, run: Run, averaged: AveragedModel) -> tuple[int, float]:
-        """Load what the last round of the run left, if any => its step and the best score (0 and infinity)."""
+    def _resume(self, run: Run, averaged: AveragedModel, best: Generator) -> int:
+        """Load what the last round of the run left, if any => its step, or 0."""
         agree = self.method.feed.engine.agree
         state = agree(run.load())
         self.history = run.history = agree(run.history)
         if state is None:
-            return 0, math.inf
+            return 0
         self.method.load_state_dict(state["method"])
         averaged.load_state_dict(state["averaged"])
-        return state["step"], state["best"]
+        best.load_state_dict(state["best"])
+        return state["step"]
+
+    def _is_best(self, row: dict[str, Any]) -> bool:
+        """Whether this round is better than those before it; each is where nothing is measured."""
+        return self.best_by not in row or all(row[self.best_by] < before[self.best_by] for before in self.history)
+
+    def _out_of_patience(self) -> bool:
+        """Whether too many rounds have passed since the best one."""
+        if self.patience is None or not self.history:
+            return False
+        return sum(row["step"] > self.best["step"] for row in self.history) >= self.patience
 
     def _train(self, steps: range, averaged: AveragedModel, bar: Any) -> dict[str, Any]:
         """Take these steps => the row of the history: means of what they log, over the steps and the processes."""
@@ -242,7 +268,7 @@ class GANTrainer:
                 )
 
     def _settings(self, dataset: Any) -> dict[str, Any]:
-        names = ("steps", "batch_size", "ema_decay", "best_by", "round_steps", "seed", "precision")
+        names = ("steps", "batch_size", "ema_decay", "best_by", "patience", "round_steps", "seed", "precision")
         return {
             "what": "gan",
             **self.method.settings(),

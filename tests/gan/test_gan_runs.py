@@ -78,24 +78,38 @@ def scripted(monkeypatch):
     return install
 
 
-def test_the_best_snapshot_is_the_round_with_the_lowest_score_also_after_a_break(few, tmp_path, scripted):
+def test_the_best_snapshot_is_returned_and_saved_also_after_a_break(few, tmp_path, scripted):
     settings = {"steps": 6, "features": flat}
     scripted(5, 2, KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
         gan(**settings, out=tmp_path / "fid").fit(few)
     scripted(3)
     trainer = gan(**settings, out=tmp_path / "fid")
-    last = trainer.fit(few)
+    best = trainer.fit(few)
     assert [row["fid"] for row in trainer.history] == [5, 2, 3]
-    best = load_generator(tmp_path / "fid/best.safetensors")
-    assert read_header(tmp_path / "fid/best.safetensors")["info"] == trainer.history[1]
     assert equal(best, gan(steps=4).fit(few))
-    assert not equal(best, last)
-    assert equal(load_generator(tmp_path / "fid/generator.safetensors"), last)
+    assert equal(load_generator(tmp_path / "fid/generator.safetensors"), best)
+    assert read_header(tmp_path / "fid/generator.safetensors")["info"] == trainer.history[1]
     scripted(5, 2, 3)
     gan(**settings, out=tmp_path / "kid", best_by="kid").fit(few)
-    assert read_header(tmp_path / "kid/best.safetensors")["info"]["step"] == 2
-    assert equal(gan(out=tmp_path / "none").fit(few), load_generator(tmp_path / "none/best.safetensors"))  # the last
+    assert read_header(tmp_path / "kid/generator.safetensors")["info"]["step"] == 2
+
+
+def test_without_measurements_the_last_generator_is_returned(few, tmp_path):
+    trainer = gan(out=tmp_path)
+    assert equal(trainer.fit(few), load_generator(tmp_path / "generator.safetensors"))
+    assert read_header(tmp_path / "generator.safetensors")["info"] == trainer.history[-1]
+
+
+@pytest.mark.parametrize(("patience", "steps"), [(1, [2, 4, 6]), (2, [2, 4, 6, 8, 10, 12]), (None, [*range(2, 21, 2)])])
+def test_training_ends_after_so_many_rounds_without_a_better_score(patience, steps, few, tmp_path, scripted):
+    settings = {"steps": 20, "features": flat, "out": tmp_path, "patience": patience}
+    scripted(5, 3, 4, 2, 2, 2, 2, 2, 2, 2)  # an equal score is no better
+    trainer = gan(**settings)
+    best = trainer.fit(few)
+    assert [row["step"] for row in trainer.history] == steps
+    scripted()  # asked again it measures nothing and gives the same
+    assert equal(gan(**settings).fit(few), best)
 
 
 def test_metrics_are_measured_against_the_reference(few, digits):

@@ -13,6 +13,8 @@ from ._base import (
 )
 from .codes import CodeDiscriminator
 from .codes import CodeGenerator as CodeGenerator
+from .conv import ConvDiscriminator as ConvDiscriminator
+from .conv import ConvGenerator as ConvGenerator
 from .dcgan import DCGANDiscriminator as DCGANDiscriminator
 from .dcgan import DCGANGenerator as DCGANGenerator
 from .decoder import DecoderGenerator as DecoderGenerator
