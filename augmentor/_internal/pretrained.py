@@ -6,9 +6,22 @@ import functools
 from importlib.resources import files
 from pathlib import Path
 
+from ..exceptions import WeightsError
+from .files import sha256_file
+
 
 @functools.cache
 def pretrained_folder() -> Path:
     """Where the pretrained models are: `augmentor/_pretrained` in a wheel, `pretrained` in a checkout."""
     inside = Path(str(files("augmentor"))) / "_pretrained"
     return inside if inside.is_dir() else Path(__file__).resolve().parents[2] / "pretrained"
+
+
+def pretrained_weights(folder: Path, file: str, sha256: str) -> Path:
+    """The path of a weights file in the folder of a pretrained model; `WeightsError` if its checksum is another."""
+    path = folder / file
+    if not path.exists() or sha256_file(path) != sha256:
+        raise WeightsError(
+            f"the weights of {folder.name!r} are missing or do not match their checksum; install the package again"
+        )
+    return path

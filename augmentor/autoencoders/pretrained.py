@@ -11,11 +11,11 @@ from typing import Any
 import torch
 
 from .._internal.checks import takes_shape
-from .._internal.files import absolute_path, sha256_file
-from .._internal.pretrained import pretrained_folder
+from .._internal.files import absolute_path
+from .._internal.pretrained import pretrained_folder, pretrained_weights
 from .._internal.registry import did_you_mean
 from .._internal.weights import OF_AUTOENCODER, load_network, read_header, weights_file
-from ..exceptions import UnknownNameError, WeightsError
+from ..exceptions import UnknownNameError
 from ..quality.verdict import GOOD, POOR, Verdict, assess
 from .adapters import ADAPTERS, AdaptedAutoencoder, DiffusersAutoencoder
 from .base import Autoencoder, autoencoders
@@ -49,12 +49,7 @@ def load_autoencoder(name_or_path: str | Path) -> Autoencoder:
     """
     name = full_name(name_or_path)
     if name in _index():
-        path = pretrained_folder() / name / "model.safetensors"
-        if not path.exists() or sha256_file(path) != _index()[name]["sha256"]:
-            raise WeightsError(
-                f"the weights of {name!r} are missing or do not fit their checksum in index.json; "
-                "install the package again"
-            )
+        path = pretrained_weights(pretrained_folder() / name, OF_AUTOENCODER, _index()[name]["sha256"])
         model = load_network(path, autoencoders.kind, autoencoders.members)
         model.verdict = Verdict.of(_index()[name].get("verdict"))
         return model

@@ -31,22 +31,23 @@ def evaluate(
 ) -> None:  # fmt: skip
     """Distance, precision and recall of GENERATED against REAL, beside real against real, and whether they differ.
 
-    GENERATED is a data argument, such as a shard folder, or the .safetensors file of a generator, or the folder of
-    the run that trained it. REAL is a data argument. Figures of different features cannot be compared, so distances
-    are named after them: fd-smallnet is a Frechet distance, kd-smallnet a kernel distance. With inception they are FID
-    and KID. fjd looks at features and labels together, where both have labels.
+    GENERATED is a data argument, such as a shard folder, or a generator: the name of a pretrained one, its
+    .safetensors file, or the folder of the run that trained it. REAL is a data argument. Figures of different features
+    cannot be compared, so distances are named after them: fd-smallnet is a Frechet distance, kd-smallnet a kernel
+    distance. With inception they are FID and KID. fjd looks at features and labels together, where both have labels.
     """
     from .._internal.datasets import class_names_of
     from .._internal.files import write_bytes, write_json
     from .._internal.weights import OF_GENERATOR, weights_file
     from ..exceptions import ShapeError
+    from ..gan import list_generators
     from ..quality import evaluate as measure
     from ..quality import find_copies, named_scores
     from ..views.copies import copies_html
 
     reals = _read(real, **reading)
     in_folder = Path(generated).expanduser().is_dir() and weights_file(generated, OF_GENERATOR).is_file()
-    if generated.endswith(".safetensors") or in_folder:
+    if generated in list_generators() or generated.endswith(".safetensors") or in_folder:
         fakes = _samples(generated, num_samples, seed)
     else:
         fakes = _read(generated, **{**reading, "split": "train"})

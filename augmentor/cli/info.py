@@ -30,10 +30,12 @@ def _installed(device: str) -> dict[str, Any]:
     from .._internal.version import __version__
     from ..autoencoders import autoencoders, list_autoencoders
     from ..autoencoders.pretrained import card
+    from ..gan import list_generators
     from ..gan.augmentations import augmentations
     from ..gan.losses import LOSSES
     from ..gan.methods import methods
     from ..gan.networks import DISCRIMINATORS, GENERATORS
+    from ..gan.pretrained import generator_card
     from ..policies import policies
     from ..shards.manifest import FORMATS
 
@@ -41,6 +43,7 @@ def _installed(device: str) -> dict[str, Any]:
         "versions": {"augmentor": __version__, "torch": torch.__version__, "torchvision": torchvision.__version__},
         "device": device,
         "pretrained": {name: card(name)["summary"] for name in list_autoencoders()},
+        "pretrained generators": {name: generator_card(name)["summary"] for name in list_generators()},
         "policies": {name: str(policies.get(name).example()) for name in policies.names()},
         "autoencoders": autoencoders.names(),
         "generators": sorted(GENERATORS),
@@ -58,11 +61,15 @@ def _described(target: str) -> dict[str, Any]:
     from ..autoencoders import list_autoencoders
     from ..autoencoders.pretrained import card
     from ..exceptions import DataError
+    from ..gan import list_generators
+    from ..gan.pretrained import generator_card
     from ..shards import read_manifest, read_partial
 
     path = absolute_path(target)
     if target in list_autoencoders():
         return card(target)
+    if target in list_generators():
+        return generator_card(target)
     if path.suffix == ".safetensors":
         return read_header(path)
     if (path / "manifest.json").is_file():
@@ -76,7 +83,8 @@ def _described(target: str) -> dict[str, Any]:
             raise DataError(f"{path / 'run.json'} is not JSON: {error}") from error
         weights = path / OF_AUTOENCODER
         return run | ({"weights": read_header(weights)} if weights.is_file() else {})
+    names = ", ".join([*list_autoencoders(), *list_generators()])
     raise DataError(
-        f"{target!r} is neither a pretrained name ({', '.join(list_autoencoders())}), a .safetensors file, "
-        "a shard folder nor the folder of a run"
+        f"{target!r} is neither a pretrained name ({names}), a .safetensors file, a shard folder nor the folder of a "
+        "run"
     )

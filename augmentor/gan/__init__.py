@@ -6,7 +6,8 @@ May import `transform` and what is below it.
 from .augmentations import AdaptiveP, AnnealedP, Augmentation, get_augmentation, needs_autoencoder
 from .losses import GANLoss, get_loss, r1_penalty
 from .methods import GAN, AdversarialMethod, GANSettings, TrainingMethod, get_method, method_class
-from .networks import Discriminator, Generator, load_generator
+from .networks import Discriminator, Generator
+from .pretrained import list_generators, load_generator
 from .trainer import GANTrainer
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "get_augmentation",
     "get_loss",
     "get_method",
+    "list_generators",
     "load_generator",
     "method_class",
     "needs_autoencoder",

@@ -12,10 +12,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from .._internal.checks import to_unit_float
-from .._internal.files import sha256_file
-from .._internal.pretrained import pretrained_folder
-from .._internal.weights import load_network
-from ..exceptions import WeightsError
+from .._internal.pretrained import pretrained_folder, pretrained_weights
+from .._internal.weights import OF_AUTOENCODER, load_network
 from .features import Features, resized, rgb
 
 # Images of a shorter side below the first are enlarged, and above the second shrunk.
@@ -71,7 +69,7 @@ class SmallNetFeatures(Features):
     and how much, they were blurred, made noisy or compressed (``pretrained/smallnet/card.md``). So its features follow
     content and quality. Images of less than 32 pixels a side are enlarged, and those of more than 128 shrunk. The
     Frechet distance on them is no FID: that name belongs to Inception's features.
-    Raises `WeightsError` for weights that are missing or do not fit their checksum, `ShapeError` for images of other
+    Raises `WeightsError` for weights that are missing or do not match their checksum, `ShapeError` for images of other
     than 1 or 3 channels.
 
     >>> SmallNetFeatures()(torch.rand(4, 1, 8, 8)).shape
@@ -98,10 +96,6 @@ def fitted(images: torch.Tensor) -> torch.Tensor:
 def _loaded() -> SmallNet:
     """The network, read once in a process, since every verdict asks for it; nobody changes or moves this one."""
     folder = pretrained_folder() / SmallNet.name
-    path, card = folder / "model.safetensors", folder / "card.json"
-    if not path.exists() or sha256_file(path) != json.loads(card.read_text(encoding="utf-8"))["sha256"]:
-        raise WeightsError(
-            f"the weights of {SmallNet.name!r} are missing or do not fit their checksum in card.json; "
-            "install the package again"
-        )
+    card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+    path = pretrained_weights(folder, OF_AUTOENCODER, card["sha256"])
     return load_network(path, SmallNet.family, {SmallNet.name: SmallNet}).float().requires_grad_(False)

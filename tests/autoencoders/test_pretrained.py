@@ -98,7 +98,7 @@ def test_a_tampered_copy_is_refused_by_its_name_and_by_its_path(copied, tamper):
     assert load_autoencoder("digits").image_shape == load_autoencoder(file).image_shape == (1, 8, 8)
     file.write_bytes(tamper(file.read_bytes()))
     for load in (load_autoencoder, LatentAugment):
-        with pytest.raises(WeightsError, match=r"'digits' are missing or do not fit their checksum.*install"):
+        with pytest.raises(WeightsError, match=r"'digits' are missing or do not match their checksum.*install"):
             load("digits")
     if file.read_bytes() != (copied / "mnist" / "model.safetensors").read_bytes():
         with pytest.raises(WeightsError, match=r"damaged|checksum"):

@@ -115,7 +115,7 @@ def seen_by(layer: torch.nn.Module, call) -> torch.Tensor:
 @pytest.mark.parametrize("family", ["vae", "spatial_kl"])
 def test_ae_init_starts_as_the_decoder_on_the_codes_of_a_class_and_as_the_encoder(family, odd):
     model = made(FAMILIES[family])
-    method = method_on("ae-init", copy.deepcopy(model), image_shape=(1, 12, 10), num_classes=2)
+    method = method_on("ae-init(bandwidth=1)", copy.deepcopy(model), image_shape=(1, 12, 10), num_classes=2)
     method.prepare(Feed(odd, 8, 0, Engine("cpu"), labelled=True))
     generator, discriminator = method.generator, method.discriminator
     raw = model.encode(odd.images).mean
@@ -130,6 +130,64 @@ def test_ae_init_starts_as_the_decoder_on_the_codes_of_a_class_and_as_the_encode
     assert torch.allclose(generator(noise, labels), drawn, atol=1e-5)
     by_head = seen_by(discriminator.head, lambda: discriminator(odd.images / 255, odd.targets))
     assert torch.allclose(by_head, seen_by(model.encoder[-1], lambda: model.encode(odd.images)), atol=1e-5)
+
+
+def drawn_and_real(bandwidth: float, num_classes: int, data: ArrayDataset) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """For each class, 5000 codes that an ae-init generator draws, and those of the real images."""
+    model = made(FAMILIES["vae"])
+    settings = {"image_shape": (1, 12, 10), "num_classes": num_classes, "autoencoder": model}
+    method = get_method(f"ae-init(bandwidth={bandwidth})", **settings)
+    method.prepare(Feed(data, 8, 0, Engine("cpu"), labelled=num_classes > 0))
+    raw = model.encode(data.images).mean
+    real = model.stats.fit([raw]).standardise(raw)
+    noise = torch.randn(5000, method.generator.latent_dim, generator=torch.Generator().manual_seed(0))
+    if num_classes == 0:
+        return [(method.generator.codes(noise), real)]
+    classes = torch.eye(num_classes, dtype=torch.long).argmax(0)
+    return [(method.generator.codes(noise, label.expand(5000)), real[data.targets == label]) for label in classes]
+
+
+@pytest.mark.parametrize("num_classes", [0, 2])
+def test_with_a_small_bandwidth_codes_are_those_of_all_real_images_of_the_class(num_classes, odd):
+    for drawn, real in drawn_and_real(1e-3, num_classes, odd):
+        apart = torch.cdist(drawn, real)
+        assert apart.amin(1).max() < 0.02
+        chosen = apart.argmin(1).bincount(minlength=len(real)) * len(real) / 5000
+        assert 0.7 < chosen.min() <= chosen.max() < 1.3
+
+
+@pytest.mark.parametrize("bandwidth", [0.3, 0.7])
+def test_codes_have_the_mean_and_covariance_of_the_real_ones_at_any_bandwidth(bandwidth, odd):
+    exact = drawn_and_real(1.0, 2, odd)
+    for (drawn, real), (gaussian, _) in zip(drawn_and_real(bandwidth, 2, odd), exact, strict=True):
+        assert torch.allclose(drawn.mean(0), real.mean(0), atol=0.08)
+        # The normal distribution's covariance is shrunk to a multiple of the identity, so between both.
+        shrunk, sample, found = gaussian.T.cov(), real.T.cov(correction=0), drawn.T.cov()
+        expected = (1 - bandwidth**2) * sample + bandwidth**2 * shrunk
+        assert torch.linalg.matrix_norm(found - expected) < 0.1 * torch.linalg.matrix_norm(expected)
+
+
+def test_a_generator_that_draws_around_real_codes_is_read_back(few, vae, tmp_path):
+    trainer, generator = train(method_on("ae-init", vae, num_classes=10), few, steps=2, out=tmp_path)
+    loaded = load_generator(tmp_path)
+    assert loaded.num_codes == len(few)
+    assert torch.equal(trainer.sample(loaded, 20), trainer.sample(generator, 20))
+
+
+def test_the_reconstruction_keeps_real_images_within_reach(few, vae):
+    def error(reconstruct):
+        method = method_on(f"ae-init(reconstruct={reconstruct})", vae, r1_gamma=0.1)
+        _, generator = train(method, few, steps=60, ema_decay=0.9)
+        codes = vae.stats.standardise(vae.encode(few.images).mean)
+        return torch.nn.functional.mse_loss(generator.draw(codes), few.images / 255)
+
+    assert error(50) < 0.7 * error(0)
+
+
+@pytest.mark.parametrize("text", ["ae-init(bandwidth=0)", "ae-init(bandwidth=1.5)", "ae-init(reconstruct=-1)"])
+def test_ae_init_refuses_what_it_cannot_use(text, vae):
+    with pytest.raises(InputError, match=r"bandwidth is above 0 and at most 1|reconstruct of at least 0"):
+        method_on(text, vae)
 
 
 def test_ae_init_needs_images_of_each_class(odd):

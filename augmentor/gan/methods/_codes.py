@@ -66,8 +66,8 @@ def real_reference(autoencoder: Autoencoder, feed: Feed) -> ReferenceSet:
 
 
 @torch.no_grad()
-def fit_gaussians(generator: DecoderGenerator, reference: ReferenceSet) -> None:
-    """Set the normal distributions that the generator's codes come from to those of a reference set of real codes.
+def fit_codes(generator: DecoderGenerator, reference: ReferenceSet) -> None:
+    """Fit the distribution that the generator's codes come from to a reference set of real codes.
 
     Raises `DataError` for a class of fewer than two images.
     """
@@ -81,5 +81,5 @@ def fit_gaussians(generator: DecoderGenerator, reference: ReferenceSet) -> None:
     gaussian = ClassGaussian()
     gaussian.fit(reference)
     assert gaussian.fitted is not None
-    generator.means.copy_(gaussian.fitted.means)
-    generator.factors.copy_(gaussian.fitted.factors)
+    codes, labels = reference.z.flatten(1), reference.labels.to(reference.z.device)
+    generator.set_codes(gaussian.fitted.means, gaussian.fitted.factors, codes, labels)

@@ -1,57 +1,80 @@
-"""A GAN that starts from a trained autoencoder."""
+"""A GAN that starts from a trained autoencoder and keeps reconstructing."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import torch
+import torch.nn.functional as F
+
 from ..._internal.random import seeded
 from ..._internal.registry import describe
 from ..._internal.weights import fingerprint
 from ...autoencoders import Autoencoder
-from ..feed import Feed
+from ...exceptions import InputError
+from ..feed import Batch, Feed
 from ..networks import DecoderGenerator, EncoderDiscriminator
 from ..networks._decoding import take_weights
 from ._adversarial import AdversarialMethod
 from ._base import methods
-from ._codes import fit_gaussians, frozen, real_reference, shape_of
+from ._codes import fit_codes, frozen, real_reference, shape_of, standard_codes
 from ._settings import GANSettings
 
 
 @methods.register("ae-init")
 class AEInit(AdversarialMethod):
-    """BAGAN (Mariani et al. 2018): the decoder becomes the generator, the encoder the discriminator's trunk.
+    """The decoder becomes the generator, the encoder the discriminator's trunk, as in BAGAN (Mariani et al. 2018).
 
-    A class's noise is a normal distribution fitted to the codes of its real images before training; without classes
-    one is fitted to all. The paper's discriminator has an output for each class and one for generated images; here
-    the class enters by projection, as in the other training methods, so that any loss will do.
+    The generator decodes codes drawn around those of real images (see `DecoderGenerator`). Besides the adversarial
+    loss it minimises ``reconstruct * |x - G(E(x))|^2``, a mean over pixels, with the encoder E as it was before
+    training: every real image stays within reach of the generator, which keeps its samples from drifting away (as
+    the reconstruction of Srivastava et al. 2017).
 
-    autoencoder: where to start; it stays as it is. settings: see `GANSettings`.
+    The paper has neither: ``reconstruct=0, bandwidth=1`` is its training. Its discriminator has an output for each
+    class and one for generated images; here the class enters by projection, as in the other training methods, so that
+    any loss can be used.
+
+    autoencoder: where to start; it stays as it is. reconstruct: weight of the reconstruction. bandwidth: how far from
+        a real code to draw, above 0 and at most 1; at 1 from one normal distribution per class.
+    settings: see `GANSettings`.
 
     >>> from augmentor import load_autoencoder
-    >>> AEInit(load_autoencoder("digits"), num_classes=10).generator.latent_dim
-    16
+    >>> AEInit(load_autoencoder("digits"), num_classes=10).reconstruct
+    5.0
     """
 
     generator: DecoderGenerator
 
     needs_autoencoder = True
 
-    def __init__(self, autoencoder: Autoencoder, **settings: Any):
+    def __init__(self, autoencoder: Autoencoder, *, reconstruct: float = 5.0, bandwidth: float = 0.5, **settings: Any):
+        if not reconstruct >= 0:
+            raise InputError(f"ae-init takes reconstruct of at least 0, got {reconstruct}")
         shared = GANSettings(**settings)
         image_shape = shape_of(autoencoder, shared.image_shape)
         with seeded(shared.seed, "init"):
-            generator = DecoderGenerator(image_shape, shared.num_classes, describe(autoencoder))
+            generator = DecoderGenerator(image_shape, shared.num_classes, describe(autoencoder), bandwidth=bandwidth)
             discriminator = EncoderDiscriminator(image_shape, shared.num_classes, describe(autoencoder))
         take_weights(generator.model, autoencoder)
         take_weights(discriminator.model, autoencoder)
         super().__init__(generator, discriminator, shared)
-        self._start, self._fingerprint = autoencoder, fingerprint(autoencoder.state_dict())
+        self.reconstruct = reconstruct
+        self._start, self._fingerprint = frozen(autoencoder), fingerprint(autoencoder.state_dict())
 
     def prepare(self, feed: Feed) -> None:
         super().prepare(feed)
-        start = frozen(self._start).to(feed.device)
-        fit_gaussians(self.generator, real_reference(start, feed))
-        self.generator.model.stats.load_state_dict(start.stats.state_dict())  # fitted now, where it brought none
+        self._start.to(feed.device)
+        fit_codes(self.generator, real_reference(self._start, feed))
+        self.generator.model.stats.load_state_dict(self._start.stats.state_dict())  # fitted now, where it brought none
+
+    def generator_losses(self, made: torch.Tensor, logits: torch.Tensor, batch: Batch) -> dict[str, torch.Tensor]:
+        losses = super().generator_losses(made, logits, batch)
+        if self.reconstruct:
+            with torch.no_grad():
+                codes = standard_codes(self._start, batch.images)
+            drawn = self.generator.draw(codes).float()
+            losses["reconstruction"] = self.reconstruct * F.mse_loss(drawn, batch.images)
+        return losses
 
     def settings(self) -> dict[str, Any]:
-        return super().settings() | {"starts_from": self._fingerprint}
+        return super().settings() | {"starts_from": self._fingerprint, "reconstruct": self.reconstruct}

@@ -19,7 +19,7 @@ from ..networks import DecoderGenerator, Discriminator, Generator
 from ..networks._decoding import take_weights
 from ._adversarial import AdversarialMethod, network_pair
 from ._base import methods
-from ._codes import fit_gaussians, real_latents, real_reference, shape_of
+from ._codes import fit_codes, real_latents, real_reference, shape_of
 from ._settings import GANSettings
 
 # Mean square of features below which they are the same.
@@ -83,7 +83,7 @@ class VAEGAN(AdversarialMethod):
         real_reference(self.generator.model, feed)  # statistics, where it brought none
 
     def start_round(self, step: int, averaged: Generator) -> None:
-        fit_gaussians(self.generator, real_reference(self.generator.model, self.feed))
+        fit_codes(self.generator, real_reference(self.generator.model, self.feed))
 
     def fakes(self, purpose: str, number: int, batch: Batch) -> torch.Tensor:
         """Samples in the even places of a batch, reconstructions in the odd ones."""

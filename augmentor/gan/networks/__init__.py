@@ -7,7 +7,6 @@ from ._base import (
     Generator,
     get_discriminator,
     get_generator,
-    load_generator,
     register_discriminator,
     register_generator,
 )
@@ -23,6 +22,6 @@ from .resnet import ResNetDiscriminator as ResNetDiscriminator
 from .resnet import ResNetGenerator as ResNetGenerator
 
 __all__ = ["DISCRIMINATORS", "GENERATORS", "CodeDiscriminator", "Discriminator", "EncoderDiscriminator", "Generator",
-           "get_discriminator", "get_generator", "load_generator",
+           "get_discriminator", "get_generator",
            "register_discriminator", "register_generator"]  # fmt: skip
 __all__ += [member.__name__ for members in (GENERATORS, DISCRIMINATORS) for member in members.values()]

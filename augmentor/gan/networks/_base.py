@@ -11,14 +11,12 @@ averaging its parameters.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import ClassVar
 
 import torch
 from torch import nn
 
 from ..._internal.registry import get, register
-from ..._internal.weights import OF_GENERATOR, load_network, weights_file
 from ...exceptions import InputError, ShapeError
 
 GENERATORS: dict[str, type[Generator]] = {}
@@ -175,12 +173,3 @@ def get_generator(name: str) -> type[Generator]:
 def get_discriminator(name: str) -> type[Discriminator]:
     """The discriminator class of this registered name."""
     return get(Discriminator.family, DISCRIMINATORS, name)
-
-
-def load_generator(path: str | Path) -> Generator:
-    """The generator of a file that `GANTrainer` wrote, on the CPU, in eval mode; `WeightsError` for any other file.
-
-    The folder of a run stands for the `generator.safetensors` in it.
-    """
-    generator: Generator = load_network(weights_file(path, OF_GENERATOR), Generator.family, GENERATORS)
-    return generator

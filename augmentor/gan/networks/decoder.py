@@ -1,19 +1,30 @@
-"""An autoencoder's decoder as a generator: the codes come from one normal distribution a class."""
+"""An autoencoder's decoder as a generator: it decodes codes drawn around those of real images."""
 
 from __future__ import annotations
 
 import torch
 
+from ...exceptions import InputError
 from ._base import register_generator
 from ._decoding import DecodingGenerator
 
 
 @register_generator("decoder")
 class DecoderGenerator(DecodingGenerator):
-    """``decode(mean[class] + factor[class] @ noise)``, as in BAGAN (Mariani et al. 2018).
+    """Decodes codes drawn from a kernel density estimate of the codes of each class.
 
-    The normal distributions, of standard latents, are buffers: means (K, D) and Cholesky factors of the covariances
-    (K, D, D), one for all without classes; standard normal until they are set. See `DecodingGenerator`.
+        code = mean[class] + sqrt(1 - h^2) * (z - mean[class]) + h * factor[class] @ noise
+
+    z is the code of a real image of the class, chosen at random, and h the bandwidth: such codes have the mean and the
+    covariance of the real ones at any h (smoothed bootstrap, Silverman and Young 1987). With bandwidth 1 codes come
+    from one normal distribution per class, as in BAGAN (Mariani et al. 2018), and no z is kept.
+
+    The distribution is that of standard latents. Its buffers are means (K, D), Cholesky factors of the covariances
+    (K, D, D), one for all images if there are no classes, the codes z (num_codes, D) in the order of their classes, and
+    how many belong to each class (K,). Until `fit` it is standard normal.
+
+    The noise has D values, and before them one that chooses z if bandwidth < 1. Other arguments: see
+    `DecodingGenerator`. Raises `InputError` for a bandwidth that is not above 0 and at most 1.
 
     >>> generator = DecoderGenerator((1, 8, 8), num_classes=2, autoencoder="vae(image_shape=(1, 8, 8), latent_dim=6)")
     >>> generator(torch.randn(2, 6), torch.tensor([0, 1])).shape
@@ -22,6 +33,8 @@ class DecoderGenerator(DecodingGenerator):
 
     means: torch.Tensor
     factors: torch.Tensor
+    real: torch.Tensor
+    counts: torch.Tensor
 
     def __init__(
         self,
@@ -29,19 +42,44 @@ class DecoderGenerator(DecodingGenerator):
         num_classes: int = 0,
         autoencoder: str = "vae",
         whole: bool = False,
+        bandwidth: float = 1.0,
+        num_codes: int = 0,
     ):
+        if not 0 < bandwidth <= 1:
+            raise InputError(f"bandwidth is above 0 and at most 1, got {bandwidth}")
         super().__init__(image_shape, 1, num_classes, autoencoder, whole=whole)
         classes, size = max(1, num_classes), self.latent_dim
+        self.bandwidth, self.num_codes = bandwidth, num_codes
+        self.latent_dim += bandwidth < 1
         self.register_buffer("means", torch.zeros(classes, size))
         self.register_buffer("factors", torch.eye(size).repeat(classes, 1, 1))
+        self.register_buffer("real", torch.zeros(num_codes, size))
+        self.register_buffer("counts", torch.zeros(classes, dtype=torch.long))
 
     @classmethod
     def example(cls, num_classes: int = 0) -> DecoderGenerator:
         return cls((1, 8, 8), num_classes, "vae(image_shape=(1, 8, 8), latent_dim=6, width=8)")
 
+    def set_codes(self, means: torch.Tensor, factors: torch.Tensor, real: torch.Tensor, labels: torch.Tensor) -> None:
+        """Set the distribution: means (K, D), factors (K, D, D), and codes (N, D) of real images with classes (N,)."""
+        self.means.copy_(means)
+        self.factors.copy_(factors)
+        if self.bandwidth < 1:
+            self.num_codes, self.real = len(real), real[labels.argsort(stable=True)].to(self.means)
+            self.counts.copy_(labels.bincount(minlength=len(self.counts)))
+
     def _codes(self, noise: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
         rows = torch.arange(len(noise), device=noise.device)
         labels = torch.zeros_like(rows) if labels is None else labels
+        codes = self.means[labels]
+        if self.num_codes:
+            codes = codes + (1 - self.bandwidth**2) ** 0.5 * (self._chosen(noise[:, 0], labels) - codes)
         # Every class's factor on all the noise, then each sample's own: no copies of the factors.
-        spread = torch.einsum("kde,be->kbd", self.factors, noise)[labels, rows]
-        return (self.means[labels] + spread).reshape(-1, *self.latent_shape)
+        spread = torch.einsum("kde,be->kbd", self.factors, noise[:, -self.means.shape[1] :])[labels, rows]
+        return (codes + (self.bandwidth if self.num_codes else 1) * spread).reshape(-1, *self.latent_shape)
+
+    def _chosen(self, noise: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Normal noise (B,) and classes (B,) => codes (B, D) of real images, each of a class equally likely."""
+        counts, starts = self.counts[labels], (self.counts.cumsum(0) - self.counts)[labels]
+        place = (torch.special.ndtr(noise) * counts).long()
+        return self.real[starts + place.minimum(counts - 1)]
