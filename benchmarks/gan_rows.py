@@ -56,7 +56,8 @@ class Settings:
 
 
 QUICK = Settings(
-    8, 20, 8, 10, "conv(width=8)", autoencoder_steps=20, extractor_steps=20, probe_steps=10, classifier_steps=20, samples=200
+    8, 20, 8, 10, "conv(width=8)", autoencoder_steps=20, extractor_steps=20, probe_steps=10, classifier_steps=20,
+    samples=200,
 )  # fmt: skip
 
 

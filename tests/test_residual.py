@@ -187,5 +187,6 @@ def test_preview_draws_it_and_a_gan_is_trained_with_it(tmp_path, monkeypatch, ca
     for residual in ("0", "1"):
         main(["preview", "digits", "--policy", POLICY, "--residual", residual, "--out", f"{residual}.png"])
     assert (tmp_path / "0.png").read_bytes() != (tmp_path / "1.png").read_bytes()
-    main(["train-gan", "digits", "--augment", "both", "--residual", "1", "--steps", "2", "--round-steps", "2"])
+    main(["train-gan", "digits", "--method", "gan", "--augment", "both", "--residual", "1", "--steps", "2",
+          "--round-steps", "2"])  # fmt: skip
     assert "residual" in capsys.readouterr().out

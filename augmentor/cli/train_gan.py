@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import click
@@ -24,8 +25,11 @@ _OF_METHOD = ("network", "loss", "lr", "r1_gamma", "discriminator_steps")
 @click.command("train-gan")
 @click.argument("data")
 @data_options
-@click.option("--method", default="gan", help="What is trained and how, such as gan; see augmentor info.")
-@click.option("--network", default="dcgan", help="dcgan or resnet, such as 'resnet(width=48)'.")
+@click.option("--method", default="ae-init", help="What is trained and how, such as gan; see augmentor info.")
+@click.option(
+    "--network",
+    help="conv, dcgan or resnet, such as 'resnet(width=48)', for methods that take one, such as gan; conv if left out.",
+)
 @click.option("--loss", default="nonsaturating", help="nonsaturating, hinge, lsgan or wgan_gp.")
 @click.option(
     "--conditional/--unconditional", default=None,
@@ -70,37 +74,38 @@ def train_gan(
 ) -> None:  # fmt: skip
     """Train a GAN on DATA; write the best snapshot to OUT/generator.safetensors, and sample grids to OUT/samples.
 
-    The autoencoder augments (--augment), and some training methods build on it. Distances to the real images are
-    measured on the features of a network that it has no part in (see augmentor evaluate).
+    The training method ae-init, the default, and some others start from an autoencoder: with --autoencoder auto from
+    one that is trained on DATA first, in OUT-autoencoder. --augment in latent space uses the same one; with other
+    training methods, auto is the pretrained one that fits the images. Distances to the real images are measured on the
+    features of a network that the autoencoder has no part in (see augmentor evaluate).
     """
     from ..data import load_source
     from ..exceptions import InputError
     from ..gan import GANTrainer, get_augmentation, get_method, method_class, needs_autoencoder
+    from ..gan.start import untrained
     from ..policies import get_policy
     from ..quality import independent_features, named_scores
     from ..transform import LatentAugment
 
+    parts = {name: settings.pop(name) for name in _OF_METHOD}
     if policy != "auto":
         get_policy(policy)  # a wrong one is an error even where --augment none leaves it unused
-    in_latents = needs_autoencoder(augment)
-    used = in_latents or method_class(method).needs_autoencoder
+    in_latents, starts = needs_autoencoder(augment), method_class(method).needs_autoencoder
+    if parts["network"] and "network" not in inspect.signature(method_class(method)).parameters:
+        raise InputError(f"--method {method} takes the networks of its autoencoder, and no --network; leave it out")
     dataset = load_source(data, **reading)
     if conditional and len(dataset.classes) < 2:
         raise InputError(f"{data} has no labels, or one class; leave --conditional out")
     conditional = len(dataset.classes) > 1 if conditional is None else conditional
     shape = image_shape_of(dataset)
     features = independent_features(shape) if shape[0] in (1, 3) else None
-    model: Any = None
-    looked_at: dict[str, Any] = {}
-    if used or autoencoder != "auto":  # one that nobody uses does no harm
-        model, looked_at = _looked_at(autoencoder, dataset, anyway=anyway or not used)
     if epochs is not None:
         settings["steps"] = max(1, round(epochs * len(dataset) / settings["batch_size"]))
-    latent_augment = LatentAugment(model, policy, residual=residual) if in_latents and model is not None else None
-    made = get_augmentation(augment, latent_augment, p=p, ratio=ratio)
-    parts = {name: settings.pop(name) for name in _OF_METHOD}
-    trainer = GANTrainer(
-        get_method(
+
+    def trainer_on(model: Any) -> tuple[Any, Any, Any]:
+        latent_augment = LatentAugment(model, policy, residual=residual) if in_latents and model is not None else None
+        made = get_augmentation(augment, latent_augment, p=p, ratio=ratio)
+        method_on = get_method(
             method,
             image_shape=shape,
             num_classes=len(dataset.classes) if conditional else 0,
@@ -108,13 +113,20 @@ def train_gan(
             autoencoder=model,
             seed=seed,
             **parts,
-        ),
-        features=features,
-        out=out,
-        device=device,
-        seed=seed,
-        **settings,
-    )
+        )
+        trainer = GANTrainer(method_on, features=features, out=out, device=device, seed=seed, **settings)
+        return trainer, made, latent_augment
+
+    model: Any = None
+    looked_at: dict[str, Any] = {}
+    if starts and autoencoder == "auto":
+        trainer_on(untrained(dataset))  # raises on bad arguments before anything is trained
+        autoencoder = _trained_first(dataset, out, device, seed, settings["devices"])
+        anyway = anyway or not in_latents  # it is trained further, so its own reconstructions are not used
+    if starts or in_latents or autoencoder != "auto":
+        unused = not starts and not in_latents
+        model, looked_at = _looked_at(autoencoder, dataset, anyway=anyway or unused)
+    trainer, made, latent_augment = trainer_on(model)
     how = ({} if made.p is None else {"p": made.p}) | (
         {} if latent_augment is None else {"policy": latent_augment.policy, "residual": latent_augment.residual}
     )
@@ -125,6 +137,24 @@ def train_gan(
     best = trainer.best
     click.echo(f"best: {scores_text(best if features is None else named_scores(best, features.name))}")
     click.echo(f"wrote {out}/generator.safetensors; look at {out}/samples")
+
+
+def _trained_first(dataset: Any, out: str, device: str, seed: int, devices: int) -> str:
+    """Train the autoencoder that the training method starts from => the folder of that run."""
+    import os
+
+    from .._internal.files import claim_folder
+    from ..exceptions import InputError
+    from ..gan import starting_autoencoder
+
+    if devices > 1 or int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise InputError(
+            "in several processes, train the autoencoder first: augmentor train-autoencoder, then --autoencoder FOLDER"
+        )
+    claim_folder(out, "run.json")  # raises on one that cannot be used before anything is trained
+    folder = f"{out.rstrip(os.sep)}-autoencoder"
+    starting_autoencoder(dataset, out=folder, seed=seed, device=device)
+    return folder
 
 
 def _looked_at(name: str, dataset: Any, *, anyway: bool) -> tuple[Any, dict[str, Any]]:

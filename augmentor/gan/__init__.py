@@ -8,6 +8,7 @@ from .losses import GANLoss, get_loss, r1_penalty
 from .methods import GAN, AdversarialMethod, GANSettings, TrainingMethod, get_method, method_class
 from .networks import Discriminator, Generator
 from .pretrained import list_generators, load_generator
+from .start import starting_autoencoder
 from .trainer import GANTrainer
 
 __all__ = [
@@ -30,4 +31,5 @@ __all__ = [
     "method_class",
     "needs_autoencoder",
     "r1_penalty",
+    "starting_autoencoder",
 ]

@@ -34,7 +34,11 @@ CASES = [
     ("generate digits --policy 'gaussian(sdt=1)'", "'sdt'; did you mean 'std'"),
     ("generate digits --policy 'gaussian('", "cannot read policy"),
     ("generate digits --autoencoder digit", "did you mean 'digits'"),
-    ("train-gan digits --network dcgam", "did you mean 'dcgan'"),
+    ("train-gan digits --method gan --network dcgam", "did you mean 'dcgan'"),
+    ("train-gan digits --network dcgan", "takes the networks of its autoencoder, and no --network"),
+    ("train-gan digits --method 'ae-init(bandwidth=2)'", "bandwidth is above 0 and at most 1, got 2"),
+    ("train-gan digits --patience 0", "--patience"),
+    ("train-gan digits --devices 2", "train the autoencoder first", "--autoencoder FOLDER"),
     ("train-gan digits --augment ada+both", "put both first"),
     ("train-gan digits --p adaptve --augment both", "mean 'adaptive'"),
     ("train-gan digits --augment both --policy 'interpolate(same_class=False)'", "mixes classes"),
@@ -112,7 +116,7 @@ def test_a_file_that_cannot_be_written(refused, tmp_path, files):
 
 
 def test_a_loss_that_is_not_finite_is_one_line(refused, files):
-    error = refused("train-gan DATA/grey.npz --lr 1e20 --steps 20 --batch-size 8 --out gan")
+    error = refused("train-gan DATA/grey.npz --method gan --lr 1e20 --steps 20 --batch-size 8 --out gan")
     assert "last good checkpoint is kept" in error
     assert "lower rate" in error
     assert "gan/generator.safetensors" not in files()

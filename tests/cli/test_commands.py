@@ -19,7 +19,7 @@ from PIL import Image
 
 from augmentor import ShardDataset, cli, load_autoencoder
 from augmentor.data import load_source
-from augmentor.gan import load_generator
+from augmentor.gan import load_generator, starting_autoencoder
 from augmentor.quality import frechet_joint_distance, load_features
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -173,7 +173,7 @@ def test_generate_from_colour_with_reference_samples_gzip_and_latents_that_are_k
 
 
 def test_train_gan_then_evaluate(succeeds, files):
-    said = succeeds("train-gan DATA/grey.npz --augment real --steps 2 --batch-size 8 --round-steps 1 "
+    said = succeeds("train-gan DATA/grey.npz --method gan --augment real --steps 2 --batch-size 8 --round-steps 1 "
                     "--network 'dcgan(width=8)' --out gan")  # fmt: skip
     names = ("checkpoint.pt", "generator.safetensors", "history.jsonl", "run.json",
              "samples/step-0000001.png", "samples/step-0000002.png")  # fmt: skip
@@ -193,9 +193,25 @@ def test_train_gan_then_evaluate(succeeds, files):
     assert f"differs: {metrics['alarm'][0]}" in said  # a generator after two steps
 
 
+def test_train_gan_by_default_trains_an_autoencoder_and_starts_from_it(succeeds, files, monkeypatch):
+    monkeypatch.setitem(starting_autoencoder.__kwdefaults__, "steps", 3)
+    line = "train-gan DATA/grey.npz --batch-size 8 --round-steps 2 --steps 2"
+    assert "gan-autoencoder/model.safetensors (vae)" in succeeds(f"{line} --out gan")
+    assert read("gan-autoencoder/run.json")["what"] == "autoencoder"
+    settings = read("gan/run.json")
+    assert (settings["method"], settings["reconstruct"]) == ("ae-init", 5.0)
+    generator, before = load_generator("gan"), files()
+    assert (generator.num_classes, generator.num_codes) == (2, settings["images"])
+
+    succeeds(f"{line} --out gan")  # reads both finished runs
+    assert {name: data for name, data in files().items() if "autoencoder" in name} == {
+        name: data for name, data in before.items() if "autoencoder" in name
+    }
+
+
 def test_train_gan_on_colour_without_an_autoencoder_or_classes(succeeds):
-    said = succeeds("train-gan DATA/rgb --unconditional --epochs 1 --batch-size 8 --loss 'wgan_gp(weight=5)' "
-                    "--network 'resnet(width=8)' --r1-gamma 0 --out gan")  # fmt: skip
+    said = succeeds("train-gan DATA/rgb --method gan --unconditional --epochs 1 --batch-size 8 "
+                    "--loss 'wgan_gp(weight=5)' --network 'resnet(width=8)' --r1-gamma 0 --out gan")  # fmt: skip
     assert "autoencoder" not in said
     assert "fd-smallnet" in said
     history = read("gan/history.jsonl")  # one line

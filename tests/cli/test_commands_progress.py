@@ -84,7 +84,8 @@ def at_once(monkeypatch) -> None:
         ("verify DATA/shards", ["verifying: 5", "verifying: 100%"]),
         ("train-autoencoder DATA/float.npz --steps 4 --batch-size 8 --out out",
          ["train spatial_kl: 25% 1/4", "latent statistics: 100% 1/1"]),
-        ("train-gan DATA/grey.npz --steps 2 --batch-size 8 --out out", ["train gan: 50% 1/2", "features: "]),
+        ("train-gan DATA/grey.npz --method gan --steps 2 --batch-size 8 --out out",
+         ["train gan: 50% 1/2", "features: "]),
         ("tune digits --budget 0.01s --out out", ["search: "]),
     ],
 )  # fmt: skip

@@ -41,8 +41,8 @@ def test_every_command_takes_images_without_classes(succeeds, home, tmp_path):
     assert ShardDataset("~/shards").targets.tolist() == [0] * 20
     succeeds("verify ~/shards")
     assert json.loads(succeeds("info ~/ae"))["what"] == "autoencoder"
-    succeeds("train-gan ~/flat --autoencoder ~/ae --augment real --anyway --steps 2 --batch-size 8 --round-steps 1 "
-             "--network 'dcgan(width=8)' --out=~/gan")  # fmt: skip
+    succeeds("train-gan ~/flat --method gan --autoencoder ~/ae --augment real --anyway --steps 2 --batch-size 8 "
+             "--round-steps 1 --network 'dcgan(width=8)' --out=~/gan")  # fmt: skip
     assert load_generator(home / "gan").num_classes == 0
     for generated in ("~/gan", "~/shards"):
         succeeds(f"evaluate {generated} ~/flat --features ~/ae --num-samples 20 --out=~/metrics.json")

@@ -52,6 +52,6 @@ def test_tune_shows_it_in_the_end_where_it_trained_one(succeeds, monkeypatch):
 
 
 def test_a_poor_autoencoder_that_nothing_uses_stops_nothing(succeeds, call):
-    line = "train-gan DATA/rgb --autoencoder DATA/run --steps 1 --batch-size 8"
+    line = "train-gan DATA/rgb --method gan --autoencoder DATA/run --steps 1 --batch-size 8"
     assert "poor: " in succeeds(f"{line} --augment none --out one")
     assert "add --anyway to go on" in call(f"{line} --augment both --out two").err

@@ -45,7 +45,7 @@ from augmentor.cli import main
 main(["train-autoencoder", "digits", "--steps", "1", "--out", "autoencoder"])
 main(["preview", "digits", "--autoencoder", "autoencoder", "--policy", "smote"])
 main(["generate", "digits", "--num-samples", "20", "--policy", "smote", "--out", "shards"])
-main(["train-gan", "shards", "--augment", "both", "--steps", "2", "--batch-size", "8", "--out", "gan"])
+main(["train-gan", "shards", "--autoencoder", "digits", "--augment", "both", "--steps", "2", "--out", "gan"])
 main(["evaluate", "gan/generator.safetensors", "shards", "--num-samples", "20"])
 main(["info"])
 """

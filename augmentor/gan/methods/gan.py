@@ -21,6 +21,6 @@ class GAN(AdversarialMethod):
     (1, 8, 8)
     """
 
-    def __init__(self, network: str | tuple[Generator, Discriminator] = "dcgan", **settings: Any):
+    def __init__(self, network: str | tuple[Generator, Discriminator] = "conv", **settings: Any):
         shared = GANSettings(**settings)
         super().__init__(*network_pair(network, shared.image_shape, shared.num_classes, shared.seed), shared)

@@ -53,7 +53,7 @@ class GuidedGAN(AdversarialMethod):
     def __init__(
         self,
         autoencoder: Autoencoder,
-        network: str | tuple[Generator, Discriminator] = "dcgan",
+        network: str | tuple[Generator, Discriminator] = "conv",
         *,
         match: float = 1.0,
         reconstruct: float = 5.0,

@@ -54,7 +54,7 @@ class VAEGAN(AdversarialMethod):
     def __init__(
         self,
         autoencoder: str | Autoencoder = "vae",
-        network: str | tuple[Generator, Discriminator] = "dcgan",
+        network: str | tuple[Generator, Discriminator] = "conv",
         *,
         beta: float = 1.0,
         weight: float = 1.0,
