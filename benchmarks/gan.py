@@ -91,7 +91,7 @@ def publish(jobs: list[Job]) -> None:
     scale = "" if job.settings == settings_of(job.name, "small") else "-full"
     name = f"gan-{job.name}{scale}"
     settings = {"set": job.name, "seeds": [job.seed for job in jobs], **dataclasses.asdict(job.settings)}
-    settings |= {"autoencoder": known(job.name).autoencoder, "images": known(job.name).count}
+    settings |= {"pretrained": known(job.name).pretrained, "images": known(job.name).count}
     record(name, settings, rows)
     draw_table(name, [*table(rows), "", *leaks(rows), "", f"![FID as training goes on](results/{name}.png)"])
     write_bytes(RESULTS / f"{name}.png", curves(job.name, rows))

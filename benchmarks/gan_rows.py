@@ -24,12 +24,15 @@ from augmentor import LatentAugment, load_autoencoder
 from augmentor._internal.checks import to_unit_float
 from augmentor._internal.files import write_bytes, write_json
 from augmentor._internal.pictures import grid, png
-from augmentor._internal.random import seeded, torch_generator
-from augmentor.autoencoders import Autoencoder, autoencoders
+from augmentor._internal.random import torch_generator
+from augmentor.autoencoders import Autoencoder
 from augmentor.data import ArrayDataset, Transformed
-from augmentor.gan import get_augmentation, get_method, method_class, needs_autoencoder
+from augmentor.gan import get_augmentation, get_method, method_class, needs_autoencoder, starting_autoencoder
+from augmentor.gan.methods import AEInit
+from augmentor.gan.networks._decoding import take_weights
+from augmentor.gan.start import untrained
 from augmentor.quality import ModuleFeatures, compare, extract
-from augmentor.training import AutoencoderTrainer, GANTrainer, small_cnn, train_classifier, usual_recipes
+from augmentor.training import GANTrainer, small_cnn, train_classifier, usual_recipes
 from augmentor.training.classifier import accuracy, predict
 
 # Width of the layer whose values are the features.
@@ -94,25 +97,21 @@ class Trial:
 
     @cached_property
     def autoencoder(self) -> Autoencoder:
-        """One that saw nothing but the images to train on; `autoencoder_seconds` is what it took."""
-        data, settings, path = self.draw.train, self.settings, self.folder("autoencoder") / "model.safetensors"
-        if not path.exists():
+        """One that saw nothing but the images to train on; seconds.json is what its training took."""
+        folder = self.folder("autoencoder")
+        if not (folder / "seconds.json").exists():
             started = time.process_time()
-            with seeded(self.seed, "autoencoder"):
-                model = autoencoders.build(self.set.autoencoder, image_shape=data.image_shape)
-            AutoencoderTrainer(
-                model,
-                out=path.parent,
-                steps=settings.autoencoder_steps,
-                batch_size=settings.batch_size,
-                val_fraction=0,
-                transform=None,
+            starting_autoencoder(
+                self.draw.train,
+                steps=self.settings.autoencoder_steps,
+                batch_size=self.settings.batch_size,
+                out=folder,
                 seed=self.seed,
                 device=self.device,
                 progress=False,
-            ).fit(data)
-            write_json(path.with_name("seconds.json"), time.process_time() - started)
-        return load_autoencoder(path)
+            )
+            write_json(folder / "seconds.json", time.process_time() - started)
+        return load_autoencoder(folder)
 
     @cached_property
     def features(self) -> ModuleFeatures:
@@ -272,7 +271,9 @@ class Training:
     """A row that trains a GAN, and is called for its scores.
 
     method, augment, p, r1_gamma, loss: as `get_method` and `get_augmentation` take them; p may name a field of the
-    settings. network: "" is that of the settings.
+    settings. network: "" is that of the settings. start: the autoencoder, if the method starts from one: "own" is
+    trained on the images of the seed, "pretrained" is that of the set, and with "random weights" only the codes and
+    what to reconstruct come from the own one.
     """
 
     method: str = "gan"
@@ -281,6 +282,7 @@ class Training:
     p: str | None = None
     r1_gamma: float | None = None
     loss: str = "nonsaturating"
+    start: str = "own"
 
     @property
     def starts_from_autoencoder(self) -> bool:
@@ -297,13 +299,18 @@ class Training:
             network=self.network or settings.network,
             image_shape=data.image_shape,
             num_classes=len(data.classes),
-            autoencoder=trial.autoencoder if self.starts_from_autoencoder else None,
+            autoencoder=self.autoencoder(trial) if self.starts_from_autoencoder else None,
             augmentation=None if self.augment == "none" else augmentation,
             loss=self.loss,
             lr=settings.lr,
             r1_gamma=self.r1_gamma,
             seed=trial.seed,
         )
+        if self.start == "random weights":
+            assert isinstance(method, AEInit)
+            fresh = untrained(data, trial.seed)
+            for network in (method.generator, method.discriminator):
+                take_weights(network.model, fresh)
         folder = trial.folder(hashlib.sha256(repr(self).encode()).hexdigest()[:12])
         trainer = GANTrainer(
             method,
@@ -328,8 +335,16 @@ class Training:
             "training_seconds": seconds,
             "parameters": sum(weights.numel() for weights in generator.parameters()),
             **({"p": trainer.history[-1]["p"]} if "p" in trainer.history[-1] else {}),
-            **(trained_beforehand(trial) if self.starts_from_autoencoder or in_latents else {}),
+            **(
+                trained_beforehand(trial)
+                if self.start != "pretrained" and (self.starts_from_autoencoder or in_latents)
+                else {}
+            ),
         }
+
+    def autoencoder(self, trial: Trial) -> Autoencoder:
+        """Where it starts from."""
+        return load_autoencoder(trial.set.pretrained) if self.start == "pretrained" else trial.autoencoder
 
 
 def trained_beforehand(trial: Trial) -> dict[str, Any]:
@@ -349,12 +364,16 @@ CONTROLS: dict[str, Row] = {
     "conv, ada": Training(augment="ada", p="adaptive"),
     "conv, R1 weight 10": Training(r1_gamma=10.0),
     "dcgan": Training(network="dcgan(width=24)"),
+    "dcgan, ada": Training(network="dcgan(width=24)", augment="ada", p="adaptive"),
     "resnet, hinge": Training(network="resnet(width=16)", loss="hinge"),
 }
 OURS: dict[str, Row] = {
     "ae-init": Training("ae-init"),
-    "ae-init, diffaugment": Training("ae-init", augment="diffaugment"),
     "ae-init, ada": Training("ae-init", augment="ada", p="adaptive"),
+    "ae-init, diffaugment": Training("ae-init", augment="diffaugment"),
+    "ae-init, pretrained": Training("ae-init", start="pretrained"),
+    "ae-init, random weights": Training("ae-init", start="random weights"),
+    "ae-init as in BAGAN": Training("ae-init(reconstruct=0, bandwidth=1)"),
     "latent-gan": Training("latent-gan"),
     "guided-gan": Training("guided-gan"),
     "vae-gan": Training("vae-gan"),

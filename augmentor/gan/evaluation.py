@@ -17,7 +17,7 @@ from ..quality import compare, extract
 from .networks import Generator
 
 # Features of at most so many real and generated images are compared, and at least so many.
-_EVALUATED, _FEWEST_EVALUATED = 2000, 10
+_EVALUATED, _FEWEST_EVALUATED = 5000, 10
 # The spread is measured on at most so many.
 _SPREAD = 200
 _COLUMNS = 10
