@@ -115,8 +115,9 @@ def table(name: str) -> str:
 
 
 def cards() -> str:
-    """The cards of all pretrained autoencoders as one page."""
-    text = "# Pretrained autoencoders\n\n`LatentAugment(NAME)` and `--autoencoder NAME` take them.\n"
+    """The cards of all pretrained models as one page."""
+    text = "# Pretrained models\n\n`LatentAugment(NAME)` and `--autoencoder NAME` take the autoencoders,\n"
+    text += "`augmentor.gan.load_generator(NAME)` and `augmentor evaluate NAME DATA` the generators.\n"
     for card in sorted((ROOT / "pretrained").glob("*/card.md")):
         text += "\n#" + linked(card.read_text("utf-8"), card.relative_to(ROOT).as_posix(), "pretrained.md")
     return text

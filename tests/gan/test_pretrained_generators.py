@@ -1,0 +1,78 @@
+"""Pretrained generators: the card of each describes its file, and changed files are refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from augmentor._internal.files import sha256_file
+from augmentor._internal.pretrained import pretrained_folder
+from augmentor._internal.registry import describe
+from augmentor.autoencoders import list_autoencoders
+from augmentor.cli import main
+from augmentor.exceptions import UnknownNameError, WeightsError
+from augmentor.gan import list_generators, load_generator, pretrained
+from augmentor.gan.evaluation import sample
+
+FOLDER = pretrained_folder()
+NAMES = list_generators()
+
+
+def test_names_are_not_those_of_autoencoders():
+    assert "mnist-gan" in NAMES
+    assert not set(NAMES) & set(list_autoencoders())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_card_describes_the_file(name):
+    entry, file = pretrained.generator_card(name), FOLDER / name / "generator.safetensors"
+    assert entry["sha256"] == sha256_file(file)
+    assert entry["bytes"] == file.stat().st_size < 8 << 20
+    generator = load_generator(name)
+    assert entry["generator"] == describe(generator)
+    assert (tuple(entry["image_shape"]), entry["num_classes"]) == (generator.image_shape, generator.num_classes)
+    text = (FOLDER / name / "card.md").read_text(encoding="utf-8")
+    for field in ("sha256", "command", "licence", "data", "generator", "summary"):
+        assert entry[field] in text, field
+    for score, value in entry["scores"].items():
+        assert f"{score} {value}" in text
+    assert (FOLDER / name / "samples.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_it_makes_the_digit_that_is_asked_for(digits):
+    """A nearest neighbour among the bundled digits, drawn at the size of MNIST's, is of the class asked for."""
+    generator = load_generator("mnist-gan")
+    made = sample(generator, 200, 0, torch.device("cpu"))
+    small = torch.nn.functional.interpolate(made[..., 4:24, 4:24], (8, 8), mode="area").flatten(1)
+    real = digits.images.flatten(1).float() / 255
+    nearest = digits.targets[torch.cdist(small, real).argmin(1)]
+    assert (nearest == torch.arange(200) % 10).float().mean() > 0.6
+    assert made.std(0).mean() > 0.1  # not one image per class
+
+
+def test_a_generator_is_evaluated_and_described_by_its_name(digits, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    images = torch.nn.functional.interpolate(digits.images[:40].float(), (28, 28)).round().byte()
+    np.savez("data.npz", images=images.permute(0, 2, 3, 1).numpy(), labels=digits.targets[:40].numpy())
+    main(["evaluate", "mnist-gan", "data.npz", "--num-samples", "20"])
+    assert json.loads(Path("metrics.json").read_text())["counts"]["generated"] == 20
+    main(["info", "mnist-gan"])
+    said = capsys.readouterr().out.split("wrote metrics.json\n")[1]
+    assert json.loads(said) == pretrained.generator_card("mnist-gan")
+
+
+def test_a_tampered_file_and_an_unknown_name_are_refused(tmp_path, monkeypatch):
+    shutil.copytree(FOLDER, tmp_path / "pretrained")
+    monkeypatch.setattr(pretrained, "pretrained_folder", lambda: tmp_path / "pretrained")
+    file = tmp_path / "pretrained" / "mnist-gan" / "generator.safetensors"
+    data = file.read_bytes()
+    file.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    with pytest.raises(WeightsError, match=r"'mnist-gan' are missing or do not match their checksum.*install"):
+        load_generator("mnist-gan")
+    with pytest.raises(UnknownNameError, match=r"unknown generator 'mnist-gam'; did you mean 'mnist-gan'"):
+        load_generator("mnist-gam")
