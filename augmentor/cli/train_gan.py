@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
-from typing import Any
+import os
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,6 +19,9 @@ from ._options import (
     scores_text,
 )
 from ._verdict import anyway_option, stop_if_poor, verdict_on
+
+if TYPE_CHECKING:
+    from ..gan import GANTrainer
 
 # Options that are the training method's; the rest are the trainer's.
 _OF_METHOD = ("network", "loss", "lr", "r1_gamma", "discriminator_steps")
@@ -79,13 +84,13 @@ def train_gan(
     training methods, auto is the pretrained one that fits the images. Distances to the real images are measured on the
     features of a network that the autoencoder has no part in (see augmentor evaluate).
     """
+    from .._internal.registry import describe
     from ..data import load_source
     from ..exceptions import InputError
-    from ..gan import GANTrainer, get_augmentation, get_method, method_class, needs_autoencoder
+    from ..gan import method_class, needs_autoencoder
     from ..gan.start import untrained
     from ..policies import get_policy
     from ..quality import independent_features, named_scores
-    from ..transform import LatentAugment
 
     parts = {name: settings.pop(name) for name in _OF_METHOD}
     if policy != "auto":
@@ -101,48 +106,52 @@ def train_gan(
     features = independent_features(shape) if shape[0] in (1, 3) else None
     if epochs is not None:
         settings["steps"] = max(1, round(epochs * len(dataset) / settings["batch_size"]))
-
-    def trainer_on(model: Any) -> tuple[Any, Any, Any]:
-        latent_augment = LatentAugment(model, policy, residual=residual) if in_latents and model is not None else None
-        made = get_augmentation(augment, latent_augment, p=p, ratio=ratio)
-        method_on = get_method(
-            method,
-            image_shape=shape,
-            num_classes=len(dataset.classes) if conditional else 0,
-            augmentation=None if augment == "none" else made,
-            autoencoder=model,
-            seed=seed,
-            **parts,
-        )
-        trainer = GANTrainer(method_on, features=features, out=out, device=device, seed=seed, **settings)
-        return trainer, made, latent_augment
+    build = functools.partial(
+        _trainer, method, augment, latent={"policy": policy, "residual": residual}, p=p, ratio=ratio, seed=seed,
+        of_method={**parts, "image_shape": shape, "num_classes": len(dataset.classes) if conditional else 0},
+        of_trainer={**settings, "features": features, "out": out, "device": device},
+    )  # fmt: skip
 
     model: Any = None
     looked_at: dict[str, Any] = {}
     if starts and autoencoder == "auto":
-        trainer_on(untrained(dataset))  # raises on bad arguments before anything is trained
+        build(untrained(dataset))  # raises on bad arguments before anything is trained
         autoencoder = _trained_first(dataset, out, device, seed, settings["devices"])
         anyway = anyway or not in_latents  # it is trained further, so its own reconstructions are not used
     if starts or in_latents or autoencoder != "auto":
         unused = not starts and not in_latents
         model, looked_at = _looked_at(autoencoder, dataset, anyway=anyway or unused)
-    trainer, made, latent_augment = trainer_on(model)
-    how = ({} if made.p is None else {"p": made.p}) | (
-        {} if latent_augment is None else {"policy": latent_augment.policy, "residual": latent_augment.residual}
-    )
+    trainer, how = build(model)
+    shown = {name: value for name, value in (parts | settings).items() if value is not None}
     say(data=f"{data}: {len(dataset)} images {shape}", method=method, conditional=conditional, augment=augment, **how,
-        **looked_at, features=None if features is None else features.name, device=device, out=out, seed=seed, **parts,
-        **settings)  # fmt: skip
+        **looked_at, generator=describe(trainer.method.generator, brief=True),
+        features=None if features is None else features.name, device=device, out=out, seed=seed, **shown)  # fmt: skip
     trainer.fit(dataset)
     best = trainer.best
     click.echo(f"best: {scores_text(best if features is None else named_scores(best, features.name))}")
     click.echo(f"wrote {out}/generator.safetensors; look at {out}/samples")
 
 
+def _trainer(
+    method: str, augment: str, model: Any, *, latent: dict[str, Any], p: str | None, ratio: float | None, seed: int,
+    of_method: dict[str, Any], of_trainer: dict[str, Any],
+) -> tuple[GANTrainer, dict[str, Any]]:  # fmt: skip
+    """The trainer of the command's arguments on this autoencoder (None: without one), and how images are augmented."""
+    from ..gan import GANTrainer, get_augmentation, get_method, needs_autoencoder
+    from ..transform import LatentAugment
+
+    latent_augment = LatentAugment(model, **latent) if needs_autoencoder(augment) and model is not None else None
+    made = get_augmentation(augment, latent_augment, p=p, ratio=ratio)
+    how: dict[str, Any] = {} if made.p is None else {"p": made.p}
+    if latent_augment is not None:
+        how |= {"policy": latent_augment.policy, "residual": latent_augment.residual}
+    augmentation = None if augment == "none" else made
+    trained = get_method(method, autoencoder=model, augmentation=augmentation, seed=seed, **of_method)
+    return GANTrainer(trained, seed=seed, **of_trainer), how
+
+
 def _trained_first(dataset: Any, out: str, device: str, seed: int, devices: int) -> str:
     """Train the autoencoder that the training method starts from => the folder of that run."""
-    import os
-
     from .._internal.files import claim_folder
     from ..exceptions import InputError
     from ..gan import starting_autoencoder
