@@ -221,7 +221,7 @@ def test_an_autoencoder_that_was_trained_along_is_left_and_augments(text, few, v
 def test_vae_gan_builds_an_autoencoder_from_a_text(few):
     text, network = "vae-gan(autoencoder='vae(latent_dim=5, width=4)', beta=2)", "dcgan(width=8)"
     method = get_method(text, image_shape=(1, 8, 8), num_classes=10, network=network)
-    assert train(method, few)[1].latent_dim == 5
+    assert train(method, few)[1].latent_shape == (5,)
     spatial = get_method("vae-gan(autoencoder='spatial_kl(width=4)')", image_shape=(3, 16, 12), network=network)
     assert spatial.generator.latent_shape == (4, 4, 3)
     with pytest.raises(InputError, match="takes a variational autoencoder"):

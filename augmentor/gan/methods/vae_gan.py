@@ -35,18 +35,18 @@ class VAEGAN(AdversarialMethod):
     negative log likelihood under the normal distribution whose deviation fits best (Rybkin et al. 2021), so their
     scale does not matter; the paper's has deviation 1. The decoder also minimises the adversarial loss, of samples
     and of reconstructions of detached codes in turn. As in the paper the adversarial loss does not reach the encoder,
-    nor the reconstruction the discriminator. Samples are drawn from one normal distribution a class (or one for
-    all), fitted to the codes of real images before each round, because codes fill the prior only in part (Ghosh et
-    al. 2020); so no network but the discriminator is told a class.
+    nor the reconstruction the discriminator. Samples are decoded from codes drawn around those of the real images of
+    a class (see `DecoderGenerator`), which are encoded again before each round, because codes fill the prior only in
+    part (Ghosh et al. 2020); so no network but the discriminator is told a class.
 
     autoencoder: a trained one to go on from, which stays as it is, or the text form of a new one; with a posterior
         that has a deviation. The trained one comes out as ``autoencoder.safetensors``.
     network: of its pair only the discriminator is used, one with a last layer called `head`, as those here have.
-    beta: weight of the KL term. weight: of both terms beside the adversarial loss.
+    beta: weight of the KL term. weight: of both terms beside the adversarial loss. bandwidth: as in `AEInit`.
     settings: see `GANSettings`.
 
-    >>> VAEGAN("vae(latent_dim=6, width=8)", network="dcgan(width=8)", image_shape=(1, 8, 8)).generator.latent_dim
-    6
+    >>> VAEGAN("vae(latent_dim=6, width=8)", network="dcgan(width=8)", image_shape=(1, 8, 8)).generator.latent_shape
+    (6,)
     """
 
     generator: DecoderGenerator
@@ -58,6 +58,7 @@ class VAEGAN(AdversarialMethod):
         *,
         beta: float = 1.0,
         weight: float = 1.0,
+        bandwidth: float = 0.5,
         **settings: Any,
     ):
         if not beta >= 0 or not weight >= 0:
@@ -70,7 +71,7 @@ class VAEGAN(AdversarialMethod):
                 autoencoder = autoencoders.build(autoencoder, **sizes)
         shape = shape_of(autoencoder, shape)
         with seeded(shared.seed, "init"):
-            generator = DecoderGenerator(shape, shared.num_classes, describe(autoencoder), whole=True)
+            generator = DecoderGenerator(shape, shared.num_classes, describe(autoencoder), whole=True, bandwidth=bandwidth)
         take_weights(generator.model, autoencoder)
         _, discriminator = network_pair(network, shape, shared.num_classes, shared.seed)
         self._check_parts(generator.model, shape, discriminator)
@@ -80,7 +81,7 @@ class VAEGAN(AdversarialMethod):
 
     def prepare(self, feed: Feed) -> None:
         super().prepare(feed)
-        real_reference(self.generator.model, feed)  # statistics, where it brought none
+        self.start_round(0, self.generator)  # statistics, where it brought none, and as many codes as there will be
 
     def start_round(self, step: int, averaged: Generator) -> None:
         fit_codes(self.generator, real_reference(self.generator.model, self.feed))
