@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from augmentor._internal.files import sha256_file
 from augmentor._internal.pretrained import pretrained_folder
 from augmentor._internal.registry import describe
-from augmentor.autoencoders import list_autoencoders
+from augmentor.autoencoders import list_autoencoders, load_autoencoder
 from augmentor.cli import main
 from augmentor.exceptions import UnknownNameError, WeightsError
 from augmentor.gan import list_generators, load_generator, pretrained
@@ -45,14 +46,15 @@ def test_the_card_describes_the_file(name):
 
 
 def test_it_makes_the_digit_that_is_asked_for(digits):
-    """A nearest neighbour among the bundled digits, drawn at the size of MNIST's, is of the class asked for."""
-    generator = load_generator("mnist-gan")
-    made = sample(generator, 200, 0, torch.device("cpu"))
-    small = torch.nn.functional.interpolate(made[..., 4:24, 4:24], (8, 8), mode="area").flatten(1)
-    real = digits.images.flatten(1).float() / 255
-    nearest = digits.targets[torch.cdist(small, real).argmin(1)]
-    assert (nearest == torch.arange(200) % 10).float().mean() > 0.6
-    assert made.std(0).mean() > 0.1  # not one image per class
+    """Most are among bundled digits of that class in the latents of `mnist`, though these are drawn otherwise."""
+    made = sample(load_generator("mnist-gan"), 200, 0, torch.device("cpu"))
+    large = F.interpolate(digits.images.float() / 255, (20, 20), mode="bicubic").clamp(0, 1)
+    model = load_autoencoder("mnist")
+    with torch.no_grad():
+        codes, real = model.encode(made).mean, model.encode(F.pad(large, (4, 4, 4, 4))).mean
+    near = digits.targets[torch.cdist(codes, real).topk(5, largest=False).indices].mode(1).values
+    assert (near == torch.arange(200) % 10).float().mean() > 0.4  # by chance 0.1
+    assert torch.pdist(made[::10].flatten(1)).min() > 1  # zeros, no two of which are alike
 
 
 def test_a_generator_is_evaluated_and_described_by_its_name(digits, tmp_path, monkeypatch, capsys):

@@ -71,7 +71,9 @@ class VAEGAN(AdversarialMethod):
                 autoencoder = autoencoders.build(autoencoder, **sizes)
         shape = shape_of(autoencoder, shape)
         with seeded(shared.seed, "init"):
-            generator = DecoderGenerator(shape, shared.num_classes, describe(autoencoder), whole=True, bandwidth=bandwidth)
+            generator = DecoderGenerator(
+                shape, shared.num_classes, describe(autoencoder), whole=True, bandwidth=bandwidth
+            )
         take_weights(generator.model, autoencoder)
         _, discriminator = network_pair(network, shape, shared.num_classes, shared.seed)
         self._check_parts(generator.model, shape, discriminator)

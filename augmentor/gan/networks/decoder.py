@@ -50,7 +50,8 @@ class DecoderGenerator(DecodingGenerator):
         super().__init__(image_shape, 1, num_classes, autoencoder, whole=whole)
         classes, size = max(1, num_classes), self.latent_dim
         self.bandwidth, self.num_codes = bandwidth, num_codes
-        self.latent_dim += bandwidth < 1
+        if bandwidth < 1:
+            self.latent_dim += 1  # it chooses a real code
         self.register_buffer("means", torch.zeros(classes, size))
         self.register_buffer("factors", torch.eye(size).repeat(classes, 1, 1))
         self.register_buffer("real", torch.zeros(num_codes, size))
@@ -71,12 +72,13 @@ class DecoderGenerator(DecodingGenerator):
     def _codes(self, noise: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
         rows = torch.arange(len(noise), device=noise.device)
         labels = torch.zeros_like(rows) if labels is None else labels
-        codes = self.means[labels]
-        if self.num_codes:
-            codes = codes + (1 - self.bandwidth**2) ** 0.5 * (self._chosen(noise[:, 0], labels) - codes)
+        mean, own = self.means[labels], noise[:, -self.means.shape[1] :]
         # Every class's factor on all the noise, then each sample's own: no copies of the factors.
-        spread = torch.einsum("kde,be->kbd", self.factors, noise[:, -self.means.shape[1] :])[labels, rows]
-        return (codes + (self.bandwidth if self.num_codes else 1) * spread).reshape(-1, *self.latent_shape)
+        spread = torch.einsum("kde,be->kbd", self.factors, own)[labels, rows]
+        if self.num_codes:
+            h = self.bandwidth
+            spread = (1 - h**2) ** 0.5 * (self._chosen(noise[:, 0], labels) - mean) + h * spread
+        return (mean + spread).reshape(-1, *self.latent_shape)
 
     def _chosen(self, noise: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Normal noise (B,) and classes (B,) => codes (B, D) of real images, each of a class equally likely."""
