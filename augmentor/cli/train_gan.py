@@ -160,8 +160,8 @@ def _trained_first(dataset: Any, out: str, device: str, seed: int, devices: int)
         raise InputError(
             "in several processes, train the autoencoder first: augmentor train-autoencoder, then --autoencoder FOLDER"
         )
-    claim_folder(out, "run.json")  # raises on one that cannot be used before anything is trained
-    folder = f"{out.rstrip(os.sep)}-autoencoder"
+    out = str(claim_folder(out, "run.json"))  # raises on one that cannot be used before anything is trained
+    folder = f"{out}-autoencoder"
     starting_autoencoder(dataset, out=folder, seed=seed, device=device)
     return folder
 

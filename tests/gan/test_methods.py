@@ -124,7 +124,6 @@ def test_a_killed_process_resumed_ends_with_the_same_weights_bit_for_bit(tmp_pat
         time.sleep(0.03)
         process.kill()
     assert 2 <= history.read_text().count("\n") < 7
-    assert not (tmp_path / "generator.safetensors").exists()
     same_end(tmp_path, "guided-gan", steps=20, round_steps=3)
     assert not [path for path in content(tmp_path) if path.endswith(".partial")]
 
