@@ -165,19 +165,9 @@ def exit_codes(path: Path, case: Case, *more: str) -> dict[str, int]:
     np.savez(data, images=case.data.images.permute(0, 2, 3, 1).numpy(), labels=case.data.targets.numpy())
     commands = {
         "generate": ("--num-samples", "8"),
-        "train-gan": (
-            "--method",
-            "gan",
-            "--augment",
-            "both",
-            "--steps",
-            "1",
-            "--round-steps",
-            "1",
-            "--batch-size",
-            "8",
-        ),
-    }
+        "train-gan": ("--method", "gan", "--augment", "both", "--steps", "1", "--round-steps", "1",
+                      "--batch-size", "8"),
+    }  # fmt: skip
     return {
         name: _called(
             [name, str(data), "--autoencoder", str(path), "--device", "cpu", *options, *more,

@@ -95,7 +95,7 @@ def card(name: str, entry: dict[str, Any]) -> str:
 
 ![Samples, a column per class](samples.png)
 
-The same samples in the course of training, from above to below:
+The same samples during training, from top to bottom:
 
 ![Samples over training](progress.png)
 """

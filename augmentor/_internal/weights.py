@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,9 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as dump_tensors
 from torch import nn
 
-from ..exceptions import WeightsError
+from ..exceptions import UnknownNameError, WeightsError
 from .files import absolute_path, open_regular, write_bytes
-from .registry import arguments_of, create
+from .registry import arguments_of, create, did_you_mean
 
 _KEY = "augmentor"
 _MAX_HEADER = 1 << 20
@@ -33,6 +33,17 @@ def weights_file(path: str | Path, in_run: str) -> Path:
     """The weights file `path`, or the file of the name `in_run` where `path` is the folder of a run; absolute."""
     path = absolute_path(path)
     return path / in_run if os.path.isdir(path) else path  # which answers for any text
+
+
+def named_weights(kind: str, name: str, in_run: str, known: Iterable[str]) -> Path:
+    """`weights_file`; `UnknownNameError`, with the known names of that kind, for what is not the path of weights."""
+    path = weights_file(name, in_run)
+    if path.suffix != ".safetensors" and not os.path.exists(path):
+        raise UnknownNameError(
+            f"unknown {kind} {name!r}{did_you_mean(name, known)}; or give the path of a .safetensors file, or the "
+            "folder of the run that trained it"
+        )
+    return path
 
 
 def save_network(network: nn.Module, path: str | Path, info: dict[str, Any] | None = None) -> None:

@@ -14,7 +14,7 @@ from .._internal.checks import takes_shape
 from .._internal.files import absolute_path
 from .._internal.pretrained import pretrained_folder, pretrained_weights
 from .._internal.registry import did_you_mean
-from .._internal.weights import OF_AUTOENCODER, load_network, read_header, weights_file
+from .._internal.weights import OF_AUTOENCODER, load_network, named_weights, read_header, weights_file
 from ..exceptions import UnknownNameError
 from ..quality.verdict import GOOD, POOR, Verdict, assess
 from .adapters import ADAPTERS, AdaptedAutoencoder, DiffusersAutoencoder
@@ -74,14 +74,7 @@ def full_name(name_or_path: str | Path) -> str:
     if name.startswith(_DIFFUSERS):
         place = absolute_path(name.removeprefix(_DIFFUSERS))
         return f"{_DIFFUSERS}{place}" if os.path.isdir(place) else name
-    path = weights_file(name, OF_AUTOENCODER)
-    if path.suffix != ".safetensors" and not os.path.exists(path):
-        hint = did_you_mean(name, list_autoencoders())
-        raise UnknownNameError(
-            f"unknown autoencoder {name!r}{hint}; or give the path of a .safetensors file, or the folder of the run "
-            "that trained it"
-        )
-    return str(path)
+    return str(named_weights("autoencoder", name, OF_AUTOENCODER, list_autoencoders()))
 
 
 def fitting_autoencoder(images: torch.Tensor) -> str:

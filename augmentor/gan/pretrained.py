@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from .._internal.pretrained import pretrained_folder, pretrained_weights
-from .._internal.registry import did_you_mean
-from .._internal.weights import OF_GENERATOR, load_network, weights_file
-from ..exceptions import UnknownNameError
+from .._internal.pretrained import pretrained_card, pretrained_folder, pretrained_weights
+from .._internal.weights import OF_GENERATOR, load_network, named_weights
 from .networks import GENERATORS, Generator
 
 
@@ -37,17 +34,11 @@ def load_generator(name_or_path: str | Path) -> Generator:
     if name in list_generators():
         path = pretrained_weights(pretrained_folder() / name, OF_GENERATOR, generator_card(name)["sha256"])
     else:
-        path = weights_file(name, OF_GENERATOR)
-        if path.suffix != ".safetensors" and not path.exists():
-            hint = did_you_mean(name, list_generators())
-            raise UnknownNameError(
-                f"unknown generator {name!r}{hint}; or give the path of a .safetensors file, or the folder of the run "
-                "that trained it"
-            )
+        path = named_weights("generator", name, OF_GENERATOR, list_generators())
     generator: Generator = load_network(path, Generator.family, GENERATORS)
     return generator
 
 
 def generator_card(name: str) -> dict[str, Any]:
-    """What is known of a pretrained generator: data, licence, command, scores and checksum."""
-    return json.loads((pretrained_folder() / name / "card.json").read_text(encoding="utf-8"))
+    """The card of a pretrained generator: data, licence, command, scores and checksum."""
+    return pretrained_card(pretrained_folder() / name)

@@ -35,7 +35,7 @@ def starting_autoencoder(
     steps, batch_size: of its training. out: a folder for its weights and checkpoint; a run that was stopped there goes
     on, and a finished one is read. seed: of initial weights and batches.
 
-    Raises `InputError` for images of other sizes than 8 to 128 pixels a side, and what `AutoencoderTrainer` raises.
+    Raises `ShapeError` for images that do not have 8 to 128 pixels a side, and what `AutoencoderTrainer` raises.
 
     >>> from augmentor.data import load_source
     >>> starting_autoencoder(load_source("digits"), steps=2, progress=False).latent_shape

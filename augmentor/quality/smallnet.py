@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import json
 from collections.abc import Sequence
 
 import torch
@@ -12,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from .._internal.checks import to_unit_float
-from .._internal.pretrained import pretrained_folder, pretrained_weights
+from .._internal.pretrained import pretrained_card, pretrained_folder, pretrained_weights
 from .._internal.weights import OF_AUTOENCODER, load_network
 from .features import Features, resized, rgb
 
@@ -96,6 +95,5 @@ def fitted(images: torch.Tensor) -> torch.Tensor:
 def _loaded() -> SmallNet:
     """The network, read once in a process, since every verdict asks for it; nobody changes or moves this one."""
     folder = pretrained_folder() / SmallNet.name
-    card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
-    path = pretrained_weights(folder, OF_AUTOENCODER, card["sha256"])
+    path = pretrained_weights(folder, OF_AUTOENCODER, pretrained_card(folder)["sha256"])
     return load_network(path, SmallNet.family, {SmallNet.name: SmallNet}).float().requires_grad_(False)

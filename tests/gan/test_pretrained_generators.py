@@ -76,5 +76,8 @@ def test_a_tampered_file_and_an_unknown_name_are_refused(tmp_path, monkeypatch):
     file.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     with pytest.raises(WeightsError, match=r"'mnist-gan' are missing or do not match their checksum.*install"):
         load_generator("mnist-gan")
+    (file.parent / "card.json").unlink()
+    with pytest.raises(WeightsError, match=r"the card of 'mnist-gan' is missing; install"):
+        load_generator("mnist-gan")
     with pytest.raises(UnknownNameError, match=r"unknown generator 'mnist-gam'; did you mean 'mnist-gan'"):
         load_generator("mnist-gam")

@@ -25,17 +25,16 @@ from ._settings import GANSettings
 class AEInit(AdversarialMethod):
     """The decoder becomes the generator, the encoder the discriminator's trunk, as in BAGAN (Mariani et al. 2018).
 
-    The generator decodes codes drawn around those of real images (see `DecoderGenerator`). Besides the adversarial
-    loss it minimises ``reconstruct * |x - G(E(x))|^2``, a mean over pixels, with the encoder E as it was before
-    training: every real image stays within reach of the generator, which keeps its samples from drifting away (as
-    the reconstruction of Srivastava et al. 2017).
+    The generator decodes codes drawn around those of real images (see `DecoderGenerator`). In addition to the
+    adversarial loss it minimises ``reconstruct * |x - G(E(x))|^2``, a mean over pixels, with the encoder E as it was
+    before training, so that it continues to reconstruct the real images (compare Srivastava et al. 2017).
 
     The paper has neither: ``reconstruct=0, bandwidth=1`` is its training. Its discriminator has an output for each
     class and one for generated images; here the class enters by projection, as in the other training methods, so that
     any loss can be used.
 
-    autoencoder: where to start; it stays as it is. reconstruct: weight of the reconstruction. bandwidth: how far from
-        a real code to draw, above 0 and at most 1; at 1 from one normal distribution per class.
+    autoencoder: a trained one, which is not changed. reconstruct: weight of the reconstruction, at least 0. bandwidth:
+        of the codes, above 0 and at most 1; 1 is one normal distribution per class.
     settings: see `GANSettings`.
 
     >>> from augmentor import load_autoencoder

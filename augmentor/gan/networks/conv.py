@@ -1,4 +1,4 @@
-"""The networks of the convolutional autoencoders as a pair: the decoder makes images, the encoder tells them apart."""
+"""The networks of `ConvVAE` as a pair: the decoder is the generator, the encoder the discriminator."""
 
 from __future__ import annotations
 
