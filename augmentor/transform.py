@@ -298,7 +298,7 @@ class LatentAugment(Augmenter, v2.Transform):
         mean, std = self.inference.encode(images, exact=exact) if raw is None else raw.sent(self.device)
         stats = self.autoencoder.stats
         posterior_std = None if std is None else (std / stats.std).float()
-        return Latents(stats.standardise(mean).float(), posterior_std, labels)
+        return Latents(stats.standardise(mean).float(), posterior_std, labels, stats=stats)
 
     def _gated(
         self, latents: Latents, images: torch.Tensor, random: SampleRandom, reference: ReferenceSet | None

@@ -1,11 +1,12 @@
-"""Add a trained generator to the pretrained models: ``publish_generator.py NAME RUN DATA``.
+"""Add a trained generator or prior to the pretrained models: ``publish_generator.py NAME RUN DATA``.
 
-Copies the generator of the run, draws samples, compares them with the test images of DATA, and writes the cards. What
-cannot be measured (data, licence, command) stands in RECIPES.
+Copies the weights of the run, draws samples from its generator, compares them with the images of DATA (the test images
+where it has some), and writes the cards. What cannot be measured (data, licence, command) stands in RECIPES.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -19,18 +20,30 @@ from augmentor._internal.files import sha256_file, write_bytes, write_json
 from augmentor._internal.pictures import grid, png
 from augmentor._internal.registry import describe
 from augmentor.data import load_source
+from augmentor.denoisers import load_prior
+from augmentor.denoisers.prior import PRIOR_SHELF
 from augmentor.gan import Generator, load_generator
 from augmentor.gan.evaluation import sample
+from augmentor.gan.pretrained import GENERATOR_SHELF
 from augmentor.quality import evaluate, independent_features, named_scores
 
 PRETRAINED = Path(__file__).resolve().parent.parent / "pretrained"
 RECIPES = {
     "mnist-gan": {
+        "shelf": GENERATOR_SHELF,
         "summary": "28x28 grey digits of ten classes",
         "data": "The 60,000 training digits of MNIST (LeCun, Cortes and Burges)",
         "licence": "CC BY-SA 3.0 (data), Apache-2.0 (weights)",
         "command": "augmentor train-gan mnist:ROOT --autoencoder mnist --steps 4500 --out runs/mnist-gan",
         "measured_on": "the 10,000 test digits",
+    },
+    "digits-prior": {
+        "shelf": PRIOR_SHELF,
+        "summary": "a latent flow on the latents of `digits`",
+        "data": "The 1,797 digits of scikit-learn (Alpaydin and Kaynak)",
+        "licence": "CC BY 4.0 (data), Apache-2.0 (weights)",
+        "command": "augmentor train-prior digits --autoencoder digits --out runs/digits-prior",
+        "measured_on": "the same digits, of which 10 % were held out",
     },
 }
 SAMPLES = 10_000  # that are compared with as many test images
@@ -38,24 +51,27 @@ ROWS = 10
 
 
 def main(name: str, run: str, test_data: str) -> None:
-    folder = PRETRAINED / name
+    folder, recipe = PRETRAINED / name, dict(RECIPES[name])
     folder.mkdir(exist_ok=True)
-    shutil.copyfile(Path(run) / "generator.safetensors", folder / "generator.safetensors")
-    generator = load_generator(folder / "generator.safetensors")
+    shelf = recipe.pop("shelf")
+    weights = folder / shelf.file
+    shutil.copyfile(Path(run) / shelf.file, weights)
+    generator = load_generator(run)
     drawn = sample(generator, 10 * ROWS, 0, torch.device("cpu"), "samples")
     write_bytes(folder / "samples.png", png(grid(drawn.split(10))))
     write_bytes(folder / "progress.png", progress(Path(run) / "samples"))
+    network: Any = generator if shelf is GENERATOR_SHELF else load_prior(run)
     entry = {
-        **RECIPES[name],
-        "generator": describe(generator),
-        "image_shape": list(generator.image_shape),
+        **recipe,
+        "network": describe(network),
         "num_classes": generator.num_classes,
-        "scores": scores(generator, test_data),
-        "bytes": (folder / "generator.safetensors").stat().st_size,
-        "sha256": sha256_file(folder / "generator.safetensors"),
+        "scores": {**scores(generator, test_data), **held_out(run)},
+        "bytes": weights.stat().st_size,
+        "sha256": sha256_file(weights),
     }
     write_json(folder / "card.json", entry)
-    write_bytes(folder / "card.md", card(name, entry).encode())
+    loaded = {GENERATOR_SHELF: "augmentor.gan.load_generator", PRIOR_SHELF: "augmentor.denoisers.load_prior"}[shelf]
+    write_bytes(folder / "card.md", card(name, entry, loaded).encode())
 
 
 def progress(samples: Path) -> bytes:
@@ -68,7 +84,8 @@ def progress(samples: Path) -> bytes:
 
 def scores(generator: Generator, test_data: str) -> dict[str, float]:
     """Against test images, on features that no autoencoder has a part in; and of two halves of the test images."""
-    test, extractor = load_source(test_data, split="test"), independent_features(generator.image_shape)
+    split = "test" if ":" in test_data else "train"
+    test, extractor = load_source(test_data, split=split), independent_features(generator.image_shape)
     made = sample(generator, min(SAMPLES, len(test)), 0, torch.device("cpu"), "measured")
     found = evaluate(made, test.images, extractor)
     floor: Any = named_scores(found.pop("floor"), extractor.name)
@@ -78,20 +95,29 @@ def scores(generator: Generator, test_data: str) -> dict[str, float]:
     return {**rounded, f"{distance} of real images": round(floor[distance], 3)}
 
 
-def card(name: str, entry: dict[str, Any]) -> str:
+def held_out(run: str) -> dict[str, float]:
+    """What a flow has measured on held-out latents, in the round whose weights were kept."""
+    rows = [json.loads(line) for line in (Path(run) / "history.jsonl").read_text().splitlines()]
+    if "held_out_loss" not in rows[0]:
+        return {}
+    best = min(rows, key=lambda row: row["held_out_loss"])
+    return {name: round(best[name], 3) for name in ("held_out_loss", "nearest")}
+
+
+def card(name: str, entry: dict[str, Any], loaded_by: str) -> str:
     figures = ", ".join(f"{key} {value}" for key, value in entry["scores"].items())
     return f"""# {name}: {entry["summary"]}
 
 | | |
 |---|---|
-| network | `{entry["generator"]}` |
+| network | `{entry["network"]}` |
 | data | {entry["data"]} |
 | licence | {entry["licence"]} |
 | trained by | `{entry["command"]}` |
 | scores | {figures}; on {entry["measured_on"]} |
 | size | {entry["bytes"]} bytes, sha256 `{entry["sha256"]}` |
 
-`augmentor.gan.load_generator("{name}")` loads it.
+`{loaded_by}("{name}")` loads it.
 
 ![Samples, a column per class](samples.png)
 

@@ -13,11 +13,11 @@ from torch.utils.data import DataLoader
 from augmentor import AugmentedLoader, LatentAugment, LatentCache, MixedDataset
 from augmentor.data import ArrayDataset
 from augmentor.exceptions import AugmentorWarning, InputError, ReferenceSetError
-from augmentor.policies import policies
+from augmentor.policies import list_policies, policies
 from augmentor.quality import QualityGate
 from augmentor.shards import ShardDataset, generate_shards
 
-EXAMPLES = [policies.get(name).example() for name in policies.names() if name != "one_of"]
+EXAMPLES = [policies.get(name).example() for name in list_policies() if name != "one_of"]
 COMBINING = [str(policy) for policy in EXAMPLES if policy.needs_reference]
 MIXES_CLASSES = "interpolate(same_class=False, num_classes=10)"
 

@@ -37,8 +37,8 @@ API = {
     **{
         f"augmentor.{name}": f"api/{name}.md"
         for name in ("policies", "autoencoders", "latents", "quality", "data", "shards", "gan", "gan.networks",
-                     "gan.losses", "gan.methods", "gan.augmentations", "training", "tuning", "integrations",
-                     "exceptions", "albumentations")
+                     "gan.losses", "gan.methods", "gan.augmentations", "denoisers", "training", "tuning",
+                     "integrations", "exceptions", "albumentations")
     },
 }  # fmt: skip
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#\s]+)(#[^)\s]*)?\)")

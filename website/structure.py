@@ -28,6 +28,7 @@ STEPS = {
     "transform": "encode, standardise, perturb, gate, decode, mix",
     "autoencoders": "images <=> raw latents",
     "policies": "standardised latents => perturbed ones",
+    "denoisers": "noised latents => latents",
     "quality": "perturbed latents => weight 0 to 1",
     "latents": "raw latents <=> standardised latents",
     "shards": "synthetic samples => files => samples",

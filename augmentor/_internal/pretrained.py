@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import json
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from ..exceptions import WeightsError
 from .files import sha256_file
+from .weights import named_weights
 
 
 @functools.cache
@@ -35,3 +37,37 @@ def pretrained_weights(folder: Path, file: str, sha256: str) -> Path:
             f"the weights of {folder.name!r} are missing or do not match their checksum; install the package again"
         )
     return path
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """The pretrained models of one kind: the folders that have a weights file of one name, and a card.
+
+    kind: the word that messages use. file: the name of the weights, also in the folder of a training run.
+    """
+
+    kind: str
+    file: str
+
+    def names(self) -> list[str]:
+        """All names, sorted."""
+        return sorted(weights.parent.name for weights in pretrained_folder().glob(f"*/{self.file}"))
+
+    def card(self, name: str) -> dict[str, Any]:
+        """Data, licence, command, scores and checksum of a pretrained model."""
+        return pretrained_card(pretrained_folder() / name)
+
+    def full_name(self, name_or_path: str | Path) -> str:
+        """The same, so that it means the same in any folder: paths are absolute, names as they are.
+
+        Raises `UnknownNameError` for what is neither a name nor the path of weights.
+        """
+        name = str(name_or_path)
+        return name if name in self.names() else str(named_weights(self.kind, name, self.file, self.names()))
+
+    def weights(self, name_or_path: str | Path) -> Path:
+        """The weights file of a name or path; `WeightsError` if that of a name does not match its card."""
+        name = self.full_name(name_or_path)
+        if name not in self.names():
+            return Path(name)
+        return pretrained_weights(pretrained_folder() / name, self.file, self.card(name)["sha256"])

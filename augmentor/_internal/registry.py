@@ -51,10 +51,13 @@ def create(kind: str, members: Mapping[str, type[T]], name: str, arguments: dict
     return _call(kind, get(kind, members, name), [], arguments, {})
 
 
-def build(kind: str, members: Mapping[str, type[T]], spec: str, /, **defaults: Any) -> T:
+def build(
+    kind: str, members: Mapping[str, type[T]], spec: str, parts: Registry[Any] | None = None, /, **defaults: Any
+) -> T:
     """The member that a text such as ``"gaussian(std=0.5)"`` describes; arguments may be members too.
 
-    defaults: arguments that the member gets if it takes them and the text does not give them.
+    parts: another family whose members can be arguments. defaults: arguments that the member gets if it takes them and
+    the text does not give them.
     """
 
     def evaluate(node: ast.expr, defaults: dict[str, Any]) -> Any:
@@ -62,10 +65,11 @@ def build(kind: str, members: Mapping[str, type[T]], spec: str, /, **defaults: A
             case ast.Name(id=name):
                 return _call(kind, get(kind, members, name), [], {}, defaults)
             case ast.Call(func=ast.Name(id=name)):
-                member = get(kind, members, name)
+                of, family = (parts.kind, parts.members) if parts and name in parts.members else (kind, members)
+                member = get(of, family, name)
                 args = [evaluate(arg, {}) for arg in node.args]
                 kwargs = {str(keyword.arg): evaluate(keyword.value, {}) for keyword in node.keywords}
-                return _call(kind, member, args, kwargs, defaults)
+                return _call(of, member, args, kwargs, defaults)
             case ast.List(elts=items) | ast.Tuple(elts=items):
                 return [evaluate(item, {}) for item in items]
         try:
@@ -107,6 +111,8 @@ def _call(kind: str, member: type[T], args: list[Any], kwargs: dict[str, Any], d
 class Registry(Generic[T]):
     """The members of a family that users can extend, by name.
 
+    parts: another family whose members can be arguments in text forms.
+
     >>> fruits: Registry[object] = Registry("fruit")
     >>> @fruits.register("apple")
     ... class Apple:
@@ -116,8 +122,8 @@ class Registry(Generic[T]):
     2
     """
 
-    def __init__(self, kind: str):
-        self.kind = kind
+    def __init__(self, kind: str, parts: Registry[Any] | None = None):
+        self.kind, self.parts = kind, parts
         self.members: dict[str, type[T]] = {}
 
     def register(self, name: str) -> Callable[[type], type]:
@@ -138,7 +144,7 @@ class Registry(Generic[T]):
 
     def build(self, spec: str, /, **defaults: Any) -> T:
         """The member that a text such as ``"gaussian(std=0.5)"`` describes; see `build`."""
-        return build(self.kind, self.members, spec, **defaults)
+        return build(self.kind, self.members, spec, self.parts, **defaults)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -26,7 +26,7 @@ from .registry import arguments_of, create, did_you_mean
 _KEY = "augmentor"
 _MAX_HEADER = 1 << 20
 # What a training run calls the weights that stand for it.
-OF_AUTOENCODER, OF_GENERATOR = "model.safetensors", "generator.safetensors"
+OF_AUTOENCODER, OF_GENERATOR, OF_PRIOR = "model.safetensors", "generator.safetensors", "prior.safetensors"
 
 
 def weights_file(path: str | Path, in_run: str) -> Path:

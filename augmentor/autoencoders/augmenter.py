@@ -126,6 +126,8 @@ class Augmenter(nn.Module):
             self._name = AUTO if autoencoder == AUTO else full_name(autoencoder)
             autoencoder = load_autoencoder(GENERAL if self._name == AUTO else self._name)
         self._take(autoencoder)
+        if self._name != AUTO:
+            self.policy.check_autoencoder(autoencoder)
         self.gate, self.ignore_index = gate, ignore_index
         self._partnerless, self._first_look = Partnerless(strict), FirstLook()
         self.reference: ReferenceSet | None = None
@@ -142,8 +144,10 @@ class Augmenter(nn.Module):
     @property
     def needs_labels(self) -> bool:
         """Whether the policy or the gate looks at the labels of samples; else labels of any kind pass."""
-        return self.policy.needs_reference or (
-            self.gate is not None and self.reference is not None and self.reference.labelled
+        return (
+            self.policy.needs_reference
+            or self.policy.needs_labels
+            or (self.gate is not None and self.reference is not None and self.reference.labelled)
         )
 
     @property
@@ -229,7 +233,7 @@ class Augmenter(nn.Module):
             if name != GENERAL:
                 with torch.inference_mode(False):
                     self._take(load_autoencoder(name).to(self.device, self.autoencoder.dtype))
-            self._name = name
+            self._decide(name)
         for images in of_shape:
             self.look_at(images)
 
@@ -241,7 +245,7 @@ class Augmenter(nn.Module):
         eight or more of them poorly is warned of, once in each process.
         """
         if self._name == AUTO:
-            self._name = GENERAL
+            self._decide(GENERAL)
         if self._first_look.verdict is not None:  # at every later call
             return
         images = images if images.ndim == 4 else images[None]
@@ -370,12 +374,17 @@ class Augmenter(nn.Module):
         self.inference = Inference(autoencoder, *self._precision)
         self.policy = self._asked_policy or default_policy(autoencoder.latent_shape)
 
+    def _decide(self, name: str) -> None:
+        """The autoencoder that is held, of this name, is the one to use."""
+        self._name = name
+        self.policy.check_autoencoder(self.autoencoder)
+
     def _settle(self, images: torch.Tensor | None, *, warn: bool = True) -> None:
         """Look at these images; latents that are known (None) are those of the present autoencoder."""
         if images is not None:
             self.look_at(images)
         elif self._name == AUTO:
-            self._name = GENERAL
+            self._decide(GENERAL)
         if warn and self._lacks_statistics:
             self._lacks_statistics = False
             warnings.warn(

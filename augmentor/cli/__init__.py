@@ -26,6 +26,7 @@ _COMMANDS = {
     "explore": "A local page: images, what a policy makes of them, what the gate says.",
     "pseudo-label": "Give labels to unlabelled images, from a few labelled ones.",
     "generate": "Write augmented images to HDF5 shards.",
+    "train-prior": "Train a latent flow on your images, for the policy denoise.",
     "train-gan": "Train a GAN, with or without latent augmentation.",
     "evaluate": "FID, KID, precision and recall of generated images.",
     "tune": "Find out whether latent augmentation helps a classifier or a GAN, and which.",

@@ -30,12 +30,12 @@ def _installed(device: str) -> dict[str, Any]:
     from .._internal.version import __version__
     from ..autoencoders import autoencoders, list_autoencoders
     from ..autoencoders.pretrained import card
-    from ..gan import list_generators
+    from ..denoisers.prior import PRIOR_SHELF
     from ..gan.augmentations import augmentations
     from ..gan.losses import LOSSES
     from ..gan.methods import methods
     from ..gan.networks import DISCRIMINATORS, GENERATORS
-    from ..gan.pretrained import generator_card
+    from ..gan.pretrained import GENERATOR_SHELF
     from ..policies import policies
     from ..shards.manifest import FORMATS
 
@@ -43,7 +43,10 @@ def _installed(device: str) -> dict[str, Any]:
         "versions": {"augmentor": __version__, "torch": torch.__version__, "torchvision": torchvision.__version__},
         "device": device,
         "pretrained": {name: card(name)["summary"] for name in list_autoencoders()},
-        "pretrained generators": {name: generator_card(name)["summary"] for name in list_generators()},
+        **{
+            f"pretrained {shelf.kind}s": {name: shelf.card(name)["summary"] for name in shelf.names()}
+            for shelf in (GENERATOR_SHELF, PRIOR_SHELF)
+        },
         "policies": {name: str(policies.get(name).example()) for name in policies.names()},
         "autoencoders": autoencoders.names(),
         "generators": sorted(GENERATORS),
@@ -60,16 +63,17 @@ def _described(target: str) -> dict[str, Any]:
     from .._internal.weights import OF_AUTOENCODER, read_header
     from ..autoencoders import list_autoencoders
     from ..autoencoders.pretrained import card
+    from ..denoisers.prior import PRIOR_SHELF
     from ..exceptions import DataError
-    from ..gan import list_generators
-    from ..gan.pretrained import generator_card
+    from ..gan.pretrained import GENERATOR_SHELF
     from ..shards import read_manifest, read_partial
 
     path = absolute_path(target)
     if target in list_autoencoders():
         return card(target)
-    if target in list_generators():
-        return generator_card(target)
+    for shelf in (GENERATOR_SHELF, PRIOR_SHELF):
+        if target in shelf.names():
+            return shelf.card(target)
     if path.suffix == ".safetensors":
         return read_header(path)
     if (path / "manifest.json").is_file():
@@ -83,7 +87,7 @@ def _described(target: str) -> dict[str, Any]:
             raise DataError(f"{path / 'run.json'} is not JSON: {error}") from error
         weights = path / OF_AUTOENCODER
         return run | ({"weights": read_header(weights)} if weights.is_file() else {})
-    names = ", ".join([*list_autoencoders(), *list_generators()])
+    names = ", ".join([*list_autoencoders(), *GENERATOR_SHELF.names(), *PRIOR_SHELF.names()])
     raise DataError(
         f"{target!r} is neither a pretrained name ({names}), a .safetensors file, a shard folder nor the folder of a "
         "run"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from .._internal.pretrained import pretrained_card, pretrained_folder, pretrained_weights
-from .._internal.weights import OF_GENERATOR, load_network, named_weights
+from .._internal.pretrained import Shelf
+from .._internal.weights import OF_GENERATOR, load_network
 from .networks import GENERATORS, Generator
+
+GENERATOR_SHELF = Shelf("generator", OF_GENERATOR)
 
 
 def list_generators() -> list[str]:
@@ -16,7 +17,7 @@ def list_generators() -> list[str]:
     >>> "mnist-gan" in list_generators()
     True
     """
-    return sorted(weights.parent.name for weights in pretrained_folder().glob(f"*/{OF_GENERATOR}"))
+    return GENERATOR_SHELF.names()
 
 
 def load_generator(name_or_path: str | Path) -> Generator:
@@ -30,15 +31,5 @@ def load_generator(name_or_path: str | Path) -> Generator:
     >>> load_generator("mnist-gan").image_shape
     (1, 28, 28)
     """
-    name = str(name_or_path)
-    if name in list_generators():
-        path = pretrained_weights(pretrained_folder() / name, OF_GENERATOR, generator_card(name)["sha256"])
-    else:
-        path = named_weights("generator", name, OF_GENERATOR, list_generators())
-    generator: Generator = load_network(path, Generator.family, GENERATORS)
+    generator: Generator = load_network(GENERATOR_SHELF.weights(name_or_path), Generator.family, GENERATORS)
     return generator
-
-
-def generator_card(name: str) -> dict[str, Any]:
-    """The card of a pretrained generator: data, licence, command, scores and checksum."""
-    return pretrained_card(pretrained_folder() / name)

@@ -40,7 +40,8 @@ class GANTrainer:
     method: what is trained and how, such as ``get_method("gan", image_shape=(1, 28, 28), num_classes=10)``.
     steps: of the generator. batch_size: of all processes together. ema_decay: of the averaged generator.
     features: an extractor as `augmentor.quality` takes it, to measure FID, KID, precision and recall every
-        `round_steps` steps; None measures nothing, and the last generator is returned. best_by: "fid" or "kid".
+        `round_steps` steps; None measures nothing, and the last generator is returned. best_by: "fid", "kid" or a
+        score of the training method itself ("held_out_loss" of "flow").
     patience: training ends after so many rounds in a row without a better score (early stopping); needs `features`.
         None takes all `steps`.
     stop_on: of "collapse", "saturation" and "divergence" those that end the run with a `TrainingError`; all are
@@ -91,9 +92,10 @@ class GANTrainer:
                 raise InputError(f"{name} is at least 1, got {value}")
         if not 0 <= ema_decay < 1:
             raise InputError(f"ema_decay is at least 0 and below 1, got {ema_decay}")
-        if best_by not in ("fid", "kid"):
-            raise InputError(f"best_by is 'fid' or 'kid', got {best_by!r}")
-        if patience is not None and (patience < 1 or features is None):
+        if best_by not in ("fid", "kid", *method.scores):
+            scores = ", ".join(map(repr, ("fid", "kid", *method.scores)))
+            raise InputError(f"best_by is one of {scores} with training method {method.name!r}, got {best_by!r}")
+        if patience is not None and (patience < 1 or (features is None and best_by not in method.scores)):
             raise InputError(f"patience is at least 1 round, and needs features to measure; got {patience!r}")
         if isinstance(stop_on, str) or not set(stop_on) <= GUARDS.keys():
             raise InputError(f"stop_on is a collection of {', '.join(map(repr, GUARDS))}, got {stop_on!r}")
@@ -140,6 +142,7 @@ class GANTrainer:
 
                 # Evaluate it, keep the best, leave a trace.
                 self._refuse_what_is_not_finite(generator, row)
+                row |= method.measured(generator)
                 if evaluator is not None:
                     row |= evaluator.row(generator)
                     picture = evaluator.grid(generator)

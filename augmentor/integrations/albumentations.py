@@ -131,7 +131,7 @@ class LatentAugment(A.ImageOnlyTransform):
     def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
         """The random key of this call, and the label, as plain numbers that a replay can keep."""
         # Other policies do not look at labels, so those of any kind pass.
-        label = data.get("label") if self.augment.policy.needs_reference else None
+        label = data.get("label") if self.augment.needs_labels else None
         return {"key": self._key(data), "label": None if label is None else np.asarray(label).tolist()}
 
     def apply(self, img: np.ndarray, key: int, label: Any = None, **params: Any) -> np.ndarray:

@@ -10,13 +10,14 @@ A policy acts on standard latents, so a strength means the same for every autoen
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
 
 from .._internal.transfer import sent
 from ..exceptions import InputError
+from .statistics import LatentStats
 
 
 class Posterior(NamedTuple):
@@ -43,6 +44,7 @@ class Latents:
     labels: int64 (B,) or float (B,K), of which negative numbers and rows of zeros are ignored, or None. kept: bool
     (B,), true for samples that a policy left as they are because it found no partner for them; None where there are
     none of these. real: the latents (B, *L) of the real samples that a policy has moved already; None before that.
+    stats: the statistics by which they were standardised; None where they are raw latents.
     """
 
     z: torch.Tensor
@@ -50,6 +52,7 @@ class Latents:
     labels: torch.Tensor | None = None
     kept: torch.Tensor | None = None
     real: torch.Tensor | None = None
+    stats: LatentStats | None = None
 
     def __len__(self) -> int:
         return len(self.z)
@@ -57,17 +60,27 @@ class Latents:
     def moved(self, z: torch.Tensor, labels: torch.Tensor | None = None, kept: torch.Tensor | None = None) -> Latents:
         """These samples with other latents, other labels if given, and more of them kept."""
         labels = self.labels if labels is None else labels
-        return Latents(z, self.posterior_std, labels, either(self.kept, kept), self.own)
+        return replace(self, z=z, labels=labels, kept=either(self.kept, kept), real=self.own)
 
     @property
     def own(self) -> torch.Tensor:
         """The latents (B, *L) of the real samples themselves, wherever policies have moved them."""
         return self.z if self.real is None else self.real
 
+    @property
+    def raw(self) -> torch.Tensor:
+        """The same as raw latents (B, *L)."""
+        return self.z if self.stats is None else self.stats.unstandardise(self.z)
+
+    def standardised(self, raw: torch.Tensor) -> torch.Tensor:
+        """Raw latents (B, *L) => standard latents, as these."""
+        return raw if self.stats is None else self.stats.standardise(raw)
+
     def take(self, rows: torch.Tensor) -> Latents:
         """Some of the samples, int64 (n,)."""
         parts = (self.posterior_std, self.labels, self.kept, self.real)
-        return Latents(self.z[rows], *(None if part is None else part[rows] for part in parts))
+        std, labels, kept, real = (None if part is None else part[rows] for part in parts)
+        return Latents(self.z[rows], std, labels, kept, real, self.stats)
 
     def where(self, mask: torch.Tensor, others: Latents) -> Latents:
         """The other samples where the mask, bool (B,), is true."""
@@ -83,7 +96,7 @@ class Latents:
             labels = join(labels, others.labels)
         if self.kept is not None or others.kept is not None:
             kept = join(*(_none(each) if each.kept is None else each.kept for each in (self, others)))
-        return Latents(join(self.z, others.z), self.posterior_std, labels, kept)
+        return Latents(join(self.z, others.z), self.posterior_std, labels, kept, stats=self.stats)
 
 
 def _none(latents: Latents) -> torch.Tensor:

@@ -1,6 +1,6 @@
 """Perturbation policies. A new one is a new file here and one import line below.
 
-May import `latents` and what is below it.
+May import `denoisers` and what is below it.
 """
 
 from ._base import LatentPolicy, default_policy, get_policy, list_policies, policies
@@ -8,6 +8,7 @@ from .adversarial import Adversarial
 from .class_gaussian import ClassGaussian
 from .combining import Extrapolate, Interpolate, Slerp, Smote
 from .compose import Compose, OneOf
+from .denoise import Denoise
 from .guided import Guided
 from .noise import Gaussian, Posterior, Smooth
 
@@ -15,6 +16,7 @@ __all__ = [
     "Adversarial",
     "ClassGaussian",
     "Compose",
+    "Denoise",
     "Extrapolate",
     "Gaussian",
     "Guided",

@@ -14,10 +14,11 @@ import torch
 
 from .._internal.random import SampleRandom
 from .._internal.registry import Registry, describe
+from ..denoisers import denoisers
 from ..exceptions import InputError
 from ..latents import Latents, ReferenceSet
 
-policies: Registry[LatentPolicy] = Registry("policy")
+policies: Registry[LatentPolicy] = Registry("policy", parts=denoisers)
 
 Params: TypeAlias = dict[str, Any]  # tensors with one row a sample; a policy of policies nests one dict for each
 
@@ -33,7 +34,11 @@ class LatentPolicy:
     """
 
     name: ClassVar[str]
+    # Whether it works with the latents of any autoencoder.
+    universal: ClassVar[bool] = True
     needs_reference: bool = False
+    # Whether labels matter to it; always where it needs a reference set.
+    needs_labels: bool = False
     # Whether things stay where they are in the image where latents are feature maps, so that its boxes still fit.
     keeps_geometry: bool = False
 
@@ -49,8 +54,15 @@ class LatentPolicy:
         """Draw, then apply."""
         return self.apply(latents, self.draw(latents, random, reference))
 
+    def check_autoencoder(self, autoencoder: Any) -> None:
+        """Raise `InputError` for an autoencoder with whose latents the policy cannot work."""
+
     def fit(self, reference: ReferenceSet) -> None:
         """Take what the policy needs from a reference set; raise `ReferenceSetError` if it cannot work with that."""
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Tensors that decide what the policy makes and that its text does not tell: weights of its networks."""
+        return {}
 
     def soft_classes(self, labels: torch.Tensor, reference: ReferenceSet | None) -> int | None:
         """The number of classes K if the policy turns these labels into soft ones (B,K), or None if it keeps them."""
@@ -118,9 +130,9 @@ def default_policy(latent_shape: Sequence[int | None]) -> LatentPolicy:
 
 
 def list_policies() -> list[str]:
-    """Names of all policies.
+    """Names of the policies that work with any autoencoder; `denoise` needs one that fits its denoiser.
 
-    >>> "smote" in list_policies()
-    True
+    >>> "smote" in list_policies(), "denoise" in list_policies()
+    (True, False)
     """
-    return policies.names()
+    return [name for name in policies.names() if policies.get(name).universal]

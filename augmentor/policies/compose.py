@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -22,11 +23,20 @@ class _Several(LatentPolicy):
             raise InputError(f"policy {self.name!r} takes at least one policy, got none")
         self.policies = [get_policy(policy) for policy in policies]
         self.needs_reference = any(policy.needs_reference for policy in self.policies)
+        self.needs_labels = any(policy.needs_labels for policy in self.policies)
         self.keeps_geometry = all(policy.keeps_geometry for policy in self.policies)
+
+    def check_autoencoder(self, autoencoder: Any) -> None:
+        for policy in self.policies:
+            policy.check_autoencoder(autoencoder)
 
     def fit(self, reference: ReferenceSet) -> None:
         for policy in self.policies:
             policy.fit(reference)
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        parts = enumerate(self.policies)
+        return {f"{n}.{name}": tensor for n, policy in parts for name, tensor in policy.tensors().items()}
 
     def soft_classes(self, labels: torch.Tensor, reference: ReferenceSet | None) -> int | None:
         counts = [policy.soft_classes(labels, reference) for policy in self.policies]

@@ -1,6 +1,6 @@
 """What judges images and latents: the gate, copies, features, FID and KID, reconstruction.
 
-May import `latents` and what is below it.
+May import `denoisers` and what is below it.
 """
 
 from .copies import find_copies

@@ -142,8 +142,8 @@ class Manifest:
     labels: "int64" for class numbers (n,), "soft" for float32 (n,K), K being the number of `class_names`.
     store: "images", or "latents" for raw latents float32 (n,*L) that a reader decodes to images of `image_shape`.
     latent_shape: L, where latents are stored; None for images. files: the name of a shard format, such as "hdf5".
-    fitted_sha256: of latents that were encoded beforehand: the reference set of the policy or the gate, and a cache;
-        None without.
+    fitted_sha256: of latents that were encoded beforehand (the reference set of the policy or the gate, and a cache)
+        and of the weights of the policy's networks; None without.
     residual: how much of what the autoencoder cannot reproduce was put back, 0 to 1; 0 for latents.
     gate: the quality gate's settings and what it judges, as a text; None without one.
     device: the type of device that decoded ("cpu", "cuda"); networks differ in the last bit between devices.

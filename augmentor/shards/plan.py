@@ -124,8 +124,9 @@ def _class_names(
 
 
 def _fitted_sha256(augment: Augmenter, cache: LatentCache | None) -> str | None:
-    """What was encoded beforehand is a setting like any other: the reference set that is looked at, and a cache."""
+    """What came from elsewhere is a setting like any other: a cache, the policy's networks, the reference set used."""
     tensors = {} if cache is None else {f"cache.{name}": tensor for name, tensor in cache.tensors().items()}
+    tensors |= {f"policy.{name}": tensor for name, tensor in augment.policy.tensors().items()}
     if augment.reference is not None and (augment.policy.needs_reference or augment.gate is not None):
         tensors |= {"z": augment.reference.z, "labels": augment.reference.labels}
     return fingerprint(tensors) if tensors else None

@@ -1,4 +1,4 @@
-"""Pretrained generators: the card of each describes its file, and changed files are refused."""
+"""Pretrained generators and priors: the card of each describes its file, and changed files are refused."""
 
 from __future__ import annotations
 
@@ -11,34 +11,41 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from augmentor._internal import pretrained
 from augmentor._internal.files import sha256_file
 from augmentor._internal.pretrained import pretrained_folder
 from augmentor._internal.registry import describe
 from augmentor.autoencoders import list_autoencoders, load_autoencoder
 from augmentor.cli import main
+from augmentor.denoisers import list_priors, load_prior
+from augmentor.denoisers.prior import PRIOR_SHELF
 from augmentor.exceptions import UnknownNameError, WeightsError
-from augmentor.gan import list_generators, load_generator, pretrained
+from augmentor.gan import list_generators, load_generator
 from augmentor.gan.evaluation import sample
+from augmentor.gan.pretrained import GENERATOR_SHELF
 
 FOLDER = pretrained_folder()
-NAMES = list_generators()
+SHELVES = {GENERATOR_SHELF: load_generator, PRIOR_SHELF: load_prior}
 
 
-def test_names_are_not_those_of_autoencoders():
-    assert "mnist-gan" in NAMES
-    assert not set(NAMES) & set(list_autoencoders())
+def test_a_name_stands_for_one_model():
+    assert "mnist-gan" in list_generators()
+    assert "digits-prior" in list_priors()
+    names = [*list_autoencoders(), *list_generators(), *list_priors()]
+    assert len(set(names)) == len(names)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_the_card_describes_the_file(name):
-    entry, file = pretrained.generator_card(name), FOLDER / name / "generator.safetensors"
+@pytest.mark.parametrize(
+    ("shelf", "name"), [pytest.param(shelf, name, id=name) for shelf in SHELVES for name in shelf.names()]
+)
+def test_the_card_describes_the_file(shelf, name):
+    entry, file = shelf.card(name), FOLDER / name / shelf.file
     assert entry["sha256"] == sha256_file(file)
     assert entry["bytes"] == file.stat().st_size < 8 << 20
-    generator = load_generator(name)
-    assert entry["generator"] == describe(generator)
-    assert (tuple(entry["image_shape"]), entry["num_classes"]) == (generator.image_shape, generator.num_classes)
+    network = SHELVES[shelf](name)
+    assert (entry["network"], entry["num_classes"]) == (describe(network), network.num_classes)
     text = (FOLDER / name / "card.md").read_text(encoding="utf-8")
-    for field in ("sha256", "command", "licence", "data", "generator", "summary"):
+    for field in ("sha256", "command", "licence", "data", "network", "summary"):
         assert entry[field] in text, field
     for score, value in entry["scores"].items():
         assert f"{score} {value}" in text
@@ -65,7 +72,7 @@ def test_a_generator_is_evaluated_and_described_by_its_name(digits, tmp_path, mo
     assert json.loads(Path("metrics.json").read_text())["counts"]["generated"] == 20
     main(["info", "mnist-gan"])
     said = capsys.readouterr().out.split("wrote metrics.json\n")[1]
-    assert json.loads(said) == pretrained.generator_card("mnist-gan")
+    assert json.loads(said) == GENERATOR_SHELF.card("mnist-gan")
 
 
 def test_a_tampered_file_and_an_unknown_name_are_refused(tmp_path, monkeypatch):
@@ -81,3 +88,7 @@ def test_a_tampered_file_and_an_unknown_name_are_refused(tmp_path, monkeypatch):
         load_generator("mnist-gan")
     with pytest.raises(UnknownNameError, match=r"unknown generator 'mnist-gam'; did you mean 'mnist-gan'"):
         load_generator("mnist-gam")
+
+
+def test_a_pretrained_prior_fits_the_autoencoder_that_it_names():
+    load_prior("digits-prior").check_autoencoder(load_autoencoder("digits"))

@@ -15,7 +15,7 @@ from typing import Any
 MODULES = ["augmentor"] + [
     f"augmentor.{name}"
     for name in ("policies", "autoencoders", "latents", "quality", "data", "shards", "gan", "gan.methods",
-                 "gan.augmentations", "training", "tuning", "integrations", "exceptions", "albumentations")
+                 "gan.augmentations", "denoisers", "training", "tuning", "integrations", "exceptions", "albumentations")
 ]  # fmt: skip
 LISTING = Path(__file__).with_name("public_api.txt")
 

@@ -4,6 +4,7 @@ from ._adversarial import AdversarialMethod, network_pair
 from ._base import TrainingMethod, get_method, method_class, methods
 from ._settings import GANSettings
 from .ae_init import AEInit as AEInit
+from .flow import FlowMatching as FlowMatching
 from .gan import GAN as GAN
 from .guided_gan import GuidedGAN as GuidedGAN
 from .latent_gan import LatentGAN as LatentGAN

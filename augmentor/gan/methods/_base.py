@@ -5,6 +5,7 @@ The trainer calls, in this order:
     prepare(feed)                 once, at a fresh start and at a resume; a resume loads the saved state after it
     start_round(step, averaged)   before the first step of each round
     step(number)                  for 0, 1, ...; batches and random numbers come from `self.feed`
+    measured(averaged)            after the last step of each round
     finish(averaged)              once, at the end
 
 Between rounds it evaluates and saves the average of `generator`. docs/gan.md shows a training method in one file.
@@ -43,6 +44,8 @@ class TrainingMethod:
     name: ClassVar[str]
     needs_autoencoder: ClassVar[bool] = False  # whether it cannot be built without one
     takes_augmentation: ClassVar[bool] = True  # whether it shows its discriminator images
+    adversarial: ClassVar[bool] = True  # whether it has a discriminator; if not, settings of one are refused
+    scores: ClassVar[tuple[str, ...]] = ()  # of what `measured` returns, what can choose the best snapshot: low is good
     generator: Generator
     feed: Feed
     optimizers: dict[str, torch.optim.Optimizer]
@@ -63,6 +66,9 @@ class TrainingMethod:
                 f"training method {self.name!r} shows its discriminator no images that could be augmented; "
                 "use --augment none"
             )
+        for name in () if self.adversarial else ("loss", "r1_gamma", "discriminator_steps"):
+            if getattr(settings, name) != getattr(GANSettings(), name):
+                raise InputError(f"training method {self.name!r} has no discriminator, so leave out {name}")
         self.lr = settings.lr
 
     def networks(self) -> dict[str, nn.Module]:
@@ -97,6 +103,10 @@ class TrainingMethod:
 
     def finish(self, averaged: Generator) -> dict[str, nn.Module]:
         """Other networks worth keeping, by name: saved as ``NAME.safetensors`` beside the generator."""
+        return {}
+
+    def measured(self, averaged: Generator) -> dict[str, float]:
+        """What the method itself measures of the averaged generator, for the history."""
         return {}
 
     def status(self) -> dict[str, float]:

@@ -18,6 +18,7 @@ from .dcgan import DCGANDiscriminator as DCGANDiscriminator
 from .dcgan import DCGANGenerator as DCGANGenerator
 from .decoder import DecoderGenerator as DecoderGenerator
 from .encoder import EncoderDiscriminator
+from .flow import FlowGenerator as FlowGenerator
 from .resnet import ResNetDiscriminator as ResNetDiscriminator
 from .resnet import ResNetGenerator as ResNetGenerator
 

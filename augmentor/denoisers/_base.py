@@ -1,0 +1,79 @@
+"""The contract of a denoiser: what the policy `denoise` asks to bring noised latents back."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+
+from .._internal.random import SampleRandom
+from .._internal.registry import Registry, describe
+from ..exceptions import InputError
+
+denoisers: Registry[Denoiser] = Registry("denoiser")
+
+
+class Denoiser:
+    """Base of all denoisers. It acts on raw latents, because it has latent statistics, or a scale, of its own.
+
+    As with policies, `draw` turns a sample's own random sequence into parameters, and `denoise` uses them and is a pure
+    function. A member stores its constructor's arguments under their own names.
+
+    conditional: whether the class of a sample matters. guidance: as of `Denoise`.
+
+    >>> str(get_denoiser("digits-prior"))
+    "prior(source='digits-prior')"
+    """
+
+    name: ClassVar[str]
+    conditional: bool = False
+
+    def check_autoencoder(self, autoencoder: Any) -> None:
+        """Raise `InputError` for an autoencoder whose latents this denoiser does not know."""
+
+    def draw(self, latent_shape: tuple[int, ...], random: SampleRandom) -> dict[str, torch.Tensor]:
+        """Random parameters of each sample, for latents of this shape."""
+        raise NotImplementedError
+
+    def denoise(
+        self,
+        raw: torch.Tensor,
+        labels: torch.Tensor | None,
+        drawn: dict[str, torch.Tensor],
+        *,
+        strength: float,
+        steps: int,
+        guidance: float,
+    ) -> torch.Tensor:
+        """Noise raw latents (B, *L) up to `strength` of the way and bring them back => raw latents (B, *L).
+
+        labels: class numbers int64 (B,), negative where there is none; or None. drawn: what `draw` returned.
+        """
+        raise NotImplementedError
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """The weights of its networks, by which two denoisers of one text can differ."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return describe(self)
+
+
+def get_denoiser(spec: str | Denoiser) -> Denoiser:
+    """A denoiser as it is, or that of a text: the name or path of a prior, or ``"diffusers:PLACE"``.
+
+    Raises `UnknownNameError` for a name that does not exist, `WeightsError` for files that cannot be read.
+
+    >>> get_denoiser("digits-prior").conditional
+    True
+    """
+    if isinstance(spec, Denoiser):
+        return spec
+    if not isinstance(spec, str):
+        raise InputError(f"expected a denoiser, the name or path of a prior, or 'diffusers:PLACE'; got {spec!r}")
+    kind, _, place = spec.partition(":")
+    return (
+        denoisers.create("diffusers", {"source": place})
+        if kind == "diffusers"
+        else denoisers.create("prior", {"source": spec})
+    )

@@ -1,0 +1,82 @@
+"""A latent flow as a denoiser: one that was trained here, by `augmentor train-prior`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .._internal.pretrained import Shelf
+from .._internal.random import SampleRandom
+from .._internal.weights import OF_PRIOR, load_network
+from ._base import Denoiser, denoisers
+from .flows import FLOWS, LatentFlow, noised
+
+PRIOR_SHELF = Shelf("prior", OF_PRIOR)
+
+
+@denoisers.register("prior")
+class PriorDenoiser(Denoiser):
+    """Noises latents along the path of a latent flow and follows its velocity back; deterministic but for the noise.
+
+    source: a name from `list_priors()`, the path of a ``prior.safetensors`` file or of the run's folder, or a
+        `LatentFlow`, which has no text form.
+
+    >>> PriorDenoiser("digits-prior").flow.latent_shape
+    (16,)
+    """
+
+    def __init__(self, source: str | Path | LatentFlow):
+        if isinstance(source, LatentFlow):
+            self.flow, self.source = source, f"<{type(source).__name__}>"
+        else:
+            self.source = PRIOR_SHELF.full_name(source)
+            self.flow = load_prior(self.source)
+        self.flow = self.flow.requires_grad_(False).eval()
+        self.conditional = self.flow.num_classes > 0
+
+    def check_autoencoder(self, autoencoder: Any) -> None:
+        self.flow.check_autoencoder(autoencoder)
+
+    def draw(self, latent_shape: tuple[int, ...], random: SampleRandom) -> dict[str, torch.Tensor]:
+        return {"noise": random.normal(*latent_shape)}
+
+    def denoise(
+        self,
+        raw: torch.Tensor,
+        labels: torch.Tensor | None,
+        drawn: dict[str, torch.Tensor],
+        *,
+        strength: float,
+        steps: int,
+        guidance: float,
+    ) -> torch.Tensor:
+        flow = self.flow.to(raw.device)
+        z = noised(flow.stats.standardise(raw), drawn["noise"], float(strength))
+        return flow.stats.unstandardise(flow.integrate(z, labels, start=strength, steps=steps, guidance=guidance))
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        return self.flow.state_dict()
+
+
+def list_priors() -> list[str]:
+    """Names of the pretrained priors, which `load_prior` and the policy `denoise` take.
+
+    >>> "digits-prior" in list_priors()
+    True
+    """
+    return PRIOR_SHELF.names()
+
+
+def load_prior(name_or_path: str | Path) -> LatentFlow:
+    """A pretrained prior by its name, or one from a file that `augmentor train-prior` wrote; on the CPU, in eval mode.
+
+    The folder of a run stands for the `prior.safetensors` in it. Raises `UnknownNameError` for a name that does not
+    exist, `WeightsError` for a file that is missing, truncated or was not written by this package.
+
+    >>> load_prior("digits-prior").num_classes
+    10
+    """
+    flow: LatentFlow = load_network(PRIOR_SHELF.weights(name_or_path), LatentFlow.family, FLOWS)
+    return flow

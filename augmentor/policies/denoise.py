@@ -1,0 +1,73 @@
+"""Part of the way to noise and back: image-to-image in latent space."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from .._internal.random import SampleRandom
+from ..denoisers import Denoiser, get_denoiser
+from ..exceptions import InputError
+from ..latents import Latents, ReferenceSet, class_index
+from ._base import LatentPolicy, Params, check_count, policies
+
+
+@policies.register("denoise")
+class Denoise(LatentPolicy):
+    """Noises latents part of the way and brings them back with a denoiser, as SDEdit (Meng et al. 2022) does.
+
+    Used to augment training images by He et al. (2023, "Is synthetic data from generative models ready for image
+    recognition?") and DA-Fusion (Trabucco et al. 2024). The denoiser has to know the latents of the autoencoder.
+
+    denoiser: the name or path of a prior (`augmentor train-prior`), ``"diffusers:PLACE"``, or a `Denoiser`.
+    strength: how far towards noise, 0 to 1; at 0 a latent stays as it is, at 1 only its class is kept.
+    steps: of the denoiser for the whole path from noise; ``strength * steps`` of them are taken.
+    guidance: how strongly the class, or the text, is followed (classifier-free guidance); 1 is without guidance.
+
+    >>> from augmentor import LatentAugment
+    >>> augment = LatentAugment("digits", "denoise('digits-prior', strength=0.4)", p=1.0)
+    >>> augment(torch.rand(16, 1, 8, 8), torch.arange(16) % 10)[0].shape
+    torch.Size([16, 1, 8, 8])
+    """
+
+    universal = False
+
+    def __init__(self, denoiser: str | Denoiser, strength: float = 0.4, steps: int = 20, guidance: float = 1.0):
+        if not 0 <= strength <= 1:
+            raise InputError(f"policy 'denoise' takes a strength from 0 to 1, got {strength!r}")
+        if not guidance >= 0:
+            raise InputError(f"policy 'denoise' takes a guidance of at least 0, got {guidance!r}")
+        check_count(self.name, steps=steps)
+        self.denoiser = get_denoiser(denoiser)
+        self.strength, self.steps, self.guidance = strength, steps, guidance
+        self.needs_labels = self.denoiser.conditional
+
+    @classmethod
+    def example(cls) -> Denoise:
+        return cls("digits-prior")
+
+    @classmethod
+    def strengths(cls) -> tuple[Denoise, Denoise, Denoise]:
+        return cls("digits-prior", 0.2), cls("digits-prior", 0.4), cls("digits-prior", 0.7)
+
+    def check_autoencoder(self, autoencoder: Any) -> None:
+        self.denoiser.check_autoencoder(autoencoder)
+
+    def draw(self, latents: Latents, random: SampleRandom, reference: ReferenceSet | None = None) -> Params:
+        return self.denoiser.draw(tuple(latents.z.shape[1:]), random)
+
+    def apply(self, latents: Latents, params: Params) -> Latents:
+        if self.is_identity():
+            return latents
+        labels = None if latents.labels is None else class_index(latents.labels)
+        raw = self.denoiser.denoise(
+            latents.raw, labels, params, strength=self.strength, steps=self.steps, guidance=self.guidance
+        )
+        return latents.moved(latents.standardised(raw))
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        return self.denoiser.tensors()
+
+    def is_identity(self) -> bool:
+        return self.strength == 0
