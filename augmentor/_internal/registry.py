@@ -56,22 +56,23 @@ def build(
 ) -> T:
     """The member that a text such as ``"gaussian(std=0.5)"`` describes; arguments may be members too.
 
-    parts: another family whose members can be arguments. defaults: arguments that the member gets if it takes them and
-    the text does not give them.
+    parts: another family whose members can be arguments. defaults: arguments that the member, and those parts, get if
+    they take them and the text does not give them.
     """
 
-    def evaluate(node: ast.expr, defaults: dict[str, Any]) -> Any:
+    def evaluate(node: ast.expr, top: bool = False) -> Any:
         match node:
-            case ast.Name(id=name):
-                return _call(kind, get(kind, members, name), [], {}, defaults)
+            case ast.Name():
+                return evaluate(ast.Call(func=node, args=[], keywords=[]), top)
             case ast.Call(func=ast.Name(id=name)):
-                of, family = (parts.kind, parts.members) if parts and name in parts.members else (kind, members)
+                is_part = parts is not None and name in parts.members
+                of, family = (parts.kind, parts.members) if parts is not None and is_part else (kind, members)
                 member = get(of, family, name)
-                args = [evaluate(arg, {}) for arg in node.args]
-                kwargs = {str(keyword.arg): evaluate(keyword.value, {}) for keyword in node.keywords}
-                return _call(of, member, args, kwargs, defaults)
+                args = [evaluate(arg) for arg in node.args]
+                kwargs = {str(keyword.arg): evaluate(keyword.value) for keyword in node.keywords}
+                return _call(of, member, args, kwargs, defaults if top or is_part else {})
             case ast.List(elts=items) | ast.Tuple(elts=items):
-                return [evaluate(item, {}) for item in items]
+                return [evaluate(item) for item in items]
         try:
             return ast.literal_eval(node)
         except (ValueError, TypeError, RecursionError) as error:
@@ -85,7 +86,7 @@ def build(
         raise InputError(f"cannot read {kind} {spec!r}: expected a name or name(argument=value)") from error
     if not isinstance(tree, (ast.Name, ast.Call)):
         raise InputError(f"cannot read {kind} {spec!r}: expected a name or name(argument=value)")
-    return evaluate(tree, defaults)
+    return evaluate(tree, top=True)
 
 
 def _call(kind: str, member: type[T], args: list[Any], kwargs: dict[str, Any], defaults: dict[str, Any]) -> T:

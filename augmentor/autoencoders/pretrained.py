@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from .._internal.checks import takes_shape
-from .._internal.files import absolute_path
+from .._internal.diffusers import PREFIX as DIFFUSERS
+from .._internal.diffusers import full_place
 from .._internal.pretrained import pretrained_folder, pretrained_weights
 from .._internal.registry import did_you_mean
 from .._internal.weights import OF_AUTOENCODER, load_network, named_weights, read_header, weights_file
@@ -22,7 +22,6 @@ from .base import Autoencoder, autoencoders
 
 # The one for photographs of any kind.
 GENERAL = "natural"
-_DIFFUSERS = "diffusers:"
 _LOOKED_AT = 64  # images at most, to choose by
 
 
@@ -53,8 +52,8 @@ def load_autoencoder(name_or_path: str | Path) -> Autoencoder:
         model = load_network(path, autoencoders.kind, autoencoders.members)
         model.verdict = Verdict.of(_index()[name].get("verdict"))
         return model
-    if name.startswith(_DIFFUSERS):
-        return DiffusersAutoencoder.load(name.removeprefix(_DIFFUSERS)).eval()
+    if name.startswith(DIFFUSERS):
+        return DiffusersAutoencoder.load(name.removeprefix(DIFFUSERS)).eval()
     header = read_header(name)
     adapted = header.get("family") == AdaptedAutoencoder.family
     kind, members = (AdaptedAutoencoder.family, ADAPTERS) if adapted else (autoencoders.kind, autoencoders.members)
@@ -71,9 +70,8 @@ def full_name(name_or_path: str | Path) -> str:
     name = str(name_or_path)
     if name in _index():
         return name
-    if name.startswith(_DIFFUSERS):
-        place = absolute_path(name.removeprefix(_DIFFUSERS))
-        return f"{_DIFFUSERS}{place}" if os.path.isdir(place) else name
+    if name.startswith(DIFFUSERS):
+        return DIFFUSERS + full_place(name.removeprefix(DIFFUSERS))
     return str(named_weights("autoencoder", name, OF_AUTOENCODER, list_autoencoders()))
 
 
@@ -108,7 +106,7 @@ def training_data(name: str) -> str | None:
     name: what `full_name` gives.
     """
     path = weights_file(name, OF_AUTOENCODER)
-    if name in _index() or name.startswith(_DIFFUSERS) or not path.is_file():
+    if name in _index() or name.startswith(DIFFUSERS) or not path.is_file():
         return None
     dataset = _info(read_header(path)).get("dataset")
     return dataset if isinstance(dataset, str) else None

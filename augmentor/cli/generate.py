@@ -96,6 +96,7 @@ def generate(
     from ..data import load_source
     from ..exceptions import InputError
     from ..latents import LatentCache
+    from ..policies import get_policy
     from ..quality import QualityGate
     from ..shards import generate_shards
     from ..transform import LatentAugment
@@ -113,7 +114,8 @@ def generate(
     verdict = verdict_on(model, name, dataset, device)
     stop_if_poor(verdict, name, anyway=anyway)
     checked = None if gate is None else QualityGate(gate)
-    augment = LatentAugment(model, policy, p=1.0, residual=residual, gate=checked, precision=precision)
+    chosen = policy if policy == "auto" else get_policy(policy, dataset.classes)
+    augment = LatentAugment(model, chosen, p=1.0, residual=residual, gate=checked, precision=precision)
     latents = None if cache is None else LatentCache(dataset, model, cache)
     count = len(dataset) if num_samples is None else num_samples
     if first:

@@ -93,8 +93,6 @@ def train_gan(
     from ..quality import independent_features, named_scores
 
     parts = {name: settings.pop(name) for name in _OF_METHOD}
-    if policy != "auto":
-        get_policy(policy)  # a wrong one is an error even where --augment none leaves it unused
     in_latents, starts = needs_autoencoder(augment), method_class(method).needs_autoencoder
     if parts["network"] and "network" not in inspect.signature(method_class(method)).parameters:
         raise InputError(f"--method {method} takes the networks of its autoencoder, and no --network; leave it out")
@@ -102,6 +100,8 @@ def train_gan(
     if conditional and len(dataset.classes) < 2:
         raise InputError(f"{data} has no labels, or one class; leave --conditional out")
     conditional = len(dataset.classes) > 1 if conditional is None else conditional
+    if policy != "auto":  # a wrong one is an error even where --augment none leaves it unused
+        policy = str(get_policy(policy, dataset.classes))
     shape = image_shape_of(dataset)
     features = independent_features(shape) if shape[0] in (1, 3) else None
     if epochs is not None:

@@ -1,13 +1,15 @@
-"""Denoisers for the policy `denoise`, and the latent flows that can be trained as one. One file each.
+"""Denoisers for the policy `denoise`: latent flows, which can be trained, and models of diffusers. One file each.
 
 May import `latents` and what is below it.
 """
 
 from ._base import Denoiser, denoisers, get_denoiser
+from .diffusion import DiffusionDenoiser
 from .flows import FLOWS, LatentFlow, flow_loss, latent_flow, register_flow
 from .flows import PerceptronFlow as PerceptronFlow
 from .flows import UNetFlow as UNetFlow
+from .pipeline import PipelineDenoiser
 from .prior import PriorDenoiser, list_priors, load_prior
 
-__all__ = ["FLOWS", "Denoiser", "LatentFlow", "PriorDenoiser", "denoisers", "flow_loss", "get_denoiser", "latent_flow",
-           "list_priors", "load_prior", "register_flow"]  # fmt: skip
+__all__ = ["FLOWS", "Denoiser", "DiffusionDenoiser", "LatentFlow", "PipelineDenoiser", "PriorDenoiser", "denoisers",
+           "flow_loss", "get_denoiser", "latent_flow", "list_priors", "load_prior", "register_flow"]  # fmt: skip

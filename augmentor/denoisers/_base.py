@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import torch
 
+from .._internal.diffusers import PREFIX
 from .._internal.random import SampleRandom
 from .._internal.registry import Registry, describe
 from ..exceptions import InputError
@@ -19,7 +20,7 @@ class Denoiser:
     As with policies, `draw` turns a sample's own random sequence into parameters, and `denoise` uses them and is a pure
     function. A member stores its constructor's arguments under their own names.
 
-    conditional: whether the class of a sample matters. guidance: as of `Denoise`.
+    conditional: whether the class of a sample matters. guidance: that of the policy where it gives none.
 
     >>> str(get_denoiser("digits-prior"))
     "prior(source='digits-prior')"
@@ -27,6 +28,7 @@ class Denoiser:
 
     name: ClassVar[str]
     conditional: bool = False
+    guidance: float = 1.0
 
     def check_autoencoder(self, autoencoder: Any) -> None:
         """Raise `InputError` for an autoencoder whose latents this denoiser does not know."""
@@ -71,9 +73,5 @@ def get_denoiser(spec: str | Denoiser) -> Denoiser:
         return spec
     if not isinstance(spec, str):
         raise InputError(f"expected a denoiser, the name or path of a prior, or 'diffusers:PLACE'; got {spec!r}")
-    kind, _, place = spec.partition(":")
-    return (
-        denoisers.create("diffusers", {"source": place})
-        if kind == "diffusers"
-        else denoisers.create("prior", {"source": spec})
-    )
+    of_diffusers = spec.startswith(PREFIX)
+    return denoisers.create("diffusers" if of_diffusers else "prior", {"source": spec.removeprefix(PREFIX)})

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from .._internal.diffusers import installed
 from .._internal.registry import create, register
 from .._internal.weights import fingerprint
 from ..exceptions import InputError
@@ -171,14 +172,8 @@ class UNetFlow(LatentFlow):
 
     def __init__(self, latent_shape: Sequence[int], num_classes: int = 0, width: int = 32):
         super().__init__(latent_shape, num_classes, width)
-        try:
-            from diffusers import UNet2DModel
-        except ImportError as error:
-            raise InputError(
-                "a latent flow of feature maps needs diffusers: pip install 'latent-augmentor[diffusers]'"
-            ) from error
         channels = self.latent_shape[0]
-        self.network: Any = UNet2DModel(
+        self.network: Any = installed("a latent flow of feature maps").UNet2DModel(
             in_channels=channels,
             out_channels=channels,
             block_out_channels=(width, 2 * width),

@@ -105,8 +105,10 @@ def check_count(policy: str, **values: int) -> None:
             raise InputError(f"policy {policy!r} takes a whole number {argument} >= 1, got {value!r}")
 
 
-def get_policy(spec: str | LatentPolicy) -> LatentPolicy:
+def get_policy(spec: str | LatentPolicy, classes: Sequence[str] = ()) -> LatentPolicy:
     """The policy that a text such as ``"gaussian(std=0.5)"`` describes; a policy is returned as it is.
+
+    classes: names of the classes, for a denoiser that takes some and whose text does not give them.
 
     >>> str(get_policy("compose(gaussian(std=0.3), smote(k=3))"))
     'compose(gaussian(std=0.3), smote(k=3, strength=1.0))'
@@ -115,7 +117,7 @@ def get_policy(spec: str | LatentPolicy) -> LatentPolicy:
         return spec
     if not isinstance(spec, str):
         raise InputError(f"expected a policy or a text such as 'gaussian(std=0.5)', got {spec!r}")
-    return policies.build(spec)
+    return policies.build(spec, **({"classes": list(classes)} if classes else {}))
 
 
 def default_policy(latent_shape: Sequence[int | None]) -> LatentPolicy:

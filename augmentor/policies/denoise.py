@@ -23,7 +23,8 @@ class Denoise(LatentPolicy):
     denoiser: the name or path of a prior (`augmentor train-prior`), ``"diffusers:PLACE"``, or a `Denoiser`.
     strength: how far towards noise, 0 to 1; at 0 a latent stays as it is, at 1 only its class is kept.
     steps: of the denoiser for the whole path from noise; ``strength * steps`` of them are taken.
-    guidance: how strongly the class, or the text, is followed (classifier-free guidance); 1 is without guidance.
+    guidance: how strongly the class, or the text, is followed (classifier-free guidance, Ho and Salimans 2022); 1 is
+        without guidance. None is the denoiser's own: 1 for a prior, 7.5 for a pipeline with text.
 
     >>> from augmentor import LatentAugment
     >>> augment = LatentAugment("digits", "denoise('digits-prior', strength=0.4)", p=1.0)
@@ -33,10 +34,10 @@ class Denoise(LatentPolicy):
 
     universal = False
 
-    def __init__(self, denoiser: str | Denoiser, strength: float = 0.4, steps: int = 20, guidance: float = 1.0):
+    def __init__(self, denoiser: str | Denoiser, strength: float = 0.4, steps: int = 20, guidance: float | None = None):
         if not 0 <= strength <= 1:
             raise InputError(f"policy 'denoise' takes a strength from 0 to 1, got {strength!r}")
-        if not guidance >= 0:
+        if guidance is not None and not guidance >= 0:
             raise InputError(f"policy 'denoise' takes a guidance of at least 0, got {guidance!r}")
         check_count(self.name, steps=steps)
         self.denoiser = get_denoiser(denoiser)
@@ -60,9 +61,10 @@ class Denoise(LatentPolicy):
     def apply(self, latents: Latents, params: Params) -> Latents:
         if self.is_identity():
             return latents
+        guidance = self.denoiser.guidance if self.guidance is None else self.guidance
         labels = None if latents.labels is None else class_index(latents.labels)
         raw = self.denoiser.denoise(
-            latents.raw, labels, params, strength=self.strength, steps=self.steps, guidance=self.guidance
+            latents.raw, labels, params, strength=self.strength, steps=self.steps, guidance=guidance
         )
         return latents.moved(latents.standardised(raw))
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .._internal.datasets import fetch, num_classes_of, spread_over_classes
+from .._internal.datasets import class_names_of, fetch, num_classes_of, spread_over_classes
 from .._internal.pictures import bands_note, figure_png, grid
 from .._internal.progress import progress_bar
 from .._internal.random import fold
@@ -57,16 +57,16 @@ def preview_png(
     strips: Strips = [[(f"originals{bands_note(images)}", images), ("reconstructions", rebuilt)]]
     # Once, for all policies that look at it.
     encoded = functools.cache(lambda: encode_all(autoencoder, [reference], total=len(reference[0])))
-    for line in progress_bar(_lines(policies), desc="drawing", unit="policy", leave=False):
+    for line in progress_bar(_lines(policies, class_names_of(dataset)), desc="drawing", unit="policy", leave=False):
         augments = [LatentAugment(autoencoder, policy, residual=residual) for policy in line]
         strips.append([(describe(augment.policy, brief=True), _made(augment, encoded, images, labels, seed, excuse))
                        for augment in augments])  # fmt: skip
     return draw(strips)
 
 
-def _lines(texts: Sequence[str] | None) -> list[Sequence[LatentPolicy]]:
+def _lines(texts: Sequence[str] | None, classes: Sequence[str]) -> list[Sequence[LatentPolicy]]:
     if texts is not None:
-        return [[get_policy(text)] for text in texts]
+        return [[get_policy(text, classes)] for text in texts]
     return [policies.get(name).strengths() for name in list_policies()]
 
 

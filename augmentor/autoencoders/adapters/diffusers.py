@@ -5,15 +5,14 @@ from __future__ import annotations
 import inspect
 import json
 import math
-import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from ..._internal.files import absolute_path
-from ...exceptions import InputError, WeightsError
+from ..._internal.diffusers import installed, load
+from ...exceptions import InputError
 from ._base import AdaptedAutoencoder
 
 _KINDS = ("AutoencoderKL", "AutoencoderTiny")
@@ -66,26 +65,16 @@ class DiffusersAutoencoder(AdaptedAutoencoder):
         Further parts, as in ``"owner/name/vae"``, are a folder inside the repository. Only safetensors are read.
         Raises `WeightsError` for what is not there, cannot be reached, or is no such model.
         """
-        diffusers = _installed()
-        if (folder := absolute_path(name)).is_dir():
-            place: dict[str, Any] = {"pretrained_model_name_or_path": str(folder)}
-        else:
-            owner, _, rest = str(name).partition("/")
-            repository, _, inside = rest.partition("/")
-            place = {"pretrained_model_name_or_path": f"{owner}/{repository}" if rest else owner}
-            place |= {"subfolder": inside} if inside else {}
-        try:
-            with warnings.catch_warnings(action="ignore"):  # diffusers about how it calls the hub's client
-                kind = diffusers.AutoencoderKL.load_config(**place).get("_class_name")
-                if kind not in _KINDS:
-                    raise ValueError(f"it is {kind!r}, and {' and '.join(_KINDS)} can be adapted")
-                model = getattr(diffusers, kind).from_pretrained(**place, use_safetensors=True, low_cpu_mem_usage=False)
-        except Exception as error:  # whatever the hub's client raises: it has trees of its own
-            raise WeightsError(
-                f"cannot load the diffusers autoencoder {str(name)!r}: {_first_line(error)}; expected a folder that "
-                "save_pretrained wrote as safetensors, or the name of a repository on a hub that can be reached"
-            ) from error
-        return cls(model, grey)
+        diffusers = installed("this autoencoder")
+
+        def read(place: str, **inside: Any) -> Any:
+            kind = diffusers.AutoencoderKL.load_config(place, **inside).get("_class_name")
+            if kind not in _KINDS:
+                raise ValueError(f"it is {kind!r}, and {' and '.join(_KINDS)} can be adapted")
+            how = {"use_safetensors": True, "low_cpu_mem_usage": False}
+            return getattr(diffusers, kind).from_pretrained(place, **inside, **how)
+
+        return cls(load("autoencoder", name, read), grey)
 
     def _encoded(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         images = images.expand(-1, self.network.config.in_channels, -1, -1)
@@ -99,14 +88,6 @@ class DiffusersAutoencoder(AdaptedAutoencoder):
         images = self.network.decode(latents / self.scale + self.shift).sample
         images = (images + 1) / 2
         return images.mean(1, keepdim=True) if self.grey else images
-
-
-def _installed() -> Any:
-    try:
-        import diffusers
-    except ImportError as error:
-        raise InputError("this autoencoder needs diffusers: pip install 'latent-augmentor[diffusers]'") from error
-    return diffusers
 
 
 def _config_of(model: Any) -> dict[str, Any]:
@@ -123,9 +104,4 @@ def _built(config: dict[str, Any]) -> nn.Module:
     kind = config.get("_class_name")
     if kind not in _KINDS:
         raise InputError(f"expected a config with _class_name {' or '.join(_KINDS)}, got {kind!r}")
-    return getattr(_installed(), kind).from_config(config)
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0].rstrip(".:;")[:300] if lines else type(error).__name__
+    return getattr(installed("this autoencoder"), kind).from_config(config)

@@ -1,0 +1,135 @@
+"""A diffusion model of latents without text as a denoiser: a network and a scheduler of diffusers."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .._internal.diffusers import full_place, installed, load
+from .._internal.random import SampleRandom
+from ..exceptions import InputError
+from ._base import Denoiser, denoisers
+
+
+@denoisers.register("diffusion")
+class DiffusionDenoiser(Denoiser):
+    """A `UNet2DModel` or a DiT, unconditional or class-conditional, with any scheduler of diffusers.
+
+    source: a folder or repository of a pipeline that has such a network (`unet` or `transformer`) and a `scheduler`,
+        such as a `DDPMPipeline` or `DiTPipeline`; or a live pipeline, which has no text form.
+
+    It has to have been trained on raw latents of the autoencoder, which only the number of channels can be checked for.
+    Guidance takes a network that was trained with a class for "no class", as a DiT.
+
+    Raises `InputError` for a pipeline without these parts, `WeightsError` for one that cannot be read.
+
+    >>> from diffusers import DDIMScheduler, DDPMPipeline, UNet2DModel
+    >>> blocks = {"down_block_types": ("DownBlock2D",) * 2, "up_block_types": ("UpBlock2D",) * 2}
+    >>> network = UNet2DModel(in_channels=4, out_channels=4, block_out_channels=(8, 8), norm_num_groups=4, **blocks)
+    >>> DiffusionDenoiser(DDPMPipeline(network, DDIMScheduler())).conditional
+    False
+    """
+
+    def __init__(self, source: Any):
+        live = not isinstance(source, (str, Path))
+        self.source = f"<{type(source).__name__}>" if live else full_place(source)
+        pipeline = source if live else self._loaded()
+        network = getattr(pipeline, "unet", None) or getattr(pipeline, "transformer", None)
+        if network is None or getattr(pipeline, "scheduler", None) is None or hasattr(pipeline, "text_encoder"):
+            raise InputError(
+                f"the denoiser diffusion(...) takes a pipeline with a network, a scheduler and no text encoder, got "
+                f"{type(pipeline).__name__}; for one with text use the denoiser diffusers(...)"
+            )
+        self.network: Any = network.requires_grad_(False).eval()
+        self.scheduler = pipeline.scheduler
+        config = self.network.config
+        self.num_classes = int(config.get("num_embeds_ada_norm") or config.get("num_class_embeds") or 0)
+        # A DiT has one more embedding, for "no class".
+        self._knows_none = "num_embeds_ada_norm" in config
+        self.conditional = self.num_classes > 0
+
+    def check_autoencoder(self, autoencoder: Any) -> None:
+        wanted, given = self.network.config.in_channels, autoencoder.latent_shape
+        if len(given) != 3 or given[0] != wanted:
+            raise InputError(
+                f"the network of {self.source} denoises latents of {wanted} channels, and autoencoder "
+                f"{autoencoder.name!r} has latents {given}; use the autoencoder that it was trained with"
+            )
+
+    def draw(self, latent_shape: tuple[int, ...], random: SampleRandom) -> dict[str, torch.Tensor]:
+        high, low = (random.uniform(2) * 2**24).long().unbind(1)
+        return {"noise": random.normal(*latent_shape), "seed": high << 24 | low}
+
+    def denoise(
+        self,
+        raw: torch.Tensor,
+        labels: torch.Tensor | None,
+        drawn: dict[str, torch.Tensor],
+        *,
+        strength: float,
+        steps: int,
+        guidance: float,
+    ) -> torch.Tensor:
+        network, scheduler = self.network.to(raw.device), copy.deepcopy(self.scheduler)
+        scheduler.set_timesteps(steps, device=raw.device)
+        taken = max(1, round(steps * strength))
+        start = len(scheduler.timesteps) - taken * scheduler.order
+        if hasattr(scheduler, "set_begin_index"):
+            scheduler.set_begin_index(start)
+        # Only schedulers that draw noise use these.
+        generators = [torch.Generator().manual_seed(seed) for seed in drawn["seed"].tolist()]
+        takes = inspect.signature(scheduler.step).parameters
+        given = {"generator": generators} if "generator" in takes else {}
+        x = self._noised(scheduler, raw, drawn["noise"], scheduler.timesteps[start])
+        for t in scheduler.timesteps[start:]:
+            scaled = scheduler.scale_model_input(x, t) if hasattr(scheduler, "scale_model_input") else x
+            predicted = self._predicted(network, scaled, t, labels, guidance)
+            x = scheduler.step(predicted, t, x, **given).prev_sample
+        return x
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        return self.network.state_dict()
+
+    def _loaded(self) -> Any:
+        read = installed("a diffusion model").DiffusionPipeline.from_pretrained
+        return load("pipeline", self.source, lambda place, **inside: read(place, **inside, use_safetensors=True))
+
+    def _noised(self, scheduler: Any, raw: torch.Tensor, noise: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        times = t.repeat(len(raw))
+        if hasattr(scheduler, "scale_noise"):  # flow matching
+            return scheduler.scale_noise(raw, times, noise)
+        return scheduler.add_noise(raw, noise, times)
+
+    def _predicted(
+        self, network: Any, x: torch.Tensor, t: torch.Tensor, labels: torch.Tensor | None, guidance: float
+    ) -> torch.Tensor:
+        classes = self._classes(labels, len(x), x.device)
+        predicted = self._output(network, x, t, classes)
+        if guidance == 1 or classes is None:
+            return predicted
+        if not self._knows_none:
+            raise InputError(f"the network of {self.source} knows no unconditional prediction; leave guidance out")
+        return torch.lerp(self._output(network, x, t, torch.full_like(classes, self.num_classes)), predicted, guidance)
+
+    def _output(self, network: Any, x: torch.Tensor, t: torch.Tensor, classes: torch.Tensor | None) -> torch.Tensor:
+        """What the network predicts, without a variance that it predicts as well."""
+        given = {} if classes is None else {"class_labels": classes}
+        return network(x, t.to(x.device).repeat(len(x)), **given).sample[:, : x.shape[1]]
+
+    def _classes(self, labels: torch.Tensor | None, count: int, device: torch.device) -> torch.Tensor | None:
+        """Class numbers int64 (B,) as the network takes them; None for an unconditional one."""
+        if not self.conditional:
+            return None
+        labels = torch.full((count,), -1, device=device) if labels is None else labels
+        if self._knows_none:
+            return torch.where(labels < 0, self.num_classes, labels)
+        if labels.device.type == "cpu" and bool(((labels < 0) | (labels >= self.num_classes)).any()):
+            raise InputError(
+                f"the network of {self.source} takes class numbers from 0 to {self.num_classes - 1}, got "
+                f"{int(labels.min())} to {int(labels.max())}; leave images without a class out"
+            )
+        return labels
