@@ -50,6 +50,18 @@ def load(what: str, place: str | Path, read: Callable[..., Any]) -> Any:
         ) from error
 
 
+def model_line(place: str, revision: str | None) -> str:
+    """In one line: the place, its revision, and the licence that its model card states."""
+    from huggingface_hub import ModelCard  # diffusers depends on it
+
+    card = Path(place) / "README.md"
+    try:
+        licence = ModelCard.load(card if Path(place).is_dir() else place).data.license
+    except Exception:  # no card, no connection, or a card that cannot be read
+        licence = None
+    return f"{place} revision {revision or 'not given'}, licence {licence or 'not stated'}"
+
+
 def first_line(error: Exception) -> str:
     """The first line of its message, at most 300 characters; its type if there is none."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

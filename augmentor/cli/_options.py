@@ -20,6 +20,24 @@ class FilePath(click.Path):
         return super().convert(os.path.expanduser(value), param, ctx)
 
 
+class Seconds(click.ParamType):
+    """``600``, ``90s``, ``10m`` or ``1.5h`` => seconds."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, float):
+            return value
+        scale = {"s": 1, "m": 60, "h": 3600}.get(str(value)[-1:], 0)
+        try:
+            seconds = float(value[:-1]) * scale if scale else float(value)
+        except ValueError:
+            seconds = -1.0
+        if not 0 < seconds < float("inf"):
+            self.fail(f"{value!r} is no time; expected seconds, or such as 90s, 10m or 1.5h", param, ctx)
+        return seconds
+
+
 class _ShareOrAuto(click.FloatRange):
     """A number from 0 to 1, or ``auto``."""
 

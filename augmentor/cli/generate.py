@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from ._options import FilePath, augment_options, common, data_options, resolve_autoencoder, say
+from ._options import FilePath, Seconds, augment_options, common, data_options, resolve_autoencoder, say
 from ._verdict import anyway_option, stop_if_poor, verdict_on
 
 
@@ -79,6 +79,11 @@ class _OneOf(click.Choice):
 )  # fmt: skip
 @click.option("--gpus-per-worker", type=float, help="Of a Ray worker, such as 0.5; 1 by default on a GPU.")
 @click.option("--unit-range", type=_UnitRange(), help="Only these shards, from 0; for jobs that make a part each.")
+@click.option(
+    "--budget", type=Seconds(), default="1h",
+    help="Time that this process may take, such as 90s, 10m or 8h: one batch is measured first, and if all would take "
+    "longer, nothing is made.",
+)  # fmt: skip
 @click.option("--resume/--no-resume", default=True, help="Go on with a folder that was begun.")
 @anyway_option
 @common("runs/shards", "Folder for the shards and their manifest.")
@@ -86,7 +91,7 @@ def generate(
     data: str, reading: dict[str, Any], autoencoder: str, policy: str, residual: float | str,
     gate: float | None, num_samples: int | None, shard_size: int, store: str, format: str, compression: str,
     precision: str, cache: str | None, batch_size: int, num_workers: int, executor: str, gpus_per_worker: float | None,
-    unit_range: tuple[int, int] | None, resume: bool, anyway: bool, seed: int, device: str,
+    unit_range: tuple[int, int] | None, budget: float, resume: bool, anyway: bool, seed: int, device: str,
     out: str,
 ) -> None:  # fmt: skip
     """Write synthetic images made from DATA to HDF5 shards, which `ShardDataset` and any h5py reader open.
@@ -128,7 +133,7 @@ def generate(
             dataset, augment, out, num_samples=count, shard_size=shard_size, seed=seed, executor=executor,
             resume=resume, store=store, format=format, compression=compression, batch_size=batch_size,
             num_workers=num_workers, cache=latents, unit_range=unit_range, gpus_per_worker=gpus_per_worker,
-            class_names=dataset.classes, progress=first,
+            class_names=dataset.classes, budget=budget, progress=first,
         )  # fmt: skip
     if first:
         decoder = (model, name) if store == "latents" else (None, None)

@@ -6,26 +6,8 @@ from typing import Any
 
 import click
 
-from ._options import common, data_options, image_shape_of, resolve_autoencoder, say, some_images
+from ._options import Seconds, common, data_options, image_shape_of, resolve_autoencoder, say, some_images
 from ._verdict import verdict_on
-
-
-class _Seconds(click.ParamType):
-    """``600``, ``90s``, ``10m`` or ``1.5h`` => seconds."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        if isinstance(value, float):
-            return value
-        scale = {"s": 1, "m": 60, "h": 3600}.get(str(value)[-1:], 0)
-        try:
-            seconds = float(value[:-1]) * scale if scale else float(value)
-        except ValueError:
-            seconds = -1.0
-        if not 0 < seconds < float("inf"):
-            self.fail(f"{value!r} is no time; expected seconds, or such as 90s, 10m or 1.5h", param, ctx)
-        return seconds
 
 
 def _is_trained(name: str) -> bool:
@@ -58,7 +40,7 @@ def _verdict(name: str, dataset: Any, device: str) -> Any:
     default="accuracy",
     help="Of a classifier by cross-validation, or of a small GAN.",
 )
-@click.option("--budget", type=_Seconds(), default="10m", help="Seconds, or such as 10m or 1h.")
+@click.option("--budget", type=Seconds(), default="10m", help="Seconds, or such as 10m or 1h.")
 @click.option("--folds", type=click.IntRange(2), default=3, help="Of the cross-validation.")
 @click.option("--steps", type=click.IntRange(2), default=300, help="Of each training.")
 @click.option("--batch-size", type=click.IntRange(1), default=64)

@@ -57,6 +57,10 @@ class Denoiser:
         """The weights of its networks, by which two denoisers of one text can differ."""
         raise NotImplementedError
 
+    def models(self) -> list[str]:
+        """Models of others that it uses, as of `LatentPolicy`."""
+        return []
+
     def __repr__(self) -> str:
         return describe(self)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from .._internal.diffusers import full_place, installed, load
+from .._internal.diffusers import full_place, installed, load, model_line
 from .._internal.random import SampleRandom
 from ..exceptions import InputError
 from ._base import Denoiser, denoisers
@@ -21,6 +21,8 @@ class DiffusionDenoiser(Denoiser):
 
     source: a folder or repository of a pipeline that has such a network (`unet` or `transformer`) and a `scheduler`,
         such as a `DDPMPipeline` or `DiTPipeline`; or a live pipeline, which has no text form.
+
+    revision: branch, tag or commit of the repository.
 
     It has to have been trained on raw latents of the autoencoder, which only the number of channels can be checked for.
     Guidance takes a network that was trained with a class for "no class", as a DiT.
@@ -34,8 +36,9 @@ class DiffusionDenoiser(Denoiser):
     False
     """
 
-    def __init__(self, source: Any):
+    def __init__(self, source: Any, revision: str | None = None):
         live = not isinstance(source, (str, Path))
+        self.revision = revision
         self.source = f"<{type(source).__name__}>" if live else full_place(source)
         pipeline = source if live else self._loaded()
         network = getattr(pipeline, "unet", None) or getattr(pipeline, "transformer", None)
@@ -94,9 +97,13 @@ class DiffusionDenoiser(Denoiser):
     def tensors(self) -> dict[str, torch.Tensor]:
         return self.network.state_dict()
 
+    def models(self) -> list[str]:
+        return [model_line(self.source, self.revision)]
+
     def _loaded(self) -> Any:
         read = installed("a diffusion model").DiffusionPipeline.from_pretrained
-        return load("pipeline", self.source, lambda place, **inside: read(place, **inside, use_safetensors=True))
+        how = {"use_safetensors": True, "revision": self.revision}
+        return load("pipeline", self.source, lambda place, **inside: read(place, **inside, **how))
 
     def _noised(self, scheduler: Any, raw: torch.Tensor, noise: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         times = t.repeat(len(raw))

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from .._internal.diffusers import full_place, installed, load
+from .._internal.diffusers import full_place, installed, load, model_line
 from .._internal.files import absolute_path
 from .._internal.random import SampleRandom
 from ..exceptions import DeviceError, InputError, WeightsError
@@ -29,6 +29,7 @@ class PipelineDenoiser(Denoiser):
 
     source: a folder that `save_pretrained` wrote, a repository on the hub, ``"owner/name"``, or a live pipeline, which
         has no text form. It is loaded when it is used first.
+    revision: branch, tag or commit of the repository; a commit makes a folder of shards repeatable.
     prompt: the text; ``{}`` in it stands for the name of the sample's class, and for nothing where it has no class.
     classes: the names, in the order of the class numbers; they may be tokens.
     lora: a folder or file of LoRA weights. tokens: a folder, or a file, of textual-inversion embeddings, as DA-Fusion
@@ -46,6 +47,7 @@ class PipelineDenoiser(Denoiser):
     def __init__(
         self,
         source: Any,
+        revision: str | None = None,
         prompt: str = "",
         classes: Sequence[str] = (),
         lora: str | Path | None = None,
@@ -59,6 +61,7 @@ class PipelineDenoiser(Denoiser):
         self._pipeline, self._ready = source if live else None, False
         self._offloads_to: torch.device | None = None
         self.source = f"<{type(source).__name__}>" if live else full_place(source)
+        self.revision = revision
         self.prompt, self.classes = prompt, [str(name) for name in classes]
         self.lora, self.tokens = (None if part is None else str(absolute_path(part)) for part in (lora, tokens))
         self.precision, self.offload = precision, offload
@@ -113,6 +116,9 @@ class PipelineDenoiser(Denoiser):
         parts = {name: part for name, part in self.pipeline.components.items() if isinstance(part, torch.nn.Module)}
         return {f"{name}.{key}": value for name, part in parts.items() for key, value in part.state_dict().items()}
 
+    def models(self) -> list[str]:
+        return [model_line(self.source, self.revision)]
+
     def __getstate__(self) -> dict[str, Any]:
         """A pipeline that was loaded from a place is loaded there again, in a worker or on another machine."""
         return self.__dict__ | (
@@ -121,7 +127,7 @@ class PipelineDenoiser(Denoiser):
 
     def _loaded(self) -> Any:
         auto = installed("a latent diffusion model").AutoPipelineForImage2Image
-        how = {"torch_dtype": _DTYPES[self.precision], "use_safetensors": True}
+        how = {"torch_dtype": _DTYPES[self.precision], "use_safetensors": True, "revision": self.revision}
         return load("pipeline", self.source, lambda place, **inside: auto.from_pretrained(place, **inside, **how))
 
     def _prepared(self, pipeline: Any) -> Any:

@@ -64,6 +64,10 @@ class LatentPolicy:
         """Tensors that decide what the policy makes and that its text does not tell: weights of its networks."""
         return {}
 
+    def models(self) -> list[str]:
+        """Models of others that the policy uses, each in one line: where it is from, which revision, its licence."""
+        return []
+
     def soft_classes(self, labels: torch.Tensor, reference: ReferenceSet | None) -> int | None:
         """The number of classes K if the policy turns these labels into soft ones (B,K), or None if it keeps them."""
         return None

@@ -38,6 +38,9 @@ class _Several(LatentPolicy):
         parts = enumerate(self.policies)
         return {f"{n}.{name}": tensor for n, policy in parts for name, tensor in policy.tensors().items()}
 
+    def models(self) -> list[str]:
+        return [model for policy in self.policies for model in policy.models()]
+
     def soft_classes(self, labels: torch.Tensor, reference: ReferenceSet | None) -> int | None:
         counts = [policy.soft_classes(labels, reference) for policy in self.policies]
         return next((count for count in counts if count is not None), None)

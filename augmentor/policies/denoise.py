@@ -71,5 +71,8 @@ class Denoise(LatentPolicy):
     def tensors(self) -> dict[str, torch.Tensor]:
         return self.denoiser.tensors()
 
+    def models(self) -> list[str]:
+        return self.denoiser.models()
+
     def is_identity(self) -> bool:
         return self.strength == 0

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from tqdm import tqdm
 
 from .._internal.datasets import collate, fetch_items
 from .._internal.files import absolute_path
 from .._internal.progress import progress_bar
 from ..autoencoders.augmenter import Augmenter
-from ..exceptions import OutputError
+from ..exceptions import BudgetError, InputError, OutputError
 from ..latents import LatentCache
 from .checks import check_choices, check_numbers, check_parts, check_work
+from .cost import cost_of, still_to_make
 from .engines import Executor, executor_of, rank_of
 from .folder import Filling, claim
 from .manifest import ShardEntry
@@ -46,6 +50,7 @@ def generate_shards(
     unit_range: tuple[int, int] | None = None,
     gpus_per_worker: float | None = None,
     class_names: Sequence[str] | None = None,
+    budget: float | None = None,
     progress: bool = True,
 ) -> Path:
     """Fill the folder `out` with `num_samples` synthetic samples; read it with `ShardDataset`. Returns the folder.
@@ -72,6 +77,8 @@ def generate_shards(
     unit_range: (start, stop), only these shards, numbered from 0. Parts may be made in any order, or at once on a
         shared file system; the folder is complete when the last one is.
     gpus_per_worker: with "ray", such as 0.5; 1 by default where `augment` is on a GPU.
+    budget: seconds. One micro-batch is made and measured first, and if what is missing would take longer in this
+        process, nothing is made and `BudgetError` says how long it would take. None measures nothing.
     resume: go on with a folder that was cut short, keeping every shard that fits its checksum; a complete folder is
         checked and returned. False refuses a folder that has anything in it.
 
@@ -96,6 +103,8 @@ def generate_shards(
         num_samples=num_samples, shard_size=shard_size, micro_batch=micro_batch, seed=seed, epoch=epoch,
         batch_size=batch_size, num_workers=num_workers,
     )  # fmt: skip
+    if budget is not None and not budget > 0:
+        raise InputError(f"budget is a positive number of seconds, got {budget!r}")
     check_choices(executor, store, format, compression, gpus_per_worker)
     check_work(dataset, augment, num_samples, shard_size, store)
     rank, ranks = rank_of(executor)
@@ -122,14 +131,30 @@ def generate_shards(
         epoch=epoch, micro_batch=micro_batch, compression=compression, store=store, files=format, precision=precision,
     )  # fmt: skip
 
+    work = Work(dataset, augment, folder, asked, batch_size, num_workers, cache)
+    if budget is not None:
+        _check_budget(work, still_to_make(folder, units[rank::ranks]), budget, progress)
     filling = Filling(folder, asked, units[rank::ranks], progress)
     with contextlib.closing(filling):
-        work = Work(dataset, augment, folder, asked, batch_size, num_workers, cache)
         _fill(filling, work, executor_of(executor, gpus_per_worker), progress)
         if rank == 0 and ranks > 1:
             filling.wait_for(units)
         filling.finish()
     return folder
+
+
+def _check_budget(work: Work, units: Sequence[int], budget: float, progress: bool) -> None:
+    """Measure what these units take; `BudgetError` if that is more than so many seconds."""
+    if not units:
+        return
+    cost = cost_of(work, units)
+    if progress:
+        tqdm.write(f"generation takes about {cost}", file=sys.stderr)
+    if cost.seconds > budget:
+        raise BudgetError(
+            f"generation would take about {cost}, and the budget is {budget:g} seconds; raise the budget, or ask for "
+            "fewer samples (num_samples)"
+        )
 
 
 def _fill(filling: Filling, work: Work, execute: Executor, progress: bool) -> None:

@@ -109,6 +109,7 @@ _SETTINGS: dict[str, _Check] = {
     "store": _one_of(*STORES),
     "image_shape": _integers(3, 3, "three integers C, H, W"),
     "latent_shape": _or_none(_integers(1, 3, "one to three integers")),
+    "models": (lambda value: value == () or _are_names(value), "a list of texts"),
     "class_names": (_are_names, f"names, Unicode texts of at most {_MAX_TEXT} characters"),
 }
 
@@ -145,6 +146,7 @@ class Manifest:
     fitted_sha256: of latents that were encoded beforehand (the reference set of the policy or the gate, and a cache)
         and of the weights of the policy's networks; None without.
     residual: how much of what the autoencoder cannot reproduce was put back, 0 to 1; 0 for latents.
+    models: of others that the policy used, a line each: where it is from, its revision, its licence.
     gate: the quality gate's settings and what it judges, as a text; None without one.
     device: the type of device that decoded ("cpu", "cuda"); networks differ in the last bit between devices.
     precision: how the network was run, the text of an `InferencePlan`.
@@ -175,6 +177,7 @@ class Manifest:
     files: str = "hdf5"
     residual: float = 0.0
     gate: str | None = None
+    models: tuple[str, ...] = ()
     format: int = FORMAT
     shards: tuple[ShardEntry, ...] = ()
 
@@ -269,7 +272,7 @@ def parse_manifest(text: str | bytes) -> Manifest:
     if not isinstance(fields["shards"], list):
         raise _misfit("shards", fields["shards"], "a list of files")
     entries = [ShardEntry(**_fields_of(ShardEntry, entry, "an entry of shards")) for entry in fields["shards"]]
-    for name in ("image_shape", "latent_shape", "class_names"):
+    for name in ("image_shape", "latent_shape", "class_names", "models"):
         fields[name] = tuple(fields[name]) if isinstance(fields[name], list) else fields[name]
     return Manifest(**{**fields, "shards": tuple(entries)})
 

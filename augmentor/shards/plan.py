@@ -70,6 +70,7 @@ def plan_folder(
         **asked,
         store=store,
         policy=str(augment.policy),
+        models=tuple(augment.policy.models()),
         autoencoder=model.name,
         autoencoder_sha256=fingerprint(model.state_dict()),
         dataset_fingerprint=dataset_fingerprint(dataset),

@@ -107,7 +107,7 @@ class Work:
         with torch.no_grad(), full_precision(self.augment.device.type), self.augment.inference.using(plan):
             for start, batch in zip(range(0, len(sources), step), batches, strict=True):
                 part = slice(start, start + step)
-                content[part], some_labels, kept[part] = self._micro_batch(*batch, sources[part], draws[part])
+                content[part], some_labels, kept[part] = self.micro_batch(*batch, sources[part], draws[part])
                 labels.append(some_labels)
                 if self.advance is not None:
                     self.advance(len(some_labels))
@@ -118,7 +118,7 @@ class Work:
             "copy": np.where(kept, ORIGINAL_KEPT, draws).astype(np.int32),
         }
 
-    def _micro_batch(
+    def micro_batch(
         self, images: torch.Tensor, labels: torch.Tensor | None, sources: np.ndarray, draws: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """What is stored of these draws from these samples, their labels, and which originals were kept."""

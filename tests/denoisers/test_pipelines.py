@@ -18,7 +18,7 @@ from augmentor.data import ArrayDataset
 from augmentor.denoisers import DiffusionDenoiser, PipelineDenoiser, get_denoiser
 from augmentor.exceptions import DeviceError, InputError, WeightsError
 from augmentor.policies import Denoise, get_policy
-from augmentor.shards import generate_shards
+from augmentor.shards import generate_shards, read_manifest
 
 CLASSES = ["cat", "dog", "<bird>"]
 
@@ -111,7 +111,9 @@ def test_shards_resume_to_the_same_bytes(folder, autoencoder, tmp_path):
         augment = LatentAugment(autoencoder, text, p=1.0)
         return generate_shards(pictures(), augment, tmp_path / out, num_samples=8, shard_size=4, progress=False, **part)
 
+    (folder / "README.md").write_text("---\nlicense: openrail\n---\nA tiny model.\n")
     whole = generate("whole")
+    assert read_manifest(whole / "manifest.json").models == (f"{folder} revision not given, licence openrail",)
     generate("parts", unit_range=(0, 1))
     parts = generate("parts")
     for name in ("shard-00000.h5", "shard-00001.h5"):

@@ -56,6 +56,7 @@ manifests = st.builds(
     autoencoder_sha256=st.text("0123456789abcdef", min_size=64, max_size=64),
     dataset_fingerprint=st.just("anything"),
     fitted_sha256=st.none() | st.just("c" * 64),
+    models=st.lists(name, max_size=2).map(tuple),
     micro_batch=st.integers(1, 512),
     device=st.sampled_from(["cpu", "cuda"]),
     precision=st.sampled_from(["fp32", "bf16+channels_last", "fp32+compile"]),
