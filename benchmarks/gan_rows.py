@@ -379,6 +379,7 @@ OURS: dict[str, Row] = {
     "latent-gan": Training("latent-gan"),
     "guided-gan": Training("guided-gan"),
     "vae-gan": Training("vae-gan"),
+    "flow": Training("flow"),
     "real + decoded": Training(augment="real"),
     "both": Training(augment="both"),
     "both, ada": Training(augment="both+ada", p="adaptive"),

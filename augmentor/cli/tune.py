@@ -51,6 +51,11 @@ def _verdict(name: str, dataset: Any, device: str) -> Any:
     help="More images of the same kind, without labels: reference samples for latents of a classifier's images.",
 )
 @click.option(
+    "--denoiser",
+    metavar="NAME",
+    help="Race the policy denoise too, with this denoiser: a prior (augmentor train-prior) or diffusers:PLACE.",
+)
+@click.option(
     "--control",
     "controls",
     multiple=True,

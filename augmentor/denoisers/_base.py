@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -65,8 +66,11 @@ class Denoiser:
         return describe(self)
 
 
-def get_denoiser(spec: str | Denoiser) -> Denoiser:
-    """A denoiser as it is, or that of a text: the name or path of a prior, or ``"diffusers:PLACE"``.
+def get_denoiser(spec: str | Denoiser, classes: Sequence[str] = ()) -> Denoiser:
+    """A denoiser as it is, or that of a text.
+
+    spec: the name or path of a prior, ``"diffusers:PLACE"``, or the text form of any member, such as
+        ``"diffusers('PLACE', prompt='a photo of a {}')"``. classes: names of the classes, where the text has none.
 
     Raises `UnknownNameError` for a name that does not exist, `WeightsError` for files that cannot be read.
 
@@ -77,5 +81,7 @@ def get_denoiser(spec: str | Denoiser) -> Denoiser:
         return spec
     if not isinstance(spec, str):
         raise InputError(f"expected a denoiser, the name or path of a prior, or 'diffusers:PLACE'; got {spec!r}")
+    if spec.partition("(")[0] in denoisers.members and spec.endswith(")"):
+        return denoisers.build(spec, **({"classes": list(classes)} if classes else {}))
     of_diffusers = spec.startswith(PREFIX)
     return denoisers.create("diffusers" if of_diffusers else "prior", {"source": spec.removeprefix(PREFIX)})

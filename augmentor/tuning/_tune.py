@@ -43,6 +43,7 @@ def tune(
     steps: int = 300,
     batch_size: int = 64,
     unlabelled: Any = None,
+    denoiser: str | None = None,
     controls: Controls | None = None,
     space: Mapping[str, Sequence[Any]] | None = None,
     resume: bool = True,
@@ -70,6 +71,8 @@ def tune(
     unlabelled: further images of the same kind for a classifier, map-style; their labels, if any, are not looked at.
         They join the reference set (`LatentAugment.fit`), where the result wants them too. With ``controls=None``
         training on pseudo-labels (`train_with_pseudo_labels`) is one of the controls.
+    denoiser: as `Denoise` takes it, in a text; `denoise` with it at several strengths is then in the space. It may have
+        seen whatever it saw, as the autoencoder; the time it takes counts.
     controls: names of some of the usual augmentations, or a dict of transforms of one's own, by name; the first is the
         default, which is recommended unless another is better by more than the best of as many equal ones would be by
         luck. None for all that fit the images; for a GAN these are a mild affine map and none.
@@ -97,7 +100,7 @@ def tune(
         moved = mild_geometry() if fetch(dataset, [0])[0].shape[1] in (1, 3) else None
         source = Autoencoders(resolve(autoencoder, dataset, moved, seed, device), folder, device)
         shared: dict[str, Any] = {"score": task, "controls": controls, "steps": steps, "batch_size": batch_size,
-                                  "space": space, "seed": seed, "device": device}  # fmt: skip
+                                  "denoiser": denoiser, "space": space, "seed": seed, "device": device}  # fmt: skip
         if task in SCORES:
             shared |= {"network": network, "folds": folds, "unlabelled": unlabelled}
             task = ClassificationTask(dataset, source, **shared)

@@ -18,8 +18,9 @@ from .._internal.weights import fingerprint
 from ..autoencoders import Autoencoder, autoencoders, list_autoencoders, load_autoencoder
 from ..autoencoders.pretrained import full_name
 from ..autoencoders.trainer import AutoencoderTrainer
+from ..denoisers import get_denoiser
 from ..exceptions import InputError
-from ..policies import get_policy
+from ..policies import Denoise, get_policy
 from ..transform import LatentAugment
 from .datasets import Until
 from .estimate import seconds_each
@@ -27,6 +28,8 @@ from .estimate import seconds_each
 Train = Callable[[Any], Autoencoder]
 
 _STEPS, _BATCH = 1200, 64
+# Of `denoise`; the first is tried first.
+_STRENGTHS = (0.4, 0.2, 0.6)
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,7 @@ class Autoencoders:
         self.place = full_name(source) if isinstance(source, (str, Path)) else None
         self.train: Train | None = None
         self._given: Autoencoder | None = None
+        self._denoiser: str | None = None
         self._trained: dict[str, Autoencoder] = {}
         self._whole: Autoencoder | None = None
         if isinstance(source, Autoencoder):
@@ -132,6 +136,23 @@ class Autoencoders:
             with contextlib.suppress(InputError):  # an adapted model that no file can hold is made again
                 model.save(path)
 
+    def denoising(self, denoiser: str | None, classes: Sequence[str]) -> list[str]:
+        """The policies `denoise` with this denoiser (None: without one), each of another strength.
+
+        classes: their names, for its text. Raises `InputError` for a denoiser that does not fit the autoencoder.
+        """
+        if denoiser is None:
+            return []
+        if self._given is None:
+            raise InputError(
+                f"denoiser {denoiser} fits the latents of one autoencoder, and here one is trained for each fold; name "
+                "the autoencoder that it was trained with"
+            )
+        policies = [Denoise(get_denoiser(denoiser, classes), strength) for strength in _STRENGTHS]
+        policies[0].check_autoencoder(self._given)
+        self._denoiser = fingerprint(policies[0].tensors())
+        return list(map(str, policies))
+
     def usable(self, policies: Sequence[str], image: torch.Tensor) -> list[str]:
         """Those of the policies that they can serve, told from one image (1,C,H,W); also checks that images fit."""
         if self._given is None:
@@ -145,7 +166,9 @@ class Autoencoders:
 
     def settings(self) -> str:
         """What it is, for the record."""
-        return named(self.train) if self._given is None else fingerprint(self._given.state_dict())
+        if self._given is None:
+            return named(self.train)
+        return fingerprint(self._given.state_dict()) + (f" with denoiser {self._denoiser}" if self._denoiser else "")
 
     def kept(self, dataset: Any, unlabelled: Any = None) -> dict[str, Any]:
         """What `policy.json` says of the autoencoder: its name and fingerprint.

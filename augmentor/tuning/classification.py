@@ -89,6 +89,7 @@ class ClassificationTask(Task):
         batch_size: int,
         folds: int,
         unlabelled: Any = None,
+        denoiser: str | None = None,
         space: Mapping[str, Sequence[Any]] | None,
         seed: int,
         device: str,
@@ -117,6 +118,7 @@ class ClassificationTask(Task):
         self.estimates = autoencoders.can_sketch
         self.prepares = autoencoders.train is not None or unlabelled is not None
         check_labels(self.recipes, unlabelled is not None)
+        self.denoising = autoencoders.denoising(denoiser, self.classes)
         self.space = _checked_space(self._space(), space)
         self._splits: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
         self._fitted: dict[int, Fitted] = {}
@@ -174,7 +176,7 @@ class ClassificationTask(Task):
         usual = {"ratio": 1.0, "balance": max(self.space["balance"]), "gate": False, "base": self.space["base"][0]}
         return [
             {"policy": policy, "residual": high if photographs and "smooth" not in policy else low, **usual}
-            for policy in FIRST
+            for policy in (*self.denoising[:1], *FIRST)
             if policy in self.space["policy"]
         ]
 
@@ -242,7 +244,7 @@ class ClassificationTask(Task):
 
     def _space(self) -> dict[str, Sequence[Any]]:
         return {
-            "policy": self.autoencoders.usable(POLICIES, fetch(self.dataset, [0])[0]),
+            "policy": [*self.denoising, *self.autoencoders.usable(POLICIES, fetch(self.dataset, [0])[0])],
             "residual": RESIDUALS,
             "ratio": RATIOS,
             "balance": BALANCES if self.unequal else (0.0,),

@@ -24,7 +24,7 @@ from ..quality import AutoencoderFeatures, compare, extract
 from ..training.recipes import Controls, Recipe, background, check_labels, chosen_recipes, usual_recipes
 from ..transform import LatentAugment
 from .autoencoders import Autoencoders, placeless
-from .datasets import Until
+from .datasets import Until, class_names
 from .estimate import first_usable, seconds_each
 from .script import script
 from .task import Cost, Setting, Task, chosen_space, in_order
@@ -58,6 +58,7 @@ class GenerationTask(Task):
         controls: Controls | None,
         steps: int,
         batch_size: int,
+        denoiser: str | None = None,
         space: Mapping[str, Sequence[Any]] | None,
         seed: int,
         device: str,
@@ -76,7 +77,9 @@ class GenerationTask(Task):
         check_labels(self.recipes, unlabelled=False)
         self.controls = tuple(self.recipes)
         self.num_classes = 0 if label is None else num_classes_of(dataset, dataset_labels(dataset)) or 0
-        usual = {"policy": autoencoders.usable(POLICIES, image), "mode": ["both", "real"]}
+        names = [] if label is None else class_names(dataset, dataset_labels(dataset))
+        denoising = autoencoders.denoising(denoiser, names)
+        usual = {"policy": [*denoising, *autoencoders.usable(POLICIES, image)], "mode": ["both", "real"]}
         self.space = chosen_space(usual, space)
         if unknown := set(self.space["mode"]) - set(usual["mode"]):
             raise InputError(f"space gives {sorted(map(str, unknown))} for mode; expected 'both' and 'real'")
