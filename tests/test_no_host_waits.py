@@ -86,6 +86,14 @@ def test_a_loader_s_batches(policy, device, no_waits, data, few, vae):
 
 
 @DEVICES
+def test_a_loader_s_batches_through_a_denoiser(device, no_waits, data, few):
+    augment = LatentAugment("digits", "denoise('digits-prior', steps=4, guidance=2)").fit(few)
+    loader = AugmentedLoader(DataLoader(data, 16), augment, device=device)
+    next(iter(loader))  # moves the denoiser
+    assert [len(images) for images, _ in no_waits(lambda: list(loader))] == [24] * 3
+
+
+@DEVICES
 def test_a_loader_s_batches_from_a_cache(device, no_waits, data, vae):
     cache = LatentCache(data, vae)
     augment = LatentAugment(vae, precision="fp32+channels_last")
