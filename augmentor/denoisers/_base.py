@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -13,6 +14,26 @@ from .._internal.registry import Registry, describe
 from ..exceptions import InputError
 
 denoisers: Registry[Denoiser] = Registry("denoiser")
+
+
+@dataclass(frozen=True)
+class Denoising:
+    """How far, in how many steps, and how strongly the class or the text is followed; see `Denoise`.
+
+    strength: above 0, at most 1. steps: for the whole path from noise.
+
+    >>> Denoising(strength=0.5, steps=10, guidance=1.0).taken
+    5
+    """
+
+    strength: float
+    steps: int
+    guidance: float
+
+    @property
+    def taken(self) -> int:
+        """Of the steps those that are taken, at least one."""
+        return max(1, round(self.strength * self.steps))
 
 
 class Denoiser:
@@ -39,16 +60,9 @@ class Denoiser:
         raise NotImplementedError
 
     def denoise(
-        self,
-        raw: torch.Tensor,
-        labels: torch.Tensor | None,
-        drawn: dict[str, torch.Tensor],
-        *,
-        strength: float,
-        steps: int,
-        guidance: float,
+        self, raw: torch.Tensor, labels: torch.Tensor | None, drawn: dict[str, torch.Tensor], how: Denoising
     ) -> torch.Tensor:
-        """Noise raw latents (B, *L) up to `strength` of the way and bring them back => raw latents (B, *L).
+        """Noise raw latents (B, *L) part of the way and bring them back => raw latents (B, *L).
 
         labels: class numbers int64 (B,), negative where there is none; or None. drawn: what `draw` returned.
         """

@@ -12,7 +12,7 @@ import torch
 from .._internal.diffusers import full_place, installed, load, model_line
 from .._internal.random import SampleRandom
 from ..exceptions import InputError
-from ._base import Denoiser, denoisers
+from ._base import Denoiser, Denoising, denoisers
 
 
 @denoisers.register("diffusion")
@@ -68,19 +68,11 @@ class DiffusionDenoiser(Denoiser):
         return {"noise": random.normal(*latent_shape), "seed": high << 24 | low}
 
     def denoise(
-        self,
-        raw: torch.Tensor,
-        labels: torch.Tensor | None,
-        drawn: dict[str, torch.Tensor],
-        *,
-        strength: float,
-        steps: int,
-        guidance: float,
+        self, raw: torch.Tensor, labels: torch.Tensor | None, drawn: dict[str, torch.Tensor], how: Denoising
     ) -> torch.Tensor:
         network, scheduler = self.network.to(raw.device), copy.deepcopy(self.scheduler)
-        scheduler.set_timesteps(steps, device=raw.device)
-        taken = max(1, round(steps * strength))
-        start = len(scheduler.timesteps) - taken * scheduler.order
+        scheduler.set_timesteps(how.steps, device=raw.device)
+        start = max(0, len(scheduler.timesteps) - how.taken * scheduler.order)
         if hasattr(scheduler, "set_begin_index"):
             scheduler.set_begin_index(start)
         # Only schedulers that draw noise use these.
@@ -90,7 +82,7 @@ class DiffusionDenoiser(Denoiser):
         x = self._noised(scheduler, raw, drawn["noise"], scheduler.timesteps[start])
         for t in scheduler.timesteps[start:]:
             scaled = scheduler.scale_model_input(x, t) if hasattr(scheduler, "scale_model_input") else x
-            predicted = self._predicted(network, scaled, t, labels, guidance)
+            predicted = self._predicted(network, scaled, t, labels, how.guidance)
             x = scheduler.step(predicted, t, x, **given).prev_sample
         return x
 

@@ -14,7 +14,7 @@ from .._internal.diffusers import full_place, installed, load, model_line
 from .._internal.files import absolute_path
 from .._internal.random import SampleRandom
 from ..exceptions import DeviceError, InputError, WeightsError
-from ._base import Denoiser, denoisers
+from ._base import Denoiser, Denoising, denoisers
 
 _DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -91,22 +91,15 @@ class PipelineDenoiser(Denoiser):
         return {"seed": high << 24 | low}
 
     def denoise(
-        self,
-        raw: torch.Tensor,
-        labels: torch.Tensor | None,
-        drawn: dict[str, torch.Tensor],
-        *,
-        strength: float,
-        steps: int,
-        guidance: float,
+        self, raw: torch.Tensor, labels: torch.Tensor | None, drawn: dict[str, torch.Tensor], how: Denoising
     ) -> torch.Tensor:
         pipeline = self._on(raw.device)
         made = pipeline(
             prompt=self._prompts(labels, len(raw)),
             image=raw.to(_DTYPES[self.precision]),
-            strength=strength,
-            num_inference_steps=max(steps, math.ceil(1 / strength)),  # so that at least one is taken
-            guidance_scale=guidance,
+            strength=how.strength,
+            num_inference_steps=max(how.steps, math.ceil(1 / how.strength)),  # so that at least one is taken
+            guidance_scale=how.guidance,
             generator=[torch.Generator().manual_seed(seed) for seed in drawn["seed"].tolist()],
             output_type="latent",
         )

@@ -10,7 +10,7 @@ import torch
 from .._internal.pretrained import Shelf
 from .._internal.random import SampleRandom
 from .._internal.weights import OF_PRIOR, load_network
-from ._base import Denoiser, denoisers
+from ._base import Denoiser, Denoising, denoisers
 from .flows import FLOWS, LatentFlow, noised
 
 PRIOR_SHELF = Shelf("prior", OF_PRIOR)
@@ -43,18 +43,12 @@ class PriorDenoiser(Denoiser):
         return {"noise": random.normal(*latent_shape)}
 
     def denoise(
-        self,
-        raw: torch.Tensor,
-        labels: torch.Tensor | None,
-        drawn: dict[str, torch.Tensor],
-        *,
-        strength: float,
-        steps: int,
-        guidance: float,
+        self, raw: torch.Tensor, labels: torch.Tensor | None, drawn: dict[str, torch.Tensor], how: Denoising
     ) -> torch.Tensor:
         flow = self.flow.to(raw.device)
-        z = noised(flow.stats.standardise(raw), drawn["noise"], float(strength))
-        return flow.stats.unstandardise(flow.integrate(z, labels, start=strength, steps=steps, guidance=guidance))
+        z = noised(flow.stats.standardise(raw), drawn["noise"], float(how.strength))
+        made = flow.integrate(z, labels, start=how.strength, steps=how.steps, guidance=how.guidance)
+        return flow.stats.unstandardise(made)
 
     def tensors(self) -> dict[str, torch.Tensor]:
         return self.flow.state_dict()

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from .._internal.random import SampleRandom
-from ..denoisers import Denoiser, get_denoiser
+from ..denoisers import Denoiser, Denoising, get_denoiser
 from ..exceptions import InputError
 from ..latents import Latents, ReferenceSet, class_index
 from ._base import LatentPolicy, Params, check_count, policies
@@ -61,11 +61,10 @@ class Denoise(LatentPolicy):
     def apply(self, latents: Latents, params: Params) -> Latents:
         if self.is_identity():
             return latents
-        guidance = self.denoiser.guidance if self.guidance is None else self.guidance
         labels = None if latents.labels is None else class_index(latents.labels)
-        raw = self.denoiser.denoise(
-            latents.raw, labels, params, strength=self.strength, steps=self.steps, guidance=guidance
-        )
+        guidance = self.denoiser.guidance if self.guidance is None else self.guidance
+        how = Denoising(self.strength, self.steps, guidance)
+        raw = self.denoiser.denoise(latents.raw, labels, params, how)
         return latents.moved(latents.standardised(raw))
 
     def tensors(self) -> dict[str, torch.Tensor]:

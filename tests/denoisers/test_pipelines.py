@@ -15,11 +15,12 @@ from augmentor import LatentAugment
 from augmentor._internal.random import SampleRandom, sample_keys
 from augmentor.autoencoders import DiffusersAutoencoder
 from augmentor.data import ArrayDataset
-from augmentor.denoisers import DiffusionDenoiser, PipelineDenoiser, get_denoiser
+from augmentor.denoisers import Denoising, DiffusionDenoiser, PipelineDenoiser, get_denoiser
 from augmentor.exceptions import DeviceError, InputError, WeightsError
 from augmentor.policies import Denoise, get_policy
 from augmentor.shards import generate_shards, read_manifest
 
+HOW = {"strength": 0.5, "steps": 4, "guidance": 2.0}
 CLASSES = ["cat", "dog", "<bird>"]
 
 
@@ -47,7 +48,7 @@ def draws(*numbers: int) -> SampleRandom:
 def denoised(denoiser, raw, labels, numbers, **settings):
     drawn = denoiser.draw(tuple(raw.shape[1:]), draws(*numbers))
     with torch.no_grad():
-        return denoiser.denoise(raw, labels, drawn, **{"strength": 0.5, "steps": 4, "guidance": 2.0, **settings})
+        return denoiser.denoise(raw, labels, drawn, Denoising(**{**HOW, **settings}))
 
 
 def raw_latents(count: int = 4) -> torch.Tensor:
@@ -71,7 +72,7 @@ def test_it_makes_what_the_pipeline_itself_makes_of_these_texts(folder):
     denoiser = PipelineDenoiser(folder, prompt="a photo of a {}", classes=CLASSES)
     raw, labels = raw_latents(3), torch.tensor([1, 0, 2])
     drawn = denoiser.draw((4, 8, 8), draws(0, 1, 2))
-    made = denoiser.denoise(raw, labels, drawn, strength=0.5, steps=4, guidance=2.0)
+    made = denoiser.denoise(raw, labels, drawn, Denoising(**HOW))
     pipeline = diffusers.AutoPipelineForImage2Image.from_pretrained(folder)
     pipeline.set_progress_bar_config(disable=True)
     expected = pipeline(
@@ -80,7 +81,7 @@ def test_it_makes_what_the_pipeline_itself_makes_of_these_texts(folder):
         generator=[torch.Generator().manual_seed(seed) for seed in drawn["seed"].tolist()],
     ).images  # fmt: skip
     assert torch.equal(made, expected)
-    other = denoiser.denoise(raw, torch.tensor([0, 0, 2]), drawn, strength=0.5, steps=4, guidance=2.0)
+    other = denoiser.denoise(raw, torch.tensor([0, 0, 2]), drawn, Denoising(**HOW))
     assert not torch.equal(other[0], made[0])  # another text
     assert torch.allclose(other[1:], made[1:], atol=1e-5)
 
