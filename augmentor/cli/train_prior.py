@@ -75,4 +75,5 @@ def train_prior(
     best = trainer.best
     click.echo(f"best: {scores_text(best if features is None else named_scores(best, features.name))}")
     click.echo(f"wrote {out}/prior.safetensors and {out}/generator.safetensors; look at {out}/samples")
-    click.echo(f"next: augmentor preview {data} --autoencoder {name} --policy \"denoise('{out}')\"")
+    again = data if reading["size"] is None else f"{data} --size {reading['size']}"
+    click.echo(f"next: augmentor preview {again} --autoencoder {name} --policy \"denoise('{out}')\"")

@@ -27,7 +27,7 @@ from ._settings import GANSettings
 # Of training samples whose class is withheld, so that the flow knows an unconditional velocity too.
 _WITHHELD = 0.1
 # Times and noises per held-out latent, and generated latents that are compared with the real ones.
-_REPEATS, _COMPARED = 8, 1000
+_REPEATS, _COMPARED = 8, 250
 # At most so many latents are held out, and passed through the flow at once.
 _MOST_HELD_OUT, _AT_ONCE = 1000, 500
 
