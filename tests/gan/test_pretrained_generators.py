@@ -90,5 +90,6 @@ def test_a_tampered_file_and_an_unknown_name_are_refused(tmp_path, monkeypatch):
         load_generator("mnist-gam")
 
 
-def test_a_pretrained_prior_fits_the_autoencoder_that_it_names():
-    load_prior("digits-prior").check_autoencoder(load_autoencoder("digits"))
+@pytest.mark.parametrize("name", list_priors())
+def test_a_pretrained_prior_fits_the_autoencoder_that_it_names(name):
+    load_prior(name).check_autoencoder(load_autoencoder(name.removesuffix("-prior")))
