@@ -43,7 +43,7 @@ RECIPES = {
         "data": "The 60,000 training digits of MNIST (LeCun, Cortes and Burges), without their labels",
         "licence": "CC BY-SA 3.0 (data), Apache-2.0 (weights)",
         "command": "augmentor train-prior mnist:ROOT --autoencoder mnist --unconditional --out runs/mnist-prior",
-        "measured_on": "the 10,000 test digits; reconstructions by the autoencoder have a distance of 67.7",
+        "measured_on": "the 10,000 test digits; reconstructions by the autoencoder have a distance of about 68",
     },
     "digits-prior": {
         "shelf": PRIOR_SHELF,
@@ -127,7 +127,7 @@ def card(name: str, entry: dict[str, Any], loaded_by: str) -> str:
 
 `{loaded_by}("{name}")` loads it.
 
-![Samples, a column per class](samples.png)
+![Samples{", a column per class" if entry["num_classes"] else ""}](samples.png)
 
 The same samples during training, from top to bottom:
 
