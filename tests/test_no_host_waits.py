@@ -138,9 +138,11 @@ def _move(trained, device, monkeypatch) -> None:
     for network in trained.networks().values():
         network.to(device)
     for holder in (trained, getattr(trained, "augmentation", None)):
-        for value in vars(holder).values() if holder is not None else ():
+        for name, value in list(vars(holder).items()) if holder is not None else ():
             if isinstance(value, torch.nn.Module):
                 value.to(device)
+            elif isinstance(value, torch.Tensor):
+                setattr(holder, name, value.to(device))
     trained.optimizers = trained.make_optimizers()
     if device == "meta":
         monkeypatch.setattr(Feed, "normal", lambda feed, *where: torch.empty(16, where[-1], device="meta"))

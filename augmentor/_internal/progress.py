@@ -9,7 +9,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-_DELAY = 2.0  # seconds; shorter work shows nothing
+DELAY = 2.0  # seconds; shorter work shows nothing
 _PAUSE = 10.0  # seconds at least between two lines of a log
 _LINE = "{desc}: {percentage:.0f}% {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
 
@@ -27,7 +27,7 @@ def progress_bar(iterable: Iterable[Any] | None = None, *, show: bool = True, **
     if not show or not _first_process():  # never disable=False, which would override TQDM_DISABLE
         settings["disable"] = True
     bar, size = (tqdm, _size()) if _redraws() else (_Lines, {})
-    return bar(iterable, delay=_DELAY, **size, **settings)
+    return bar(iterable, delay=DELAY, **size, **settings)
 
 
 class _Lines(tqdm):

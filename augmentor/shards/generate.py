@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from .._internal.datasets import collate, fetch_items
 from .._internal.files import absolute_path
-from .._internal.progress import progress_bar
+from .._internal.progress import DELAY, progress_bar
 from ..autoencoders.augmenter import Augmenter
 from ..exceptions import BudgetError, InputError, OutputError
 from ..latents import LatentCache
@@ -148,7 +148,7 @@ def _check_budget(work: Work, units: Sequence[int], budget: float, progress: boo
     if not units:
         return
     cost = cost_of(work, units)
-    if progress:
+    if progress and cost.seconds >= DELAY:
         tqdm.write(f"generation takes about {cost}", file=sys.stderr)
     if cost.seconds > budget:
         raise BudgetError(

@@ -132,7 +132,7 @@ def test_an_out_folder_gets_weights_history_settings_and_a_picture(few, tmp_path
 
 
 def test_float_images_without_labels_train_too_and_progress_is_shown_when_asked(few, capfd, monkeypatch):
-    monkeypatch.setattr("augmentor._internal.progress._DELAY", 0.0)
+    monkeypatch.setattr("augmentor._internal.progress.DELAY", 0.0)
     monkeypatch.setattr("augmentor._internal.progress._PAUSE", 0.0)
     assert bool(trainer(steps=101, progress=True).fit([image / 255 for image in few.images[:60]]).stats.fitted)
     said = capfd.readouterr().err

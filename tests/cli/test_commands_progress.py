@@ -68,7 +68,7 @@ def test_a_terminal_gets_a_bar_that_goes_when_it_is_done(command):
 @pytest.fixture
 def at_once(monkeypatch) -> None:
     """Bars come without delay, and a line with every step."""
-    monkeypatch.setattr(progress, "_DELAY", 1e-9)
+    monkeypatch.setattr(progress, "DELAY", 1e-9)
     monkeypatch.setattr(progress, "_PAUSE", 0)
 
 

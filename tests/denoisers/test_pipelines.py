@@ -6,7 +6,7 @@ import pickle
 
 import diffusers
 import pytest
-import tiny
+import tiny_pipelines as tiny
 import torch
 from peft import LoraConfig, get_peft_model_state_dict
 from safetensors.torch import save_file

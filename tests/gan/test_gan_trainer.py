@@ -223,7 +223,7 @@ def test_the_global_generators_are_not_drawn_from(few, vae, global_rng_untouched
 def test_progress_goes_to_the_error_stream_only_when_asked(few, capfd, monkeypatch):
     gan().fit(few)
     assert capfd.readouterr() == ("", "")
-    monkeypatch.setattr("augmentor._internal.progress._DELAY", 0.0)
+    monkeypatch.setattr("augmentor._internal.progress.DELAY", 0.0)
     gan(progress=True, features=SmallNetFeatures()).fit(few)
     out, err = capfd.readouterr()
     assert out == ""

@@ -73,10 +73,11 @@ def test_it_learns_digits(name, classifier, digits):
     """From an autoencoder that has learnt little where the method improves it, else from one that has learnt."""
     hasty = made("vae(image_shape=(1, 8, 8), latent_dim=8, width=8)")
     AutoencoderTrainer(hasty, steps=26, batch_size=128, transform=None, progress=False).fit(digits)
-    start, steps = (load_autoencoder("digits"), 400) if name == "latent-gan" else (hasty, 160)
+    start, steps = (load_autoencoder("digits"), 400) if name in ("latent-gan", "flow") else (hasty, 160)
+    of_discriminator = {"r1_gamma": 0.1} if methods.get(name).adversarial else {}
 
     def fid(steps):
-        method = method_on(name, start, image_shape=(1, 8, 8), network="dcgan(width=12)", r1_gamma=0.1)
+        method = method_on(name, start, image_shape=(1, 8, 8), network="dcgan(width=12)", **of_discriminator)
         settings = {"batch_size": 32, "round_steps": 125, "ema_decay": 0.95, "features": classifier}
         return train(method, digits.subset(torch.arange(400)), steps=steps, **settings)[0].history[-1]["fid"]
 

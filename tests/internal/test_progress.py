@@ -18,7 +18,7 @@ from augmentor._internal.progress import progress_bar
 @pytest.fixture
 def log(monkeypatch, capsys) -> Callable[[], str]:
     """What was written to stderr, which is no terminal. Bars come after 0.1 s and lines after 0.3 s."""
-    monkeypatch.setattr(progress, "_DELAY", 0.1)
+    monkeypatch.setattr(progress, "DELAY", 0.1)
     monkeypatch.setattr(progress, "_PAUSE", 0.3)
     return lambda: capsys.readouterr().err
 
@@ -62,9 +62,7 @@ def test_of_several_processes_the_first_shows_bars_if_they_are_asked_for(log, mo
 
 @pytest.mark.parametrize("hidden", [False, True])
 def test_the_environment_hides_bars_as_for_every_use_of_tqdm(hidden):
-    code = (
-        "from augmentor._internal import progress as p; p._DELAY = 1e-9; list(p.progress_bar([1, 2], desc='reading'))"
-    )
+    code = "from augmentor._internal import progress as p; p.DELAY = 1e-9; list(p.progress_bar([1, 2], desc='reading'))"
     environment = os.environ | ({"TQDM_DISABLE": "1"} if hidden else {})
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
     assert ("reading: 100%" in done.stderr) is not hidden

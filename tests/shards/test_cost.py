@@ -70,5 +70,10 @@ def test_the_command_says_the_cost_and_stops_above_the_budget(tmp_path, monkeypa
         main(["generate", "digits", "--num-samples", "100000", "--budget", "0.01s", "--out", "shards"])
     assert stopped.value.code == 2
     assert re.search(r"error: generation would take about .* raise --budget|raise the budget", capsys.readouterr().err)
-    main(["generate", "digits", "--num-samples", "100", "--out", "shards"])
+
+
+def test_what_takes_seconds_is_said_before_it_starts(digits, tmp_path, capsys):
+    generate(digits, tmp_path / "short", num_samples=16, budget=60, progress=True)
+    assert "generation takes" not in capsys.readouterr().err
+    generate(digits, tmp_path / "long", num_samples=96, budget=60, progress=True)
     assert "generation takes about" in capsys.readouterr().err

@@ -159,7 +159,7 @@ def test_progress_is_shown_only_when_asked(tmp_path, capfd):
     generate(tmp_path / "shards")
     assert capfd.readouterr().err == ""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("augmentor._internal.progress._DELAY", 0.0)
+        patch.setattr("augmentor._internal.progress.DELAY", 0.0)
         generate(tmp_path / "others", progress=True)
     assert "generating" in capfd.readouterr().err
 

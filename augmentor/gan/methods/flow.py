@@ -11,6 +11,7 @@ from torch import nn
 from ..._internal.batches import BatchStream
 from ..._internal.random import fold, seeded, torch_generator
 from ..._internal.registry import describe
+from ..._internal.transfer import sent
 from ..._internal.weights import fingerprint
 from ...autoencoders import Autoencoder
 from ...denoisers import flow_loss
@@ -96,7 +97,7 @@ class FlowMatching(TrainingMethod):
 
     def step(self, number: int) -> dict[str, torch.Tensor]:
         feed = self.feed
-        rows = torch.from_numpy(self._stream.indices(number)[feed.places]).to(feed.device)
+        rows = sent(torch.from_numpy(self._stream.indices(number)[feed.places]), feed.device)
         noise = feed.normal("noise", number, *self.generator.latent_shape)
         t, withheld = torch.special.ndtr(feed.normal("time", number, 2)).unbind(1)
         labels = None if self._labels is None else torch.where(withheld < _WITHHELD, -1, self._labels[rows])
