@@ -67,6 +67,16 @@ def test_of_the_steps_of_the_whole_path_the_share_of_the_start_is_taken(name, mo
     assert torch.equal(flow.integrate(noise, None, start=0.0), noise)
 
 
+@EVERY
+@pytest.mark.parametrize("start", [1.0, 0.5, 0.07])
+def test_the_true_velocity_leads_from_any_time_back_to_the_latent(name, start, monkeypatch):
+    flow = flow_of(name)
+    noise = noise_for(flow)
+    z = 2 * noise.flip(0) + 1
+    monkeypatch.setattr(flow, "_velocity", lambda at, t, labels: noise - z)
+    torch.testing.assert_close(flow.integrate(noised(z, noise, start), None, start=start, steps=10), z)
+
+
 def test_a_map_of_any_size_goes_through_the_unet():
     flow = flow_of("unet")
     for size in ((1, 1), (3, 5), (7, 7)):
