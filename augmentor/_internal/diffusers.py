@@ -50,6 +50,12 @@ def load(what: str, place: str | Path, read: Callable[..., Any]) -> Any:
         ) from error
 
 
+def load_pipeline(kind: Any, place: str | Path, revision: str | None, **how: Any) -> Any:
+    """A pipeline of this class of diffusers from a place, as `load`."""
+    how |= {"use_safetensors": True, "revision": revision}
+    return load("pipeline", place, lambda name, **inside: kind.from_pretrained(name, **inside, **how))
+
+
 def model_line(place: str, revision: str | None) -> str:
     """In one line: the place, its revision, and the licence that its model card states."""
     from huggingface_hub import ModelCard  # diffusers depends on it

@@ -99,3 +99,14 @@ def get_denoiser(spec: str | Denoiser, classes: Sequence[str] = ()) -> Denoiser:
         return denoisers.build(spec, **({"classes": list(classes)} if classes else {}))
     of_diffusers = spec.startswith(PREFIX)
     return denoisers.create("diffusers" if of_diffusers else "prior", {"source": spec.removeprefix(PREFIX)})
+
+
+def drawn_seeds(random: SampleRandom) -> torch.Tensor:
+    """A seed for each sample, int64 (B,), for a torch generator of its own: schedulers of diffusers draw from one."""
+    high, low = (random.uniform(2) * 2**24).long().unbind(1)
+    return high << 24 | low
+
+
+def generators_of(seeds: torch.Tensor) -> list[torch.Generator]:
+    """Of seeds (B,) that were drawn; on the CPU, so that their numbers are the same for every device."""
+    return [torch.Generator().manual_seed(seed) for seed in seeds.tolist()]

@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
-from .._internal.diffusers import full_place, installed, load, model_line
+from .._internal.diffusers import full_place, installed, load_pipeline, model_line
 from .._internal.random import SampleRandom
 from ..exceptions import InputError
-from ._base import Denoiser, Denoising, denoisers
+from ._base import Denoiser, Denoising, denoisers, drawn_seeds, generators_of
 
 
 @denoisers.register("diffusion")
@@ -64,8 +64,8 @@ class DiffusionDenoiser(Denoiser):
             )
 
     def draw(self, latent_shape: tuple[int, ...], random: SampleRandom) -> dict[str, torch.Tensor]:
-        high, low = (random.uniform(2) * 2**24).long().unbind(1)
-        return {"noise": random.normal(*latent_shape), "seed": high << 24 | low}
+        seeds = drawn_seeds(random)
+        return {"noise": random.normal(*latent_shape), "seed": seeds}
 
     def denoise(
         self, raw: torch.Tensor, labels: torch.Tensor | None, drawn: dict[str, torch.Tensor], how: Denoising
@@ -75,10 +75,8 @@ class DiffusionDenoiser(Denoiser):
         start = max(0, len(scheduler.timesteps) - how.taken * scheduler.order)
         if hasattr(scheduler, "set_begin_index"):
             scheduler.set_begin_index(start)
-        # Only schedulers that draw noise use these.
-        generators = [torch.Generator().manual_seed(seed) for seed in drawn["seed"].tolist()]
-        takes = inspect.signature(scheduler.step).parameters
-        given = {"generator": generators} if "generator" in takes else {}
+        draws = "generator" in inspect.signature(scheduler.step).parameters
+        given = {"generator": generators_of(drawn["seed"])} if draws else {}
         x = self._noised(scheduler, raw, drawn["noise"], scheduler.timesteps[start])
         for t in scheduler.timesteps[start:]:
             scaled = scheduler.scale_model_input(x, t) if hasattr(scheduler, "scale_model_input") else x
@@ -93,9 +91,7 @@ class DiffusionDenoiser(Denoiser):
         return [model_line(self.source, self.revision)]
 
     def _loaded(self) -> Any:
-        read = installed("a diffusion model").DiffusionPipeline.from_pretrained
-        how = {"use_safetensors": True, "revision": self.revision}
-        return load("pipeline", self.source, lambda place, **inside: read(place, **inside, **how))
+        return load_pipeline(installed("a diffusion model").DiffusionPipeline, self.source, self.revision)
 
     def _noised(self, scheduler: Any, raw: torch.Tensor, noise: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         times = t.repeat(len(raw))

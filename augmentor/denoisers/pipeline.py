@@ -10,11 +10,11 @@ from typing import Any
 
 import torch
 
-from .._internal.diffusers import full_place, installed, load, model_line
+from .._internal.diffusers import full_place, installed, load_pipeline, model_line
 from .._internal.files import absolute_path
 from .._internal.random import SampleRandom
 from ..exceptions import DeviceError, InputError, WeightsError
-from ._base import Denoiser, Denoising, denoisers
+from ._base import Denoiser, Denoising, denoisers, drawn_seeds, generators_of
 
 _DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -87,8 +87,7 @@ class PipelineDenoiser(Denoiser):
             )
 
     def draw(self, latent_shape: tuple[int, ...], random: SampleRandom) -> dict[str, torch.Tensor]:
-        high, low = (random.uniform(2) * 2**24).long().unbind(1)
-        return {"seed": high << 24 | low}
+        return {"seed": drawn_seeds(random)}
 
     def denoise(
         self, raw: torch.Tensor, labels: torch.Tensor | None, drawn: dict[str, torch.Tensor], how: Denoising
@@ -100,7 +99,7 @@ class PipelineDenoiser(Denoiser):
             strength=how.strength,
             num_inference_steps=max(how.steps, math.ceil(1 / how.strength)),  # so that at least one is taken
             guidance_scale=how.guidance,
-            generator=[torch.Generator().manual_seed(seed) for seed in drawn["seed"].tolist()],
+            generator=generators_of(drawn["seed"]),
             output_type="latent",
         )
         return made.images.to(raw)
@@ -119,9 +118,8 @@ class PipelineDenoiser(Denoiser):
         )
 
     def _loaded(self) -> Any:
-        auto = installed("a latent diffusion model").AutoPipelineForImage2Image
-        how = {"torch_dtype": _DTYPES[self.precision], "use_safetensors": True, "revision": self.revision}
-        return load("pipeline", self.source, lambda place, **inside: auto.from_pretrained(place, **inside, **how))
+        kind = installed("a latent diffusion model").AutoPipelineForImage2Image
+        return load_pipeline(kind, self.source, self.revision, torch_dtype=_DTYPES[self.precision])
 
     def _prepared(self, pipeline: Any) -> Any:
         """Check that it takes text; add LoRA weights and tokens."""
