@@ -101,3 +101,38 @@ def test_what_needs_an_autoencoder_is_no_control(classification):
     for row in classification.rows_of(known, None).values():
         needs = any(word in row.name for word in ("own,", "pretrained", "latents", "tune"))
         assert row.is_control == (not needs), row.name
+
+
+@pytest.mark.slow
+def test_the_gpu_benchmark_runs_whole_without_a_gpu(benchmark, tmp_path, monkeypatch, capsys):
+    gpu = benchmark("gpu")
+    monkeypatch.setattr(sys, "argv", ["gpu.py", "--device", "cpu", "--quick", "--out", str(tmp_path), "--minutes", "9"])
+    assert gpu.main() == 0, capsys.readouterr().out
+    parts = {path.stem: json.loads(path.read_text()) for path in tmp_path.glob("*.json")}
+    assert set(parts) == set(gpu.PARTS)
+    assert all(part["figures"] and not part["failed"] and part["error"] is None for part in parts.values())
+    assert parts["noise"]["figures"] == {"normal, equal bits": True, "uniform, equal bits": True}
+
+
+def test_a_part_of_the_gpu_benchmark_that_fails_is_recorded_and_does_not_stop_the_others(
+    benchmark, tmp_path, monkeypatch, capsys
+):
+    def breaks(place, found):
+        found.figure("before", 1)
+        raise RuntimeError("out of memory")
+
+    def differs(place, found):
+        found.check("difference", 0.5, False)
+
+    gpu = benchmark("gpu")
+    parts = {"breaks": breaks, "differs": differs, "works": lambda place, found: found.figure("speed", 2.5)}
+    monkeypatch.setattr(gpu, "PARTS", parts)
+    monkeypatch.setattr(sys, "argv", ["gpu.py", "--device", "cpu", "--out", str(tmp_path)])
+    assert gpu.main() == 1
+    found = {name: json.loads((tmp_path / f"{name}.json").read_text()) for name in parts}
+    assert "out of memory" in found["breaks"]["error"]
+    assert found["breaks"]["figures"] == {"before": 1}
+    assert found["differs"]["failed"] == ["difference"]
+    assert "| speed | 2.5 |" in (tmp_path / "report.md").read_text()
+    monkeypatch.setattr(sys, "argv", [*sys.argv, "--only", "works"])
+    assert gpu.main() == 0
