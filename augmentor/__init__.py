@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .tuning import tune
 
 
-# Imported on first use (PEP 562), so that `import augmentor` and `augmentor --help` cost nothing.
+# Imported on first use (PEP 562), so that `import augmentor` and `augmentor --help` are fast.
 _HOMES = {
     "LatentAugment": "transform",
     "QualityGate": "quality",
@@ -56,7 +56,7 @@ __all__ = [
 ]
 
 
-# `augmentor.policies.Gaussian` and the like, without importing them first.
+# Submodules that can be used without an import of their own, such as `augmentor.policies.Gaussian`.
 _MODULES = (
     "albumentations", "autoencoders", "data", "gan", "integrations", "latents", "policies", "quality", "shards",
     "training", "tuning", "views",

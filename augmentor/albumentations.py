@@ -1,4 +1,4 @@
-"""The public import path of the albumentations transform, which is in `augmentor.integrations.albumentations`."""
+"""Public import path of the albumentations transform, which is defined in `augmentor.integrations.albumentations`."""
 
 from .integrations.albumentations import A, LatentAugment
 

@@ -1,88 +1,88 @@
-"""Everything `augmentor` raises or warns about.
+"""Exceptions and warnings of `augmentor`.
 
     AugmentorError
-    ├── InputError(ValueError)        an argument, image or label that does not fit
-    │   ├── ShapeError                wrong channels, size or number of dimensions
+    ├── InputError(ValueError)        invalid argument, image or label
+    │   ├── ShapeError                wrong number of channels, image size or number of dimensions
     │   ├── RangeError                values outside [0, 1], NaN, infinity
-    │   └── UnknownNameError          a name or argument that is not registered ("did you mean")
-    ├── ReferenceSetError(ValueError) a policy needs reference samples and has none, or too few of the class
-    ├── DataError(ValueError)         an empty folder, an unreadable image, a data set of the wrong kind
-    │   └── PseudoLabelError          labels for unlabelled images of which too many are wrong
-    ├── WeightsError(ValueError)      a truncated, foreign or tampered weights file
-    ├── CacheError(ValueError)        latents cached from other data or another autoencoder
-    ├── ShardError(ValueError)        a truncated, foreign or tampered shard or manifest
-    ├── OutputError(OSError)          an output folder that holds other things, or cannot be written
-    ├── TrainingError(RuntimeError)   a loss that is not finite, a run that cannot be resumed
-    ├── BudgetError(RuntimeError)     a budget of time that is too small for what was asked
-    └── DeviceError(RuntimeError)     an accelerator used where it cannot be
+    │   └── UnknownNameError          name or argument that is not registered ("did you mean")
+    ├── ReferenceSetError(ValueError) no reference samples, or too few of a class, for a policy that needs them
+    ├── DataError(ValueError)         empty folder, unreadable image, wrong type of data set
+    │   └── PseudoLabelError          too many wrong pseudo-labels, or an accuracy that cannot be estimated
+    ├── WeightsError(ValueError)      weights file that is truncated, modified or in another format
+    ├── CacheError(ValueError)        latents cached from other data or with another autoencoder
+    ├── ShardError(ValueError)        shard or manifest that is truncated, modified or in another format
+    ├── OutputError(OSError)          output folder that contains other files or cannot be written
+    ├── TrainingError(RuntimeError)   loss that is not finite, run that cannot be resumed
+    ├── BudgetError(RuntimeError)     time budget that is too small for the task
+    └── DeviceError(RuntimeError)     accelerator that cannot be used in this place
 
-    AugmentorWarning(UserWarning)     a setting that makes a call do nothing, or not what it says; said once
+    AugmentorWarning(UserWarning)     setting without effect, or with another effect than requested
 
-Every message says what came, what was expected and what to do.
+Every message says what was given, what is accepted and what to do.
 """
 
 from __future__ import annotations
 
 
 class AugmentorError(Exception):
-    """Base of every error that `augmentor` raises on purpose."""
+    """Base class of the exceptions of `augmentor`."""
 
 
 class InputError(AugmentorError, ValueError):
-    """An argument, an image or a label does not fit."""
+    """Raised if an argument, an image or a label is invalid."""
 
 
 class ShapeError(InputError):
-    """Images or latents have the wrong channels, size or number of dimensions."""
+    """Raised if images or latents have the wrong number of channels, size or number of dimensions."""
 
 
 class RangeError(InputError):
-    """Values are outside their range, or are not finite."""
+    """Raised if values are outside their range or not finite."""
 
 
 class UnknownNameError(InputError):
-    """A name or an argument is not registered."""
+    """Raised if a name or an argument is not registered."""
 
 
 class ReferenceSetError(AugmentorError, ValueError):
-    """A policy needs reference samples, and there are none, or too few of the class."""
+    """Raised if a policy needs reference samples and there are none, or too few of the class."""
 
 
 class DataError(AugmentorError, ValueError):
-    """A data set is empty, unreadable or of the wrong kind."""
+    """Raised if a data set is empty, unreadable or of the wrong type."""
 
 
 class PseudoLabelError(DataError):
-    """Too many of the labels that unlabelled images would get are wrong, or nobody can tell."""
+    """Raised if too many pseudo-labels would be wrong, or if their accuracy cannot be estimated."""
 
 
 class WeightsError(AugmentorError, ValueError):
-    """A weights file is truncated, foreign or tampered with."""
+    """Raised if a weights file is truncated, modified or in another format."""
 
 
 class CacheError(AugmentorError, ValueError):
-    """Cached latents belong to other data or to another autoencoder."""
+    """Raised if cached latents belong to other data or to another autoencoder."""
 
 
 class ShardError(AugmentorError, ValueError):
-    """A shard or its manifest is truncated, foreign or tampered with."""
+    """Raised if a shard or its manifest is truncated, modified or in another format."""
 
 
 class OutputError(AugmentorError, OSError):
-    """An output folder holds other things, or cannot be written."""
+    """Raised if an output folder contains other files or cannot be written."""
 
 
 class TrainingError(AugmentorError, RuntimeError):
-    """Training cannot go on."""
+    """Raised if training cannot continue."""
 
 
 class BudgetError(AugmentorError, RuntimeError):
-    """A budget of time is too small for what was asked."""
+    """Raised if a time budget is too small for the task."""
 
 
 class DeviceError(AugmentorError, RuntimeError):
-    """A device is used where it cannot be."""
+    """Raised if a device cannot be used, for example CUDA inside a loader worker."""
 
 
 class AugmentorWarning(UserWarning):
-    """Something that was asked for will have no effect, or another one."""
+    """Warns that a setting has no effect, or another effect than requested."""

@@ -1,4 +1,4 @@
-"""`LatentAugment`: encode, perturb, decode, as a torchvision transform.
+"""`LatentAugment`: a torchvision transform that encodes, perturbs and decodes images.
 
 images => raw latents => standardised latents => (policy, gate) => standardised latents' => raw latents' => images'
 """
@@ -40,52 +40,55 @@ from .quality import QualityGate
 
 
 class LatentAugment(Augmenter, v2.Transform):
-    """Replaces each image, with probability `p`, by the decoding of its perturbed latent.
+    """Transform that replaces each image, with probability `p`, by the decoding of its perturbed latent.
 
-    In a transform pipeline it takes one image; after the loader, on the device, it takes a batch, which is much
-    faster. Images are PIL without transparent pixels, numpy (H,W) or (H,W,C), `tv_tensors.Image`, or tensors (C,H,W) or
-    (B,C,H,W), uint8 or floating in [0, 1]; put `v2.Normalize` after it. The output has the input's type, shape, dtype
-    and device. Labels are found as by `v2.MixUp` and change only where the policy mixes classes: then they become
+    It accepts one image (in a transform pipeline) or a batch (after the loader, on the device), which is much faster.
+    Images are PIL without transparent pixels, numpy (H,W) or (H,W,C), `tv_tensors.Image`, or tensors (C,H,W) or
+    (B,C,H,W), uint8 or floating in [0, 1]; apply `v2.Normalize` after it. The output has the type, shape, dtype and
+    device of the input. Labels are found as by `v2.MixUp` and change only if the policy mixes classes: then they become
     float (B,K).
 
     autoencoder: a name from `list_autoencoders()`, the path of a `.safetensors` file or of the folder of the run that
-        trained it, or an `Autoencoder`, which is frozen and kept in eval mode, whatever `.train()` its owner calls.
-        ``"auto"`` is ``"natural"`` for any images, unless `fit`, a data set or shards show it a data set first: then
-        ``"digits"`` or ``"mnist"``, whose latents are few numbers, if one of them does not reconstruct that poorly.
+        trained it, or an `Autoencoder`. It is frozen and stays in eval mode, even if the model that contains the
+        transform calls `.train()`. ``"auto"`` selects ``"digits"`` or ``"mnist"``, which have small latents, if `fit`,
+        a data set or shards provide data first and one of the two does not reconstruct that data poorly; otherwise
+        ``"natural"``.
     policy: a text such as ``"gaussian(std=0.5)"`` (see `list_policies()`) or a `LatentPolicy`; ``"auto"`` is
-        `default_policy` of the latents.
-    p: the chance of each image to be replaced, 0 to 1. Only the chosen ones are encoded and decoded. `MixedDataset`,
-        `AugmentedLoader` and shards perturb every synthetic sample, and refuse a `p` other than 1 or the default.
-    labels_getter: ``"default"`` (torchvision's convention), a callable on the sample, or None.
-    seed: None draws anew at every call, from torch's default generator (in a loader's worker, the worker's), so that
-        `torch.manual_seed` repeats a run. A number makes the result a function of (seed, epoch, image): the same image
-        gets the same result in any batch, worker or process; call `set_epoch` to vary it between epochs. (A policy
-        that needs a reference set has to be fitted for that: without one its reference samples are those of the batch.)
-    residual: 0 to 1, how much of what the autoencoder cannot reproduce is put back: with 1 the result is the image
-        plus what the perturbation changes in its decoding, so it keeps the image's own sharpness. It costs a second
-        decoding, and where lines move, as in digits, a ghost of the old line stays. ``"auto"`` is 0 for an autoencoder
-        whose verdict on images that it was not trained on is "good" or not known (`Autoencoder.verdict`), and 1 for
-        the others.
-    gate: a `QualityGate` that judges every perturbed latent and the image that it becomes; an image whose samples it
-        turns away stays as it is. It has to see real images first: call `fit`.
-    precision: how the autoencoder is run. "fp32" is the network as it is, and gives the same result in every process.
-        "auto" measures (half a second, once a kind of device) and takes the fastest of float32 and bfloat16, in either
-        memory layout; bfloat16 only where decoded images keep a PSNR of 45 dB against float32. "bf16", or the text of
-        a plan such as "bf16+channels_last", asks for that. See `plan`.
-    compile: run it through `torch.compile`; pays for batches of one size.
-    ignore_index: the class number that means "no label", as of `torch.nn.CrossEntropyLoss`; negative numbers and, among
-        labels (B,K), rows of zeros do so in any case. A policy that combines samples leaves these images as they are
-        and takes none of them as a partner.
-    strict: raise `ReferenceSetError` where such a policy has no partner for an image: a batch of one without a
-        reference set, a class of one image, a set of labels (B,K) that no other image has. Otherwise the image stays as
-        it is, `unchanged` counts it, and a warning says so once. Where nothing is labelled all images are of one class.
+        `default_policy` of the shape of the latents.
+    p: probability that an image is replaced, 0 to 1. Only the selected images are encoded and decoded. `MixedDataset`,
+        `AugmentedLoader` and shards perturb every synthetic sample and accept only 1 or the default as `p`.
+    labels_getter: ``"default"`` (torchvision's convention), a callable that takes the sample, or None.
+    seed: None draws a new number in every call from torch's default generator (in a loader worker, that of the
+        worker), so that `torch.manual_seed` reproduces a run. With a number, the result depends only on (seed, epoch,
+        image): the same image gives the same result in any batch, worker or process. Call `set_epoch` to vary it
+        between epochs. (A policy that needs a reference set must be fitted for this; otherwise its reference samples
+        are the images of the batch.)
+    residual: fraction of the reconstruction error that is added back to the output, 0 to 1. With 1, the output is the
+        image plus the change that the perturbation causes in the decoded image, so the image stays sharp. This requires
+        a second decoding. Where lines move, as in digits, a visible remainder of the old line stays. ``"auto"`` is 0 if
+        the verdict of the autoencoder on images that it was not trained on (`Autoencoder.verdict`) is "good" or
+        unknown, and 1 otherwise.
+    gate: a `QualityGate` that scores every perturbed latent and its decoded image. If all draws for an image are
+        rejected, the original image is kept. The gate must be fitted on real images first: call `fit`.
+    precision: precision and memory layout of the autoencoder. "fp32" runs the network unchanged and gives the same
+        result in every process. "auto" measures the speed (0.5 seconds, once per kind of device) and selects the
+        fastest of float32 and bfloat16 in both memory layouts; bfloat16 is selected only if the PSNR of decoded images
+        against float32 is at least 45 dB. "bf16" or a text such as "bf16+channels_last" selects a plan. See `plan`.
+    compile: whether the autoencoder is run through `torch.compile`; useful for batches of constant size.
+    ignore_index: class number that means "no label", as in `torch.nn.CrossEntropyLoss`. Negative numbers and rows of
+        zeros in labels (B,K) always mean "no label". A policy that combines samples keeps these images unchanged and
+        does not use them as partners.
+    strict: whether to raise `ReferenceSetError` if such a policy has no partner for an image: in a batch of one without
+        a reference set, in a class of one image, or for a set of labels (B,K) that no other image has. If False, the
+        image is kept unchanged and counted in `unchanged`, with one warning. If no image is labelled, all images count
+        as one class.
 
-    Policies move things in the image, so samples with bounding boxes, masks or keypoints (`tv_tensors`) are refused, as
-    by `v2.MixUp`; one that keeps geometry passes them: "smooth" on feature maps. `state_dict` is empty, as for any
-    transform of torchvision: `to_config` describes it, and the weights are those of the named autoencoder.
+    Policies can move content in the image. Samples with bounding boxes, masks or keypoints (`tv_tensors`) therefore
+    raise `InputError`, unless the policy keeps the geometry, as "smooth" does on feature maps. As for any torchvision
+    transform, `state_dict` is empty: `to_config` stores the settings and the name of the autoencoder.
 
-    Gradients flow to the input if it requires them. Raises `ShapeError`, `RangeError` or `InputError` for images or
-    labels that do not fit, `DeviceError` for CUDA inside a loader worker.
+    Gradients flow to the input if it requires them. Raises `ShapeError`, `RangeError` or `InputError` for invalid
+    images or labels, `DeviceError` for CUDA inside a loader worker.
 
     >>> augment = LatentAugment("digits", "gaussian(std=0.5)", p=1.0)
     >>> images, labels = torch.rand(16, 1, 8, 8), torch.arange(16) % 10
@@ -123,12 +126,12 @@ class LatentAugment(Augmenter, v2.Transform):
 
     @torch.compiler.disable
     def forward(self, *inputs: Any) -> Any:
-        """A sample or a batch, in any structure that torchvision transforms take; the same structure comes back.
+        """Augment a sample or a batch in any structure that torchvision transforms accept; return the same structure.
 
-        A dict of lists, as Hugging Face `datasets` hands to `with_transform`, is a batch. In a module or function under
-        `torch.compile` the graph breaks here.
+        A dict of lists, as passed by `with_transform` of Hugging Face `datasets`, is a batch. Inside `torch.compile`
+        this call breaks the graph.
         """
-        # Labels that nobody looks at may be of any kind (classes of boxes, regression targets).
+        # Labels that are not used may have any type (classes of boxes, regression targets).
         getter = self.labels_getter if self.needs_labels else no_labels
         given = inputs if len(inputs) > 1 else inputs[0]
         if isinstance(given, Mapping) and not isinstance(given, dict):  # a row or batch of Hugging Face's `map`
@@ -155,13 +158,14 @@ class LatentAugment(Augmenter, v2.Transform):
     def replace(
         self, images: torch.Tensor, labels: torch.Tensor | None, random: SampleRandom, p: float | None = None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Perturb each image with probability `p`, and only those; the others pass untouched.
+        """Perturb each image with probability `p` and keep the others unchanged.
 
-        Takes and gives what `perturb` does, with the images' own dtype and device. p: instead of the transform's own.
+        Arguments are those of `perturb`. Returned images have the dtype and device of the input. p: replaces the
+        transform's `p`.
         """
         if self.gate is not None and self.gate.action == "weigh":
             raise InputError(
-                "a gate that weighs gives weights, which a transform cannot hand on; use one that re-draws, "
+                "the gate has action='weigh', but a transform cannot return weights; use action='redraw', "
                 "synthesize(return_weights=True), or AugmentedLoader(return_weights=True)"
             )
         picked = random.bernoulli(self.p if p is None else p)
@@ -173,7 +177,7 @@ class LatentAugment(Augmenter, v2.Transform):
             rows, random = sent(torch.from_numpy(np.flatnonzero(picked)), images.device), random.take(picked)
         made, made_labels, _, kept = self.perturb(images, labels, random, rows)
         new_images = tensor_to_image(made.to(images.device), like=images)
-        if kept is not None:  # float64 images went through float32
+        if kept is not None:  # float64 images lost precision in float32
             old_images = images if rows is None else images[rows]
             new_images = torch.where(per_sample(kept.to(images.device), images), old_images, new_images)
         images = _put(images, rows, new_images)
@@ -194,19 +198,19 @@ class LatentAugment(Augmenter, v2.Transform):
         raw: Posterior | None = None,
         return_weights: bool = False,
     ) -> Any:
-        """Only synthetic samples: one for each image (B,C,H,W), whatever `p` is; with labels if labels are given.
+        """Return one synthetic sample per image (B,C,H,W), independent of `p`; with labels if labels are given.
 
-        indices: the samples' numbers in their data set; where a seed is given, the result depends on (seed, epoch,
-        index, draw index) alone, and without `indices` the pixels take their place. draw_index: which synthetic version
-        of the sample, one for all or one each. seed, epoch: instead of the transform's own. raw: the images' latents,
-        where they are known (``cache[indices]`` of a `LatentCache`); then nothing is encoded. return_weights: give also
-        the gate's weights, float (B,) in [0, 1]; 0 marks a sample that was rejected, whose image is the original, and
-        without a gate all are 1.
+        indices: indices of the samples in their data set. With a seed, the result depends only on (seed, epoch, index,
+        draw index); without `indices`, a hash of the pixels replaces the index. draw_index: number of the synthetic
+        version of a sample, one for all or one per sample. seed, epoch: replace those of the transform. raw: latents of
+        the images, if known (``cache[indices]`` of a `LatentCache`); then nothing is encoded. return_weights: also
+        return the weights of the gate, float (B,) in [0, 1]. The weight is 0 for a rejected sample, whose image is the
+        original. Without a gate all weights are 1.
         """
         images = image_to_tensor(images)
         keys = self._keys(images, indices, draw_index, seed=seed, epoch=epoch)
         if len(keys) != len(images):
-            raise ShapeError(f"got {len(keys)} indices or draw indices for {len(images)} images; expected one an image")
+            raise ShapeError(f"got {len(keys)} indices or draw indices for {len(images)} images; expected 1 per image")
         labels = _labels_for(images, labels)
         made, new_labels, weights, _ = self.perturb(images, labels, SampleRandom(keys, self.device), raw=raw)
         results = [tensor_to_image(made.to(images.device), like=images)]
@@ -224,11 +228,11 @@ class LatentAugment(Augmenter, v2.Transform):
         rows: torch.Tensor | None = None,
         raw: Posterior | None = None,
     ) -> Perturbed:
-        """The whole flow on one batch: images (B,C,H,W) => float images of the same shape, on the autoencoder's device.
+        """Encode, perturb and decode images (B,C,H,W); return float images of that shape on the autoencoder's device.
 
-        random: one sequence for each result. Labels are int64 (B,), float (B,K) or None, and return so.
-        rows: which images to perturb, int64 (n,), all by default; the rest of the batch can still be reference samples.
-        raw: the images' raw latents, where they are known; then nothing is encoded.
+        labels: int64 (B,), float (B,K) or None. random: one sequence per result. rows: images to perturb, int64 (n,),
+        all by default; the other images of the batch can still be reference samples. raw: raw latents of the images, if
+        known; then nothing is encoded.
         """
         latents = self.perturb_latents(images, labels, random, rows, raw)
         with _gradients_of(images):
@@ -242,10 +246,10 @@ class LatentAugment(Augmenter, v2.Transform):
         rows: torch.Tensor | None = None,
         raw: Posterior | None = None,
     ) -> PerturbedLatents:
-        """The same up to the decoder: encode, standardise, perturb, gate, back to raw latents."""
+        """Run `perturb` without the decoder: encode, standardise, perturb, apply the gate, convert to raw latents."""
         self._settle(images if raw is None else None)
         in_batch = self.reference is None and self.policy.needs_reference and len(images) > 1
-        if rows is not None and not in_batch:  # nobody looks at the other images
+        if rows is not None and not in_batch:  # the other images are not used
             labels, raw = None if labels is None else labels[rows.to(labels.device)], raw and raw.take(rows)
             looked_at = raw is None or self.needs_images or self.policy.needs_reference
             images, rows = images[rows] if looked_at else images[:0], None
@@ -273,7 +277,7 @@ class LatentAugment(Augmenter, v2.Transform):
             return PerturbedLatents(raw_made, labels, weights, kept, images, latents.z, pixels)
 
     def decoded(self, latents: PerturbedLatents) -> torch.Tensor:
-        """Float images (B,C,H,W) of perturbed latents, of the size of their sources; the rest of `perturb`."""
+        """Decode perturbed latents to float images (B,C,H,W) of the size of their source images."""
         made = latents.made
         if made is None:
             made = self._images_of(latents.raw, latents.sources, latents.source_z)
@@ -282,7 +286,7 @@ class LatentAugment(Augmenter, v2.Transform):
         return torch.where(per_sample(latents.kept, made), to_unit_float(latents.sources), made)
 
     def _images_of(self, raw: torch.Tensor, sources: torch.Tensor, source_z: torch.Tensor) -> torch.Tensor:
-        """Raw latents => images, with the residual of the images that they were made from."""
+        """Decode raw latents and add the residual of their source images."""
         size = sources.shape[1:]
         made = self.inference.decode(raw, size)
         if self.residual:
@@ -292,8 +296,8 @@ class LatentAugment(Augmenter, v2.Transform):
         return made
 
     def _standardised(self, images: torch.Tensor, labels: torch.Tensor | None, raw: Posterior | None) -> Latents:
-        """Standardised latents of images, float32 as the noise and the reference set; encoded unless they are known."""
-        # Latents that are compared with a reference set have to be as exact as the reference set is.
+        """Return standardised float32 latents of images; encode the images if `raw` is None."""
+        # Latents that are compared with a reference set need the same precision as the reference set.
         exact = self.policy.needs_reference or self.gate is not None
         mean, std = self.inference.encode(images, exact=exact) if raw is None else raw.sent(self.device)
         stats = self.autoencoder.stats
@@ -303,11 +307,11 @@ class LatentAugment(Augmenter, v2.Transform):
     def _gated(
         self, latents: Latents, images: torch.Tensor, random: SampleRandom, reference: ReferenceSet | None
     ) -> tuple[Latents, torch.Tensor | None, torch.Tensor | None]:
-        """What the policy makes of the latents, the weights that the gate gives to that, and the images it decoded."""
+        """Return the latents perturbed by the policy, their gate weights and the images that the gate decoded."""
         if self.gate is None:
             return self.policy(latents, random, reference), None, None
         if reference is None and self.policy.needs_reference:
-            reference = ReferenceSet.of_batch(latents)  # samples that are re-drawn still choose from the whole batch
+            reference = ReferenceSet.of_batch(latents)  # redrawn samples still use the whole batch
 
         def decode(made: Latents, places: torch.Tensor) -> torch.Tensor:
             raw = self.autoencoder.stats.unstandardise(made.z)
@@ -329,18 +333,18 @@ class LatentAugment(Augmenter, v2.Transform):
         ignore_index: int = IGNORED,
         strict: bool = False,
     ) -> LatentAugment:
-        """The transform that a ``policy.json`` (of `augmentor tune`) or such a dict describes.
+        """Return the transform that a ``policy.json`` (written by `augmentor tune`) or an equal dict describes.
 
-        autoencoder: the one that the document means, where it stands elsewhere or has no name at all, as an adapted
-        model of yours. Statistics that the document has are restored to it.
+        autoencoder: the autoencoder of the document, if its path has changed or it has no name, as for an adapted
+        model. Latent statistics in the document are restored to it.
 
-        Fit it on your data where `needs_fit`. Raises `InputError` for what is no such document, `WeightsError` if the
-        autoencoder is not the one that it was made with.
+        If `needs_fit` is true, call `fit` on your data. Raises `InputError` for an invalid document, `WeightsError` if
+        the document was made with another autoencoder.
         """
         known = AugmentConfig.read(config, {"gate": QualityGate, "mixing": Mixing})
         source = known.autoencoder if autoencoder is None else autoencoder
         if source is None:
-            raise InputError("the config names no autoencoder, since it was made with an object; give autoencoder= it")
+            raise InputError("the config names no autoencoder: it was made with an object; pass it as autoencoder=")
         augment = cls(
             source, known.policy, p=known.p, labels_getter=labels_getter, seed=seed, residual=known.residual,
             gate=known.gate, precision=precision, ignore_index=ignore_index, strict=strict,
@@ -353,10 +357,10 @@ class LatentAugment(Augmenter, v2.Transform):
         return augment
 
     def to_config(self) -> dict[str, Any]:
-        """What `from_config` takes, for `json.dump`, with the latent statistics if `fit` took them.
+        """Return the settings as a dict for `json.dump` and `from_config`, with latent statistics if `fit` set them.
 
-        An `Autoencoder` object has no name to write down: give the same one to `from_config` again. What is still to
-        be chosen for a data set is written down as "auto".
+        An `Autoencoder` object has no name to store: pass the same object to `from_config`. Settings that are not yet
+        chosen for a data set are stored as "auto".
         """
         stats, still_open = self.autoencoder.stats, self._name == AUTO
         statistics = stats.values() if bool(stats.fitted) and not self._brought_statistics else None
@@ -367,15 +371,15 @@ class LatentAugment(Augmenter, v2.Transform):
 
     @property
     def epoch(self) -> int:
-        """The epoch that results depend on when a seed is set."""
+        """Return the epoch, on which results depend if a seed is set."""
         return self._epoch.get()
 
     def set_epoch(self, epoch: int) -> None:
-        """Vary the results of a seeded transform between epochs; reaches loader workers that already run."""
+        """Set the epoch, to vary the results of a seeded transform; also in loader workers that already run."""
         self._epoch.set(epoch)
 
     def __repr__(self) -> str:
-        """One line: what was asked for."""
+        """Return the requested settings in one line."""
         policy = self._asked_policy or AUTO
         more = "" if self._asked_residual is None else f", residual={self._asked_residual}"
         more += "" if self.gate is None else f", gate={self.gate}"
@@ -385,7 +389,7 @@ class LatentAugment(Augmenter, v2.Transform):
         return f"LatentAugment({self.shown_name!r}, {str(policy)!r}, p={self.p}, seed={self.seed}{more})"
 
     def _as_batch(self, images: torch.Tensor, label: Any) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """An image with its label, or a batch with its labels, as a checked batch."""
+        """Check an image with its label, or a batch with its labels, and return it as a batch."""
         if images.ndim == 3:
             images, label = images[None], None if label is None else [label]
         labels = _labels_for(images, label)
@@ -401,7 +405,7 @@ class LatentAugment(Augmenter, v2.Transform):
         seed: int | None = None,
         epoch: int | None = None,
     ) -> np.ndarray:
-        """One key for each image, uint64 (B,)."""
+        """Return one key per image, uint64 (B,)."""
         seed, epoch = self.seed if seed is None else seed, self.epoch if epoch is None else epoch
         if indices is None:
             indices = np.arange(len(images)) if seed is None else pixel_fingerprints(images)
@@ -409,18 +413,18 @@ class LatentAugment(Augmenter, v2.Transform):
 
 
 def _gradients_of(images: torch.Tensor) -> torch.set_grad_enabled:
-    """Gradients only where the images require them."""
+    """Enable gradients only if the images require them."""
     return torch.set_grad_enabled(torch.is_grad_enabled() and images.requires_grad)
 
 
 def _labels_for(images: torch.Tensor, labels: Any) -> torch.Tensor | None:
-    """Labels of any usual type as a tensor with one row an image."""
+    """Convert labels of any usual type to a tensor with one row per image."""
     labels = None if labels is None else labels_tensor(labels)
     if labels is not None and len(labels) != len(images):
-        raise ShapeError(f"got {len(labels)} labels for {len(images)} images; expected one an image")
+        raise ShapeError(f"got {len(labels)} labels for {len(images)} images; expected 1 per image")
     return labels
 
 
 def _put(values: torch.Tensor, rows: torch.Tensor | None, others: torch.Tensor) -> torch.Tensor:
-    """Values with others in these rows, or in all of them."""
+    """Return values with `others` in these rows; None means all rows."""
     return others if rows is None else values.index_copy(0, rows.to(values.device), others)

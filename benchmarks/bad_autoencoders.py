@@ -1,9 +1,9 @@
-"""Autoencoders that are bad on purpose, and what notices them: the verdict, the gate, `evaluate`, a warning, commands.
+"""Whether the verdict, the gate, `evaluate`, the warning and the commands detect bad autoencoders.
 
     python benchmarks/bad_autoencoders.py --data-root ROOT
 
-ROOT is that of classification.py. Each seed of a set is 240 other images. Every autoencoder goes through a file of
-weights, as one of a user does. A good one stands beside the bad ones, and no instrument may catch it.
+ROOT is that of classification.py. Each seed of a set draws 240 other images. Every autoencoder is saved and loaded,
+like one of a user. Good autoencoders are checked too, and no check may report them.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ from augmentor.exceptions import AugmentorWarning
 from augmentor.quality import assess, evaluate, independent_features
 from augmentor.training import AutoencoderTrainer
 
-# The gate has to reject at least this share of the samples of a bad autoencoder.
+# Fraction of the samples of a bad autoencoder that the gate must reject at least.
 REJECTED = 0.8
 
 
 @autoencoders.register("blurred")
 class Blurred(Autoencoder):
-    """Another autoencoder, given by its text form, whose images are blurred: sigma in pixels."""
+    """Autoencoder that blurs the images of another one, given as text. sigma: in pixels."""
 
     def __init__(self, base: str, sigma: float = 1.5):
         other = autoencoders.build(base)
@@ -53,7 +53,7 @@ class Blurred(Autoencoder):
 
     @classmethod
     def of(cls, name: str, sigma: float = 1.5) -> Blurred:
-        """A pretrained one, blurred."""
+        """Return a pretrained autoencoder with a blur."""
         known = load_autoencoder(name)
         model = cls(describe(known), sigma)
         model.other.load_state_dict(known.state_dict())
@@ -70,7 +70,7 @@ class Blurred(Autoencoder):
 
 @dataclass(frozen=True)
 class Case:
-    """Images of one kind, the pretrained autoencoder that suits them, and a blur in pixels that is plainly seen."""
+    """Images of one kind, the pretrained autoencoder for them, and a blur in pixels that is clearly visible."""
 
     data: ArrayDataset
     good: str
@@ -79,7 +79,7 @@ class Case:
 
 
 def trained(case: Case, path: Path, steps: int) -> None:
-    """A variational autoencoder of the default kind, trained on the images for so many steps."""
+    """Save a variational autoencoder of the default kind, trained on the images for `steps` steps."""
     with seeded(case.seed, "weights"):
         model = ConvVAE(case.data.image_shape)
     if steps:
@@ -88,7 +88,7 @@ def trained(case: Case, path: Path, steps: int) -> None:
 
 
 def constant(case: Case, path: Path) -> None:
-    """A decoder that gives the mean colour of the images, whatever it is given."""
+    """Save an autoencoder whose decoder returns the mean colour of the images for all latents."""
     model = load_autoencoder(case.good)
     last = [layer for layer in model.decoder.modules() if isinstance(layer, torch.nn.Conv2d)][-1]
     colour = (case.data.images.float() / 255).mean((0, 2, 3))
@@ -99,12 +99,12 @@ def constant(case: Case, path: Path) -> None:
 
 
 def blurred(case: Case, path: Path) -> None:
-    """The one that suits the images, with a blur behind it."""
+    """Save the pretrained autoencoder for the images, followed by a blur."""
     Blurred.of(case.good, case.sigma).save(path)
 
 
 def good(case: Case, path: Path) -> None:
-    """The one that suits the images, as it is."""
+    """Save the pretrained autoencoder for the images."""
     load_autoencoder(case.good).save(path)
 
 
@@ -119,13 +119,13 @@ KINDS: dict[str, Callable[[Case, Path], None]] = {
 
 
 def by_verdict(model: Autoencoder, case: Case) -> dict[str, Any]:
-    """`assess`: is the word "poor"?"""
+    """Check whether the verdict of `assess` is "poor"."""
     found = assess(model, case.data, seed=case.seed)
     return {"caught": found.word == "poor", **found.figures()}
 
 
 def by_gate(model: Autoencoder, case: Case) -> dict[str, Any]:
-    """`QualityGate`: which share of the decoded samples does it reject?"""
+    """Check whether `QualityGate` rejects most decoded samples."""
     images, labels = case.data.images, case.data.targets
     augment = LatentAugment(model, residual=0.0, gate=QualityGate(), seed=case.seed).fit(case.data)
     *_, weights = augment.synthesize(images, labels, indices=np.arange(len(images)), return_weights=True)
@@ -134,7 +134,7 @@ def by_gate(model: Autoencoder, case: Case) -> dict[str, Any]:
 
 
 def by_evaluate(model: Autoencoder, case: Case) -> dict[str, Any]:
-    """`evaluate` with features that no autoencoder has a part in: is there an alarm on the decoded samples?"""
+    """Check whether `evaluate` on features independent of autoencoders raises an alarm on decoded samples."""
     images = case.data.images
     samples = LatentAugment(model, residual=0.0, seed=case.seed).synthesize(images)
     scores = evaluate(samples, images, independent_features(images.shape[1:]), seed=case.seed)
@@ -142,7 +142,7 @@ def by_evaluate(model: Autoencoder, case: Case) -> dict[str, Any]:
 
 
 def by_first_look(model: Autoencoder, case: Case) -> dict[str, Any]:
-    """`LatentAugment`: does it warn on the first batch?"""
+    """Check whether `LatentAugment` warns on the first batch."""
     with warnings.catch_warnings(record=True) as given:
         warnings.simplefilter("always")
         LatentAugment(model, seed=case.seed)(case.data.images[:32])
@@ -151,16 +151,16 @@ def by_first_look(model: Autoencoder, case: Case) -> dict[str, Any]:
 
 
 def by_commands(path: Path, case: Case) -> dict[str, Any]:
-    """`augmentor generate` and `train-gan --augment both`: do they stop, and go on with --anyway?"""
+    """Check whether `augmentor generate` and `train-gan --augment both` stop, and run with --anyway."""
     stopped, went_on = exit_codes(path, case), exit_codes(path, case, "--anyway")
     if len(set(stopped.values())) > 1:
-        raise RuntimeError(f"one command stops and the other does not: {stopped}")
+        raise RuntimeError(f"expected both commands to stop or both to run, got exit codes {stopped}")
     caught = set(stopped.values()) == {2} and set(went_on.values()) == {0}
     return {"caught": caught, "exit_codes": stopped, "exit_codes_anyway": went_on}
 
 
 def exit_codes(path: Path, case: Case, *more: str) -> dict[str, int]:
-    """How the commands that write end with these weights; each that fails has to say why in one line."""
+    """Return the exit codes of the commands with these weights; a failed command must print one error line."""
     data = path.with_name("data.npz")
     np.savez(data, images=case.data.images.permute(0, 2, 3, 1).numpy(), labels=case.data.targets.numpy())
     commands = {
@@ -178,7 +178,7 @@ def exit_codes(path: Path, case: Case, *more: str) -> dict[str, int]:
 
 
 def _called(arguments: list[str]) -> int:
-    """The exit code of a command that runs in this process."""
+    """Return the exit code of a command that runs in this process."""
     code, err = 0, io.StringIO()
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(err), warnings.catch_warnings():
         try:
@@ -187,11 +187,11 @@ def _called(arguments: list[str]) -> int:
             code = int(end.code or 0)
     said = err.getvalue()
     if code and (not said.startswith("error: ") or said.count("\n") != 1):
-        raise RuntimeError(f"expected one line that says what is wrong, got {said!r}")
+        raise RuntimeError(f"expected one line 'error: ...' on stderr, got {said!r}")
     return code
 
 
-# Instruments that look at an autoencoder in memory. `by_commands` needs its file.
+# Checks of an autoencoder in memory; `by_commands` needs its file.
 INSTRUMENTS: dict[str, Callable[[Autoencoder, Case], dict[str, Any]]] = {
     "verdict": by_verdict,
     "gate": by_gate,
@@ -201,7 +201,7 @@ INSTRUMENTS: dict[str, Callable[[Autoencoder, Case], dict[str, Any]]] = {
 
 
 def looked_at(kind: str, case: Case) -> dict[str, dict[str, Any]]:
-    """What each instrument says of an autoencoder of this kind."""
+    """Return the result of each check for an autoencoder of this kind."""
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore", AugmentorWarning)
         path = Path(folder) / "model.safetensors"
@@ -211,7 +211,7 @@ def looked_at(kind: str, case: Case) -> dict[str, dict[str, Any]]:
 
 
 def photographs(root: str, seed: int) -> Case:
-    """60 images of each of four kinds of clothes, 32x32."""
+    """60 images of each of four classes of clothing, 32x32."""
     return Case(few("clothing64", CLOTHES, 60, root, seed, size=32).labelled, "natural", seed=seed)
 
 
@@ -228,7 +228,7 @@ def store_of(job: Job) -> Store:
 
 
 def run(job: Job) -> Job:
-    """Look at each kind that has not been looked at yet, storing what was found."""
+    """Check each kind that is not stored yet, and store the result."""
     case = SETS[job.name](job.root, job.seed)
     rows = {kind: partial(_row, kind, case) for kind in job.rows}
     store = store_of(job)
@@ -245,7 +245,7 @@ def _caught(row: Rows) -> list[str]:
 
 
 def publish(jobs: list[Job]) -> None:
-    """Record, for each set and kind, how many of the seeds each instrument caught, and what it found."""
+    """Record in how many seeds each check reports each autoencoder, and the figures."""
     found: dict[str, list[Rows]] = {}
     for job in jobs:
         for kind, row in store_of(job).rows().items():
@@ -262,7 +262,7 @@ def publish(jobs: list[Job]) -> None:
 
 
 def table(rows: Rows) -> list[str]:
-    """In how many seeds each instrument caught each autoencoder."""
+    """Return in how many seeds each check reports each autoencoder."""
     names = (*INSTRUMENTS, "commands")
     lines = [f"| autoencoder | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
     for name, row in rows.items():
@@ -274,11 +274,11 @@ def table(rows: Rows) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data-root", required=True)
-    parser.add_argument("--sets", nargs="*", default=list(SETS), choices=list(SETS), help="only these")
-    parser.add_argument("--rows", nargs="*", default=list(KINDS), choices=list(KINDS), help="only these")
+    parser.add_argument("--sets", nargs="*", default=list(SETS), choices=list(SETS), help="sets (default: all)")
+    parser.add_argument("--rows", nargs="*", default=list(KINDS), choices=list(KINDS), help="kinds (default: all)")
     parser.add_argument("--seeds", nargs="*", type=int, default=list(range(3)))
-    parser.add_argument("--jobs", type=int, default=2, help="seeds run at the same time, a thread each")
-    parser.add_argument("--work", type=Path, default=Path("runs/benchmark"), help="for all that a stopped run keeps")
+    parser.add_argument("--jobs", type=int, default=2, help="number of seeds that run at the same time")
+    parser.add_argument("--work", type=Path, default=Path("runs/benchmark"), help="folder for what a stopped run keeps")
     options = parser.parse_args()
     jobs = [
         Job(name, seed, options.data_root, options.work, None, tuple(options.rows))

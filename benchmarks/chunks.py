@@ -1,13 +1,13 @@
-"""Compressed shards: what unpacking chunks here buys, beside h5py reading the same files.
+"""Speed and memory of reading compressed shards, against h5py on the same files.
 
     python benchmarks/chunks.py
 
-Speed: images a second from gzip shards, in batches of 256 and one by one, in order, shuffled, and shuffled by blocks.
-"h5py, rows" asks h5py for the rows of a batch, sorted; "h5py, chunks" reads whole chunks through h5py and keeps the
-last ones, as `ShardDataset` does. All are measured in turn, in one process; a ratio is the median of the rounds'
-ratios.
+Speed: images per second from gzip shards, in batches of 256 and one by one, in order, shuffled, and shuffled by blocks.
+"h5py, rows" reads the sorted rows of a batch through h5py; "h5py, chunks" reads whole chunks through h5py and caches
+the last ones, like `ShardDataset`. All are measured in turn in one process. A ratio is the median of the ratios per
+round.
 
-Memory: by how much the peak grows when one chunk of 64 KiB is read that unpacks to 64 MiB.
+Memory: growth of the peak when one chunk of 64 KiB is read that unpacks to 64 MiB.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ BOMB = 64 << 20
 
 
 class ByH5py:
-    """The same images by h5py: rows of a batch, or whole chunks that are kept for a while."""
+    """Reader of the same images by h5py: rows of a batch, or whole chunks that are cached."""
 
     def __init__(self, folder: Path, shard_size: int, whole_chunks: bool):
         self.files = [h5py.File(path, "r", locking=False)["images"] for path in sorted(folder.glob("*.h5"))]
@@ -66,7 +66,7 @@ class ByH5py:
 
 
 def speed(kind: str, rounds: int, where: Path) -> dict[str, Any]:
-    """Images a second of each reader in each order, and ratios."""
+    """Return the images per second of each reader in each order, and the ratios."""
     data, augment = KINDS[kind]()
     count = NUM_SAMPLES["28x28"]
     folder = generate_shards(data, augment, where, num_samples=count, shard_size=1024, seed=SEED, compression="gzip")
@@ -103,7 +103,7 @@ def _read(reader: Callable[[list[int]], Any], batches: list[list[int]], number: 
 
 
 def peaks(where: Path) -> dict[str, float]:
-    """MiB by which the peak of memory grows when each reader is given the bomb; ours is refused and goes first."""
+    """Return the growth of the peak memory in MiB for each reader. `ShardDataset` refuses the chunk and runs first."""
     path = where / "bomb.h5"
     with h5py.File(path, "w") as file:
         file.create_dataset("x", (1 << 16,), "u1", chunks=(1 << 16,), compression="gzip")

@@ -1,13 +1,13 @@
-"""What augmentation does for a classifier, over many sets: few labels, unequal classes, digits, photographs, series.
+"""Test accuracy of classifiers with latent and standard augmentations, on sets of images and series.
 
     python benchmarks/classification.py --data-root ROOT
 
-ROOT holds what torchvision's `MNIST(ROOT)` reads, and the folders `cifar10/train`, `cifar10/test` and
-`clothing64/train`, one folder of image files a class. What is missing there is left out by `--sets`. Each seed of a set
-is a piece of work of its own; what it finds is stored row by row, so a run that was stopped goes on.
+ROOT contains what torchvision's `MNIST(ROOT)` reads, and the folders `cifar10/train`, `cifar10/test` and
+`clothing64/train`, each with one folder of image files per class. Use `--sets` to leave out sets whose files are
+missing. Each seed of a set is one job. Results are stored row by row, so a stopped run resumes.
 
-On draws that are not reported, `--plateau` trains the first control of each set with half of its steps, all of them and
-twice as many, and `--search` tries policies and settings in front of it.
+On draws that are not reported, `--plateau` trains the first control of each set with half, all and twice its steps, and
+`--search` tries policies and settings in front of it.
 
 Sets are in sets.py, rows in rows.py.
 """
@@ -29,9 +29,9 @@ from sets import SETS, BenchmarkSet
 from augmentor._internal.registry import did_you_mean
 from augmentor.exceptions import UnknownNameError
 
-# Draws that are looked at to choose settings; the reported ones begin at 0.
+# Draws on which settings are chosen; the reported draws start at 0.
 SEARCH_SEEDS = (100, 101)
-# A spread over fewer says nothing.
+# A standard deviation over fewer seeds is not informative.
 FEWEST_SEEDS = 3
 
 
@@ -40,14 +40,14 @@ def trial_of(job: Job) -> Trial:
 
 
 def store_of(job: Job) -> Store:
-    """Where its rows are."""
+    """Return the file of the rows of a job."""
     known = SETS[job.name]
     settings = {**dataclasses.asdict(job.settings), **described(known)}
     return Store(job.work / "classification" / f"{job.name}-{job.seed}.json", settings)
 
 
 def described(known: BenchmarkSet) -> dict[str, Any]:
-    """What decides the rows of a set."""
+    """Return the settings of a set that its rows depend on."""
     return {
         "metric": known.metric, "network": known.network.__name__, "steps": known.steps, "lr": known.lr,
         "batch_size": known.batch_size, "own_autoencoder": known.own, "pretrained": known.pretrained,
@@ -55,7 +55,7 @@ def described(known: BenchmarkSet) -> dict[str, Any]:
 
 
 def run(job: Job) -> Job:
-    """Find the rows that are not there yet, storing each."""
+    """Compute the rows that are not stored yet, and store each."""
     trial = trial_of(job)
     named = all_rows(job, trial)
     for name in job.rows:
@@ -68,14 +68,14 @@ def run(job: Job) -> Job:
 
 
 def all_rows(job: Job, trial: Trial) -> dict[str, Row]:
-    """Those of the tables; of a draw that is not reported those that look for the plateau and for settings."""
+    """Return the rows of the tables; for draws that are not reported, those of `--plateau` and `--search`."""
     if job.seed not in SEARCH_SEEDS:
         return rows_of(trial.set, trial)
     return plateau(job, trial) | searched(trial.set, trial)
 
 
 def plateau(job: Job, trial: Trial) -> dict[str, Row]:
-    """The first control with fewer steps and with more."""
+    """Return the first control with half, all and twice its steps."""
     best = next(iter(rows_of(trial.set, trial).values()))
     steps = (job.settings.steps or trial.set.steps) // 2
     rows = [dataclasses.replace(best, steps=steps * factor) for factor in (1, 2, 4)]
@@ -85,22 +85,22 @@ def plateau(job: Job, trial: Trial) -> dict[str, Row]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data-root", required=True)
-    parser.add_argument("--sets", nargs="*", default=list(SETS), choices=list(SETS), help="only these")
-    parser.add_argument("--rows", nargs="*", default=(), help="only these, by name")
-    parser.add_argument("--seeds", type=int, help="instead of those of the set")
+    parser.add_argument("--sets", nargs="*", default=list(SETS), choices=list(SETS), help="sets (default: all)")
+    parser.add_argument("--rows", nargs="*", default=(), help="rows (default: all)")
+    parser.add_argument("--seeds", type=int, help="number of seeds (default: that of the set)")
     other = parser.add_mutually_exclusive_group()
-    other.add_argument("--plateau", action="store_true", help="how many steps are enough?")
-    other.add_argument("--search", action="store_true", help="which policies and settings?")
-    parser.add_argument("--jobs", type=int, default=2, help="seeds run at the same time, a thread each")
-    parser.add_argument("--work", type=Path, default=Path("runs/benchmark"), help="for all that a stopped run keeps")
-    parser.add_argument("--quick", action="store_true", help="hardly any training: does it run?")
+    other.add_argument("--plateau", action="store_true", help="train the first control with fewer and more steps")
+    other.add_argument("--search", action="store_true", help="try policies and settings on draws that are not reported")
+    parser.add_argument("--jobs", type=int, default=2, help="number of seeds that run at the same time")
+    parser.add_argument("--work", type=Path, default=Path("runs/benchmark"), help="folder for what a stopped run keeps")
+    parser.add_argument("--quick", action="store_true", help="very short training, to test the program")
     options = parser.parse_args()
     jobs = [job for name in options.sets for job in jobs_of(name, options)]
     in_processes(run, jobs, options.jobs, partial(publish, quick=options.quick))
 
 
 def jobs_of(name: str, options: argparse.Namespace) -> list[Job]:
-    """One for each seed."""
+    """Return one job per seed."""
     settings = QUICK if options.quick else Settings()
     seeds = range(SETS[name].seeds if options.seeds is None else options.seeds)
     chosen, rows = seeds, tuple(options.rows)
@@ -112,7 +112,7 @@ def jobs_of(name: str, options: argparse.Namespace) -> list[Job]:
 
 
 def publish(jobs: list[Job], quick: bool = False) -> None:
-    """Print what all seeds of one set have found by now; record and draw it where no seed is missing."""
+    """Print the rows that all seeds of a set have; record and draw them if no seed is missing."""
     name = jobs[0].name
     known = all_rows(jobs[0], trial_of(jobs[0]))
     found = [store_of(job).rows() for job in jobs]
@@ -130,7 +130,7 @@ def publish(jobs: list[Job], quick: bool = False) -> None:
 
 
 def together(seeds: list[dict[str, Any]]) -> dict[str, Any]:
-    """One row over all seeds."""
+    """Combine the results of all seeds of a row."""
     row = {**spread([seed["score"] for seed in seeds]), "seconds_a_run": statistics.mean(s["seconds"] for s in seeds)}
     for name in ("images", "labels_right"):
         if name in seeds[0]:
@@ -142,7 +142,7 @@ def together(seeds: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def table(rows: dict[str, Any], controls: set[str]) -> list[str]:
-    """Markdown lines of one set; rows that use images without labels are held against controls that do."""
+    """Return Markdown lines of one set. Rows with unlabelled images are compared with controls that use them too."""
     if not rows:
         return []
     count = len(next(iter(rows.values()))["values"])
@@ -160,18 +160,18 @@ def table(rows: dict[str, Any], controls: set[str]) -> list[str]:
 
 
 def in_short(values: dict[str, Any], sign: str = "") -> str:
-    """Mean and standard deviation."""
+    """Return the mean and the standard deviation as text."""
     return f"{values['mean']:{sign}.1f} ± {values['std']:.1f}"
 
 
 def best_control(rows: dict[str, Any], row: str, controls: set[str]) -> str | None:
-    """The control that came out best of those that are allowed the same images as a row."""
+    """Return the best control among those that use the same images as the row."""
     fair = [name for name in rows if name in controls and name.startswith("labels by") == row.startswith("labels by")]
     return max(fair, key=lambda name: rows[name]["mean"], default=None)
 
 
 def above(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
-    """By how much a row is above another, seed by seed."""
+    """Return the difference of two rows per seed."""
     return spread([one - other for one, other in zip(ours["values"], theirs["values"], strict=True)])
 
 

@@ -1,4 +1,4 @@
-"""What every benchmark shares: the record of a run, and the tables drawn from the records."""
+"""Functions that all benchmarks share: the record of a run, and the tables that are drawn from the records."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RESULTS = HERE / "results"
 
 
 def record(name: str, settings: Mapping[str, Any], rows: Mapping[str, Any]) -> Path:
-    """Write results with all that is needed to repeat them: command, settings, seeds, machine, versions."""
+    """Write results to results/NAME.json with the command, settings, seeds, machine and versions; return the path."""
     path = RESULTS / f"{name}.json"
     document = {
         "benchmark": name,
@@ -34,7 +34,7 @@ def record(name: str, settings: Mapping[str, Any], rows: Mapping[str, Any]) -> P
 
 
 def machine() -> dict[str, Any]:
-    """Processor, device and versions."""
+    """Return the processor, the device and the versions."""
     packages = ("torch", "torchvision", "numpy", "scikit-learn", "imbalanced-learn", "optuna", "latent-augmentor")
     return {
         "processor": _processor(),
@@ -47,17 +47,17 @@ def machine() -> dict[str, Any]:
 
 
 def spread(values: list[float]) -> dict[str, Any]:
-    """Mean, standard deviation over seeds, and the values themselves."""
+    """Return the mean, the standard deviation over seeds, and the values."""
     deviation = statistics.stdev(values) if len(values) > 1 else 0.0
     return {"mean": statistics.mean(values), "std": deviation, "values": values}
 
 
 def draw_table(marker: str, lines: list[str]) -> None:
-    """Replace what stands between the marker's comments in benchmarks/README.md."""
+    """Replace the text between the comments of the marker in benchmarks/README.md."""
     readme = HERE / "README.md"
     begin, end = f"<!-- {marker} -->", f"<!-- end {marker} -->"
     text = readme.read_text()
-    if begin not in text:  # settings that the page does not show; their record stands in results/
+    if begin not in text:  # the page does not show these settings; their record is in results/
         return
     before, rest = text.split(begin)
     after = rest.split(end)[1]
@@ -78,10 +78,10 @@ def _version(package: str) -> str:
     except PackageNotFoundError:
         import augmentor
 
-        return augmentor.__version__ if package == "latent-augmentor" else "absent"  # a checkout, not installed
+        return augmentor.__version__ if package == "latent-augmentor" else "absent"  # a checkout that is not installed
 
 
 def _public(argument: str) -> str:
-    """An argument without the folders of this machine."""
+    """Return an argument without the folders of this machine."""
     path = Path(argument).resolve()
     return path.relative_to(HERE.parent).as_posix() if path.is_relative_to(HERE) else Path(argument).name

@@ -1,8 +1,8 @@
-"""Why noise is smooth where latents are feature maps and no policy is named: ``python benchmarks/defaults.py ROOT``.
+"""Visible noise of `smooth` and `gaussian` on feature-map latents: ``python benchmarks/defaults.py ROOT``.
 
-ROOT/cifar10/test is a folder of class folders. Each policy is judged with `natural`: how far samples are from their
-originals (PSNR), how much grain they have (power of the second differences of pixels as a share of the originals'), and
-how far they are from real images (FID on the latents of `cifar10`).
+ROOT/cifar10/test contains one folder per class. With `natural`, it measures the PSNR of samples to their originals,
+their grain (power of second differences of pixels, relative to the originals) and their FID on the latents of
+`cifar10`. The result is the reason why `smooth` is the default policy for feature maps.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ POLICIES = (
 
 
 def likeness(policy: str, images: torch.Tensor) -> dict[str, float]:
-    """PSNR to the originals, grain and FID, of one sample an image."""
+    """Return PSNR to the originals, grain and FID of one sample per image."""
     augment, rows = LatentAugment("natural", policy), torch.arange(len(images)).split(200)
     made = torch.cat([augment.synthesize(images[part], seed=0, indices=part.numpy()) for part in rows])
     error = (to_unit_float(made) - to_unit_float(images)).square().flatten(1).mean(1).clamp_min(1e-10)
@@ -37,13 +37,13 @@ def likeness(policy: str, images: torch.Tensor) -> dict[str, float]:
 
 
 def roughness(images: torch.Tensor) -> torch.Tensor:
-    """Mean square of the second differences along rows and columns, (B,)."""
+    """Return the mean square of second differences along rows and columns, (B,)."""
     return sum(images.diff(n=2, dim=axis).square().flatten(1).mean(1) for axis in (-1, -2))
 
 
 def main(root: str) -> None:
     torch.set_num_threads(1)
-    warnings.filterwarnings("ignore", message="LatentAugment with policy gaussian")  # std=0: the reconstructions
+    warnings.filterwarnings("ignore", message="LatentAugment with policy gaussian")  # std=0 gives reconstructions
     images = load_source(f"{root}/cifar10/test").images
     images = images[:: len(images) // COUNT][:COUNT]
     rows = {policy: likeness(policy, images) for policy in POLICIES}

@@ -1,9 +1,9 @@
-"""The policy `denoise` with a latent diffusion model, against a loop over the same pipeline of diffusers.
+"""Speed and memory of the policy `denoise` with a latent diffusion model, against a loop over the diffusers pipeline.
 
     python benchmarks/denoise.py
 
-A small Stable Diffusion with random weights, made from a config; images of 64x64 in batches of 8. Times are taken in
-turn in one process, memory in a process for each.
+The model is a small Stable Diffusion with random weights. Images have 64x64 pixels, in batches of 8. Times are measured
+in turn in one process, memory in separate processes.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ WAYS = ("loop over the pipeline", "LatentAugment with denoise")
 
 
 def pipeline() -> Any:
-    """An image-to-image pipeline whose text encoder reads letters."""
+    """Return an image-to-image pipeline whose tokenizer has one token per character."""
     import diffusers
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
@@ -68,7 +68,7 @@ def pipeline() -> Any:
 
 
 def ways() -> dict[str, Callable[[], Any]]:
-    """A call of each, on one batch."""
+    """Return one call per way, on one batch."""
     made = pipeline()
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (BATCH, 3, SIDE, SIDE), generator=generator, dtype=torch.uint8)
@@ -87,7 +87,7 @@ def ways() -> dict[str, Callable[[], Any]]:
 
 
 def peak(name: str) -> float:
-    """MiB of memory that this process has used at most after some calls."""
+    """Return the peak memory of this process in MiB after three calls."""
     torch.set_num_threads(1)
     call = ways()[name]
     for _ in range(3):

@@ -1,6 +1,6 @@
-"""FixMatch (Sohn et al. 2020): a classifier that learns its own confident labels while it is trained.
+"""FixMatch (Sohn et al. 2020): a classifier that trains on its own confident pseudo-labels of unlabelled images.
 
-The strongest usual way to use images without labels, held against those of the package.
+It is the control for the pseudo-labels of this package.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from augmentor.data import ArrayDataset, PseudoLabelled, Transformed
 from augmentor.training import mild_geometry
 from augmentor.training.classifier import Network, one_cycle
 
-# Labelled and unlabelled images a step, the least probability of a label, and the decay of the average of the weights.
+# Labelled and unlabelled images per step, minimum probability of a pseudo-label, and decay of the weight average.
 LABELLED, UNLABELLED, THRESHOLD, DECAY = 64, 192, 0.95, 0.99
 
 
@@ -36,10 +36,10 @@ def fixmatch(
     lr: float = 2e-3,
     seed: int = 0,
 ) -> nn.Module:
-    """The average of the weights of a network, in eval mode.
+    """Return the network with averaged weights, in eval mode.
 
-    strong: the augmentation under which an unlabelled image has to get the label that it gets under a mild one. The
-    optimizer is that of `train_classifier`.
+    strong: augmentation of unlabelled images; the prediction under it is trained towards the label that the network
+    gives under a mild augmentation. The optimiser is that of `train_classifier`.
     """
     weak = mild_geometry()
     known, mild, strongly = (Transformed(data, how) for data, how in

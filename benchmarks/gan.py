@@ -1,9 +1,9 @@
-"""GANs on few images: training methods that start from an autoencoder, beside GANs that do not.
+"""GANs on few images: training methods that start from an autoencoder, against GANs with random initial weights.
 
     python benchmarks/gan.py --data-root ROOT
 
-ROOT as in classification.py. Each seed of a set is a job of its own, and its results are stored row by row, so a run
-that was stopped goes on. `--scale full` is for a GPU.
+ROOT is that of classification.py. Each seed of a set is one job. Results are stored row by row, so a stopped run
+resumes. `--scale full` is for a GPU.
 
 Sets are in gan_sets.py, rows in gan_rows.py.
 """
@@ -29,17 +29,17 @@ SCORES = ("fid", "kid", "precision", "recall", "nearest", "called_decoded", "hig
 
 
 def extractors_of(job: Job) -> Path:
-    """Where the weights that measure are; they are published with the results."""
+    """Return the folder of the weights of the feature extractor, which are published with the results."""
     return job.work / "gan" if job.name in SMOKE else RESULTS
 
 
 def store_of(job: Job) -> Store:
-    """Where its rows are."""
+    """Return the file of the rows of a job."""
     return Store(job.work / "gan" / f"{job.name}-{job.seed}.json", dataclasses.asdict(job.settings))
 
 
 def run(job: Job) -> Job:
-    """Find the rows that are not there yet, storing each."""
+    """Compute the rows that are not stored yet, and store each."""
     trial = Trial(job.name, known(job.name), job.seed, job.root, job.work, extractors_of(job), job.settings)
     rows = {name: lambda _, name=name: ROWS[name](trial) for name in job.rows}
     fill(store_of(job), job, store_of(job).rows(), rows, lambda row: f"FID {row['fid']:7.2f}")
@@ -63,18 +63,18 @@ def main() -> None:
 
 
 def known(name: str) -> GANSet:
-    """The set of this name."""
+    """Return the set of this name."""
     return {**SETS, **SMOKE}[name]
 
 
 def jobs_of(name: str, options: argparse.Namespace) -> list[Job]:
-    """One for each seed."""
+    """Return one job per seed."""
     settings, rows = settings_of(name, options.scale), tuple(row for row in ROWS if row in options.rows)
     return [Job(name, seed, options.data_root, options.work, settings, rows) for seed in range(options.seeds)]
 
 
 def settings_of(name: str, scale: str) -> Settings:
-    """For two cores, or for an accelerator."""
+    """Return the settings for two cores ("small") or for an accelerator ("full")."""
     if name in SMOKE:
         return QUICK
     side = known(name).side
@@ -82,7 +82,7 @@ def settings_of(name: str, scale: str) -> Settings:
 
 
 def publish(jobs: list[Job]) -> None:
-    """Print what all seeds of one set have found by now; record and draw it where no seed is missing."""
+    """Print the rows that all seeds of a set have; record and draw them if no seed is missing."""
     job, found = jobs[0], [store_of(job).rows() for job in jobs]
     rows = {row: together([seed[row] for seed in found]) for row in ROWS if all(row in f for f in found)}
     print("\n".join([job.name, *table(rows), "", *leaks(rows)]), flush=True)
@@ -99,7 +99,7 @@ def publish(jobs: list[Job]) -> None:
 
 
 def together(seeds: list[dict[str, Any]]) -> dict[str, Any]:
-    """One row over all seeds."""
+    """Combine the results of all seeds of a row."""
     measured = (*SCORES, "accuracy", "p", "probe_accuracy", "training_seconds", "autoencoder_seconds")
     row = {name: spread([seed[name] for seed in seeds]) for name in measured if name in seeds[0]}
     if "curve" in seeds[0]:
@@ -110,13 +110,13 @@ def together(seeds: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def seconds(row: dict[str, Any]) -> list[float]:
-    """When each point of its curves is reached: means over the seeds, with the training of the autoencoder."""
+    """Return the time of each point of the curves: means over the seeds, including the training of the autoencoder."""
     before = row.get("autoencoder_seconds", {"mean": 0.0})["mean"]
     return [before + row["training_seconds"]["mean"] * step / row["steps"][-1] for step in row["steps"]]
 
 
 def time_to(row: dict[str, Any], fids: list[float]) -> float | None:
-    """Mean seconds until its FID is no higher than so much in each seed; None where one never comes there."""
+    """Return the mean seconds until the FID of each seed is at most the given one; None if a seed does not reach it."""
     times = []
     for curve, wanted in zip(row["curves"], fids, strict=True):
         reached = [at for at, fid in zip(seconds(row), curve, strict=True) if fid <= wanted]
@@ -127,13 +127,13 @@ def time_to(row: dict[str, Any], fids: list[float]) -> float | None:
 
 
 def best_control(rows: dict[str, Any]) -> str | None:
-    """The control whose returned generator has the lowest FID."""
+    """Return the control whose generator has the lowest FID."""
     controls = [name for name in CONTROLS if name in rows]
     return min(controls, key=lambda name: rows[name]["fid"]["mean"]) if controls else None
 
 
 def table(rows: dict[str, Any]) -> list[str]:
-    """Markdown lines: how near samples come to held-out images, and how soon."""
+    """Return Markdown lines: scores against held-out images, and training times."""
     lines = [
         "| | FID | FID after the last step | KID | precision | recall | nearest | parameters | seconds "
         "| seconds until the FID of the best control |",
@@ -154,14 +154,14 @@ def table(rows: dict[str, Any]) -> list[str]:
 
 
 def rounded(seconds: float | None, digits: int = 0) -> str:
-    """A time or a share of one, or that it was not reached."""
+    """Return a time or a ratio as text, or "not reached"."""
     return "not reached" if seconds is None else f"{seconds:.{digits}f}"
 
 
 def leaks(rows: dict[str, Any]) -> list[str]:
-    """Markdown lines: do samples look decoded, have they the high frequencies of real images, do they help to classify?
+    """Return Markdown lines: leak test, high frequencies, and accuracy of a classifier.
 
-    The accuracy is that of a classifier of the real images and, for a GAN, as many generated ones.
+    The classifier is trained on the real images and, for a GAN, on as many generated ones.
     """
     lines = [
         "| | called decoded, % | high frequencies, of real | p at the end | accuracy of a classifier, % |",
@@ -179,12 +179,12 @@ def leaks(rows: dict[str, Any]) -> list[str]:
 
 
 def shown(value: dict[str, Any], digits: int = 1) -> str:
-    """Mean and standard deviation over the seeds."""
+    """Return the mean and the standard deviation over the seeds as text."""
     return f"{value['mean']:.{digits}f} ± {value['std']:.{digits}f}"
 
 
 def summary() -> list[str]:
-    """Every set that is recorded: the best of ours beside the best control."""
+    """Return Markdown lines: for every recorded set the best row of ours and the best control."""
     lines = [
         "| set | best control | FID | best of ours | FID | FID, share | time to the control's FID, share |",
         "|---|---|---|---|---|---|---|",
@@ -206,7 +206,7 @@ def summary() -> list[str]:
 
 
 def curves(name: str, rows: dict[str, Any]) -> bytes:
-    """A PNG picture: FID against seconds, controls dashed; what needs no GAN as lines across."""
+    """Return a PNG: FID against seconds, controls dashed; rows without a GAN as horizontal lines."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 4.8), dpi=110, layout="constrained")

@@ -1,7 +1,7 @@
-"""The rows of the GAN benchmark: what is trained on the images of a seed, and how its samples are measured.
+"""Rows of the GAN benchmark: what is trained on the images of a seed, and how its samples are measured.
 
-All rows of a set take the same number of steps and of images per step. A generator that is a decoder has the size of
-the autoencoder.
+All rows of a set use the same number of steps and of images per step. A generator that is a decoder has the size of the
+autoencoder.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from augmentor.quality import ModuleFeatures, compare, extract
 from augmentor.training import GANTrainer, small_cnn, train_classifier, usual_recipes
 from augmentor.training.classifier import accuracy, predict
 
-# Width of the layer whose values are the features.
+# Width of the feature layer.
 FEATURES = 64
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides the work of a set, besides its seed."""
+    """Settings of the work of a set, besides its seed."""
 
     side: int = 32
     steps: int = 3000
@@ -65,7 +65,7 @@ QUICK = Settings(
 
 
 def full(side: int) -> Settings:
-    """For an accelerator."""
+    """Return the settings for an accelerator."""
     return Settings(side, 20_000, 64, 1000, "conv(width=48)", adaptive="adaptive(images=200000)", samples=10_000)
 
 
@@ -91,13 +91,13 @@ class Trial:
         return "cuda" if torch.cuda.is_available() else "cpu"
 
     def folder(self, what: str) -> Path:
-        """A place in the work folder for something of this seed that is made with these settings."""
+        """Return a path in the work folder that depends on the set, the seed and the settings."""
         key = hashlib.sha256(repr((self.name, self.settings)).encode()).hexdigest()
         return self.work / "gan" / f"{self.name}-{self.seed}-{key[:12]}" / what
 
     @cached_property
     def autoencoder(self) -> Autoencoder:
-        """One that saw nothing but the images to train on; seconds.json is what its training took."""
+        """Autoencoder of the training images only; seconds.json contains the duration of its training."""
         folder = self.folder("autoencoder")
         if not (folder / "seconds.json").exists():
             started = time.process_time()
@@ -115,7 +115,7 @@ class Trial:
 
     @cached_property
     def features(self) -> ModuleFeatures:
-        """What a classifier of all images of the set sees before its last layer; the same for all rows and seeds."""
+        """Extractor: the last hidden layer of a classifier of all images of the set, equal for all rows and seeds."""
         model = classifier_with_features(self.draw.train.image_shape[0], len(self.draw.train.classes))
         model.load_state_dict(load_file(extractor_path(self.extractors, self.set, self.settings)))
         return ModuleFeatures(model.eval()[:-1]).to(self.device)
@@ -127,12 +127,12 @@ class Trial:
 
     @cached_property
     def trained_on(self) -> torch.Tensor:
-        """Features of the images to train on."""
+        """Features of the training images."""
         return extract(self.features, self.draw.train.images)
 
     @cached_property
     def probe(self) -> tuple[nn.Module, float]:
-        """A classifier of real (0) and decoded (1) images, and how often it is right about others."""
+        """Classifier of real (0) and decoded (1) images, and its accuracy in % on held-out images."""
         train, test = self.set.whole(self.root, self.settings.side).train, self.draw.reference
         count = min(len(train), self.settings.samples)
         order = torch.randperm(len(train), generator=torch_generator("cpu", self.seed, "probe"))[:count]
@@ -144,18 +144,18 @@ class Trial:
         return model, 100 * accuracy(predict(model, unseen, self.device), unseen.targets)
 
     def told_apart(self, data: ArrayDataset) -> ArrayDataset:
-        """One half as it is, the other decoded."""
+        """Decode the second half of the images; return all with the labels real (0) and decoded (1)."""
         half = len(data) // 2
         decoded = self.decoded(data.subset(torch.arange(half, len(data))), self.settings.policy)
         images = torch.cat([data.images[:half], (255 * decoded).round().to(torch.uint8)])
         return ArrayDataset(images, (torch.arange(len(images)) >= half).long())
 
     def augment(self, policy: str | None = None) -> LatentAugment:
-        """The perturbation, with the autoencoder of this seed."""
+        """Return the transform with the autoencoder of this seed."""
         return LatentAugment(self.autoencoder, policy or self.settings.policy).to(self.device)
 
     def decoded(self, data: ArrayDataset, policy: str, count: int | None = None) -> torch.Tensor:
-        """So many perturbed decodings, or one an image, in turn over a data set."""
+        """Return `count` perturbed decodings of the data set in order, by default one per image."""
         rows = torch.arange(count or len(data)) % len(data)
         copies = torch.arange(len(rows)) // len(data)
         augment, made = self.augment(policy), []
@@ -165,14 +165,14 @@ class Trial:
         return torch.cat(made)
 
     def shuffled(self, purpose: str) -> torch.Tensor:
-        """Rows of the held-out images that are compared with."""
+        """Return the rows of the held-out images that samples are compared with."""
         order = torch.randperm(len(self.draw.reference), generator=torch_generator("cpu", 0, purpose))
         return order[: self.settings.samples]
 
     def accuracy(self, generated: torch.Tensor | None = None) -> float:
-        """In %, of a classifier that is trained on the images to train on, under the usual augmentation.
+        """Return the accuracy in % of a classifier of the training images with standard augmentation.
 
-        generated: float images (N,C,H,W), classes in turn; they are then half of what it is trained on.
+        generated: float images (N,C,H,W), classes in turn; they are then half of the training images.
         """
         data = self.draw.train
         if generated is not None:
@@ -188,11 +188,11 @@ class Trial:
         return 100 * accuracy(predict(model, reference, self.device), reference.targets)
 
     def measured(self, images: torch.Tensor) -> dict[str, Any]:
-        """Scores of float images (N,C,H,W) against held-out ones.
+        """Return the scores of float images (N,C,H,W) against held-out ones.
 
-        nearest: the median distance of their features to those of the nearest training image, as a multiple of that of
-        held-out images: below 1 where training images are copied. called_decoded: by the probe, in %. high_frequencies:
-        energy there, as a multiple of that of held-out images.
+        nearest: median distance of their features to the nearest training image, relative to that of held-out images;
+        below 1 if training images are copied. called_decoded: percentage that the probe classifies as decoded.
+        high_frequencies: power at high frequencies, relative to that of held-out images.
         """
         model, _ = self.probe
         called = predict(model, ArrayDataset((255 * images).round().to(torch.uint8)), self.device)
@@ -207,30 +207,30 @@ class Trial:
 
 
 def distance(features: torch.Tensor, others: torch.Tensor) -> float:
-    """The median over features (N, F) of the distance to the nearest of others (M, F)."""
+    """Return the median over features (N, F) of the distance to the nearest of others (M, F)."""
     return float(torch.cat([torch.cdist(part, others).amin(1) for part in features.split(500)]).median())
 
 
 def high_frequencies(images: torch.Tensor) -> float:
-    """Mean power above half of the Nyquist frequency, in both directions together, of images (N,C,H,W)."""
+    """Return the mean power of images (N,C,H,W) above half the Nyquist frequency, over both directions."""
     power = torch.fft.rfft2(images.double(), norm="ortho").abs().square().mean((0, 1))
     rows, columns = torch.fft.fftfreq(images.shape[2])[:, None], torch.fft.rfftfreq(images.shape[3])[None]
     return float(power[(rows.square() + columns.square()).sqrt() > 0.25].sum())
 
 
 def classifier_with_features(channels: int, num_classes: int) -> nn.Sequential:
-    """`small_cnn` with a layer of 64 before the last."""
+    """Return `small_cnn` with an additional hidden layer of 64 before the last layer."""
     *body, linear = small_cnn(channels, num_classes)
     return nn.Sequential(*body, nn.Linear(linear.in_features, FEATURES), nn.ReLU(), nn.Linear(FEATURES, num_classes))
 
 
 def extractor_path(folder: Path, known: GANSet, settings: Settings) -> Path:
-    """Where its weights are."""
+    """Return the path of the weights of the extractor."""
     return folder / f"gan-extractor-{known.kind}-{settings.side}.safetensors"
 
 
 def prepare(known: GANSet, settings: Settings, root: str, extractors: Path) -> None:
-    """Train the extractor of a set on all its images, unless there is one."""
+    """Train the extractor of a set on all its images, unless it exists."""
     path = extractor_path(extractors, known, settings)
     if not path.exists():
         data = known.whole(root, settings.side).train
@@ -242,24 +242,24 @@ def prepare(known: GANSet, settings: Settings, root: str, extractors: Path) -> N
         save_file({name: value.cpu().contiguous() for name, value in model.state_dict().items()}, path)
 
 
-# The rows: each gives the scores of the images that it makes.
+# A row returns the scores of the images that it makes.
 Row = Callable[[Trial], dict[str, Any]]
 
 
 def decodings(trial: Trial, policy: str) -> dict[str, Any]:
-    """No GAN: the images to train on, perturbed and decoded."""
+    """Score the training images, perturbed and decoded; no GAN."""
     images = trial.decoded(trial.draw.train, policy, trial.settings.samples)
     return {**trial.measured(images), **trained_beforehand(trial)}
 
 
 def again(trial: Trial) -> dict[str, Any]:
-    """No GAN: the images to train on, in turn; what learning them by heart would give."""
+    """Score the training images in turn, which is what memorising them would give; no GAN."""
     images, wanted = to_unit_float(trial.draw.train.images), trial.settings.samples
     return {**trial.measured(images[torch.arange(wanted) % len(images)]), "accuracy": trial.accuracy()}
 
 
 def real(trial: Trial) -> dict[str, Any]:
-    """What other real images reach, as many as there are; of MNIST-300 they are not those that were trained on."""
+    """Score other real images, up to the number of samples; for MNIST-300 they are not the training images."""
     data = trial.set.whole(trial.root, trial.settings.side).train
     order = torch.randperm(len(data), generator=torch_generator("cpu", trial.seed, "floor"))
     images = to_unit_float(data.images[order[: trial.settings.samples]])
@@ -268,12 +268,12 @@ def real(trial: Trial) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Training:
-    """A row that trains a GAN, and is called for its scores.
+    """A row that trains a GAN; a call returns its scores.
 
-    method, augment, p, r1_gamma, loss: as `get_method` and `get_augmentation` take them; p may name a field of the
-    settings. network: "" is that of the settings. start: the autoencoder, if the method starts from one: "own" is
-    trained on the images of the seed, "pretrained" is that of the set, and with "random weights" only the codes and
-    what to reconstruct come from the own one.
+    method, augment, p, r1_gamma, loss: as in `get_method` and `get_augmentation`; p may name a field of the settings.
+    network: "" for that of the settings. start: autoencoder of methods that start from one: "own" is trained on the
+    images of the seed, "pretrained" is that of the set; with "random weights" only the codes and the reconstruction use
+    the own one.
     """
 
     method: str = "gan"
@@ -286,7 +286,7 @@ class Training:
 
     @property
     def starts_from_autoencoder(self) -> bool:
-        """Whether the training method builds on one."""
+        """Whether the training method starts from an autoencoder."""
         return method_class(self.method).needs_autoencoder or "vae-gan" in self.method
 
     def __call__(self, trial: Trial) -> dict[str, Any]:
@@ -343,12 +343,12 @@ class Training:
         }
 
     def autoencoder(self, trial: Trial) -> Autoencoder:
-        """Where it starts from."""
+        """Return the autoencoder that training starts from."""
         return load_autoencoder(trial.set.pretrained) if self.start == "pretrained" else trial.autoencoder
 
 
 def trained_beforehand(trial: Trial) -> dict[str, Any]:
-    """What the autoencoder took, for rows that have one."""
+    """Return the seconds of the training of the autoencoder."""
     return {"autoencoder_seconds": json.loads((trial.folder("autoencoder") / "seconds.json").read_text())}
 
 

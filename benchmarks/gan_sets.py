@@ -1,4 +1,4 @@
-"""The sets of the GAN benchmark: which images are trained on, and which held-out ones samples are compared with."""
+"""Sets of the GAN benchmark: the training images, and the held-out images that samples are compared with."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from augmentor.data import ArrayDataset, load_source
 
 @dataclass(frozen=True)
 class Draw:
-    """Images to train on, and others of the same kind to compare samples with."""
+    """Training images, and held-out images of the same kind."""
 
     train: ArrayDataset
     reference: ArrayDataset
@@ -24,9 +24,9 @@ class Draw:
 class GANSet:
     """One set.
 
-    whole: of a data root and a side in pixels. kind: what to call all of it. pretrained: an autoencoder for images of
-    this kind. count: how many of the images to train on a seed draws, as many of each class; None for all. side: in
-    pixels.
+    whole: function of a data root and a side in pixels that returns all images. kind: name of all its images.
+    pretrained: name of an autoencoder for images of this kind. count: number of training images that a seed draws,
+    equally many per class; None for all. side: in pixels.
     """
 
     whole: Callable[[str, int], Draw]
@@ -36,7 +36,7 @@ class GANSet:
     side: int = 32
 
     def draw(self, root: str, side: int, seed: int) -> Draw:
-        """The images of a seed."""
+        """Return the images of a seed."""
         whole = self.whole(root, side)
         if self.count is None:
             return whole
@@ -60,7 +60,7 @@ def cifar10(root: str, side: int) -> Draw:
 
 
 def clothing(root: str, side: int) -> Draw:
-    """The same 30 % of each class are held out for every seed."""
+    """Return the images; the same 30 % of each class are held out for every seed."""
     data = load_source(f"{root}/clothing64/train", size=side)
     order = torch.randperm(len(data), generator=torch_generator("cpu", 0, "reference"))
     members = [order[data.targets[order] == label] for label in range(len(data.classes))]
@@ -70,14 +70,14 @@ def clothing(root: str, side: int) -> Draw:
 
 
 def resized(data: ArrayDataset, side: int) -> ArrayDataset:
-    """The same images with so many pixels a side, each a mean over the area that it covers."""
+    """Resize the images to side x side; each pixel is the mean over the area that it covers."""
     if data.image_shape[1:] == (side, side):
         return data
     parts = [F.interpolate(images.float(), (side, side), mode="area") for images in data.images.split(2000)]
     return ArrayDataset(torch.cat(parts).round().to(torch.uint8), data.targets, data.classes)
 
 
-# In the order of work.
+# In the order in which they run.
 SETS = {
     "mnist-300": GANSet(mnist, "mnist", "mnist", 300, 28),
     "cifar10-1000": GANSet(cifar10, "cifar10", "cifar10", 1000),
@@ -86,5 +86,5 @@ SETS = {
     "cifar10-5000": GANSet(cifar10, "cifar10", "cifar10", 5000),
     "mnist-all": GANSet(mnist, "mnist", "mnist", side=28),
 }
-# A smoke test in seconds, not part of the benchmark.
+# For a short test; not part of the benchmark.
 SMOKE = {"digits": GANSet(digits, "digits", "digits", 300, 8)}

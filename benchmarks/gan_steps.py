@@ -1,8 +1,9 @@
-"""What each augmentation adds to the step of a GAN, in turn in one process.
+"""Cost that each augmentation adds to a GAN step, measured in turn in one process.
 
     python benchmarks/gan_steps.py
 
-Random images of 28x28, batches of 64, `dcgan`, the pretrained `mnist`. A round is so many steps of each augmentation.
+Random images of 28x28 in batches of 64, the default network, the pretrained `mnist`. A round has 8 steps of each
+augmentation.
 """
 
 from __future__ import annotations
@@ -24,14 +25,14 @@ ROUNDS, STEPS, BATCH = 9, 8, 64
 
 
 def prepared(augment: str) -> TrainingMethod:
-    """A training method after its first steps."""
+    """Return a training method after its first steps."""
     images = torch.randint(0, 256, (1000, 1, 28, 28), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     data = ArrayDataset(images, torch.arange(1000) % 10)
     latent_augment = LatentAugment("mnist") if needs_autoencoder(augment) else None
     augmentation = get_augmentation(augment, latent_augment)
     method = get_method("gan", image_shape=(1, 28, 28), num_classes=10, augmentation=augmentation)
     method.prepare(Feed(data, BATCH, 0, get_engine("cpu"), labelled=True))
-    for number in range(4):  # R1 comes every fourth step
+    for number in range(4):  # R1 is applied every fourth step
         method.step(number)
     return method
 

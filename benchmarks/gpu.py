@@ -1,15 +1,14 @@
-"""What this package does on a GPU: that it is right there, and how fast it is.
+"""Correctness and speed of this package on a GPU.
 
-    python benchmarks/gpu.py --out runs/gpu                 every part, under six minutes on one GPU
+    python benchmarks/gpu.py --out runs/gpu                 all parts, under six minutes on one GPU
     python benchmarks/gpu.py --out runs/gpu --only noise streams
     python benchmarks/gpu.py --out runs/gpu --device cpu --quick     the same code without a GPU, in seconds
 
-Each part is timed and writes ``OUT/PART.json`` as soon as it ends: its figures, the checks that failed, the peak memory
-and, where it could not run, the error. ``OUT/report.md`` is the table of them all. A part that fails does not stop the
-others; the exit status is 1 if a check failed or a part could not run. No part starts after `--minutes`.
+Each part writes ``OUT/PART.json`` when it ends: duration, figures, failed checks, peak memory and, if it could not run,
+the error. ``OUT/report.md`` is the table of all parts. A part that fails does not stop the others; the exit status is 1
+if a check failed or a part could not run. No part starts after `--minutes`.
 
-Checks are in gpu_checks.py, measurements in gpu_speed.py. CONTRIBUTING.md says how to run this on a machine without a
-network.
+Checks are in gpu_checks.py, measurements in gpu_speed.py. CONTRIBUTING.md describes a run without a network.
 """
 
 from __future__ import annotations
@@ -36,14 +35,14 @@ PARTS = CHECKS | MEASUREMENTS
 
 
 def run(name: str, place: Place, out: Path) -> Found:
-    """One part, recorded."""
+    """Run and record one part."""
     found, began = Found(), time.perf_counter()
     if place.on_cuda:
         torch.cuda.reset_peak_memory_stats()
     try:
         PARTS[name](place, found)
         place.synchronize()
-    except Exception:  # the other parts can still tell something
+    except Exception:  # the other parts still run
         found.error = traceback.format_exc()
     seconds = time.perf_counter() - began
     peak = torch.cuda.max_memory_allocated() if place.on_cuda else None
@@ -53,7 +52,7 @@ def run(name: str, place: Place, out: Path) -> Found:
 
 
 def report(out: Path) -> list[str]:
-    """Markdown lines: every part that has a file in the folder."""
+    """Return Markdown lines of all parts with a file in the folder."""
     lines = ["| part | seconds | peak memory, MiB | figure | value | |", "|---|---|---|---|---|---|"]
     for name in PARTS:
         path = out / f"{name}.json"

@@ -1,4 +1,4 @@
-"""Checks of the GPU benchmark: results on the device are those of the CPU, and nothing waits or fails there."""
+"""Checks of the GPU benchmark: results equal those of the CPU, and no operation makes the host wait."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ COUNT = 64
 
 
 def noise(place: Place, found: Found) -> None:
-    """Random numbers of a sample are equal to the last bit."""
+    """Check that random numbers of a sample are equal to the last bit."""
     keys = sample_keys(0, 0, range(1000))
     for name in ("normal", "uniform"):
         here, there = (getattr(SampleRandom(keys, device), name)(33) for device in ("cpu", place.device))
@@ -40,7 +40,7 @@ def noise(place: Place, found: Found) -> None:
 
 
 def policies_on_both(place: Place, found: Found) -> None:
-    """Every policy in float32: the largest difference of a pixel."""
+    """Compare every policy in float32 by the largest difference of a pixel."""
     data = place.images(300, (1, 28, 28))
     for name in list_policies():
         made = [
@@ -52,7 +52,7 @@ def policies_on_both(place: Place, found: Found) -> None:
 
 
 def synthetic(augment: LatentAugment, data: Any, device: torch.device) -> torch.Tensor:
-    """Images that it makes of the first ones of a data set, in float32, on the CPU."""
+    """Return samples of the first images of a data set, in float32, on the CPU."""
     images, labels = data.images[:COUNT].to(device).float() / 255, data.targets[:COUNT].to(device)
     with full_precision(device.type), torch.no_grad():
         made, *_ = augment.to(device).synthesize(images, labels, indices=range(COUNT), seed=0)
@@ -60,20 +60,20 @@ def synthetic(augment: LatentAugment, data: Any, device: torch.device) -> torch.
 
 
 def plans(place: Place, found: Found) -> None:
-    """bfloat16, channels-last and compiled networks: PSNR in dB against the network as it is in float32."""
+    """Measure the PSNR in dB of bfloat16, channels-last and compiled networks against the float32 network."""
     for name in ("mnist",) if place.quick else ("mnist", "natural"):
         model = load_autoencoder(name).to(place.device)
         for text in ("bf16", "fp32+channels_last", "bf16+channels_last", "fp32+compile", "bf16+channels_last+compile"):
             if place.quick and "compile" in text:
                 continue
             value, bound = psnr(model, InferencePlan.parse(text)), LEAST_PSNR if "bf16" in text else 60.0
-            # "auto" leaves out a plan that is too far off, so a low PSNR of bfloat16 is a figure and no failure.
+            # "auto" does not use a plan of low PSNR, so a low PSNR of bfloat16 is not a failure.
             found.check(f"{name}, {text}, PSNR in dB", value, value >= bound or "bf16" in text)
         found.figure(f"{name}, plan of 'auto'", str(LatentAugment(model, precision="auto").plan))
 
 
 def shards_resume(place: Place, found: Found) -> None:
-    """Shards that were made in two calls have the bytes of those made in one, and nearly the pixels of the CPU."""
+    """Check that shards of two calls have the bytes of those of one, and nearly the pixels of the CPU."""
     data, count = place.images(300, (1, 28, 28)), place.size(4096, 128)
     settings: dict[str, Any] = {"num_samples": count, "shard_size": count // 4, "progress": False}
 
@@ -92,7 +92,7 @@ def shards_resume(place: Place, found: Found) -> None:
 
 
 def gan_resume(place: Place, found: Found) -> None:
-    """A GAN that was stopped between two rounds ends with the weights of one that was not."""
+    """Check that a GAN that was stopped between two rounds ends with the same weights as one without a stop."""
     data, weights = place.images(256, (3, 32, 32)), []
     with deterministic():
         for name, stops in (("whole", [None]), ("stopped", [10, None])):
@@ -112,14 +112,14 @@ def gan_resume(place: Place, found: Found) -> None:
 
 
 def interrupt(at: int, step: int, averaged: Any) -> None:
-    """Ctrl-C before the round that begins at this step."""
+    """Raise `KeyboardInterrupt` before the round that begins at this step."""
     if step == at:
         raise KeyboardInterrupt
 
 
 @contextlib.contextmanager
 def deterministic() -> Iterator[None]:
-    """cuDNN's deterministic kernels."""
+    """Use cuDNN's deterministic kernels while the block runs."""
     before = torch.backends.cudnn.deterministic
     torch.backends.cudnn.deterministic = True
     try:
@@ -129,7 +129,7 @@ def deterministic() -> Iterator[None]:
 
 
 def streams(place: Place, found: Found) -> None:
-    """Two streams that work at the same time make what one after the other makes."""
+    """Check that two concurrent streams give the results of consecutive calls."""
     data = place.images(2 * COUNT, (1, 28, 28))
     augment = LatentAugment("mnist", "gaussian(std=0.5)", seed=0).to(place.device)
     halves = [half.to(place.device).float() / 255 for half in data.images.split(COUNT)]
@@ -155,7 +155,7 @@ def streams(place: Place, found: Found) -> None:
 
 
 def loader(place: Place, found: Found) -> None:
-    """`AugmentedLoader` over a loader with workers and pinned memory gives the batches of one on the CPU."""
+    """Check that `AugmentedLoader` over a loader with workers and pinned memory gives the batches of the CPU."""
     data, batches = place.images(4 * COUNT, (1, 28, 28)), []
     for device in (torch.device("cpu"), place.device):
         augment = LatentAugment("mnist", "gaussian(std=0.5)", seed=0)
@@ -164,12 +164,12 @@ def loader(place: Place, found: Found) -> None:
             batches.append([images.float().cpu() for images, _ in AugmentedLoader(inner, augment, device=device)])
     difference = max(float((a - b).abs().max()) for a, b in zip(*batches, strict=True))
     found.check("batches", len(batches[1]), len(batches[0]) == len(batches[1]) == 4)
-    # uint8 batches: a value next to a rounding boundary may fall on the other side.
+    # In uint8 batches, values near a rounding boundary may differ by one level.
     found.check("largest difference, levels of 255", difference, difference <= 1)
 
 
 def workers(place: Place, found: Found) -> None:
-    """A transform on an accelerator in a loader's worker is refused with a `DeviceError`."""
+    """Check that a transform on an accelerator in a loader worker raises `DeviceError`."""
     augment = LatentAugment("mnist", "gaussian(std=0.5)", p=1.0).to(place.device)
     data = Transformed(place.images(8, (1, 28, 28)), augment)
     try:
@@ -182,7 +182,7 @@ def workers(place: Place, found: Found) -> None:
 
 
 def host_waits(place: Place, found: Found) -> None:
-    """Under CUDA's debug mode: batches of every policy, a gate, a loader and a GAN's step do not make the host wait."""
+    """Check in CUDA's debug mode that policies, a gate, a loader and a GAN step do not make the host wait."""
     data = place.images(300, (1, 28, 28))
     images, labels = (part[:COUNT].to(place.device) for part in (data.images, data.targets))
 
@@ -201,13 +201,13 @@ def host_waits(place: Place, found: Found) -> None:
     batch_paths["GAN step"] = lambda: method.step(1)
     for name, path in batch_paths.items():
         with torch.no_grad() if name != "GAN step" else contextlib.nullcontext():
-            path()  # moves what was fitted
+            path()  # moves the fitted state to the device
             waited = waits(place, path)
         found.check(f"{name} waits", waited or "no", waited is None)
 
 
 def waits(place: Place, path: Callable[[], Any]) -> str | None:
-    """Where it makes the host wait for the device, if it does."""
+    """Return the place where the host waits for the device, or None."""
     if not place.on_cuda:
         path()
         return None
@@ -223,7 +223,7 @@ def waits(place: Place, path: Callable[[], Any]) -> str | None:
 
 
 def training_an_autoencoder(place: Place, found: Found) -> None:
-    """An autoencoder that is trained there learns, and loads on the CPU."""
+    """Train an autoencoder on the device, and load it on the CPU."""
     data, model = place.images(256, (1, 28, 28)), ConvVAE((1, 28, 28))
     steps = place.size(200, 20)
     trainer = AutoencoderTrainer(model, out=place.folder / "ae", steps=steps, device=place.device, progress=False)

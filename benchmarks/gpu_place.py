@@ -1,4 +1,4 @@
-"""Where a part of the GPU benchmark runs, and what it finds."""
+"""Where a part of the GPU benchmark runs, and the results that it collects."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from augmentor.data import ArrayDataset
 
 @dataclass(frozen=True)
 class Place:
-    """A device, sizes (`quick`: small ones), and a folder for what a part writes on the way."""
+    """Device, sizes (small ones with `quick`), and a folder for temporary files of a part."""
 
     device: torch.device
     quick: bool
@@ -27,23 +27,23 @@ class Place:
         return self.device.type == "cuda"
 
     def size(self, full: int, quick: int) -> int:
-        """A number of images, steps or rounds."""
+        """Return a number of images, steps or rounds."""
         return quick if self.quick else full
 
     def synchronize(self) -> None:
-        """Wait until the device has done all that was queued."""
+        """Wait until the device has finished all queued work."""
         if self.device.type != "cpu":
             torch.accelerator.synchronize(self.device)
 
     def images(self, count: int, shape: tuple[int, int, int]) -> ArrayDataset:
-        """Smooth random images in ten classes; the same at every call."""
+        """Return smooth random images in ten classes, equal at every call."""
         random = torch.Generator().manual_seed(0)
         coarse = torch.rand(count, shape[0], 4, 4, generator=random)
         images = torch.nn.functional.interpolate(coarse, shape[1:], mode="bicubic").clamp(0, 1)
         return ArrayDataset((255 * images).round().to(torch.uint8), torch.arange(count) % 10)
 
     def seconds(self, contenders: dict[str, Callable[[], Any]], calls: int = 10, rounds: int = 5) -> dict[str, float]:
-        """Median seconds a call of each contender, measured in turn, after calls to warm up."""
+        """Return the median seconds per call of each contender, measured in turn, after warm-up calls."""
         calls, rounds = self.size(calls, 1), self.size(rounds, 1)
         times: dict[str, list[float]] = {name: [] for name in contenders}
         for turn in range(rounds + 1):
@@ -60,18 +60,18 @@ class Place:
 
 @dataclass
 class Found:
-    """Figures of a part by name, and the names of those that are not as they should be."""
+    """Figures of a part by name, and the names of failed checks."""
 
     figures: dict[str, Any] = field(default_factory=dict)
     failed: list[str] = field(default_factory=list)
     error: str | None = None
 
     def figure(self, name: str, value: Any) -> None:
-        """Something measured."""
+        """Record a measured value."""
         self.figures[name] = value
 
     def check(self, name: str, value: Any, holds: bool) -> None:
-        """Something measured that has to be so."""
+        """Record a measured value that has to meet a condition."""
         self.figure(name, value)
         if not holds:
             self.failed.append(name)

@@ -1,4 +1,4 @@
-"""Measurements of the GPU benchmark: images a second, beside the bare network and beside other packages."""
+"""Measurements of the GPU benchmark: images per second, against the bare network and other packages."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BATCHES = (64, 256, 1024)
 
 
 def network(place: Place, shape: tuple[int, int, int] = SHAPE) -> Autoencoder:
-    """`vae` from random weights, which are as fast as trained ones, with latent statistics."""
+    """Return `vae` with random weights, which are as fast as trained ones, and fitted latent statistics."""
     torch.manual_seed(0)
     model = ConvVAE(shape, latent_dim=128, width=place.size(64, 8)).eval().requires_grad_(False)
     model.stats.fit([torch.randn(1000, 128)])
@@ -33,14 +33,14 @@ def network(place: Place, shape: tuple[int, int, int] = SHAPE) -> Autoencoder:
 
 
 def batches(place: Place) -> dict[int, torch.Tensor]:
-    """Float images of each size of a batch."""
+    """Return float images of each batch size."""
     sizes = BATCHES if not place.quick else (4,)
     images = place.images(max(sizes), SHAPE).images.to(place.device).float() / 255
     return {size: images[:size] for size in sizes}
 
 
 def transform(place: Place, found: Found) -> None:
-    """`LatentAugment` on a batch beside its bare network, eagerly, and beside other packages' geometry and colour."""
+    """Measure `LatentAugment` on a batch, not compiled, against its network and other packages' pixel transforms."""
     model = network(place)
     augment, auto = LatentAugment(model, p=1.0), LatentAugment(model, p=1.0, precision="auto")
     half = LatentAugment(model, p=0.5)
@@ -67,7 +67,7 @@ def bare(model: Autoencoder, images: torch.Tensor) -> torch.Tensor:
 
 
 def pixel_pipelines() -> dict[str, Callable[[torch.Tensor], torch.Tensor]]:
-    """The usual geometry and colour; torchvision draws once a batch, kornia (where installed) once an image."""
+    """Return standard geometry and colour: torchvision draws once per batch, kornia (if installed) per image."""
     pipelines: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
         "torchvision v2": v2.Compose([
             v2.RandomAffine(10, translate=(0.1, 0.1), scale=(0.9, 1.1)), v2.RandomHorizontalFlip(),
@@ -86,8 +86,8 @@ def pixel_pipelines() -> dict[str, Callable[[torch.Tensor], torch.Tensor]]:
 
 
 def compiled(place: Place, found: Found) -> None:
-    """`LatentAugment`, compiled in bfloat16, beside its bare network, compiled in bfloat16."""
-    # --quick runs the same calls without the minutes that compiling takes on a CPU.
+    """Measure `LatentAugment`, compiled in bfloat16, against its bare network, compiled in bfloat16."""
+    # --quick runs the same calls without compiling, which takes minutes on a CPU.
     with torch.no_grad(), torch.compiler.set_stance("force_eager" if place.quick else "default"):
         model = network(place)
         fast = torch.compile(partial(bare, network(place).to(torch.bfloat16).to(memory_format=torch.channels_last)))
@@ -102,7 +102,7 @@ def compiled(place: Place, found: Found) -> None:
 
 
 def loader(place: Place, found: Found) -> None:
-    """A training step on real and synthetic images from an `AugmentedLoader`, and what it adds to one without."""
+    """Measure a training step on images from an `AugmentedLoader`, against one on real images only."""
     data, model = place.images(place.size(4096, 64), SHAPE), network(place)
     size = place.size(256, 16)
     classifier = torch.nn.Sequential(
@@ -139,7 +139,7 @@ def loader(place: Place, found: Found) -> None:
 
 
 def shards(place: Place, found: Found) -> None:
-    """Shards, images a second, and the time of both against the longer of decoding and writing alone."""
+    """Measure shards in images per second, and their time relative to the longer of decoding and writing alone."""
     data, model = place.images(place.size(1024, 64), SHAPE), network(place)
     augment, count = LatentAugment(model, "gaussian(std=0.5)", precision="bf16"), place.size(32_768, 64)
     micro_batch = min(256, count // 8)
@@ -182,7 +182,7 @@ def shards(place: Place, found: Found) -> None:
 
 
 def gan(place: Place, found: Found) -> None:
-    """A step of each way of training a GAN against the plain one."""
+    """Measure a step of each way to train a GAN, against the plain one."""
     size, shape = place.size(64, 8), (3, 32, 32)
     data, autoencoder = place.images(1000, shape), load_autoencoder("cifar10").to(place.device)
     network = f"conv(width={place.size(32, 8)})"
@@ -207,7 +207,7 @@ def gan(place: Place, found: Found) -> None:
 
 
 def autoencoder(place: Place, found: Found) -> None:
-    """Training an autoencoder, images a second, and a plain loop of the same network, batch and optimiser."""
+    """Measure images per second of training an autoencoder, against a plain loop of the same network."""
     data, size = place.images(place.size(4096, 64), SHAPE), place.size(128, 8)
     steps = place.size(300, 2)
 

@@ -1,9 +1,9 @@
-"""What `guided` does to scikit-learn's digits: how far from the real latents it gets, and whether the label stays.
+"""Distance to real latents and fraction of kept labels of `guided` and `gaussian`, on scikit-learn's digits.
 
     python benchmarks/guided.py
 
-Half of the digits are the reference set and the sources; a support vector machine that learnt the other half is the
-evaluation classifier.
+Half of the digits are the reference set and the source images. The evaluation classifier is a support vector machine
+that is trained on the other half.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ POLICIES = (
 
 
 def one_seed(policy: str, seed: int) -> dict[str, float]:
-    """One synthetic digit for each reference sample: distance to the 5 nearest of the others, share of labels kept."""
+    """Make one sample per reference image; return the distance to the 5 nearest and the fraction of kept labels."""
     digits = load_source("digits")
     order = torch.randperm(len(digits), generator=torch_generator("cpu", seed, "halves"))
     reference, others = digits.subset(order[:900]), digits.subset(order[900:])
@@ -46,7 +46,7 @@ def one_seed(policy: str, seed: int) -> dict[str, float]:
 
 def main() -> None:
     torch.set_num_threads(1)
-    warnings.filterwarnings("ignore", message="LatentAugment with policy gaussian")  # std=0: the reconstructions
+    warnings.filterwarnings("ignore", message="LatentAugment with policy gaussian")  # std=0 gives reconstructions
     rows: dict[str, Any] = {}
     for policy in POLICIES:
         found = [one_seed(policy, seed) for seed in SEEDS]

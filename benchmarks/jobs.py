@@ -1,4 +1,4 @@
-"""Work in pieces that are stored as they are found, so that a benchmark that was stopped goes on."""
+"""Jobs whose results are stored row by row, so that a stopped benchmark resumes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Rows = dict[str, Any]
 
 @dataclass(frozen=True)
 class Job:
-    """One seed of one set, as a process is told of it."""
+    """One seed of one set, as it is passed to a process."""
 
     name: str
     seed: int
@@ -32,20 +32,20 @@ class Job:
 
 @dataclass(frozen=True)
 class Store:
-    """A file of rows that were found under some settings; under others they are not seen."""
+    """File of rows with the settings of the run. Rows that were stored with other settings are ignored."""
 
     path: Path
     settings: Mapping[str, Any]
 
     def rows(self) -> Rows:
-        """Those that are there."""
+        """Return the stored rows."""
         if not self.path.exists():
             return {}
         document = json.loads(self.path.read_text())
         return document["rows"] if document["settings"] == self.settings else {}
 
     def write(self, rows: Rows) -> None:
-        """Replace them."""
+        """Replace the stored rows."""
         write_json(self.path, {"settings": self.settings, "rows": rows})
 
 
@@ -56,19 +56,19 @@ def fill(
     rows: Mapping[str, Callable[[Rows], dict[str, Any]]],
     shown: Callable[[dict[str, Any]], str],
 ) -> None:
-    """Find the rows that are not there yet, storing each; a row is a function of those before it."""
+    """Compute the rows that are not stored yet, and store each. A row is a function of the rows before it."""
     torch.set_num_threads(1)
     for name, row in rows.items():
         if name in found:
             continue
-        started = time.process_time()  # not the clock: other work may share the machine
+        started = time.process_time()  # CPU time, because other processes may run on the machine
         try:
             result = row(found)
-        except AugmentorError as error:  # such as a budget that is too small for this machine: the others go on
+        except AugmentorError as error:  # such as a budget that is too small for this machine
             print(f"{job.name:17} seed {job.seed}  {name:36} {error}", flush=True)
             continue
         found[name] = {**result, "seconds": round(time.process_time() - started, 1)}
-        found |= store.rows() | {name: found[name]}  # another run may have stored rows meanwhile
+        found |= store.rows() | {name: found[name]}  # another run may have stored rows in the meantime
         store.write(found)
         print(f"{job.name:17} seed {job.seed}  {name:36} {shown(found[name])}  {found[name]['seconds']:4.0f} s",
               flush=True)  # fmt: skip
@@ -77,7 +77,7 @@ def fill(
 def in_processes(
     run: Callable[[Job], Job], jobs: Iterable[Job], processes: int, publish: Callable[[list[Job]], None]
 ) -> None:
-    """Run all jobs, and publish each set when the last of its seeds is done."""
+    """Run all jobs in processes, and publish each set when its last seed ends."""
     jobs = list(jobs)
     waiting = [job.name for job in jobs]
     with multiprocessing.get_context("spawn").Pool(processes) as pool:

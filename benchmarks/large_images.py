@@ -1,12 +1,12 @@
-"""A photograph of 12 megapixels through `LatentAugment("natural")`: memory, time beside a small one, and seams.
+"""Memory, time and seams of `LatentAugment("natural")` on a photograph of 12 megapixels.
 
-    python benchmarks/large_images.py                  the CPU, with one thread and with all; about five minutes
+    python benchmarks/large_images.py                  on the CPU, with one thread and with all; about five minutes
 
-The photograph is one of those that come with scikit-learn, enlarged to 4000x3000; the policy is the default one, with
-`residual` 0 and 1. Each setting runs in a process of its own, after a call with 64x64 pixels. Memory is the growth of
-the peak of the process (`ru_maxrss`) in the first call with the large image. Time is the median of the rounds; each
-round measures the large image and one of 256x256. The seam is the greatest difference between the results for 1024x1024
-in tiles and as a whole, in levels of 255.
+The photograph comes with scikit-learn and is enlarged to 4000x3000. The policy is the default, with `residual` 0 and 1.
+Each setting runs in a separate process, after a call with 64x64 pixels. Memory is the growth of the peak memory of the
+process (`ru_maxrss`) in the first call with the large image. Time is the median over rounds; each round measures the
+large image and one of 256x256. The seam is the largest difference between the results for 1024x1024 with and without
+tiles, in levels of 255.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ SMALL_CALLS = 10  # in each round
 
 
 def photograph(size: tuple[int, int]) -> Image.Image:
-    """RGB, of this width and height."""
+    """Return an RGB photograph of this width and height."""
     return Image.fromarray(load_sample_image("china.jpg")).resize(size, Image.Resampling.BICUBIC)
 
 
 def peak() -> float:
-    """The largest memory of this process so far, in GB."""
+    """Return the peak memory of this process so far, in GB."""
     kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return kilobytes * (1 if sys.platform == "darwin" else 1024) / 1e9
 
@@ -52,7 +52,7 @@ def seconds(call: Callable[[], Any]) -> float:
 
 
 def seam(augment: LatentAugment) -> float:
-    """The greatest difference between tiles and the whole, in levels of 255."""
+    """Return the largest difference with and without tiles, in levels of 255."""
     image = pil_to_tensor(photograph(WHOLE)).float() / 255
     in_tiles = augment.synthesize(image[None], seed=0)
     augment.autoencoder.receptive_radius, radius = None, augment.autoencoder.receptive_radius
@@ -62,7 +62,7 @@ def seam(augment: LatentAugment) -> float:
 
 
 def measured(residual: float, rounds: int) -> dict[str, Any]:
-    """Everything of one setting, in this process."""
+    """Measure one setting in this process."""
     augment, large, small = LatentAugment("natural", p=1.0, residual=residual), photograph(LARGE), photograph(SMALL)
     augment(photograph(FIRST))
     before = peak()
@@ -98,7 +98,7 @@ def in_own_process(residual: float, threads: int | None, rounds: int) -> dict[st
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--residual", type=float, help="measure this setting alone, in this process, and print it")
+    parser.add_argument("--residual", type=float, help="measure only this setting in this process, and print it")
     options = parser.parse_args()
     if options.residual is not None:
         print(json.dumps(measured(options.residual, options.rounds)))
@@ -110,7 +110,7 @@ def main() -> None:
             rows[name] = found = in_own_process(residual, threads, options.rounds)
             record("large-images", {"large": LARGE, "small": SMALL, "whole": WHOLE, "rounds": options.rounds}, rows)
             print(
-                f"{name}: {found['seconds']:.1f} s, {found['ratio a pixel']:.2f} times the time a pixel of {SMALL}, "
+                f"{name}: {found['seconds']:.1f} s, {found['ratio a pixel']:.2f} times the time per pixel of {SMALL}, "
                 f"{found['peak above that, GB']:.2f} GB, seam {found['seam, levels']:.4f} levels",
                 flush=True,
             )

@@ -1,9 +1,9 @@
-"""What the pretrained `natural` learns from: ``python benchmarks/natural_images.py DATA_ROOT OUT``.
+"""Make the training images of the pretrained `natural`: ``python benchmarks/natural_images.py DATA_ROOT OUT``.
 
-clothing.npz       nine files of ten of clothing64; clothing-test.npz has the tenth
-natural.npz        32x32: CIFAR-10's training images, those of clothing.npz (whole and cut), and cuts of the photographs
-                   that come with scikit-image, at several scales
-natural-test.npz   every ninth of the same of CIFAR-10's test images, clothing-test.npz and the photographs in HELD_OUT
+clothing.npz       nine tenths of the files of clothing64; clothing-test.npz has the rest
+natural.npz        32x32: CIFAR-10's training images, those of clothing.npz (whole and in pieces), and pieces of the
+                   photographs that come with scikit-image, at several scales
+natural-test.npz   every ninth of the same images made of CIFAR-10's test images, clothing-test.npz and HELD_OUT
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from sklearn.datasets import load_sample_image
 from augmentor.data import load_source
 
 SIZE = 32
-CUTS = 1000  # of each photograph
-SHRUNK = (1, 2, 4)  # times, before it is cut
+CUTS = 1000  # pieces per photograph, at full size
+SHRUNK = (1, 2, 4)  # factors by which photographs are reduced
 
 # Name => licence, as scikit-image states it.
 TRAINED_ON = {
@@ -52,13 +52,13 @@ def main(root: str, out: str) -> None:
         images, labels = channels_last(clothing)[rows], clothing.targets.numpy()[rows]
         np.savez(Path(out) / f"clothing{name}.npz", images=images, labels=labels)
         patches = natural(channels_last(load_source(f"{root}/cifar10/{split}")), images, known)
-        patches = patches if split == "train" else patches[::9]  # enough to measure
+        patches = patches if split == "train" else patches[::9]  # enough for a test
         np.savez(Path(out) / f"natural{name}.npz", images=patches)
         print(f"{split}: {len(images)} images of clothing, {len(patches)} patches")
 
 
 def natural(cifar: np.ndarray, clothing: np.ndarray, known: Iterable[str]) -> np.ndarray:
-    """(N, SIZE, SIZE, 3) uint8."""
+    """Return the images as uint8 (N, SIZE, SIZE, 3)."""
     random = np.random.default_rng(0)
     parts = [cifar]
     for image in clothing:
@@ -71,7 +71,7 @@ def natural(cifar: np.ndarray, clothing: np.ndarray, known: Iterable[str]) -> np
 
 
 def photograph(name: str) -> np.ndarray:
-    """(H,W) or (H,W,3) uint8."""
+    """Return a photograph as uint8 (H,W) or (H,W,3)."""
     return load_sample_image(name) if name.endswith(".jpg") else getattr(photographs, name)()
 
 
@@ -80,12 +80,12 @@ def channels_last(dataset: Any) -> np.ndarray:
 
 
 def resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """(height, width, 3) uint8."""
+    """Return the image as uint8 (height, width, 3)."""
     return np.asarray(Image.fromarray(image).convert("RGB").resize((width, height), Image.Resampling.LANCZOS))
 
 
 def cuts(image: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
-    """(count, SIZE, SIZE, 3), one half of them mirrored."""
+    """Return random pieces (count, SIZE, SIZE, 3), half of them mirrored."""
     height, width = image.shape[:2]
     tops, lefts = random.integers(0, height - SIZE + 1, count), random.integers(0, width - SIZE + 1, count)
     found = np.stack([image[top : top + SIZE, left : left + SIZE] for top, left in zip(tops, lefts, strict=True)])

@@ -1,11 +1,11 @@
-"""Neighbours among 100,000 reference samples: this package's three searches beside a matrix product and scikit-learn.
+"""Speed of the neighbour searches among 100,000 reference samples, against a matrix product and scikit-learn.
 
     python benchmarks/neighbours.py        about two minutes
 
-The quality gate asks `nearby` for 3 neighbours of latents that were moved, `smote` asks `looked_up` for 6 of the
-sample's class, and both ask `find` for the row of a real sample. Everything is measured in turn in one process, round
-after round; a figure is the median of the rounds. The trees of scikit-learn search for one latent at a time, so they
-get 16 latents once, and their time is scaled to the batch.
+The quality gate searches 3 neighbours of moved latents with `nearby`, `smote` searches 6 of the sample's class with
+`looked_up`, and both search the row of a real sample with `find`. All searches are measured in turn in one process; a
+figure is the median over rounds. The trees of scikit-learn search one latent at a time, so they get 16 latents once,
+and their time is scaled to the batch.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def normal(count: int, width: int, seed: int) -> torch.Tensor:
 
 
 def rows(data: str) -> torch.Tensor:
-    """Standard latents (SIZE, D): without any structure, which is the hardest case, or near a space of few factors."""
+    """Return standard latents (SIZE, D): without structure, the hardest case, or close to a subspace of few factors."""
     if data == "64, of 8 factors":
         z = normal(SIZE, FACTORS, SEED) @ normal(FACTORS, 64, SEED + 1) + REST * normal(SIZE, 64, SEED + 2)
         return (z - z.mean(0)) / z.std(0)
@@ -41,14 +41,14 @@ def rows(data: str) -> torch.Tensor:
 
 
 def product(real: torch.Tensor, squares: torch.Tensor, z: torch.Tensor, k: int) -> torch.Tensor:
-    """The search in its plainest form: a matrix product and the k smallest of each block."""
+    """Search with a matrix product and the k smallest distances of each block."""
     blocks = zip(real.split(4096), squares.split(4096), strict=True)
     least = [torch.addmm(of_rows, z, part.T, alpha=-2).topk(k, largest=False)[0] for part, of_rows in blocks]
     return torch.cat(least, 1).topk(k, largest=False)[0]
 
 
 def in_turn(contenders: dict[str, Callable[[], Any]]) -> dict[str, float]:
-    """Milliseconds a call, the median after a round to warm up."""
+    """Return milliseconds per call, the median after a warm-up round."""
     times: dict[str, list[float]] = {name: [] for name in contenders}
     for number in range(ROUNDS + 1):
         for name, contender in contenders.items():
@@ -60,7 +60,7 @@ def in_turn(contenders: dict[str, Callable[[], Any]]) -> dict[str, float]:
 
 
 def measure(data: str) -> dict[str, dict[str, float]]:
-    """Milliseconds a batch of each contender: "data, batch, threads" => contender => figure."""
+    """Return milliseconds per batch: "data, batch, threads" => contender => figure."""
     labels = torch.arange(SIZE).mul(CLASSES).div(SIZE, rounding_mode="floor")
     search = Neighbours(rows(data), labels)
     real, squares = search.z, search.z.square().sum(1)
@@ -96,7 +96,7 @@ def measure(data: str) -> dict[str, dict[str, float]]:
 
 
 def table(results: dict[str, dict[str, float]]) -> list[str]:
-    """What the gate asks in units of `nearby`; then what `smote` and both ask in units of the exact search."""
+    """Return the searches of the gate relative to `nearby`, then the others relative to the exact search."""
     others = ["nearest", "product and topk", *(f"scikit-learn, {name}" for name in ("brute", "kd_tree", "ball_tree"))]
     lines = [f"| dimensions | `nearby`, ms | {' | '.join(others)} |", f"|---|---|{'---|' * len(others)}"]
     for name, row in results.items():

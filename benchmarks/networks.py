@@ -1,4 +1,4 @@
-"""The networks of the classification benchmark beside `small_cnn`: numbers of channels and of classes => a module."""
+"""Networks of the classification benchmark besides `small_cnn`, as functions of the numbers of channels and classes."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from torchvision import models
 
 from augmentor.quality import load_features
 
-# To which EfficientNet-Lite0 has its images enlarged: at their own 64 pixels it sees little.
+# Side to which images are enlarged for EfficientNet-Lite0; its features of 64x64 images are poor.
 SIDE = 128
 
 
 def resnet18(channels: int, num_classes: int) -> nn.Module:
-    """He et al. 2016, with the first layer that small images need: 3x3, no stride, no pooling."""
+    """Return a ResNet-18 (He et al. 2016) for small images: a first layer of 3x3, without stride and pooling."""
     model = models.resnet18(num_classes=num_classes)
     model.conv1 = nn.Conv2d(channels, 64, 3, padding=1, bias=False)
     model.maxpool = nn.Identity()
@@ -22,17 +22,17 @@ def resnet18(channels: int, num_classes: int) -> nn.Module:
 
 
 def efficientnet(channels: int, num_classes: int) -> nn.Module:
-    """EfficientNet-Lite0 (Tan and Le 2019), trained on ImageNet, all of whose weights are trained further."""
+    """Return EfficientNet-Lite0 (Tan and Le 2019), trained on ImageNet, to fine-tune all weights."""
     return Pretrained(num_classes)
 
 
 def efficientnet_linear(channels: int, num_classes: int) -> nn.Module:
-    """A linear layer on the frozen features of EfficientNet-Lite0."""
+    """Return a linear layer on the frozen features of EfficientNet-Lite0."""
     return Pretrained(num_classes, frozen=True)
 
 
 class Pretrained(nn.Module):
-    """RGB images (B,3,H,W) in [0, 1] => logits; a linear layer on the means of the last of its blocks."""
+    """Network from RGB images (B,3,H,W) in [0, 1] to logits: a linear layer on the means of the last block."""
 
     def __init__(self, num_classes: int, frozen: bool = False):
         super().__init__()
@@ -46,5 +46,5 @@ class Pretrained(nn.Module):
 
     def train(self, mode: bool = True) -> Pretrained:
         super().train(mode)
-        self.body.train(mode and not self.frozen)  # the statistics of a frozen body stay those of ImageNet
+        self.body.train(mode and not self.frozen)  # a frozen body keeps the batch statistics of ImageNet
         return self

@@ -1,10 +1,10 @@
-"""What the defaults do on a few images of one's own: `LatentAugment()` in front of the strongest usual augmentation.
+"""Recall of classifiers with the defaults of `LatentAugment()` on few images, against standard augmentations.
 
     python benchmarks/own_images.py --data-root ROOT
 
-ROOT is that of classification.py. Each set has a few labelled images; everything else of its training part is unused.
-All rows of a set take the same network and the same number of steps. Each seed of a set is a piece of work of its own;
-what it finds is stored row by row, so a run that was stopped goes on.
+ROOT is that of classification.py. Each set has a few labelled images; the rest of its training images is not used. All
+rows of a set use the same network and number of steps. Each seed of a set is one job. Results are stored row by row, so
+a stopped run resumes.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ FONTS = (
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides the work of a seed."""
+    """Settings of the work of a seed."""
 
     steps: int = 1000
     batch_size: int = 64
@@ -60,7 +60,7 @@ QUICK = Settings(steps=20)
 
 
 def few(kind: str, classes: Sequence[str], count: int, root: str, seed: int, size: int | None = None) -> Draw:
-    """So many images of each of these classes; CIFAR-10's test images to test on, or all others of the clothes."""
+    """Draw `count` images per class; test images are those of CIFAR-10, or all other images of clothing64."""
     data = _classes(f"{root}/{kind}/train", tuple(classes), size)
     order = torch.randperm(len(data), generator=torch_generator("cpu", seed, "labels"))
     chosen = torch.cat([order[data.targets[order] == label][:count] for label in range(len(classes))])
@@ -71,7 +71,7 @@ def few(kind: str, classes: Sequence[str], count: int, root: str, seed: int, siz
 
 @lru_cache(maxsize=2)
 def _classes(folder: str, classes: tuple[str, ...], size: int | None) -> ArrayDataset:
-    """The images of some classes, numbered in this order."""
+    """Return the images of the named classes, numbered in this order."""
     data = load_source(folder, size=size)
     rows = [torch.where(data.targets == data.classes.index(name))[0] for name in classes]
     labels = torch.arange(len(classes)).repeat_interleave(torch.tensor([len(part) for part in rows]))
@@ -79,7 +79,7 @@ def _classes(folder: str, classes: tuple[str, ...], size: int | None) -> ArrayDa
 
 
 def digits(root: str, seed: int) -> Draw:
-    """5 of each of scikit-learn's digits, enlarged to 32x32; the rest to test on."""
+    """Draw 5 of each of scikit-learn's digits, enlarged to 32x32; the rest is for testing."""
     draw = small_digits(root, seed)
     return Draw(_enlarged(draw.labelled), _enlarged(draw.test))
 
@@ -90,7 +90,7 @@ def _enlarged(data: ArrayDataset) -> ArrayDataset:
 
 
 def drawings(root: str, seed: int) -> Draw:
-    """Letters of 20 kinds in dark lines on white: 5 of each, and the same 50 of each to test on for every seed."""
+    """Draw 5 images of each of 20 letters, dark on white; the 50 test images per letter are equal for all seeds."""
     return Draw(_letters(seed, 5), _letters(10**6, 50))
 
 
@@ -103,7 +103,7 @@ def _letters(seed: int, count: int) -> ArrayDataset:
 
 
 def _letter(letter: str, random: np.random.Generator) -> np.ndarray:
-    """uint8 (32, 32), in one of matplotlib's fonts, turned, sheared, scaled and shifted a little."""
+    """Return a letter as uint8 (32, 32) in one of matplotlib's fonts, after a small random affine map."""
     large = Image.new("L", (128, 128), 255)
     font = ImageFont.truetype(f"{get_data_path()}/fonts/ttf/{random.choice(FONTS)}.ttf", 88)
     ImageDraw.Draw(large).text((64, 64), letter, font=font, fill=0, anchor="mm")
@@ -121,9 +121,10 @@ def _letter(letter: str, random: np.random.Generator) -> np.ndarray:
 
 @dataclass(frozen=True)
 class OwnImages:
-    """One set. photographs: whether it may be cropped and mirrored; else it is moved by an affine map.
+    """One set of the benchmark.
 
-    background: the grey level, 0 to 255, of what a map moves into the image.
+    photographs: whether images are cropped and mirrored; otherwise an affine map moves them. background: grey level in
+    [0, 255] that fills the border after an affine map.
     """
 
     draw: Callable[[str, int], Draw]
@@ -139,7 +140,7 @@ class OwnImages:
         )  # fmt: skip
 
     def control(self, name: str, size: int) -> v2.Transform | None:
-        """One of CONTROLS."""
+        """Return the transform of one of CONTROLS."""
         bilinear = {"interpolation": v2.InterpolationMode.BILINEAR, "fill": self.background}
         usual = v2.ColorJitter(0.4, 0.4, 0.4, 0.1) if self.photographs else v2.RandAugment(**bilinear)
         match name:
@@ -164,14 +165,13 @@ SETS = {
     "digits": OwnImages(digits, photographs=False),
     "drawings": OwnImages(drawings, photographs=False, background=255),
 }
-# "usual" is ColorJitter(0.4) of `augmentor.training.usual_recipes` for photographs, whose default is ColorJitter(0.6)
-# since this was run, and RandAugment for the rest. RandAugment gets a fill even where it is 0, and torchvision then
-# weights border pixels differently.
+# "usual" is ColorJitter(0.4) for photographs and RandAugment otherwise. `augmentor.training.usual_recipes` now has the
+# default ColorJitter(0.6), and passes no fill of 0: with a fill, torchvision weights border pixels differently.
 CONTROLS = ("none", "geometric", "TrivialAugment", "both", "usual")
 
 
 class Augmented(Around):
-    """Items of a data set, a fetch's images augmented together and then moved one by one, anew at every fetch."""
+    """Data set that augments the images of a fetch together, and then applies the control to each image."""
 
     def __init__(self, dataset: Any, augment: Any, control: Callable[[torch.Tensor], torch.Tensor] | None):
         super().__init__(dataset)
@@ -201,7 +201,7 @@ class Trial:
 
     @cached_property
     def own(self) -> tuple[Autoencoder, dict[str, Any]]:
-        """An autoencoder trained on the labelled images by the defaults of the command, and what is known of it."""
+        """Autoencoder trained on the labelled images with the defaults of the command, and its figures."""
         labelled = self.draw.labelled
         start = default_autoencoder(labelled)
         pretrained = start in list_autoencoders()
@@ -217,7 +217,7 @@ class Trial:
         return model, {"start": start, "training_steps": trainer.steps_taken, **model.verdict.figures()}
 
     def score(self, control: str, augment: LatentAugment | None = None) -> dict[str, Any]:
-        """Mean recall of the classes in per cent, after training under a control, with latents in front of it."""
+        """Train with a control, after `augment` if given; return the mean recall of the classes in %."""
         labelled, test = self.draw.labelled, self.draw.test
         data = Augmented(labelled, augment, self.set.control(control, labelled.image_shape[-1]))
         model = train_classifier(
@@ -228,20 +228,20 @@ class Trial:
 
 
 def control(trial: Trial, found: dict[str, Any], name: str) -> dict[str, Any]:
-    """What is usual, without latents."""
+    """Compute the row of a control, without latents."""
     return trial.score(name)
 
 
 def defaults(trial: Trial, found: dict[str, Any], name: str) -> dict[str, Any]:
-    """What someone gets who names nothing: `LatentAugment()`, then the control of this name."""
+    """Compute the row of `LatentAugment()` with all defaults, followed by the control."""
     augment = LatentAugment()
     return {**trial.score(name, augment), "augment": repr(augment)}
 
 
 def trained(trial: Trial, found: dict[str, Any], name: str) -> dict[str, Any]:
-    """The path of the README: an autoencoder trained on the labelled images, then the control of this name.
+    """Compute the row of an autoencoder trained on the labelled images, as in the README, followed by the control.
 
-    Where its verdict is poor the answer is "none", and the row is the control's.
+    If the verdict is "poor", latent augmentation is not used, and the row equals that of the control.
     """
     model, known = trial.own
     if model.verdict.word == "poor":
@@ -261,7 +261,7 @@ def store_of(job: Job) -> Store:
 
 
 def run(job: Job) -> Job:
-    """Find the rows that are not there yet, storing each."""
+    """Compute the rows that are not stored yet, and store each."""
     trial = Trial(SETS[job.name], job.seed, job.root, job.settings)
     rows = {name: partial(ROWS[name], trial) for name in job.rows}
     store = store_of(job)
@@ -270,7 +270,7 @@ def run(job: Job) -> Job:
 
 
 def publish(jobs: list[Job], quick: bool) -> None:
-    """Print what all seeds of one set have found by now, and record it."""
+    """Print the rows that all seeds of a set have, and record them."""
     name = jobs[0].name
     found = [store_of(job).rows() for job in jobs]
     rows = {row: together([seed[row] for seed in found]) for row in ROWS if all(row in seed for seed in found)}
@@ -290,7 +290,7 @@ def publish(jobs: list[Job], quick: bool) -> None:
 
 
 def table() -> list[str]:
-    """All sets that are recorded, a column each; what a row is above the best control stands in brackets."""
+    """Return one column per recorded set; brackets contain the difference to the best control."""
     paths = {name: RESULTS / f"own-images-{name}.json" for name in SETS}
     sets = {name: json.loads(path.read_text())["rows"] for name, path in paths.items() if path.exists()}
     lines = [f"| augmentation | {' | '.join(sets)} |", "|---" * (len(sets) + 1) + "|"]
@@ -307,12 +307,12 @@ def _cell(values: dict[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data-root", required=True)
-    parser.add_argument("--sets", nargs="*", default=list(SETS), choices=list(SETS), help="only these")
-    parser.add_argument("--rows", nargs="*", default=list(ROWS), choices=list(ROWS), help="only these")
+    parser.add_argument("--sets", nargs="*", default=list(SETS), choices=list(SETS), help="sets (default: all)")
+    parser.add_argument("--rows", nargs="*", default=list(ROWS), choices=list(ROWS), help="rows (default: all)")
     parser.add_argument("--seeds", nargs="*", type=int, default=list(range(5)))
-    parser.add_argument("--jobs", type=int, default=2, help="seeds run at the same time, a thread each")
-    parser.add_argument("--work", type=Path, default=Path("runs/benchmark"), help="for all that a stopped run keeps")
-    parser.add_argument("--quick", action="store_true", help="hardly any training: does it run?")
+    parser.add_argument("--jobs", type=int, default=2, help="number of seeds that run at the same time")
+    parser.add_argument("--work", type=Path, default=Path("runs/benchmark"), help="folder for what a stopped run keeps")
+    parser.add_argument("--quick", action="store_true", help="very short training, to test the program")
     options = parser.parse_args()
     settings = QUICK if options.quick else Settings()
     jobs = [

@@ -1,8 +1,8 @@
-"""Draws docs/residual.png: clothes, what the autoencoder of the classification benchmark makes of them, and samples.
+"""Draw docs/residual.png: clothes, their reconstructions by the classification benchmark's autoencoder, and samples.
 
     python benchmarks/photographs.py --data-root ROOT
 
-ROOT and --work are those of classification.py, whose autoencoder is taken where it has been trained.
+ROOT and --work are those of classification.py. An autoencoder that is already trained there is used again.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def draw(lines: dict[str, torch.Tensor], out: Path) -> None:
-    """A row of images for each name."""
+    """Draw one row of images per name."""
     drawn = grid(list(lines.values())).permute(1, 2, 0).numpy()
     figure = Figure(figsize=(10, 2.75), dpi=110, layout="constrained")
     axis = figure.subplots()

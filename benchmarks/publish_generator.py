@@ -1,7 +1,7 @@
-"""Add a trained generator or prior to the pretrained models: ``publish_generator.py NAME RUN DATA``.
+"""Add a generator or a prior to the pretrained models: ``publish_generator.py NAME RUN DATA``.
 
-Copies the weights of the run, draws samples from its generator, compares them with the images of DATA (the test images
-where it has some), and writes the cards. What cannot be measured (data, licence, command) stands in RECIPES.
+Copies the weights of the run, draws samples, compares them with the images of DATA (its test images, if it has some),
+and writes the cards. Data, licence and command are in RECIPES.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ RECIPES = {
         "measured_on": "the same digits, of which 10 % were held out",
     },
 }
-SAMPLES = 10_000  # that are compared with as many test images
+SAMPLES = 10_000  # at most; as many as test images
 ROWS = 10
 
 
@@ -83,7 +83,7 @@ def main(name: str, run: str, test_data: str) -> None:
 
 
 def progress(samples: Path) -> bytes:
-    """A PNG picture: the first row of the sample grids of a run (6 rows of 10), at four of its steps."""
+    """Return a PNG with the first row of the sample grids of a run (6 rows of 10), at up to four of its steps."""
     pictures = [np.asarray(Image.open(path)) for path in sorted(samples.glob("*.png"))]
     chosen = [pictures[at] for at in sorted({0, 1, len(pictures) // 2, len(pictures) - 1})]
     rows = [picture[: (len(picture) - 2) // 6] for picture in chosen]
@@ -91,7 +91,7 @@ def progress(samples: Path) -> bytes:
 
 
 def scores(generator: Generator, test_data: str) -> dict[str, float]:
-    """Against test images, on features that no autoencoder has a part in; and of two halves of the test images."""
+    """Compare samples, and one half of the test images, with test images on features independent of autoencoders."""
     split = "test" if ":" in test_data else "train"
     test, extractor = load_source(test_data, split=split), independent_features(generator.image_shape)
     made = sample(generator, min(SAMPLES, len(test)), 0, torch.device("cpu"), "measured")
@@ -104,7 +104,7 @@ def scores(generator: Generator, test_data: str) -> dict[str, float]:
 
 
 def held_out(run: str) -> dict[str, float]:
-    """What a flow has measured on held-out latents, in the round whose weights were kept."""
+    """Return the held-out scores of a flow in the round whose weights were kept."""
     rows = [json.loads(line) for line in (Path(run) / "history.jsonl").read_text().splitlines()]
     if "held_out_loss" not in rows[0]:
         return {}
@@ -125,9 +125,9 @@ def card(name: str, entry: dict[str, Any], loaded_by: str) -> str:
 | scores | {figures}; on {entry["measured_on"]} |
 | size | {entry["bytes"]} bytes, sha256 `{entry["sha256"]}` |
 
-`{loaded_by}("{name}")` loads it.
+Load it with `{loaded_by}("{name}")`.
 
-![Samples{", a column per class" if entry["num_classes"] else ""}](samples.png)
+![Samples{", one column per class" if entry["num_classes"] else ""}](samples.png)
 
 The same samples during training, from top to bottom:
 

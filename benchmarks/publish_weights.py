@@ -1,9 +1,9 @@
-"""Add trained weights to the pretrained models: ``publish_weights.py NAME WEIGHTS DATA [SPLIT [LABELLED]]``.
+"""Add an autoencoder to the pretrained models: ``publish_weights.py NAME WEIGHTS DATA [SPLIT [LABELLED]]``.
 
-Copies the weights, measures reconstructions, and writes the card and the entry in index.json. What cannot be measured
-(data, licence, command) stands in RECIPES. DATA are images that the weights have not seen: for `natural` those of
-benchmarks/natural_images.py. LABELLED are such images with labels, for the verdict, where DATA has none: for `natural`
-CIFAR-10's test images.
+Copies the weights, measures reconstructions, and writes the card and the entry in index.json. Data, licence and command
+are in RECIPES. DATA are images that the weights were not trained on; for `natural` those of
+benchmarks/natural_images.py. LABELLED are such images with labels, for the verdict, if DATA has no labels; for
+`natural` CIFAR-10's test images.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ RECIPES = {
         "features": "natural",
     },
 }
-SAMPLES = 1000  # that FID is measured on
+SAMPLES = 1000  # number of images for the FID
 
 
 def main(name: str, weights: str, test_data: str, split: str = "train", labelled: str | None = None) -> None:
@@ -114,7 +114,7 @@ def rounded(verdict: Verdict) -> dict[str, object]:
 
 
 def reconstruction_fid(name: str, model: Autoencoder, images: torch.Tensor) -> dict[str, object]:
-    """On the latents of another pretrained model, for those whose recipe names one."""
+    """Return the FID on the latents of another pretrained model, if the recipe names one."""
     if "features" not in RECIPES[name]:
         return {}
     with torch.no_grad():
@@ -131,11 +131,11 @@ def card(name: str, entry: dict[str, object]) -> str:
     if "fid" in entry:
         fid = (
             f"| FID of reconstructions | {entry['fid']} on the latents of `{entry['features']}`, {entry['fid_images']} "
-            f"images; half of these against the other half: {entry['fid_of_real']} |\n"
+            f"images; one half of these against the other: {entry['fid_of_real']} |\n"
         )
     schedule = ""
-    if "schedule" in entry:  # of weights that were trained before training was counted in steps
-        schedule = f"; these weights by as many steps with a learning rate that fell along a {entry['schedule']}"
+    if "schedule" in entry:  # weights from before trainings were counted in steps
+        schedule = f"; these weights: as many steps with a {entry['schedule']} learning-rate schedule"
     return f"""# {name}: {entry["summary"]}
 
 | | |

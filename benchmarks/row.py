@@ -1,4 +1,4 @@
-"""What a row of the classification benchmark is: one way to train."""
+"""A row of the classification benchmark: one way to train."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from dataclasses import dataclass
 class Row:
     """One way to train.
 
-    recipe: the usual augmentation of all images, by its name; "" is the first control of the set. policy: latent
-    samples in place of a share of the images, made before it, by an autoencoder ("own": it saw nothing but the labelled
-    images; "pretrained"). residual: of `LatentAugment`. use: of the samples, other than in place of images in all steps
-    (see uses.py). labels: how images without labels get some, "" where they are not used. tuned: `tune` decides all of
-    this. steps, batch_size: other than the set's.
+    recipe: name of the standard augmentation of all images; "" is the first control of the set. policy: policy of the
+    latent samples that replace a fraction of the images before the recipe is applied; "" for none. autoencoder: "own"
+    (trained on the labelled images only) or "pretrained". share: fraction of images that are replaced. residual: as in
+    `LatentAugment`. use: another use of the samples (see uses.py). labels: how unlabelled images get labels; "" if they
+    are not used. tuned: whether `tune` chooses all of this. steps, batch_size: in place of those of the set.
     """
 
     recipe: str = ""
@@ -29,7 +29,7 @@ class Row:
 
     @property
     def is_control(self) -> bool:
-        """Whether it needs no autoencoder."""
+        """Whether the row needs no autoencoder."""
         return not self.tuned and not self.policy and "latents" not in self.labels
 
     @property

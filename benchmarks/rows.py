@@ -1,9 +1,8 @@
-"""The rows of the classification benchmark: each makes a training set, and a classifier is trained on it and tested.
+"""Rows of the classification benchmark: each makes a training set, trains a classifier on it and tests it.
 
-All rows of a set take the same network. Those that use the labelled images alone take the same number of steps, at
-which the first control has stopped gaining, and batches of the same size, in which synthetic samples take the place of
-real ones. Those that use images without labels train longer where their method does; how many images each took is
-recorded.
+All rows of a set use the same network. Rows of labelled images use the same number of steps, where the first control
+stops gaining, and the same batch size; synthetic samples replace real ones in the batch. Rows that use unlabelled
+images train longer where their method does. The number of images that each row used is recorded.
 """
 
 from __future__ import annotations
@@ -40,8 +39,8 @@ from augmentor.tuning import oversampled
 from augmentor.tuning.classification import augment_of
 
 METRICS = {"accuracy": accuracy, "macro_recall": macro_recall}
-# FixMatch takes half of the steps of the other rows, which is about as many seconds as two rounds of pseudo-labels, or
-# twice as many, with which it is nearer to its plateau.
+# Steps of FixMatch relative to those of the other rows: half, which takes about as long as two rounds of pseudo-labels,
+# and twice, which is closer to its plateau.
 FIXMATCH_STEPS = (0.5, 2)
 
 
@@ -57,7 +56,7 @@ LABELS = (
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides the work of a seed; steps: in place of the set's."""
+    """Settings of the work of a seed. steps: in place of those of the set."""
 
     steps: int | None = None
     autoencoder_steps: int = 1200
@@ -88,14 +87,14 @@ class Trial:
 
     @cached_property
     def recipes(self) -> dict[str, Recipe]:
-        """The controls of the set, by name."""
+        """The standard augmentations of the set by name."""
         labelled = self.draw.labelled
         usual = self.set.recipes(labelled.image_shape, len(labelled.classes))
         equal = len(labelled.targets.bincount().unique()) == 1
         return usual if equal else usual | rebalanced(usual, self.set.metric)
 
     def run(self, row: Row) -> dict[str, Any]:
-        """The score in per cent, the images that the training took, and what else is worth to be kept."""
+        """Return the score in %, the number of images used, and other results of the row."""
         more: dict[str, Any] = {}
         if row.tuned:
             model, more = self.tuned()
@@ -109,7 +108,7 @@ class Trial:
         return {"score": 100 * METRICS[self.set.metric](predict(model, test), test.targets), **more}
 
     def with_latents(self, row: Row, data: Any) -> Any:
-        """A share of the images replaced by latent samples, where the row has a policy."""
+        """Replace a fraction of the images by latent samples if the row has a policy."""
         if not row.policy:
             return data
         augment = LatentAugment(self.autoencoder(row.autoencoder), row.policy, residual=row.residual)
@@ -118,7 +117,7 @@ class Trial:
         return MixedDataset(filled, augment, ratio=row.share / (1 - row.share), seed=self.seed)
 
     def with_samples(self, row: Row) -> Trained:
-        """Trained on the labelled images and latent samples, in another way than on both alike."""
+        """Train on labelled images and latent samples with another use of the samples (see uses.py)."""
         data, transform = self.draw.labelled, self.recipes[row.recipe].image
         gate = QualityGate(action="weigh") if row.use == "weights" else None
         augment = LatentAugment(self.autoencoder(row.autoencoder), row.policy, residual=row.residual, gate=gate)
@@ -128,7 +127,7 @@ class Trial:
         return model, {"images": training["steps"] * training["batch_size"]}
 
     def supervised(self, row: Row, data: Any) -> Trained:
-        """Trained on labelled images."""
+        """Train on labelled images."""
         recipe, classes = self.recipes[row.recipe], len(self.draw.labelled.classes)
         prior = None
         if recipe.balance == "oversampling" and not isinstance(data, MixedDataset):
@@ -143,7 +142,7 @@ class Trial:
         return model, {"images": training["steps"] * training["batch_size"]}
 
     def labelled_by(self, row: Row) -> Trained:
-        """Trained on images without labels too."""
+        """Train on labelled and unlabelled images."""
         draw, transform, training = self.draw, self.recipes[row.recipe].image, self.training(row)
         assert draw.unlabelled is not None
         *kind, learner = row.labels.split(" and ")
@@ -159,7 +158,7 @@ class Trial:
                 **training,
             )  # fmt: skip
             found = {"images": 3 * training["steps"] * training["batch_size"]}
-            if row.policy:  # one more training, on the images that got a label and latent samples of them
+            if row.policy:  # train again, on the images that have a label now and on latent samples of them
                 model, more = self.supervised(row, self.with_latents(row, data))
                 found["images"] += more["images"]
         else:
@@ -172,7 +171,7 @@ class Trial:
         return model, {**found, "labels_given": len(right)}
 
     def encoder(self, name: str) -> Any:
-        """What turns images into vectors for label spreading."""
+        """Return the encoder that makes vectors of images for label spreading."""
         if name == "latents":
             return self.set.pretrained
         if name == "pixels":
@@ -185,13 +184,13 @@ class Trial:
         return lambda images: torch.from_numpy(components.transform(images.flatten(1).numpy()))
 
     def training(self, row: Row) -> dict[str, Any]:
-        """What all trainings share."""
+        """Return the arguments of all trainings."""
         steps = row.steps or self.settings.steps or self.set.steps
         batch_size = row.batch_size or self.set.batch_size
         return {"steps": steps, "batch_size": batch_size, "lr": self.set.lr, "seed": self.seed}
 
     def tuned(self) -> Trained:
-        """What `tune` answers, from the labelled images and an autoencoder that is trained on them, trained as long."""
+        """Run `tune` on the labelled images, and train its answer with the steps of the other rows."""
         result = augmentor.tune(
             self.draw.labelled,
             OfPart(self),
@@ -215,14 +214,14 @@ class Trial:
         return model, {**found, "answer": answer, "setting": setting, "reason": result.config["reason"]}
 
     def autoencoder(self, who: str) -> Autoencoder:
-        """One that saw only the labelled images ("own"), or one that saw all, without labels ("pretrained")."""
+        """Return the autoencoder of the labelled images ("own") or that of all images ("pretrained")."""
         if who == "own":
             return self.trained(self.draw.labelled, self.settings.autoencoder_steps)
         assert self.set.pretrained is not None
         return load_autoencoder(self.set.pretrained)
 
     def trained(self, data: ArrayDataset, steps: int) -> Autoencoder:
-        """An autoencoder that saw only these images, pictures moved mildly; kept in the work folder."""
+        """Train an autoencoder on these images only, with mild geometry for pictures; keep it in the work folder."""
         batch = min(self.settings.autoencoder_batch, len(data))
         with seeded(self.seed, "autoencoder"):
             model = autoencoders.build(self.set.own, image_shape=data.image_shape)
@@ -235,14 +234,14 @@ class Trial:
         return trainer.fit(data)
 
     def folder(self, what: str, *settings: Any) -> Path:
-        """A place in the work folder for something that is made with these settings."""
+        """Return a path in the work folder that depends on these settings."""
         key = hashlib.sha256(repr((self.set.own, self.set.steps, settings)).encode()).hexdigest()
         return self.work / what / f"{self.seed}-{key[:16]}"
 
 
 @dataclass(frozen=True)
 class OfPart:
-    """What `tune` calls for an autoencoder: of all images the row's, of a fold's one with a quarter of its steps."""
+    """Autoencoder for `tune`: that of the row for all images, one with a quarter of its steps for a fold."""
 
     trial: Trial
 
@@ -252,13 +251,13 @@ class OfPart:
 
 
 def searched(known: BenchmarkSet, trial: Trial) -> dict[str, Row]:
-    """What was tried on draws that are not reported, to choose the policies of a set."""
+    """Return the rows that `--search` tries on draws that are not reported."""
     control = (known.controls or tuple(trial.recipes))[0]
     tried = [Row(control, policy, who) for who in ("own", "pretrained") for policy in known.searched]
     for row in [replace(row, recipe=control) for row in known.latents]:
         tried += [row, *(replace(row, share=share) for share in (0.25, 0.75))]
         tried += [replace(row, residual=1.0 - row.residual)]
-        tried += [replace(row, use=use) for use in USES if known.of_pictures]  # which take no transform of batches
+        tried += [replace(row, use=use) for use in USES if known.of_pictures]  # these take no transform of batches
     rows = [Row(control)]
     if known.pseudo_labels:
         both = Row(control, labels="latents and own predictions")
@@ -271,7 +270,7 @@ def searched(known: BenchmarkSet, trial: Trial) -> dict[str, Row]:
 
 
 def rows_of(known: BenchmarkSet, trial: Trial) -> dict[str, Row]:
-    """The rows of a set, by name."""
+    """Return the rows of a set by name."""
     controls = known.controls or tuple(trial.recipes)
     rows = [Row(recipe) for recipe in controls]
     rows += [replace(row, recipe=row.recipe or controls[0]) for row in (*known.latents, *known.found)]

@@ -1,4 +1,4 @@
-"""The usual augmentations of series, which stand in images (1,H,W) as H channels by W steps of time."""
+"""Standard augmentations of series, which are stored as images (1,H,W) with H channels and W time steps."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torchvision.transforms import v2
 
 from augmentor.training import Recipe
 
-# Chosen on the draws 100 and 101, as all settings here.
+# Chosen on the draws 100 and 101, like all settings of the benchmark.
 JITTER = 0.02
 WARP = 0.2
 
@@ -18,7 +18,7 @@ Batch = tuple[torch.Tensor, torch.Tensor]
 
 
 def recipes_of_series(image_shape: Sequence[int], num_classes: int) -> dict[str, Recipe]:
-    """SMOTE on the values (Chawla et al. 2002), MixUp, jitter and time warping (Um et al. 2017), and none."""
+    """Return SMOTE on the values (Chawla et al. 2002), MixUp, jitter and time warping (Um et al. 2017), and none."""
     mixup = v2.MixUp(num_classes=num_classes)
     return {
         "SMOTE": Recipe(batch=smote),
@@ -32,21 +32,21 @@ def recipes_of_series(image_shape: Sequence[int], num_classes: int) -> dict[str,
 
 
 def smote(images: torch.Tensor, labels: torch.Tensor) -> Batch:
-    """Each series (B,1,H,W) becomes a point on the line to another with its label, (B,) or (B,K), in the batch."""
+    """Interpolate each series (B,1,H,W) with another one of the batch that has the same label, (B,) or (B,K)."""
     same = (labels[:, None] == labels).reshape(len(labels), len(labels), -1).all(-1)
     partners = torch.multinomial(same.double(), 1).flatten()
     return torch.lerp(images, images[partners], torch.rand(len(images), 1, 1, 1)), labels
 
 
 def jitter(images: torch.Tensor, labels: torch.Tensor) -> Batch:
-    """Gaussian noise on each value of float images (B,1,H,W) in [0, 1]."""
+    """Add Gaussian noise to each value of float images (B,1,H,W) in [0, 1]."""
     return (images + JITTER * torch.randn_like(images)).clamp(0, 1), labels
 
 
 def warp(images: torch.Tensor, labels: torch.Tensor) -> Batch:
-    """Time runs faster here and slower there in float images (B,1,H,W).
+    """Warp the time axis of float images (B,1,H,W).
 
-    The speed is 1 plus a curve through four random numbers; a series begins and ends where it did.
+    The speed is 1 plus a curve through four random numbers. The first and the last time step do not move.
     """
     count, _, height, width = images.shape
     knots = 1 + WARP * torch.randn(count, 1, 4)

@@ -1,4 +1,4 @@
-"""The sets of the classification benchmark: which images, how many of them are labelled, what is trained on them."""
+"""Sets of the classification benchmark: the images, the number of labels, and what is trained on them."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from augmentor.data import ArrayDataset, load_source
 from augmentor.training import Recipe, small_cnn, usual_recipes
 from augmentor.training.classifier import Network
 
-# DeepSMOTE's counts for MNIST (Dablain et al. 2021).
+# Class sizes of DeepSMOTE for MNIST (Dablain et al. 2021).
 DEEP_SMOTE = (4000, 2000, 1000, 750, 500, 350, 200, 100, 60, 40)
-# Policies to search.
+# Policies that the search tries.
 OF_CHARACTERS = ("gaussian(std=0.35)", "gaussian(std=0.7)", "gaussian(std=1.0)", "class_gaussian", "smote(k=3)",
                  "interpolate(strength=0.5)", "guided(radius=0.7)")  # fmt: skip
 OF_PHOTOGRAPHS = ("smooth(std=0.25)", "smooth(std=0.5)", "smooth(std=0.75)", "smooth(std=1.0)", "gaussian(std=0.5)",
                   "class_gaussian")  # fmt: skip
-# So many images without labels are at hand where a row may use any.
+# Number of unlabelled images for rows that use them.
 UNLABELLED = 20_000
 
 
 @dataclass(frozen=True)
 class Draw:
-    """What one seed has: labelled images to train on, images to test on, and others whose labels are not looked at."""
+    """Images of one seed: labelled ones to train on, test images, and others whose labels are not used."""
 
     labelled: ArrayDataset
     test: ArrayDataset
@@ -38,16 +38,16 @@ class Draw:
 
 @dataclass(frozen=True)
 class BenchmarkSet:
-    """One set.
+    """One set of the benchmark.
 
-    draw: of a data root and a seed. steps: of each training, at which the first control has stopped gaining; to be
-    found with ``classification.py --plateau``, on draws that are not reported. own: the autoencoder to train on the
-    labelled images. pretrained: the name of one that saw all images without labels, or None. latents: rows with latent
-    samples; ``--search`` tries the policies `searched` and other uses of these rows' samples. found: rows that did best
-    in the search, and their controls. recipes: the usual augmentations for images (C,H,W) of so many classes.
-    controls: only these of them; () for all. pseudo_labels: whether there are rows that use the unlabelled images.
-    tuned: whether `tune` is asked. metric: "accuracy" or "macro_recall". lr: of the classifier. seeds: how many are
-    reported.
+    draw: function of a data root and a seed. steps: number of steps of each training, at which the first control stops
+    gaining (``classification.py --plateau``, on draws that are not reported). own: autoencoder that is trained on the
+    labelled images. pretrained: name of one that was trained on all images without labels, or None. latents: rows with
+    latent samples; ``--search`` tries the policies `searched` and other uses of the samples for these rows. found: rows
+    that were best in the search, and their controls. recipes: function of an image shape (C,H,W) and a number of
+    classes that returns the standard augmentations. controls: names of the recipes to use; () for all. pseudo_labels:
+    whether there are rows that use the unlabelled images. tuned: whether there is a row of `tune`. metric: "accuracy"
+    or "macro_recall". lr: learning rate of the classifier. seeds: number of reported seeds.
     """
 
     draw: Callable[[str, int], Draw]
@@ -69,12 +69,12 @@ class BenchmarkSet:
 
     @property
     def of_pictures(self) -> bool:
-        """Whether the usual augmentations of images make sense."""
+        """Whether the standard augmentations of images apply."""
         return self.recipes is usual_recipes
 
 
 def counted(kind: str, counts: Sequence[int]) -> Callable[[str, int], Draw]:
-    """As many images of each class as `counts` says, others for each seed; all test images."""
+    """Return a draw of `counts` images per class, different for each seed, and of all test images."""
 
     def draw(root: str, seed: int) -> Draw:
         train, test = _whole(kind, root)
@@ -87,7 +87,7 @@ def counted(kind: str, counts: Sequence[int]) -> Callable[[str, int], Draw]:
 
 
 def digits(root: str, seed: int) -> Draw:
-    """5 of each of scikit-learn's digits; the rest to test on."""
+    """Draw 5 of each of scikit-learn's digits; the rest is for testing."""
     data = load_source("digits")
     order = torch.randperm(len(data), generator=torch_generator("cpu", seed, "labels"))
     labelled = torch.cat([order[data.targets[order] == label][:5] for label in range(10)])
@@ -96,12 +96,12 @@ def digits(root: str, seed: int) -> Draw:
 
 
 def clothing(root: str, seed: int) -> Draw:
-    """The same 70 % of each class for every seed, and the same 30 % to test on; halved in size, for two cores."""
+    """Return 70 % of each class for training and 30 % for testing, equal for all seeds, at half size."""
     return _clothes(root, seed, size=32, count=None)
 
 
 def few_clothes(root: str, seed: int) -> Draw:
-    """20 of each class, others for each seed, and the same 30 % to test on; at their full size of 64 pixels."""
+    """Draw 20 images per class; the test images are the same 30 % for all seeds. Size 64x64."""
     return _clothes(root, seed, size=64, count=20)
 
 
@@ -118,9 +118,10 @@ def _clothes(root: str, seed: int, size: int, count: int | None) -> Draw:
 
 
 def vowels(root: str, seed: int) -> Draw:
-    """JapaneseVowels (Kudo, Toyama and Shimbo 1999): 9 speakers, 5 series of each; 12 coefficients by 28 steps.
+    """Draw 5 series of each of 9 speakers of JapaneseVowels (Kudo, Toyama and Shimbo 1999).
 
-    A series is repeated at its end to 29 steps, of which the first 28 are taken, and scaled to 256 levels.
+    A series has 12 coefficients by 28 time steps, scaled to 256 levels. Shorter series are extended to 29 steps with
+    their last value, and the first 28 are used.
     """
     data = _vowels()
     order = torch.randperm(len(data), generator=torch_generator("cpu", seed, "labels"))
@@ -156,7 +157,7 @@ _DIGITS_OWN = "vae(latent_dim=16, width=16, beta=0.5)"
 _PHOTOGRAPHS_OWN = "vae(latent_dim=64, width=16, beta=0.3, likelihood='gaussian')"
 _OWN = Row(policy="gaussian(std=0.7)", autoencoder="own")
 _GAUSSIAN = (_OWN, replace(_OWN, autoencoder="pretrained"))
-# The settings that did best in the search, and what their batches have without the samples.
+# The best settings of the search, and a control with the real images of their batches only.
 _WEIGHTED = replace(_OWN, autoencoder="pretrained", use="weights")
 _HALF = Row(batch_size=32)
 _GUIDED = Row(policy="guided(radius=0.7)", autoencoder="pretrained")
@@ -181,7 +182,7 @@ CLOTHING = BenchmarkSet(
     searched=OF_PHOTOGRAPHS, controls=(*_CONTROLS, *_UNEQUAL), metric="macro_recall", seeds=3,
 )  # fmt: skip
 
-# In the order of work.
+# In the order in which they run.
 SETS = {
     "mnist-5": replace(MNIST_5, found=(_WEIGHTED,)),
     "digits-5": DIGITS_5,
@@ -217,7 +218,7 @@ SETS = {
         CLOTHING, draw=counted("cifar10", [50] * 10), steps=3000, metric="accuracy", tuned=True, seeds=5,
         controls=_CONTROLS,
     ),
-    # No usual augmentation of images makes sense for series.
+    # The standard augmentations of images do not apply to series.
     "vowels-5": BenchmarkSet(
         vowels, steps=1000, own=_DIGITS_OWN, latents=(_OWN,), recipes=recipes_of_series,
         found=(replace(_GUIDED, autoencoder="own"),),

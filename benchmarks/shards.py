@@ -1,18 +1,17 @@
-"""Shards: how fast they are made and read.
+"""Speed of generating and reading shards.
 
     python benchmarks/shards.py
 
-Two kinds of images. "28x28": MNIST's size, made by the pretrained `mnist` autoencoder, which decodes slowly and
-leaves the disk waiting. "32x32x3": CIFAR's size, made by an autoencoder whose latents are the pixels, which decodes
-quickly and has the disk to wait for. Both start from images that come with scikit-learn.
+"28x28": images of MNIST's size by the pretrained `mnist` autoencoder, where decoding is slower than writing.
+"32x32x3": images of CIFAR's size by an autoencoder whose latents are the pixels, where decoding costs little. The
+source images come with scikit-learn.
 
-Making: decoding alone (fetch the real images, `synthesize` in micro-batches), writing alone (encode, hash, write,
-flush), both at once in two processes, which tells what the machine's cores allow, and `generate_shards`. Reading: an
-epoch over the same images in shards, in the same HDF5 files by plain h5py, as PNG files by torchvision's `ImageFolder`,
-and as PNG in tar files by webdataset; in this process, one thread, from the page cache, up to uint8 tensors and labels.
-Batches of tensors are read 20 epochs in a row from files that are opened once; "first epoch" opens them each time, and
-checks what a shard says of itself. Everything is measured in turn, round after round; a ratio is the median of the
-rounds' ratios.
+Generating: decoding alone (fetch the real images, `synthesize` in micro-batches), writing alone (encode, hash, write,
+flush), both at the same time in two processes, which shows what the cores allow, and `generate_shards`. Reading: an
+epoch over the same images in shards, in the same HDF5 files by h5py, as PNG files by torchvision's `ImageFolder`, and
+as PNG in tar files by webdataset; in this process, with one thread, from the page cache, to uint8 tensors and labels.
+Batches are read for 20 epochs from files that are opened once; "first epoch" opens them each time, including the check
+of each shard. All are measured in turn, round after round; a ratio is the median of the ratios per round.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ ALLOWED = {"generate": 1.15, "sequential": 0.8, "shuffled": 0.6}
 
 
 class Pixels(Autoencoder):
-    """An autoencoder that costs next to nothing: its latents are the pixels."""
+    """Autoencoder of almost no cost, whose latents are the pixels."""
 
     name = "pixels"
 
@@ -69,14 +68,14 @@ class Pixels(Autoencoder):
 
 
 def digits() -> tuple[ArrayDataset, LatentAugment]:
-    """The 1,797 digits at MNIST's size, and the autoencoder of MNIST."""
+    """Return the 1,797 digits at MNIST's size, and a transform with the autoencoder `mnist`."""
     source = load_source("digits")
     images = v2.Resize((28, 28), antialias=True)(source.images)
     return ArrayDataset(images, source.targets, source.classes), LatentAugment("mnist", "gaussian(std=0.5)", p=1.0)
 
 
 def photographs() -> tuple[ArrayDataset, LatentAugment]:
-    """Squares of 32 pixels of two photographs; class 0 is a temple, class 1 a flower. The noise stays under a level."""
+    """Return 32x32 squares of two photographs, class 0 a temple, 1 a flower, and noise below one grey level."""
     squares, labels = [], []
     for label, photograph in enumerate(load_sample_images().images):
         cut = torch.from_numpy(photograph.copy()).unfold(0, 32, 16).unfold(1, 32, 16).flatten(0, 1)
@@ -87,14 +86,14 @@ def photographs() -> tuple[ArrayDataset, LatentAugment]:
 
 
 KINDS = {"28x28": digits, "32x32x3": photographs}
-NUM_SAMPLES = {"28x28": 8192, "32x32x3": 32768}  # eight shards: nothing is decoded while the last is written
+NUM_SAMPLES = {"28x28": 8192, "32x32x3": 32768}  # eight shards; writing the last does not overlap decoding
 
 
-# ---------------------------------------------------------------------------- making
+# ---------------------------------------------------------------------------- generating
 
 
 def decode(data: ArrayDataset, augment: LatentAugment, count: int) -> None:
-    """Decoding alone: every sample of the plan, from the real one to uint8, kept nowhere."""
+    """Decode all samples of the plan, from real images to uint8, without keeping them."""
     with torch.no_grad():
         for start in range(0, count, MICRO_BATCH):
             numbers = np.arange(start, min(start + MICRO_BATCH, count))
@@ -104,7 +103,7 @@ def decode(data: ArrayDataset, augment: LatentAugment, count: int) -> None:
 
 
 def write(shards: list[tuple[str, dict[str, np.ndarray], dict[str, Any]]], folder: Path) -> None:
-    """Writing alone: arrays => HDF5 => hash => disk."""
+    """Write arrays: HDF5, hash, disk."""
     for name, arrays, attributes in shards:
         encoded = encode_shard(arrays, attributes)
         hashlib.sha256(encoded)
@@ -112,7 +111,7 @@ def write(shards: list[tuple[str, dict[str, np.ndarray], dict[str, Any]]], folde
 
 
 def both(decoding: Callable[[], None], writing: Callable[[], None]) -> None:
-    """Both at once in two processes, which share nothing: the best that this machine can make of any overlap."""
+    """Decode and write in two independent processes: the best overlap that this machine allows."""
     writer = multiprocessing.get_context("fork").Process(target=writing)
     writer.start()
     decoding()
@@ -121,7 +120,7 @@ def both(decoding: Callable[[], None], writing: Callable[[], None]) -> None:
 
 
 def arrays_of(folder: Path) -> list[tuple[str, dict[str, np.ndarray], dict[str, Any]]]:
-    """What the shards of a folder were written from."""
+    """Return the arrays and attributes of the shards of a folder."""
     manifest, shards = ShardDataset(folder).manifest, []
     for number, entry in enumerate(manifest.shards):
         with h5py.File(folder / entry.file) as file:
@@ -131,13 +130,13 @@ def arrays_of(folder: Path) -> list[tuple[str, dict[str, np.ndarray], dict[str, 
 
 
 def make(kind: str, rounds: int, where: Path) -> tuple[Path, dict[str, Any]]:
-    """Shards of this kind, and the seconds that making them took."""
+    """Generate shards of this kind; return the folder and the times."""
     (data, augment), count = KINDS[kind](), NUM_SAMPLES[kind]
 
     def generate(folder: Path) -> Path:
         return generate_shards(data, augment, folder, num_samples=count, seed=SEED, micro_batch=MICRO_BATCH)
 
-    folder = generate(where / "shards")  # and warm up
+    folder = generate(where / "shards")  # also warms up
     shards, again = arrays_of(folder), where / "again"
     write(shards, again)
     assert all((again / name).read_bytes() == (folder / name).read_bytes() for name, _, _ in shards)
@@ -165,13 +164,13 @@ def make(kind: str, rounds: int, where: Path) -> tuple[Path, dict[str, Any]]:
 
 
 def slices(order: np.ndarray) -> Iterator[list[int]]:
-    """The order in batches."""
+    """Yield the order in batches."""
     for start in range(0, len(order), BATCH):
         yield order[start : start + BATCH].tolist()
 
 
 def read_shards(folder: Path, epochs: int) -> Iterator[Any]:
-    """By `ShardDataset`, slices: batches of tensors."""
+    """Read by `ShardDataset` with slices: batches of tensors."""
     data = ShardDataset(folder)
     for _ in range(epochs):
         for start in range(0, len(data), BATCH):
@@ -179,7 +178,7 @@ def read_shards(folder: Path, epochs: int) -> Iterator[Any]:
 
 
 def read_shards_as(folder: Path, order: np.ndarray, epochs: int) -> Iterator[Any]:
-    """By `ShardDataset`, as a loader reads with a batch sampler: a list of numbers => a batch of tensors."""
+    """Read by `ShardDataset` with lists of numbers, like a loader with a batch sampler: batches of tensors."""
     data = ShardDataset(folder)
     for _ in range(epochs):
         for batch in slices(order):
@@ -187,14 +186,14 @@ def read_shards_as(folder: Path, order: np.ndarray, epochs: int) -> Iterator[Any
 
 
 def read_shards_as_items(folder: Path, order: np.ndarray) -> Iterator[Any]:
-    """By `ShardDataset`, as a loader reads items: a list of numbers => a list of samples."""
+    """Read by `ShardDataset` with lists of numbers, like a loader of items: lists of samples."""
     data = ShardDataset(folder)
     for batch in slices(order):
         yield data.__getitems__(batch)
 
 
 def read_shards_singly(folder: Path, order: np.ndarray) -> Iterator[Any]:
-    """By `ShardDataset`, a sample a call."""
+    """Read by `ShardDataset`, one sample per call."""
     data = ShardDataset(folder)
     for number in order.tolist():
         yield data[number]
@@ -202,14 +201,14 @@ def read_shards_singly(folder: Path, order: np.ndarray) -> Iterator[Any]:
 
 @contextlib.contextmanager
 def h5py_arrays(folder: Path) -> Iterator[list[tuple[h5py.Dataset, h5py.Dataset]]]:
-    """Images and labels of every file of a folder, open."""
+    """Open images and labels of every file of a folder."""
     with contextlib.ExitStack() as stack:
         files = [stack.enter_context(h5py.File(path)) for path in sorted(folder.glob("*.h5"))]
         yield [(file["images"], file["labels"]) for file in files]
 
 
 def read_h5py(folder: Path, epochs: int) -> Iterator[Any]:
-    """By plain h5py, slices: batches of tensors."""
+    """Read by h5py with slices: batches of tensors."""
     with h5py_arrays(folder) as arrays:
         for images, labels in arrays * epochs:
             for start in range(0, len(images), BATCH):
@@ -217,13 +216,13 @@ def read_h5py(folder: Path, epochs: int) -> Iterator[Any]:
 
 
 def read_h5py_as_items(folder: Path) -> Iterator[Any]:
-    """The same, taken apart into what `ShardDataset` gives: a tensor and a number for each sample."""
+    """Read by h5py with slices, split into a tensor and a number per sample like `ShardDataset`."""
     for images, labels in read_h5py(folder, 1):
         yield list(zip(images, labels.tolist(), strict=True))
 
 
 def read_h5py_singly(folder: Path) -> Iterator[Any]:
-    """By plain h5py, a sample a call."""
+    """Read by h5py, one sample per call."""
     with h5py_arrays(folder) as arrays:
         for images, labels in arrays:
             for row in range(len(images)):
@@ -231,21 +230,21 @@ def read_h5py_singly(folder: Path) -> Iterator[Any]:
 
 
 def read_image_folder(folder: Path, order: np.ndarray) -> Iterator[Any]:
-    """By `ImageFolder`, a file a sample."""
+    """Read by `ImageFolder`, one file per sample."""
     data = ImageFolder(str(folder), transform=pil_to_tensor, loader=open_png)
     for number in order.tolist():
         yield data[number]
 
 
 def open_png(path: str) -> Image.Image:
-    """As it was saved, grey or RGB; `ImageFolder` itself makes all RGB."""
+    """Open an image as it was saved, grey or RGB; `ImageFolder` converts to RGB by default."""
     with Image.open(path) as image:
         image.load()
         return image
 
 
 def read_webdataset(folder: Path, shuffle: int) -> Iterator[Any]:
-    """By webdataset, in the order of the files, or through its buffer of `shuffle` samples."""
+    """Read by webdataset, in the order of the files or through a buffer of `shuffle` samples."""
     files = sorted(str(path) for path in folder.glob("*.tar"))
     data = webdataset.WebDataset(files, shardshuffle=len(files) if shuffle else False, seed=SEED)
     data = data.shuffle(shuffle, seed=SEED) if shuffle else data
@@ -253,12 +252,12 @@ def read_webdataset(folder: Path, shuffle: int) -> Iterator[Any]:
 
 
 def decode_sample(sample: dict[str, Any]) -> tuple[torch.Tensor, int]:
-    """PNG bytes and the digits of a label => tensor and number."""
+    """Convert PNG bytes and the digits of a label to a tensor and a number."""
     return pil_to_tensor(Image.open(io.BytesIO(sample["png"]))), int(sample["cls"])
 
 
 def copies_of(folder: Path, where: Path) -> tuple[Path, Path]:
-    """The same images as PNG in class folders, and as PNG in tar files of as many samples as a shard has."""
+    """Write the same images as PNG in class folders, and as PNG in tar files of the size of a shard."""
     data, files, tars = ShardDataset(folder), where / "png", where / "tar"
     tars.mkdir(parents=True)
     for shard in range(data.manifest.num_shards):
@@ -277,7 +276,7 @@ def copies_of(folder: Path, where: Path) -> tuple[Path, Path]:
 
 
 def read(kind: str, folder: Path, rounds: int, where: Path) -> dict[str, Any]:
-    """Images a second of every reader."""
+    """Return the images per second of every reader."""
     files, tars = copies_of(folder, where)
     in_order = np.arange(NUM_SAMPLES[kind])
     shuffled = np.random.default_rng(SEED).permutation(in_order)
@@ -334,24 +333,24 @@ def read(kind: str, folder: Path, rounds: int, where: Path) -> dict[str, Any]:
 
 
 def epochs(reader: str) -> int:
-    """So many in a row that a glance of the scheduler elsewhere does not decide."""
+    """Return the number of epochs of a measurement; fast readers need more for stable times."""
     return 1 if "ImageFolder" in reader or "webdataset" in reader else 2 if "a sample a call" in reader else 20
 
 
 def opened_anew(open_it: Callable[[], Iterator[Any]], epochs: int) -> Iterator[Any]:
-    """A reader that opens its files in every epoch."""
+    """Read with files that are opened in every epoch."""
     for _ in range(epochs):
         yield from open_it()
 
 
 def consume(reader: Callable[[int], Iterator[Any]], epochs: int, number: int) -> None:
-    """Take everything, so many times."""
+    """Read all samples for this many epochs."""
     for _ in reader(epochs):
         pass
 
 
 def assert_same_images(readers: dict[str, Callable[[int], Iterator[Any]]]) -> None:
-    """Every reader gives the same images with the same labels, in whatever order."""
+    """Check that every reader returns the same images and labels, in any order."""
     digests = {name: sorted(_digests(reader(1))) for name, reader in readers.items()}
     assert all(found == digests["h5py, batches"] for found in digests.values()), "the readers disagree"
 
@@ -367,7 +366,7 @@ def _digests(samples: Iterator[Any]) -> Iterator[str]:
 
 
 def in_turn(contenders: dict[str, Callable[[int], Any]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each in each round, one after the other, so that what slows the machine slows all of them."""
+    """Return the seconds of each contender in each round, measured in turn, so that load on the machine slows all."""
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for number in range(rounds):
         for name, contender in contenders.items():
@@ -378,12 +377,12 @@ def in_turn(contenders: dict[str, Callable[[int], Any]], rounds: int) -> dict[st
 
 
 def ratio(above: list[float], below: list[float]) -> float:
-    """The median of the rounds' ratios."""
+    """Return the median of the ratios per round."""
     return statistics.median(a / b for a, b in zip(above, below, strict=True))
 
 
 def table(rows: dict[str, Any]) -> list[str]:
-    """Lines for benchmarks/README.md."""
+    """Return the lines for benchmarks/README.md."""
     lines = ["| | " + " | ".join(rows) + " | wanted |", "|---|" + "---|" * (len(rows) + 1)]
 
     def line(name: str, values: list[str], wanted: str = "") -> None:

@@ -1,9 +1,9 @@
-"""Does the distance on the bundled features rise with what is wrong with images?
+"""Whether distances on the bundled features increase with the strength of a corruption.
 
 ``python benchmarks/smallnet_monotone.py DATA_ROOT [IMAGES] [IMAGES_EFFICIENTNET]`` compares images of five sets with
-other ones that are blurred, made noisy, compressed, short of classes, or of shuffled labels, each in five strengths,
-for three draws of images. It does so with `smallnet` and, for RGB images, with `efficientnet-lite0`, and gives the rank
-correlation of the two over the disturbed sets of images. Inception's weights cannot be had offline.
+other images of the set that are blurred, noisy, compressed, without some classes, or with shuffled labels, in five
+strengths and three draws. It uses `smallnet` and, for RGB images, `efficientnet-lite0`, and computes the rank
+correlation of their distances. Inception's weights are not available offline.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from augmentor.data import load_source
 from augmentor.quality import compare, extract, frechet_joint_distance, load_features
 
 SEEDS = (0, 1, 2)
-# Over this many random choices of classes left out, and of labels shuffled, a distance is the mean.
+# Number of random choices of classes or labels over which a distance is averaged.
 REPEATS = 10
-# What is wrong => five strengths: pixels (twice these in images of 64 px and more), grey levels, quality, shares of
-# classes left out and of labels shuffled.
+# Corruption => five strengths: pixels (doubled in images of 64 px and more), grey levels in [0, 1], JPEG quality,
+# fractions of missing classes and of shuffled labels.
 STRENGTHS: dict[str, tuple[float, ...]] = {
     "blur": (0.5, 0.75, 1.0, 1.5, 2.0),
     "noise": (0.02, 0.05, 0.1, 0.15, 0.25),
@@ -40,7 +40,7 @@ STRENGTHS: dict[str, tuple[float, ...]] = {
 
 @dataclass
 class Images:
-    """uint8 (N,C,H,W) and class numbers (N,)."""
+    """Images uint8 (N,C,H,W) and class numbers (N,)."""
 
     images: torch.Tensor
     labels: torch.Tensor
@@ -50,7 +50,7 @@ class Images:
 
 
 def held_out(root: str) -> dict[str, Images]:
-    """Images that `smallnet` was not trained on, but for digits and clothes, of which too few were held out."""
+    """Return images that `smallnet` was not trained on, except digits and clothing64 (too few were held out)."""
     digits, clothes = load_source("digits"), load_source(f"{root}/clothing64/train", size=64)
     mnist, cifar = load_source(f"mnist:{root}", split="test"), load_source(f"{root}/cifar10/test")
     return {
@@ -63,7 +63,7 @@ def held_out(root: str) -> dict[str, Images]:
 
 
 def pieces(side: int = 128, count: int = 250) -> Images:
-    """Pieces of the photographs that were held out; those of a third of one photograph are a class."""
+    """Return pieces of the held-out photographs; each third of a photograph is a class."""
     random, found, labels = np.random.default_rng(0), [], []
     for photo, image in enumerate(map(photograph, HELD_OUT)):
         whole = torch.from_numpy(resized(image, *image.shape[:2]).copy()).permute(2, 0, 1)
@@ -77,7 +77,7 @@ def pieces(side: int = 128, count: int = 250) -> Images:
 
 
 def disturbed(what: str, strength: float, images: torch.Tensor) -> torch.Tensor:
-    """The images blurred, noisy or compressed."""
+    """Return the images blurred, noisy or compressed."""
     side = images.shape[-1]
     match what:
         case "blur":
@@ -93,7 +93,7 @@ def disturbed(what: str, strength: float, images: torch.Tensor) -> torch.Tensor:
 
 
 def without_classes(share: float, labels: torch.Tensor, count: int, random: np.random.Generator) -> np.ndarray:
-    """`count` rows of images, of a random choice of the classes; a share of the classes is left out."""
+    """Return `count` rows of a random choice of the classes; a fraction `share` of the classes is left out."""
     classes = random.permutation(labels.unique().numpy())
     kept = classes[: max(1, round(len(classes) * (1 - share)))]
     rows = np.flatnonzero(np.isin(labels.numpy(), kept))
@@ -101,14 +101,14 @@ def without_classes(share: float, labels: torch.Tensor, count: int, random: np.r
 
 
 def shuffled(share: float, labels: torch.Tensor, random: np.random.Generator) -> torch.Tensor:
-    """The labels, of which a share is permuted."""
+    """Return the labels, a fraction `share` of them permuted."""
     labels, rows = labels.clone(), random.permutation(len(labels))[: round(share * len(labels))]
     labels[rows] = labels[random.permutation(rows)]
     return labels
 
 
 def distances(extractor: Any, data: Images, count: int, seed: int) -> dict[str, list[list[float]]]:
-    """What is wrong => the Frechet and the kernel distances, in order of the strengths; of labels the joint ones."""
+    """Return corruption => Fréchet and kernel distances, in order of strength; for labels joint distances."""
     random = np.random.default_rng(seed)
     torch.manual_seed(seed)
     order = random.permutation(len(data.labels))
@@ -149,7 +149,7 @@ def main(root: str, images: str = "300", images_efficientnet: str = "100") -> No
 
 
 def table(rows: dict[str, Any]) -> list[str]:
-    """In how many draws the Fréchet and the kernel distance rise over all five strengths, and how alike two rank."""
+    """Return in how many draws each distance increases over all five strengths, and the rank correlations."""
     lines = [f"| images | features | {' | '.join(STRENGTHS)} | rank correlation |", "|---" * (len(STRENGTHS) + 3) + "|"]
     for name, row in rows.items():
         for extractor in [key for key in row if key != "rank_correlation"]:
@@ -160,7 +160,7 @@ def table(rows: dict[str, Any]) -> list[str]:
 
 
 def measured(name: str, data: Images, counts: dict[str, int]) -> dict[str, Any]:
-    """Of each extractor the distances, and in how many draws they rise; the rank correlation of two extractors."""
+    """Return the distances of each extractor, in how many draws they increase, and the rank correlation."""
     row: dict[str, Any] = {}
     for extractor, count in counts.items():
         if extractor != "smallnet" and data.images.shape[1] == 1:
@@ -181,7 +181,7 @@ def measured(name: str, data: Images, counts: dict[str, int]) -> dict[str, Any]:
 
 
 def correlation(row: dict[str, Any], kind: str) -> float:
-    """Spearman's, of the two extractors' distances over all that is wrong with images; mean over the draws."""
+    """Return Spearman's correlation of the distances of two extractors over all corruptions, mean over draws."""
 
     def all_of(cells: dict[str, Any], seed: int) -> list[float]:
         return [value for what in STRENGTHS if what != "labels" for value in cells[what][kind][seed]]

@@ -1,15 +1,15 @@
-"""Throughput: what latent augmentation costs beside its bare network, beside other packages, and as the work grows.
+"""Images per second of latent augmentation, against its bare network and other packages, and as sizes grow.
 
     python benchmarks/throughput.py                    one thread of the CPU, about five minutes
-    python benchmarks/throughput.py --device cuda      where there is a GPU; with the bare network compiled as well
+    python benchmarks/throughput.py --device cuda      on a GPU, also with the compiled network
 
-The network is this package's `vae` at 32x32 in RGB, with initial weights, which are as fast as trained ones; "bare" is
-``decode(encode(images))`` of it in float32. Images are squares of two photographs that come with scikit-learn.
-Everything of a section is measured in turn, round after round, in this process; a figure is the median of the rounds,
-with the lowest and the highest beside it, and a ratio is the median of the rounds' ratios.
+The network is `vae` at 32x32 in RGB with initial weights, which are as fast as trained ones. "bare" is its
+``decode(encode(images))`` in float32. Images are squares of two photographs that come with scikit-learn. All rows of a
+section are measured in turn, round after round, in this process. A figure is the median over rounds, with the lowest
+and the highest; a ratio is the median of the ratios per round.
 
-glibc gives large blocks of memory back as soon as they are free, and touching new ones takes a fifth of the time of a
-forward pass; how much depends on what else the program holds, so everybody here runs with that switched off (KEEP).
+By default glibc returns large blocks of memory when they are freed, and new blocks cost a fifth of the time of a
+forward pass, depending on what else the program holds. All rows therefore run with this switched off (KEEP).
 """
 
 from __future__ import annotations
@@ -54,13 +54,13 @@ from augmentor.latents import Latents, ReferenceSet
 from augmentor.quality import QualityGate
 
 SHAPE, LATENT, WIDTH, BATCH, SEED = (3, 32, 32), 64, 14, 256, 0
-IMAGES, TO_DISK = 1024, 4096  # of the data set, and written to a folder
+IMAGES, TO_DISK = 1024, 4096  # images in the data set, and images that are written to a folder
 Seconds = dict[str, list[float]]
 KEEP = {"MALLOC_TRIM_THRESHOLD_": "4000000000", "MALLOC_MMAP_THRESHOLD_": "4000000000"}
 
 
 class Bench:
-    """Where it runs, and a clock that waits for the device."""
+    """A device, a number of rounds, and a clock that waits for the device."""
 
     def __init__(self, device: str, rounds: int):
         self.device, self.rounds = torch.device(device), rounds
@@ -71,7 +71,7 @@ class Bench:
         return time.perf_counter()
 
     def in_turn(self, contenders: dict[str, Callable[[], Any]], rounds: int | None = None, calls: int = 1) -> Seconds:
-        """Seconds a call of each contender in each round, after a round to warm up."""
+        """Return seconds per call of each contender in each round, after a warm-up round."""
         seconds: Seconds = {name: [] for name in contenders}
         for number in range((self.rounds if rounds is None else rounds) + 1):
             for name, contender in contenders.items():
@@ -84,7 +84,7 @@ class Bench:
 
 
 def network(shape: tuple[int, int, int] = SHAPE, latent: int = LATENT) -> Autoencoder:
-    """The autoencoder, with latent statistics as if it had been trained."""
+    """Return the autoencoder with fitted latent statistics."""
     torch.manual_seed(SEED)
     model = ConvVAE(shape, latent_dim=latent, width=WIDTH).eval().requires_grad_(False)
     model.stats.fit([torch.randn(1000, latent)])
@@ -92,7 +92,7 @@ def network(shape: tuple[int, int, int] = SHAPE, latent: int = LATENT) -> Autoen
 
 
 def photographs(count: int = IMAGES) -> ArrayDataset:
-    """Squares of 32 pixels; class 0 is a temple, class 1 a flower."""
+    """Return squares of 32 pixels; class 0 is a temple, class 1 a flower."""
     squares, labels = [], []
     for label, photograph in enumerate(load_sample_images().images):
         cut = torch.from_numpy(photograph.copy()).unfold(0, 32, 16).unfold(1, 32, 16).flatten(0, 1)
@@ -103,12 +103,12 @@ def photographs(count: int = IMAGES) -> ArrayDataset:
 
 
 def ratio(above: list[float], below: list[float]) -> float:
-    """The median of the rounds' ratios."""
+    """Return the median of the ratios per round."""
     return statistics.median(a / b for a, b in zip(above, below, strict=True))
 
 
 def rates(seconds: Seconds, images: int | dict[str, int]) -> dict[str, dict[str, float]]:
-    """Images a second: median, lowest, highest."""
+    """Return images per second: median, lowest, highest."""
     found = {}
     for name, times in seconds.items():
         count = images[name] if isinstance(images, dict) else images
@@ -124,7 +124,7 @@ def rates(seconds: Seconds, images: int | dict[str, int]) -> dict[str, dict[str,
 
 
 def transform(bench: Bench, compiled: bool) -> tuple[dict[str, Any], dict[str, float]]:
-    """The transform on batches beside the bare network."""
+    """Measure the transform on batches, against the bare network."""
     data, model = photographs(), network().to(bench.device)
     images = data.images[:BATCH].to(bench.device).float() / 255
     cache = LatentCache(data, model)
@@ -151,7 +151,7 @@ def transform(bench: Bench, compiled: bool) -> tuple[dict[str, Any], dict[str, f
         contenders["bare network, bfloat16, compiled"] = lambda: fast(ready)
         contenders["LatentAugment, p=1, precision='auto', compile=True"] = lambda: with_compile(images)
     with torch.no_grad():
-        for _ in range(30):  # it meets batches of many sizes, and oneDNN prepares itself for each size once
+        for _ in range(30):  # batches have many sizes, and oneDNN prepares once for each size
             half(images)
         seconds = bench.in_turn(contenders)
         few = images[:16]
@@ -161,7 +161,7 @@ def transform(bench: Bench, compiled: bool) -> tuple[dict[str, Any], dict[str, f
         network_alone = v2.Lambda(lambda image: model.decode(model.encode(image[None]).mean)[0])
         pipelines = {"bare network, 1": v2.Compose([network_alone]), "LatentAugment, p=1, 1": v2.Compose([augment])}
         pair = {name: lambda pipeline=pipeline: pipeline(images[0]) for name, pipeline in pipelines.items()}
-        singles = bench.in_turn(pair, rounds=15, calls=100)  # over and over, as in a loader's worker
+        singles = bench.in_turn(pair, rounds=15, calls=100)  # many calls, as in a loader's worker
         noise = bench.in_turn(
             {"noise": lambda: SampleRandom(sample_keys(0, 0, range(BATCH))).normal(128)}, 15, calls=20
         )
@@ -189,7 +189,7 @@ def transform(bench: Bench, compiled: bool) -> tuple[dict[str, Any], dict[str, f
 
 
 def bare_rate(bench: Bench) -> float:
-    """Images a second of the bare network."""
+    """Return the images per second of the bare network."""
     images, model = photographs().images[:BATCH].to(bench.device).float() / 255, network().to(bench.device)
     with torch.no_grad():
         (times,) = bench.in_turn({"bare": lambda: model.decode(model.encode(images).mean)}).values()
@@ -197,14 +197,14 @@ def bare_rate(bench: Bench) -> float:
 
 
 def bare_rate_giving_memory_back(bench: Bench) -> float:
-    """The same in a process whose C library gives memory back as it does by default."""
+    """Return the same in a process whose glibc returns freed memory, which is its default."""
     environment = {name: value for name, value in os.environ.items() if name not in KEEP}
     command = [sys.executable, __file__, "--only-bare", "--device", str(bench.device), "--rounds", str(bench.rounds)]
     return float(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
 
 
 def by_policy(bench: Bench) -> dict[str, Any]:
-    """Every policy on a batch, from known latents, so that the policy shows."""
+    """Measure every policy on a batch with given latents, so that encoding does not hide the policy."""
     data, model = photographs(), network().to(bench.device)
     images, labels = data.images[:BATCH].to(bench.device), data.targets[:BATCH].to(bench.device)
     cache = LatentCache(data, model)
@@ -220,7 +220,7 @@ def by_policy(bench: Bench) -> dict[str, Any]:
 
 
 def example(name: str) -> str:
-    """A text for the policy of this name."""
+    """Return a text form of the policy."""
     inner = "(gaussian(std=0.3), interpolate(strength=0.5))"
     return name + inner if name in ("compose", "one_of") else name
 
@@ -229,7 +229,7 @@ def example(name: str) -> str:
 
 
 class InPipeline(Dataset[Any]):
-    """A data set with the transform in its pipeline, an image at a time."""
+    """Data set that applies the transform to one image at a time."""
 
     def __init__(self, data: ArrayDataset, pipeline: Callable[[Any], Any]):
         self.data, self.pipeline = data, pipeline
@@ -243,7 +243,7 @@ class InPipeline(Dataset[Any]):
 
 
 def loaders(bench: Bench) -> dict[str, Any]:
-    """Images a second out of loaders, an epoch of the data set; on the CPU, where loader workers are."""
+    """Measure images per second of loaders over an epoch, on the CPU, where loader workers run."""
     data, model = photographs(512), network()
     cache, augment = LatentCache(data, model), LatentAugment(model, p=0.5)
     everything = LatentAugment(model, p=1.0)
@@ -265,7 +265,7 @@ def loaders(bench: Bench) -> dict[str, Any]:
 
 
 def training(bench: Bench) -> tuple[dict[str, Any], dict[str, float]]:
-    """A training step on 256 real and 128 synthetic images beside one on 384 real ones."""
+    """Measure a training step on 256 real and 128 synthetic images, against one on 384 real images."""
     data, model = photographs(), network().to(bench.device)
     cache, more = LatentCache(data, model), BATCH + BATCH // 2
     indices = torch.arange(IMAGES).split(BATCH)
@@ -317,7 +317,7 @@ def training(bench: Bench) -> tuple[dict[str, Any], dict[str, float]]:
 
 
 def peers(bench: Bench) -> tuple[dict[str, Any], dict[str, float]]:
-    """Other packages on the same images; pythae with the very networks."""
+    """Measure other packages on the same images; pythae with the same networks."""
     data, model = photographs(), network().to(bench.device)
     images = data.images[:BATCH].to(bench.device).float() / 255
     cache, best = LatentCache(data, model), LatentAugment(model, p=1.0, precision="auto")
@@ -360,14 +360,14 @@ def peers(bench: Bench) -> tuple[dict[str, Any], dict[str, float]]:
 
 
 def _pythae(model: Any, device: torch.device) -> Any:
-    """pythae's sampler around the same encoder and decoder; None where pythae is not installed."""
+    """Return pythae's sampler around the same encoder and decoder, or None if pythae is not installed."""
     try:
         from pythae.models import VAE, VAEConfig
         from pythae.models.base.base_utils import ModelOutput
         from pythae.models.nn import BaseDecoder, BaseEncoder
         from pythae.samplers import NormalSampler
     except ImportError:
-        print("pythae is not installed: its rows are left out")
+        print("pythae is not installed; its rows are left out")
         return None
 
     class Encoder(BaseEncoder):
@@ -397,7 +397,7 @@ def _to_folder(sampler: Any) -> None:
 
 
 def _pixel_pipelines(data: ArrayDataset, images: torch.Tensor, counts: dict[str, int]) -> dict[str, Callable[[], Any]]:
-    """The usual geometry and colour of three packages, and SMOTE on pixels."""
+    """Return standard geometry and colour of three packages, and SMOTE on pixels."""
     import albumentations as A
     from imblearn.over_sampling import SMOTE
 
@@ -423,7 +423,7 @@ def _pixel_pipelines(data: ArrayDataset, images: torch.Tensor, counts: dict[str,
     try:
         import kornia.augmentation as K
     except ImportError:
-        print("kornia is not installed: its row is left out")
+        print("kornia is not installed; its row is left out")
         return found
     batch = K.AugmentationSequential(
         K.RandomAffine(10, translate=(0.1, 0.1), scale=(0.9, 1.1), p=1.0), K.RandomHorizontalFlip(),
@@ -442,7 +442,7 @@ def reference_of(size: int, classes: int, device: torch.device, latent: int = LA
 
 
 def neighbours(bench: Bench, size: int = 100_000, classes: int = 10) -> tuple[dict[str, Any], dict[str, float]]:
-    """`smote` and the gate on a large reference set, beside the decoding of the batch they serve."""
+    """Measure `smote` and the gate with a large reference set, against decoding a batch."""
     model, reference = network().to(bench.device), reference_of(size, classes, bench.device)
     rows = torch.arange(0, size, size // BATCH, device=bench.device)[:BATCH]
     batch = Latents(reference.z[rows], None, reference.labels[rows])
@@ -470,7 +470,7 @@ def neighbours(bench: Bench, size: int = 100_000, classes: int = 10) -> tuple[di
 
 
 def growth(bench: Bench) -> dict[str, dict[str, list[float]]]:
-    """Images a second as one number grows, the others being as above: curve => [[value, images a second], ...]."""
+    """Measure images per second as one size grows: curve => [[value, images per second], ...]."""
     curves: dict[str, dict[str, Any]] = {}
 
     def measure(curve: str, value: int, contenders: dict[str, Callable[[], Any]], images: int, calls: int = 1) -> None:
@@ -512,7 +512,7 @@ def growth(bench: Bench) -> dict[str, dict[str, list[float]]]:
 
 
 def on_reference(model: Autoencoder, size: int, classes: int, bench: Bench) -> dict[str, Callable[[], Any]]:
-    """Policies that need a reference set, and the gate, on a reference set, from latents to images."""
+    """Return calls of policies with a reference set, and of the gate, from latents to images."""
     reference = reference_of(size, classes, bench.device)
     reference.__dict__["classifier"] = None
     raw = reference.z[torch.arange(BATCH, device=bench.device) * (size // BATCH)]
@@ -531,7 +531,7 @@ def on_reference(model: Autoencoder, size: int, classes: int, bench: Bench) -> d
 
 
 def draw_curves(curves: dict[str, Any], path: Path) -> None:
-    """One panel a curve."""
+    """Draw one panel per curve."""
     import matplotlib
 
     matplotlib.use("agg")
@@ -548,7 +548,7 @@ def draw_curves(curves: dict[str, Any], path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-# ---------------------------------------------------------------------------- the page
+# ---------------------------------------------------------------------------- tables
 
 ASKED = {
     "p=1 / bare, images a second": "≥ 0.95",
@@ -566,7 +566,7 @@ ASKED = {
 
 
 def table(rows: dict[str, dict[str, Any]], ratios: dict[str, float]) -> list[str]:
-    """Ratios first, then a line a row."""
+    """Return the ratios, then one line per row."""
     lines = ["| | found | asked for |", "|---|---|---|"]
     lines += [f"| {name} | {value:.3g} | {ASKED.get(name, '')} |" for name, value in ratios.items()]
     lines += ["", "| | images a second | lowest to highest |", "|---|---|---|"]
@@ -584,8 +584,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--compile", action="store_true", help="also the compiled network; always on CUDA")
-    parser.add_argument("--only-bare", action="store_true", help="print the bare network's images a second")
+    parser.add_argument("--compile", action="store_true", help="also measure the compiled network; always on CUDA")
+    parser.add_argument("--only-bare", action="store_true", help="only print the bare network's images per second")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore", AugmentorWarning)
@@ -634,7 +634,7 @@ def _version(package: str) -> str:
 
 
 if __name__ == "__main__":
-    # The C library reads them at its start.
+    # glibc reads these variables when the process starts.
     if "--only-bare" not in sys.argv and not KEEP.items() <= os.environ.items():
         os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **KEEP})
     main()

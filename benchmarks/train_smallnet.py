@@ -1,9 +1,9 @@
-"""Trains the bundled feature extractor: ``python benchmarks/train_smallnet.py DATA_ROOT [STEPS]``.
+"""Train the bundled feature extractor: ``python benchmarks/train_smallnet.py DATA_ROOT [STEPS]``.
 
-The network learns the classes of five sets of images, a head for each, and from the features of its first and last
-stage which corruption an image has, and how strong it is. Every batch has one size; rows come from all sets. Writes
-pretrained/smallnet: weights in half precision, card.json and card.md. Tests hold out what
-benchmarks/natural_images.py holds out, the test parts of MNIST and CIFAR-10, and a tenth of the digits.
+The network is trained on the classes of five sets of images, with one head per set, and to predict from the features
+of its first and last stage which corruption an image has and how strong it is. All images of a batch have one size and
+come from all sets. Writes pretrained/smallnet: weights in half precision, card.json and card.md. Test images are those
+that benchmarks/natural_images.py holds out, the test parts of MNIST and CIFAR-10, and a tenth of the digits.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from augmentor.data import load_source
 from augmentor.quality.smallnet import SmallNet, fitted
 
 STEPS = 3000
-BATCH = 128  # at 32 px; fewer larger ones
-# Side in pixels => its share of the batches.
+BATCH = 128  # images of 32 px; fewer if larger
+# Side in pixels => fraction of the batches.
 SIDES = {8: 0.04, 16: 0.13, 24: 0.15, 32: 0.38, 48: 0.12, 64: 0.12, 96: 0.06}
 PIECE, PIECES = 96, 200  # side and number of the pieces of a photograph
 CORRUPTIONS = ("none", "blur", "noise", "jpeg")
@@ -38,7 +38,7 @@ MIRRORED = ("cifar10", "clothing64", "photographs")
 
 @dataclass(frozen=True)
 class Set:
-    """images: uint8 (N,C,H,W); labels: (N,); share: of a batch; enlarged: whether it may be."""
+    """Images uint8 (N,C,H,W), labels (N,), fraction of a batch, and whether images may be enlarged."""
 
     images: torch.Tensor
     labels: torch.Tensor
@@ -47,7 +47,7 @@ class Set:
 
 
 def sets(root: str, split: str) -> dict[str, Set]:
-    """The images to learn from, or those held out."""
+    """Return the images to train on, or those that are held out."""
     train = split == "train"
     digits, clothes = load_source("digits"), load_source(f"{root}/clothing64/train", size=64)
     mnist, cifar = load_source(f"mnist:{root}", split=split), load_source(f"{root}/cifar10/{split}")
@@ -66,7 +66,7 @@ def sets(root: str, split: str) -> dict[str, Set]:
 
 
 def pieces(names) -> tuple[torch.Tensor, torch.Tensor]:
-    """Square pieces of photographs at several scales, and of which photograph each is."""
+    """Return square pieces of photographs at several scales, and the number of the photograph of each."""
     random, found, labels = np.random.default_rng(0), [], []
     for label, image in enumerate(map(photograph, names)):
         for times in SHRUNK:
@@ -80,7 +80,7 @@ def pieces(names) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def windows(data: Set, rows: torch.Tensor, side: int, random: np.random.Generator, mirrored: bool) -> torch.Tensor:
-    """The rows in [0, 1], RGB, cut at one random place and brought to side x side; a half of them mirrored."""
+    """Cut the rows at one random place, resize to side x side, RGB in [0, 1]; mirror half of them if `mirrored`."""
     images = data.images[rows].float() / 255
     whole = images.shape[-1]
     cut = round(whole * random.uniform(0.75, 1))
@@ -93,7 +93,7 @@ def windows(data: Set, rows: torch.Tensor, side: int, random: np.random.Generato
 
 
 def corrupted(images: torch.Tensor, random: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Images with each of CORRUPTIONS on a quarter of them in turn, which one, and its strength in [0, 1]."""
+    """Apply each of CORRUPTIONS to a quarter of the images; return images, kind and strength in [0, 1]."""
     kind = torch.arange(len(images)) % len(CORRUPTIONS)
     strength = torch.from_numpy(random.random(len(images))).float() * (kind > 0)
     images = images.clone()
@@ -110,7 +110,7 @@ def corrupted(images: torch.Tensor, random: np.random.Generator) -> tuple[torch.
 
 
 def blurred(images: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-    """Images (B,C,H,W) under Gaussian blur of a standard deviation each, in pixels."""
+    """Blur images (B,C,H,W) with one standard deviation per image, in pixels."""
     radius = min(int(3 * float(sigma.max()) + 1), images.shape[-1] - 1)
     weights = torch.exp(-0.5 * (torch.arange(-radius, radius + 1) / sigma[:, None]) ** 2)
     weights = (weights / weights.sum(1, keepdim=True)).repeat_interleave(images.shape[1], 0)
@@ -120,7 +120,7 @@ def blurred(images: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
 
 
 class Heads(nn.Module):
-    """Classes from the last stage; corruption and strength from all features."""
+    """Linear layers: classes from the last stage, corruption and strength from all features."""
 
     def __init__(self, network: SmallNet, classes: dict[str, int]):
         super().__init__()
@@ -169,7 +169,7 @@ def main(root: str, steps: str = str(STEPS)) -> None:
 
 
 def batch(known: dict[str, Set], random: np.random.Generator):
-    """Images of one side from all sets, their labels, and the rows of each set."""
+    """Return images of one size from all sets, their labels, and the rows of each set."""
     side = int(random.choice(list(SIDES), p=list(SIDES.values())))
     fit = {name: data for name, data in known.items() if data.enlarged or data.images.shape[-1] >= side}
     total, whole = sum(data.share for data in fit.values()), BATCH * min(1.0, (32 / side) ** 2 * 1.3)
@@ -179,21 +179,21 @@ def batch(known: dict[str, Set], random: np.random.Generator):
         images.append(windows(data, rows, side, random, name in MIRRORED))
         labels.append(data.labels[rows])
         parts[name] = slice(begin, begin := begin + len(rows))
-    order = torch.from_numpy(random.permutation(begin))  # so that each set has all corruptions
+    order = torch.from_numpy(random.permutation(begin))  # shuffled, so that each set has all corruptions
     place = order.argsort()
     return torch.cat(images)[order], torch.cat(labels)[order], {name: place[part] for name, part in parts.items()}
 
 
 @torch.no_grad()
 def measured(network: SmallNet, heads: Heads, held_out: dict[str, Set]) -> dict[str, float]:
-    """Accuracy in % of each head on held-out images, uncorrupted for the classes; side as in the set, 64 at most."""
+    """Return the accuracy of each head in % on held-out images of up to 64 pixels; classes without corruption."""
     random, found, kinds, right = np.random.default_rng(1), {}, [], []
     for name, data in held_out.items():
         rows = torch.linspace(0, len(data.labels) - 1, min(len(data.labels), 2000)).long()
         side = min(64, data.images.shape[-1])
         images = F.interpolate(data.images[rows].float() / 255, (side, side), mode="bilinear", antialias=True)
         images = images.clamp(0, 1).expand(-1, 3, -1, -1)
-        if name != "photographs":  # other photographs than those it knows
+        if name != "photographs":  # the held-out photographs are other classes
             logits = heads.classes[name](features_of(network, images)[:, -heads.last :])
             found[name] = percent(logits.argmax(1) == data.labels[rows])
         images, kind, _ = corrupted(images, random)
@@ -212,7 +212,7 @@ def features_of(network: SmallNet, images: torch.Tensor) -> torch.Tensor:
 
 @torch.no_grad()
 def set_scale(network: SmallNet, known: dict[str, Set]) -> None:
-    """Features get standard deviation 1, on average over the sets."""
+    """Scale features to a standard deviation of 1, on average over the sets."""
     deviations = []
     for data in known.values():
         rows = torch.linspace(0, len(data.labels) - 1, 500).long()
@@ -235,20 +235,20 @@ def publish(network: SmallNet, found: dict[str, object]) -> None:
 def card(entry: dict[str, Any]) -> str:
     licences = "; ".join(f"{name}: {licence}" for name, licence in TRAINED_ON.items())
     accuracy = ", ".join(f"{name} {percent} %" for name, percent in entry["held_out"].items())
-    return f"""# smallnet: features of grey and RGB images of 8 to 128 pixels a side and more
+    return f"""# smallnet: features of grey and RGB images, tested with 8 to 128 pixels per side
 
 | | |
 |---|---|
-| network | residual, three stages; the means of the first and of the last are {entry["features"]} features |
+| network | residual, three stages; the {entry["features"]} features are channel means of the first and the last stage |
 | data | MNIST (60,000 training digits), nine tenths of scikit-learn's digits and of clothing64 (A. Grigorev, \
 clothing-dataset-small), CIFAR-10 (15,000 training images), pieces of ten photographs of scikit-image; \
-at 8 to 96 pixels a side |
+at 8 to 96 pixels per side |
 | licence | CC BY-SA 3.0 (MNIST), CC BY 4.0 (digits), 'can be freely used for any purpose' (clothing), none stated \
 (CIFAR-10); {licences}; Apache-2.0 (weights) |
-| learned | the classes of each set; which of {", ".join(CORRUPTIONS)} an image has, and how strong it is |
+| targets | the classes of each set; the corruption of an image ({", ".join(CORRUPTIONS)}) and its strength |
 | trained by | `python benchmarks/train_smallnet.py ROOT`, {entry["steps"]} steps, seed 0, {entry["cpu_seconds"]} s \
 of one core |
-| accuracy on held-out images | {accuracy} (which of the four it is) |
+| accuracy on held-out images | {accuracy} (four kinds) |
 | size | {entry["bytes"]} bytes, sha256 `{entry["sha256"]}` |
 """
 

@@ -1,15 +1,15 @@
-"""What `tune` can see: ``python benchmarks/tune_power.py``.
+"""Error rates of the test of `tune` in simulated races: ``python benchmarks/tune_power.py``.
 
-Races whose truth is known, between one setting and one control that is right on four images of five: in how many the
-setting wins, by the test that `tune` takes, alone or as one of two finalists, by one over images alone, and by one over
-cells. Whether an image comes out right is a matter of its difficulty, of which row it likes better, of the luck of the
-training, and of its own luck in that training.
+A race is between one setting and one control, which classifies 80 % of all images correctly. Counted is how often the
+setting wins by four tests: that of `tune`, the same for one of two finalists, a test over images only, and a test over
+cells. Whether an image is classified correctly depends on its difficulty, on the row (LIKING), on the training
+(SHARED_LUCK) and on the image in this training (LUCK).
 
-The size of each is set to the races of the classification benchmark, MNIST with 5 and 10 labels a class. There the
-difference of two trainings on one image varies by 0.2 to 0.36 between repeats (here 0.31), and by up to 0.19 between
-images once repeats have averaged that out (here 0.13); and means over the test images of a training vary up to 1.2
-times as much as single images explain (here up to 1.4). Trainings on overlapping parts of the same images share no luck
-here, though they will in truth.
+The standard deviations follow races of the classification benchmark on MNIST with 5 and 10 labels per class. There the
+difference of two trainings on one image has a standard deviation of 0.2 to 0.36 between repeats (here 0.31), and of up
+to 0.19 between images after averaging over repeats (here 0.13). The means of trainings over the test images vary up to
+1.2 times as much as independent images explain (here up to 1.4). Trainings on overlapping images are independent here,
+although they are not in practice.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ from augmentor.tuning.verdict import LEVEL, crossed_p_value, paired_p_value
 
 RACES, FOLDS = 400, 3
 COUNTS, REPEATS, GAINS = (50, 100, 500), (1, 2, 10), (0.0, 0.03, 0.06, 0.12)
-LIKING, SHARED_LUCK, LUCK = 0.2, 0.1, 0.3  # standard deviations, where that of an image's difficulty is 1
+LIKING, SHARED_LUCK, LUCK = 0.2, 0.1, 0.3  # standard deviations; that of the difficulty of images is 1
 RIGHT = 0.8
 SEEDS = (0, 1, 2)
 
 
 def outcomes(rng: np.random.Generator, folds: np.ndarray, level: float, difficulty: np.ndarray) -> np.ndarray:
-    """Of one row, whether each image came out right in each repeat: bool (repeats, images), as `folds`."""
+    """Return for one row whether each image is correct in each repeat: bool (repeats, images), as `folds`."""
     shared = np.take_along_axis(rng.normal(scale=SHARED_LUCK, size=(len(folds), FOLDS)), folds, axis=1)
     liking = rng.normal(scale=LIKING, size=len(difficulty))
     return level + difficulty + liking + shared + rng.normal(scale=LUCK, size=folds.shape) > 0
 
 
 def level_of(right: float) -> float:
-    """Where a row has to stand to come out right on such a share of all images."""
+    """Return the level at which a row classifies this fraction of all images correctly."""
     return math.sqrt(1 + LIKING**2 + SHARED_LUCK**2 + LUCK**2) * statistics.NormalDist().inv_cdf(right)
 
 
 def race(seed: int, count: int, repeats: int, gain: float) -> tuple[np.ndarray, np.ndarray]:
-    """Setting less control, -1, 0 or 1, and the number of the fold: both (repeats, count)."""
+    """Return setting minus control (-1, 0 or 1) and the number of the fold, both (repeats, count)."""
     rng = np.random.default_rng([seed, count, repeats, round(1000 * gain)])
     folds = rng.permuted(np.tile(np.arange(count) % FOLDS, (repeats, 1)), axis=1)
     difficulty = rng.normal(size=count)
@@ -54,24 +54,24 @@ def race(seed: int, count: int, repeats: int, gain: float) -> tuple[np.ndarray, 
 
 
 def by_tune(differences: np.ndarray, folds: np.ndarray) -> float:
-    """One-sided p as `tune` has it: beyond the luck of images and of trainings."""
+    """Return the one-sided p of `tune`, which accounts for the variance of images and of trainings."""
     repeats, count = differences.shape
     trainings = FOLDS * np.arange(repeats)[:, None] + folds
     return crossed_p_value(differences.ravel(), np.tile(np.arange(count), repeats), trainings.ravel())
 
 
 def by_tune_of_two(differences: np.ndarray, folds: np.ndarray) -> float:
-    """As `tune` has it where there are two finalists."""
+    """Return the p of `tune` for two finalists."""
     return FINALISTS * by_tune(differences, folds)
 
 
 def by_image(differences: np.ndarray, folds: np.ndarray) -> float:
-    """One-sided p of Student's test over images alone, with one repeat about McNemar's."""
+    """Return the one-sided p of Student's test over images only; with one repeat it is close to McNemar's."""
     return paired_p_value(differences.mean(0))
 
 
 def by_cell(differences: np.ndarray, folds: np.ndarray) -> float:
-    """One-sided p of the corrected resampled t test over cells (Nadeau and Bengio 2003)."""
+    """Return the one-sided p of the corrected resampled t test over cells (Nadeau and Bengio 2003)."""
     cells = [
         row[fold == number].mean() for row, fold in zip(differences, folds, strict=True) for number in range(FOLDS)
     ]
@@ -80,7 +80,7 @@ def by_cell(differences: np.ndarray, folds: np.ndarray) -> float:
 
 
 def variation(differences: np.ndarray) -> tuple[float, float]:
-    """Standard deviations of the difference on one image between repeats, and between images."""
+    """Return the standard deviations of the difference on one image, between repeats and between images."""
     within = differences.var(axis=0, ddof=1).mean()
     return float(np.sqrt(within)), float(np.sqrt(differences.mean(0).var(ddof=1) - within / len(differences)))
 
@@ -105,7 +105,7 @@ def main() -> None:
         ]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     print("\n".join(lines))
-    print(f"a difference varies by {within:.2f} between repeats, {between:.2f} between images")
+    print(f"standard deviation of a difference: {within:.2f} between repeats, {between:.2f} between images")
     model = {"liking": LIKING, "shared_luck": SHARED_LUCK, "luck": LUCK, "right": RIGHT}
     record("tune-power", {"races": RACES, "seeds": SEEDS, **model, "within": within, "between": between}, rows)
     draw_table("tune-power", lines)

@@ -1,4 +1,4 @@
-"""Other uses of latent samples than to replace a share of the images in all steps; the search tries them."""
+"""Other uses of latent samples than replacing a fraction of the images in all steps; the search tries them."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ from augmentor._internal.random import seeded
 from augmentor.data import ArrayDataset
 from augmentor.training.classifier import Network, one_cycle
 
-# first half, second half: samples only in these steps. smoothed labels: a sample's label has a probability of 0.8, the
-# other classes share the rest. weights: each sample's loss times the weight that the gate gives it. consistency: the
-# samples have no labels; their predictions are drawn to those of the images that they were made of (as in UDA, Xie et
-# al. 2020), which are in the same batch.
+# first half, second half: samples in these steps only. smoothed labels: label smoothing of 0.2 for samples. weights:
+# the loss of a sample is multiplied by its weight from the gate. consistency: samples have no labels; their predictions
+# are trained towards those of their source images, which are in the same batch (as in UDA, Xie et al. 2020).
 USES = ("first half", "second half", "smoothed labels", "weights", "consistency")
 SMOOTHING = 0.2
 
@@ -38,9 +37,10 @@ def train_with_samples(
     lr: float,
     seed: int,
 ) -> nn.Module:
-    """The trained network, in eval mode; half of each batch are latent samples, where the use has any in that step.
+    """Return the trained network in eval mode.
 
-    transform: of all images, real and synthetic. The optimizer is that of `train_classifier`.
+    Half of each batch are latent samples in the steps in which the use has samples. transform: applied to all images,
+    real and synthetic. The optimiser is that of `train_classifier`.
     """
     stream = BatchStream(data, np.arange(len(data)), batch_size, seed)
     with seeded(seed, "weights"):
@@ -68,7 +68,7 @@ def _loss(
     step: int,
     transform: Callable[[Any], Any] | None,
 ) -> torch.Tensor:
-    """Of a batch with so many samples in it."""
+    """Return the loss of a batch with `count` samples."""
     sources, kept = rows[:count], rows[:count] if use == "consistency" else rows[count:]
     images, labels = data.images[kept], data.targets[kept]
     if not count:
@@ -86,6 +86,6 @@ def _loss(
 
 
 def _ready(images: torch.Tensor, transform: Callable[[Any], Any] | None) -> torch.Tensor:
-    """Images as the network takes them, each transformed."""
+    """Transform each image, and convert the batch to the input format of the network."""
     moved = images if transform is None else transform_each(transform, images)
     return to_unit_float(moved).contiguous(memory_format=torch.channels_last)

@@ -1,4 +1,4 @@
-"""Accelerate: `prepare` the DataLoader, then wrap it, on any number of processes.
+"""Accelerate: wrap the DataLoader after `prepare`, on any number of processes.
 
 pip install accelerate && accelerate launch accelerate_loop.py
 """
@@ -22,7 +22,7 @@ optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
 loader = DataLoader(train, batch_size=32, shuffle=True)
 model, optimizer, loader = accelerator.prepare(model, optimizer, loader)
 
-# Accelerate has given each process its part of the data; each adds synthetic samples of its own.
+# Each process has its own part of the data and adds its own synthetic samples.
 augment = LatentAugment("digits", "extrapolate(strength=0.5)").fit(train)
 loader = AugmentedLoader(loader, augment, ratio=0.5, device=accelerator.device)
 

@@ -1,4 +1,4 @@
-"""albumentations: one more transform in an `A.Compose`, for arrays (H,W,C).
+"""albumentations: `LatentAugment` as a transform in an `A.Compose`, for arrays (H,W,C).
 
 python albumentations_pipeline.py
 """
@@ -14,7 +14,7 @@ torch.manual_seed(0)
 pictures, labels = load_digits(return_X_y=True)
 pictures = (pictures * 255 / 16).astype("uint8").reshape(-1, 8, 8, 1)
 
-# Before A.Normalize, because the autoencoder takes uint8, or floats in [0, 1].
+# Before A.Normalize, because the autoencoder expects uint8, or floats in [0, 1].
 training = A.Compose(
     [LatentAugment("digits", "gaussian(std=0.5)", p=0.5), A.Affine(rotate=10, p=0.5), A.Normalize(0.3, 0.3),
      A.ToTensorV2()],

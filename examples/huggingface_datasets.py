@@ -1,4 +1,4 @@
-"""Hugging Face datasets: `with_transform` augments each batch that the loader asks for.
+"""Hugging Face datasets: `with_transform` augments each batch that the loader reads.
 
 pip install datasets && python huggingface_datasets.py
 """
@@ -26,13 +26,13 @@ def tensors(batch):  # a dict of lists, also for one row
 
 
 augment = LatentAugment("digits", "gaussian(std=0.5)", p=0.5, seed=0)
-train = parts["train"].with_transform(lambda batch: augment(tensors(batch)))  # it finds "label" as v2.MixUp does
+train = parts["train"].with_transform(lambda batch: augment(tensors(batch)))  # finds "label" like v2.MixUp
 test = parts["test"].with_transform(tensors)
 
 model = nn.Sequential(nn.Flatten(), nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 10))
 optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
 for epoch in range(8):
-    augment.set_epoch(epoch)  # with a seed: other samples in each epoch, the same in each run
+    augment.set_epoch(epoch)  # with a seed: other samples in each epoch, equal in each run
     for batch in DataLoader(train, batch_size=64, shuffle=True):
         loss = nn.functional.cross_entropy(model(batch["image"] / 255), batch["label"])
         optimizer.zero_grad()

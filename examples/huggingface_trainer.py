@@ -1,4 +1,4 @@
-"""Hugging Face Trainer: its training loader, wrapped in `get_train_dataloader`, and a Vision Transformer.
+"""Hugging Face Trainer: wrap the training loader in `get_train_dataloader`, with a Vision Transformer.
 
 pip install transformers accelerate && python huggingface_trainer.py
 """
@@ -13,7 +13,7 @@ from augmentor.data import load_source
 
 
 class Pictures(Dataset):
-    """Items as the model takes them: a dict, with pixels in [0, 1]."""
+    """Data set of dicts as the model expects them, with pixels in [0, 1]."""
 
     def __init__(self, images, targets):
         self.images, self.targets = images / 255, targets
@@ -26,7 +26,7 @@ class Pictures(Dataset):
 
 
 class LatentTrainer(Trainer):
-    def get_train_dataloader(self):  # batches stay dicts, and may hold other columns too
+    def get_train_dataloader(self):  # batches are dicts and may have other columns
         return AugmentedLoader(super().get_train_dataloader(), augment, ratio=0.5, device=self.args.device)
 
 

@@ -1,4 +1,4 @@
-"""A folder of PNG files: synthetic samples written once to HDF5 shards, then a plain PyTorch loop on both.
+"""A folder of PNG files: write synthetic samples to HDF5 shards once, then train with plain PyTorch on both.
 
 python imagefolder_shards.py
 """
@@ -15,7 +15,7 @@ from torchvision.transforms import v2
 from augmentor import LatentAugment, ShardDataset, generate_shards
 from augmentor.data import load_source
 
-# Your own data stands as photos/CLASS/NAME.png; here digits are written so.
+# Your own data are files photos/CLASS/NAME.png; this example writes digits.
 for number, (image, label) in enumerate(load_source("digits")):
     path = Path("photos/train" if number < 1000 else "photos/test", f"digit-{label}", f"{number}.png")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -24,7 +24,7 @@ for number, (image, label) in enumerate(load_source("digits")):
 uint8 = v2.Compose([v2.Grayscale(), v2.PILToTensor()])
 train, test = ImageFolder("photos/train", uint8), ImageFolder("photos/test", uint8)
 
-# As many synthetic samples as real ones. A call that is stopped goes on from there when it is made again.
+# As many synthetic samples as real ones. If the call is stopped, the same call resumes.
 augment = LatentAugment("digits", "interpolate(strength=0.5)")
 folder = generate_shards(train, augment, "shards", num_samples=len(train), shard_size=250)
 both = ConcatDataset([train, ShardDataset(folder)])

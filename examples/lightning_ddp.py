@@ -1,4 +1,4 @@
-"""Lightning in two processes: a DataModule whose training loader has its own part of the data in each.
+"""Lightning in two processes: a DataModule whose training loader has its own part of the data in each process.
 
 pip install 'latent-augmentor[distributed]' && python lightning_ddp.py
 """
@@ -19,7 +19,7 @@ class Digits(L.LightningDataModule):
         self.augment = LatentAugment("digits", "smote(k=5)").fit(self.train)
 
     def train_dataloader(self):
-        # Lightning gives a sampler to a DataLoader only, so the one inside brings its own.
+        # Lightning adds a sampler only to a DataLoader, so the wrapped DataLoader needs its own.
         sampler = DistributedSampler(self.train, self.trainer.world_size, self.trainer.global_rank)
         loader = DataLoader(self.train, batch_size=16, sampler=sampler)
         return AugmentedLoader(loader, self.augment, ratio=0.5, device=self.trainer.strategy.root_device)

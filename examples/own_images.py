@@ -1,8 +1,8 @@
-"""Your own images: a classifier of JPEG files, trained with latent augmentation and without.
+"""Your own images: train a classifier of JPEG files with and without latent augmentation.
 
-python own_images.py FOLDER          learns from FOLDER/train/CLASS/*.jpg, tests on FOLDER/test/CLASS/*.jpg
+python own_images.py FOLDER          trains on FOLDER/train/CLASS/*.jpg, tests on FOLDER/test/CLASS/*.jpg
 python own_images.py                 pieces of four photographs instead: pip install scikit-image
-python own_images.py --steps 60      less training, to see whether it runs
+python own_images.py --steps 60      short training, to test the script
 """
 
 import argparse
@@ -21,13 +21,13 @@ from augmentor.training import AutoencoderTrainer, small_cnn
 
 parser = argparse.ArgumentParser()
 parser.add_argument("folder", nargs="?", type=Path)
-parser.add_argument("--steps", type=int, default=1500, help="of each training")
-parser.add_argument("--seeds", type=int, default=5, help="trainings of each kind, 2 or more")
+parser.add_argument("--steps", type=int, default=1500, help="number of steps of each training")
+parser.add_argument("--seeds", type=int, default=5, help="number of trainings of each kind, at least 2")
 options = parser.parse_args()
 
 
 def written_pieces() -> Path:
-    """Pieces of 96x96 pixels: 20 of a photograph's left half to learn from, 50 of its right half to test on."""
+    """Write pieces of 96x96 pixels: 20 from each photograph's left half to train on, 50 from its right half to test."""
     from skimage.data import chelsea, stereo_motorcycle
 
     photographs = dict(zip(["temple", "flower"], load_sample_images().images, strict=True))
@@ -50,13 +50,13 @@ usual = [v2.ColorJitter(0.4, 0.4, 0.4, 0.1), v2.RandomCrop(32, padding=4), v2.Ra
 plain, test = (ImageFolder(folder / part, v2.Compose([*size, *tensor])) for part in ("train", "test"))
 
 trainer = AutoencoderTrainer(load_autoencoder("natural"), steps=options.steps, lr=5e-4, batch_size=16)
-autoencoder = trainer.fit(plain)  # as `augmentor train-autoencoder`, which ends by itself
+autoencoder = trainer.fit(plain)  # `augmentor train-autoencoder` chooses the number of steps itself
 print(autoencoder.verdict)
 augment = LatentAugment("natural" if autoencoder.verdict.word == "poor" else autoencoder)
 
 
 def accuracy(augmentation: list[v2.Transform], seed: int) -> float:
-    """Of a small network on the test images, in per cent."""
+    """Return the accuracy of a small network on the test images in %."""
     torch.manual_seed(seed)
     train = ImageFolder(folder / "train", v2.Compose([*size, *augmentation, *tensor]))
     model = small_cnn(3, len(train.classes))

@@ -68,7 +68,7 @@ def test_a_policy_that_keeps_geometry_passes_them_untouched_but_not_with_latents
     out = LatentAugment("natural", "smooth", p=1.0)(sample)
     assert out[place] is sample[place]
     assert not torch.equal(out["image"], photograph)
-    with pytest.raises(InputError, match="things move"):
+    with pytest.raises(InputError, match="moves objects"):
         LatentAugment("digits", "smooth", p=1.0)({**sample, "image": tv_tensors.Image(torch.rand(1, 8, 8))})
 
 
@@ -78,7 +78,7 @@ def test_what_is_chosen_for_a_data_set_is_asked_whether_it_keeps_geometry(digits
     augment = LatentAugment()
     augment.choose_for(digits)
     for use in (lambda: augment(sample), lambda: MixedDataset([(sample["image"], sample)], LatentAugment())):
-        with pytest.raises(InputError, match="things move"):
+        with pytest.raises(InputError, match="moves objects"):
             use()
 
 
@@ -110,7 +110,7 @@ def test_a_mixed_data_set_refuses_masks_that_are_plain_tensors_arrays_or_picture
     image, mask = digits.images[0], torch.zeros(1, 8, 8)
     for other in (mask, mask[0].numpy().astype("uint8"), Image.new("L", (8, 8))):
         for item in ((image, other), {"image": image, "mask": other}, (image, {"mask": other})):
-            with pytest.raises(InputError, match="one image an item"):
+            with pytest.raises(InputError, match="one image per item"):
                 MixedDataset([item] * 2, LatentAugment("digits", "gaussian"))
     item = (photograph, torch.zeros(1, *photograph.shape[1:]))
     assert MixedDataset([item] * 2, LatentAugment("natural", "smooth"))[2][1] is item[1]

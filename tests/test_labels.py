@@ -226,7 +226,7 @@ def test_labels_that_are_texts_are_refused_where_they_are_looked_at(few, tmp_pat
         lambda: generate_shards(pairs, fitted, tmp_path / "out", num_samples=2),
     ]
     for use in uses:
-        with pytest.raises(InputError, match="expected class numbers: number the texts"):
+        with pytest.raises(InputError, match="expected class numbers: convert the strings"):
             use()
     noise = quiet("gaussian(std=0.5)")  # which does not look at them
     assert noise(few.images[0], texts[0])[1] == texts[0]
@@ -237,7 +237,7 @@ def test_a_labels_getter_is_refused_where_it_would_not_be_asked(few):
     augment = quiet("smote", labels_getter=lambda sample: sample["target"]).fit(few)
     items = [{"image": image, "target": label} for image, label in zip(few.images, few.targets, strict=True)]
     for use in (MixedDataset, AugmentedLoader):
-        with pytest.raises(InputError, match="leave that out"):
+        with pytest.raises(InputError, match="leave labels_getter out"):
             use(items, augment)
 
 

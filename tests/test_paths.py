@@ -188,5 +188,5 @@ def test_folders_without_the_weights_that_were_asked_for_are_named(files, monkey
         load_autoencoder("in/gan")
     with pytest.raises(WeightsError, match=r"in/ae/generator\.safetensors does not exist"):
         load_generator("in/ae")
-    with pytest.raises(UnknownNameError, match="or the folder of the run"):
+    with pytest.raises(UnknownNameError, match="or the folder of a training run"):
         load_autoencoder("in/nothing")

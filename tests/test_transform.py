@@ -442,7 +442,7 @@ def test_a_fitted_reference_set_serves_batches_of_one_and_single_images(vae, dig
     ("arguments", "error", "said"),
     [
         ({"p": -0.1}, InputError, "p is"),
-        ({"residual": float("nan")}, InputError, "residual is"),
+        ({"residual": float("nan")}, InputError, "residual must be"),
         ({"gate": 0.95}, InputError, "QualityGate"),
         ({"policy": "gausian"}, UnknownNameError, "did you mean 'gaussian'"),
         ({"policy": None}, InputError, "policy"),

@@ -1,4 +1,4 @@
-"""Our docstrings as Markdown: examples become code blocks, and the lines on arguments a list."""
+"""Conversion of docstrings to Markdown: examples become code blocks, descriptions of arguments become lists."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _EXAMPLE = re.compile(r"^([ ]*)>>> .*(?:\n\1[^\n]*\S[^\n]*)*", re.MULTILINE)
 
 
 class Markdown(griffe.Extension):
-    """Rewrites each docstring before it is drawn."""
+    """Extension of griffe that converts each docstring."""
 
     def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
         if obj.docstring is not None:
@@ -21,7 +21,7 @@ class Markdown(griffe.Extension):
 
 
 def names_in(obj: griffe.Object) -> set[str]:
-    """What a docstring may explain by name: the arguments and attributes of the object."""
+    """Return the names that a docstring may describe: arguments and attributes of the object."""
     names = set(obj.members)
     if isinstance(obj, griffe.Function):
         names |= {parameter.name for parameter in obj.parameters}
@@ -31,7 +31,7 @@ def names_in(obj: griffe.Object) -> set[str]:
 
 
 def markdown(text: str, names: set[str]) -> str:
-    """The docstring `text` of an object with these `names` as Markdown.
+    """Return the docstring `text` of an object with these `names` as Markdown.
 
     >>> print(markdown("Adds.\\n\\na: one number.\\n    Any.\\n\\n>>> add(1, 2)\\n3", {"a", "b"}))
     Adds.

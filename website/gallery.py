@@ -1,4 +1,4 @@
-"""The gallery: what each registered policy does, in a plane of latents and to digits."""
+"""Pictures of each registered policy, in a plane of latents and on digits."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ COLOURS = ("#4051b5", "#e07b39")
 
 
 def names() -> list[str]:
-    """Of all policies: those of a sample alone, those with reference samples, and those made of others."""
+    """Return all policies: those without reference samples, those with them, and those made of others."""
     return sorted(list_policies(), key=lambda name: (hasattr(policies.get(name).example(), "policies"),
                                                      policies.get(name).needs_reference, name))  # fmt: skip
 
 
 def sections() -> str:
-    """For each policy its documentation's first paragraph and its picture."""
+    """Return the first paragraph of the documentation and the picture of each policy."""
     texts = []
     for name in names():
         member = policies.get(name)
@@ -42,7 +42,7 @@ def sections() -> str:
 
 
 def picture(name: str) -> bytes:
-    """A PNG: above, where samples of two latents lie at three strengths; below, digits."""
+    """Return a PNG: above, samples of two latents at three strengths; below, digits."""
     strengths = policies.get(name).strengths()
     figure = Figure(figsize=(8.4, 5.6), dpi=100, layout=ConstrainedLayoutEngine(h_pad=0.08))
     planes, digits = figure.subfigures(2, 1, height_ratios=(3, 2.6))
@@ -84,7 +84,7 @@ def _draw_plane(axis, policy: LatentPolicy) -> None:
 
 @functools.cache
 def _moons() -> ReferenceSet:
-    """Two classes of standard latents (N, 2), curved, so that a straight line may leave its class."""
+    """Return two classes of standard latents (N, 2) on curves, so that straight lines may leave a class."""
     z, labels = make_moons(120, noise=0.1, random_state=0)
     z = (z - z.mean(0)) / z.std(0)
     return ReferenceSet(torch.tensor(z, dtype=torch.float32), torch.tensor(labels), 2)
@@ -102,7 +102,7 @@ def _fitted_once() -> LatentAugment:
 
 
 def _fitted(policy: LatentPolicy) -> LatentAugment:
-    """The policy on digits, with the reference set of all of them."""
+    """Return a transform with the policy, fitted to digits."""
     known = _fitted_once()
     augment = LatentAugment("digits", policy)
     augment.reference = known.reference

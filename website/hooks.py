@@ -1,18 +1,19 @@
-"""What mkdocs needs to be told: pages from elsewhere in the repository, pages that are made, and links that lead there.
+"""Hooks of mkdocs: pages from outside docs/, generated pages, and links to them.
 
-Links in README.md, docs/ and benchmarks/README.md are written for the repository, where they work as they are; here
-they are turned to the pages of the site. A link to a file that is no page becomes plain text.
+Links in README.md, docs/ and benchmarks/README.md are written for the repository. Here they are changed to links to
+pages of the site. A link to a file without a page becomes plain text.
 """
 
 from __future__ import annotations
 
 import importlib
 import inspect
+import itertools
 import posixpath
 import re
 import sys
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
@@ -22,16 +23,17 @@ from mkdocs.structure.pages import Page
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
+import commands  # noqa: E402
 import gallery  # noqa: E402
 
-# Text of the repository => page of the site; what lies in docs/ is a page already.
+# File of the repository => page of the site. Files in docs/ are pages already.
 PAGES = {
     "README.md": "index.md",
     "benchmarks/README.md": "benchmarks.md",
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
 }
-# Module => page. What a page has shown already is not shown again.
+# Module => page. Members of an earlier page are not shown again.
 API = {
     "augmentor": "api/index.md",
     **{
@@ -41,18 +43,20 @@ API = {
                      "integrations", "exceptions", "albumentations")
     },
 }  # fmt: skip
+# Pictures from outside docs/.
+PICTURES = ("pretrained/*/*.png", "benchmarks/results/*.png")
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#\s]+)(#[^)\s]*)?\)")
-# What stands before it on its line is for readers of the repository.
+# Text before the comment on its line is for readers of the repository.
 TABLE = re.compile(r"^.*<!-- table: (\S+) -->", re.MULTILINE)
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """The navigation: pages of docs/ that it does not name come last among the guides; pages of the API."""
+    """Set the navigation: unlisted pages of docs/ come last among the guides; then the pages of the API."""
     sections = {title: content for entry in config.nav or [] for title, content in entry.items()}
     there = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")}
     named = {uri for content in sections.values() if isinstance(content, list) for e in content for uri in e.values()}
-    guides = [e for e in sections["Guides"] if set(e.values()) <= there]
-    sections["Guides"] = guides + sorted(there - named)
+    guides = [e for e in sections["How-to"] if set(e.values()) <= there]
+    sections["How-to"] = guides + sorted(there - named)
     sections["API"] = [{module: uri} for module, uri in API.items()]
     config.nav = [{title: content} for title, content in sections.items()]
     config.watch += [str(ROOT / path) for path in ("augmentor", "website", *PAGES)]
@@ -60,12 +64,13 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Pages and pictures that do not lie in docs/."""
+    """Add pages and pictures from outside docs/."""
     made: dict[str, str | bytes] = {uri: (ROOT / path).read_text("utf-8") for path, uri in PAGES.items()}
     made |= {uri: api_page(module) for module, uri in API.items()}
     made["pretrained.md"] = cards()
+    made["commands.md"] = commands.page()
     made |= {f"gallery/{name}.png": gallery.picture(name) for name in gallery.names()}
-    for picture in (ROOT / "pretrained").glob("*/*.png"):
+    for picture in itertools.chain(*map(ROOT.glob, PICTURES)):
         made[picture.relative_to(ROOT).as_posix()] = picture.read_bytes()
     for uri, content in made.items():
         files.append(File.generated(config, uri, content=content))
@@ -73,7 +78,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
-    """Links that lead to pages, tables of the benchmarks, and the gallery."""
+    """Insert tables of the benchmarks and the gallery, and change links."""
     uri = page.file.src_uri
     origin = next((path for path, target in PAGES.items() if target == uri), f"docs/{uri}")
     markdown = TABLE.sub(lambda found: table(found[1]), markdown)
@@ -82,13 +87,13 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
 
 
 def linked(markdown: str, origin: str, uri: str) -> str:
-    """The text of the file `origin` for the page `uri`, with links that lead to pages; others become plain text."""
+    """Return the text of the file `origin` for the page `uri`, with links to pages; others become plain text."""
 
     def turned(found: re.Match[str]) -> str:
         mark, text, target, anchor = found[1], found[2], found[3], found[4] or ""
         path = posixpath.normpath(posixpath.join(posixpath.dirname(origin), target))
         if "://" in target or not (ROOT / path).exists():
-            return found[0]  # elsewhere; or a page that is made; or code, or an error, which mkdocs reports
+            return found[0]  # external, a generated page, code, or an error that mkdocs reports
         if (home := place_of(path)) is None:
             return text
         return f"{mark}[{text}]({posixpath.relpath(home, posixpath.dirname(uri) or '.')}{anchor})"
@@ -97,16 +102,18 @@ def linked(markdown: str, origin: str, uri: str) -> str:
 
 
 def place_of(path: str) -> str | None:
-    """Where the site has this file or folder of the repository, or None."""
+    """Return the page or file of the site for a path of the repository, or None."""
     if path in PAGES or f"{path}/README.md" in PAGES:
         return PAGES.get(path) or PAGES[f"{path}/README.md"]
+    if any(PurePath(path).match(pattern) for pattern in PICTURES):
+        return path
     if path.split("/")[0] == "pretrained":
-        return path if path.endswith(".png") else "pretrained.md"
+        return "pretrained.md"
     return path.removeprefix("docs/") if path.startswith("docs/") else None
 
 
 def table(name: str) -> str:
-    """A table of benchmarks/README.md, which the benchmarks draw from their results."""
+    """Return a generated table of benchmarks/README.md."""
     text = (ROOT / "benchmarks/README.md").read_text("utf-8")
     found = re.search(rf"<!-- {name} -->\n(.*?)<!-- end {name} -->", text, re.DOTALL)
     if found is None:
@@ -115,16 +122,16 @@ def table(name: str) -> str:
 
 
 def cards() -> str:
-    """The cards of all pretrained models as one page."""
-    text = "# Pretrained models\n\n`LatentAugment(NAME)` and `--autoencoder NAME` take the autoencoders,\n"
-    text += "`augmentor.gan.load_generator(NAME)` and `augmentor evaluate NAME DATA` the generators.\n"
+    """Return the cards of all pretrained models as one page."""
+    text = "# Pretrained models\n\n`LatentAugment(NAME)` and `--autoencoder NAME` load autoencoders,\n"
+    text += "`augmentor.gan.load_generator(NAME)` and `augmentor evaluate NAME DATA` load generators.\n"
     for card in sorted((ROOT / "pretrained").glob("*/card.md")):
         text += "\n#" + linked(card.read_text("utf-8"), card.relative_to(ROOT).as_posix(), "pretrained.md")
     return text
 
 
 def api_page(module: str) -> str:
-    """The public classes and functions of a module; those of an earlier page by a link."""
+    """Return the page of a module: its public classes and functions, with links to those of earlier pages."""
     shown = {}
     for earlier, uri in API.items():
         if earlier == module:
@@ -141,7 +148,7 @@ def api_page(module: str) -> str:
 
 
 def public(module: str) -> Iterator[tuple[str, Any]]:
-    """Name and value of the classes and functions that a module shows."""
+    """Yield name and value of the public classes and functions of a module."""
     home = importlib.import_module(module)
     mine = [name for name, value in vars(home).items() if getattr(value, "__module__", "") == module and name[0] != "_"]
     for name in getattr(home, "__all__", mine):

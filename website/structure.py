@@ -1,9 +1,9 @@
-"""The picture of the structure, drawn from the code: docs/structure.svg.
+"""Picture of the structure of the package, drawn from the code: docs/structure.svg.
 
     python website/structure.py        # writes it again
 
-Rows are the layers of pyproject.toml, which `lint-imports` checks; a box has the first sentence of its folder's
-`__init__.py` and the names of its files.
+Rows are the layers of pyproject.toml, which `lint-imports` checks. A box contains the first sentence of the
+`__init__.py` of its folder and the names of its files.
 """
 
 from __future__ import annotations
@@ -37,21 +37,21 @@ STEPS = {
 
 
 def layers() -> list[list[str]]:
-    """Folders and modules of the package from the top row down, as pyproject.toml has them."""
+    """Return folders and modules of the package from the top row down, as in pyproject.toml."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     (contract,) = settings["tool"]["importlinter"]["contracts"]
     return [row.split(" | ") for row in contract["layers"]]
 
 
 def sentence(name: str) -> str:
-    """What lives there: the first sentence of a folder's `__init__.py`, or of a module."""
+    """Return the first sentence of the `__init__.py` of a folder, or of a module."""
     path = ROOT / "augmentor" / name
     source = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     return (ast.get_docstring(ast.parse(source.read_text("utf-8"))) or "").split("\n\n")[0].split(". ")[0].rstrip(".")
 
 
 def files(name: str) -> list[str]:
-    """The modules and folders in a folder, without what supports them (names that begin with an underscore)."""
+    """Return the modules and folders in a folder, without private ones (leading underscore)."""
     folder = ROOT / "augmentor" / name
     inside = sorted(path for path in folder.iterdir() if (path / "__init__.py").exists()) if folder.is_dir() else []
     return [*_modules(folder), *(f"{path.name}/({', '.join(_modules(path))})" for path in inside)]
@@ -62,7 +62,7 @@ def _modules(folder: Path) -> list[str]:
 
 
 def picture() -> str:
-    """The whole picture as SVG."""
+    """Return the picture as SVG."""
     parts, y = [], 34
     for row in layers():
         width = (WIDTH - FLOW) / len(row)
@@ -88,7 +88,7 @@ def picture() -> str:
 
 
 def _words(name: str, width: float) -> tuple[list[str], list[str]]:
-    """What stands in a box of this width: the sentence, and the files."""
+    """Return the sentence and the files for a box of this width, wrapped."""
     about = textwrap.wrap(sentence(name), int((width - NAME) / 6.6))
     return about, textwrap.wrap("  ".join(files(name)), int(width / 6.4), break_on_hyphens=False)
 

@@ -1,4 +1,4 @@
-"""Foundations: random keys, files, weights, the registry, checks, reading of samples, the folder of a run.
+"""Internal modules: random keys, files, weights, the registry, checks, reading of samples, the folder of a run.
 
-May import `exceptions` and what is below it.
+This package may import `exceptions` and the layers below it.
 """

@@ -1,4 +1,4 @@
-"""The order of training samples, as a pure function of the seed and the step."""
+"""Order of the training samples, as a pure function of the seed and the step."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from .random import fold
 
 
 class BatchStream:
-    """Endless batches of one size: each sample once an epoch, in an order that differs between epochs.
+    """Endless batches of equal size: each sample once per epoch, in an order that differs between epochs.
 
-    Batch `step` covers places ``step * batch_size`` and following of the shuffled epochs laid end to end, so resuming
-    needs no state but the step.
+    The shuffled epochs form one sequence, and batch `step` starts at its place ``step * batch_size``, so resuming
+    requires only the step.
 
-    members: indices of the data set to use.
+    members: indices of the samples to use.
     """
 
     def __init__(self, dataset: Any, members: Sequence[int] | np.ndarray, batch_size: int, seed: int):
@@ -26,11 +26,11 @@ class BatchStream:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Steps in which each sample is seen about once."""
+        """Return the number of steps in which each sample is used about once."""
         return max(1, round(len(self.members) / self.batch_size))
 
     def indices(self, step: int) -> np.ndarray:
-        """Which samples of the data set make batch `step`: int64 (batch_size,)."""
+        """Return the indices of the samples of batch `step`, int64 (batch_size,)."""
         places = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
         epochs, offsets = places // len(self.members), places % len(self.members)
         return np.asarray([self._order(int(e))[o] for e, o in zip(epochs, offsets, strict=True)])

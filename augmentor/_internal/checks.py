@@ -1,4 +1,4 @@
-"""Checks of images at the public edge: each says what came, what was expected and what to do."""
+"""Checks of images passed to public functions; each message says what was given, what is accepted and what to do."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Size = Sequence[int | None]
 
 
 def takes_shape(expected: Size, shape: Size) -> bool:
-    """Whether images (C,H,W) fit where `expected` is asked for: `None` is any size, and grey passes for RGB."""
+    """Return whether images (C,H,W) have the expected shape: `None` is any size, and grey is accepted for RGB."""
     return _takes_channels(expected[0], shape[0]) and all(
         n in (None, m) for n, m in zip(expected[1:], shape[1:], strict=True)
     )
 
 
 def check_images(images: torch.Tensor, expected: Size, owner: str) -> None:
-    """`images` are (B, *expected), uint8 or floating in [0, 1]; see `takes_shape`."""
+    """Check that `images` are (B, *expected), uint8 or floating in [0, 1]; see `takes_shape`."""
     if not isinstance(images, torch.Tensor):
         raise InputError(f"{owner} takes a tensor of images (B,C,H,W), got {type(images).__name__}")
     if images.ndim == 4 and takes_shape(expected, images.shape[1:]):
@@ -45,9 +45,9 @@ def check_images(images: torch.Tensor, expected: Size, owner: str) -> None:
 
 
 def check_range(images: torch.Tensor, owner: str) -> None:
-    """Values are uint8, or floating, finite and in [0, 1].
+    """Check that values are uint8, or floating, finite and in [0, 1].
 
-    Values on an accelerator are not looked at, because looking would make the host wait for it.
+    Values on an accelerator are not checked, because the host would have to wait for them.
     """
     if images.dtype == torch.uint8:
         return
@@ -55,7 +55,7 @@ def check_range(images: torch.Tensor, owner: str) -> None:
         white = 65535 if images.dtype == torch.uint16 else 1
         raise InputError(
             f"{owner} takes uint8 or floating images, got {images.dtype}; "
-            f"use v2.ToImage(), v2.ToDtype(torch.float32, scale=True), or for an array of them all x / {white}"
+            f"use v2.ToImage(), v2.ToDtype(torch.float32, scale=True), or for an array of all images x / {white}"
         )
     if images.numel() == 0 or (images.is_floating_point() and images.device.type != "cpu"):
         return
@@ -67,59 +67,59 @@ def check_range(images: torch.Tensor, owner: str) -> None:
         )
     if not is_unit(low, high):
         seen = "NaN" if math.isnan(low) else f"values from {low:.6g} to {high:.6g}"
-        advice = "mend them, as torch.nan_to_num(x) does"
+        advice = "replace them, for example with torch.nan_to_num(x)"
         if math.isfinite(high - low):
             advice = f"scale them with {unit_line((low, high))}"
-            advice += ", or if they were normalised, put v2.Normalize after the augmentation"
+            advice += ", or if they were normalised, apply v2.Normalize after the augmentation"
         raise RangeError(f"{owner} takes images in [0, 1], got {seen}; {advice}")
 
 
 def is_unit(low: float, high: float) -> bool:
-    """Whether values from `low` to `high` are in [0, 1], but for rounding; false for NaN."""
+    """Return whether values from `low` to `high` are in [0, 1] up to rounding; False for NaN."""
     return low >= -1e-4 and high <= 1 + 1e-4
 
 
 def extremes(images: torch.Tensor) -> tuple[float, float]:
-    """The lowest and the highest value; both NaN where one is."""
+    """Return the lowest and the highest value; both are NaN if any value is NaN."""
     comparable = images if images.is_floating_point() else images.double()  # torch cannot compare uint16
     low, high = torch.aminmax(comparable.detach())
     return float(low), float(high)
 
 
 def likely_range(low: float, high: float) -> tuple[float, float]:
-    """What black and white may be where these values were seen: 0 and 255, or these."""
+    """Return probable values of black and white for images with these extremes: 0 and 255, or the extremes."""
     return (0, 255) if low >= 0 and 1 < high <= 255 else (low, high)
 
 
 def unit_line(seen: tuple[float, float], name: str = "x") -> str:
-    """The expression that brings images to [0, 1], for messages: with what was seen in some of them for an example."""
+    """Return an expression, for messages, that scales images to [0, 1], with the observed extremes as an example."""
     low, high = likely_range(*seen)
     moved = f"({name} {'-' if low > 0 else '+'} {abs(low):.6g})" if low else name
     return f"({name} - low) / (high - low), low and high of the whole data set, here {moved} / {high - low or 1:.6g}"
 
 
 def check_ratio(ratio: float) -> None:
-    """The number of synthetic samples for each real one is finite and not negative."""
+    """Check that the number of synthetic samples per real sample is finite and not negative."""
     if not (math.isfinite(ratio) and ratio >= 0):
-        raise InputError(f"ratio is the number of synthetic samples for each real one, >= 0; got {ratio}")
+        raise InputError(f"ratio must be the number of synthetic samples per real sample, at least 0; got {ratio}")
 
 
 def to_unit_float(images: torch.Tensor) -> torch.Tensor:
-    """uint8 [0, 255] or floating [0, 1] => float32 [0, 1]."""
+    """Convert uint8 [0, 255] or floating [0, 1] to float32 [0, 1]."""
     if images.dtype == torch.uint8:
         return images.to(torch.float32).div_(255)
     return images.to(torch.float32)
 
 
 def to_uint8(images: torch.Tensor) -> torch.Tensor:
-    """Floating [0, 1] => uint8 [0, 255], rounded to the nearest level."""
+    """Convert floating [0, 1] to uint8 [0, 255], rounded to the nearest level."""
     if images.dtype == torch.uint8:
         return images
     return images.detach().mul(255).round_().clamp_(0, 255).to(torch.uint8)
 
 
 def checked_rows(indices: Sequence[int] | np.ndarray, length: int) -> np.ndarray:
-    """Indices as lists take them, counted from the beginning: int64. Raises `IndexError` or `TypeError`."""
+    """Return indices, also negative ones, as int64 from 0 to ``length - 1``. Raises `IndexError` or `TypeError`."""
     rows = np.asarray(indices if len(indices) else np.empty(0, np.int64))
     if rows.ndim != 1 or rows.dtype.kind not in "iub":
         rows = np.asarray([operator.index(index) for index in indices])
@@ -132,7 +132,7 @@ def checked_rows(indices: Sequence[int] | np.ndarray, length: int) -> np.ndarray
 
 
 def is_number(value: object) -> bool:
-    """Whether a value of a JSON document is a finite number."""
+    """Return whether a value of a JSON document is a finite number."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
@@ -141,13 +141,13 @@ def _takes_channels(expected: int | None, channels: int | None) -> bool:
 
 
 def _channels_advice(expected: int | None, channels: int) -> str:
-    """How to get from a number of channels to another, where there is a usual way."""
+    """Return advice on how to convert between numbers of channels; empty if there is no usual way."""
     if channels == 3 and expected == 1:
         return "convert with v2.Grayscale(), or "
-    if channels in (2, 4) and expected in (1, 3):  # v2.RGB() and v2.Grayscale() leave them or raise
+    if channels in (2, 4) and expected in (1, 3):  # v2.RGB() and v2.Grayscale() do not convert them
         last = channels - 1
         return (
-            "if the last is alpha, put them on white: "
+            "if the last is alpha, compose them on white: "
             "x = v2.functional.to_dtype(v2.functional.to_image(x), torch.float32, scale=True), "
             f"x[..., :{last}, :, :] * x[..., {last}:, :, :] + 1 - x[..., {last}:, :, :]; or "
         )

@@ -1,4 +1,4 @@
-"""Columns of rows, a dict of lists: what Hugging Face `datasets` hands to a transform, for one row as well."""
+"""Columns (a dict of lists), which Hugging Face `datasets` passes to a transform, also for a single row."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from .samples import LabelsGetter, Sample, image_to_tensor, is_image, tensor_to_
 
 
 def is_columns(inputs: Any) -> TypeGuard[dict[str, list[Any]]]:
-    """Whether this is a dict of lists of one length, one of which holds images."""
+    """Return whether the input is a dict of lists of equal length, at least one of which contains images."""
     if not isinstance(inputs, dict) or not all(isinstance(column, list) for column in inputs.values()):
         return False
     return len({len(column) for column in inputs.values()}) == 1 and any(map(_holds_images, inputs.values()))
 
 
 def sample_of(inputs: Any, labels_getter: LabelsGetter) -> Sample:
-    """What a transform was given, as a sample or a batch."""
+    """Return the input of a transform as a sample or a batch."""
     return Columns(inputs, labels_getter) if is_columns(inputs) else Sample(inputs, labels_getter)
 
 
 def rows_of(columns: dict[str, list[Any]]) -> list[dict[str, Any]]:
-    """One dict a row."""
+    """Return one dict per row."""
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 def columns_of(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
-    """The inverse of `rows_of`."""
+    """Return columns from rows; the inverse of `rows_of`."""
     return {name: [row[name] for row in rows] for name in rows[0]}
 
 
 def of_one_shape(columns: dict[str, list[Any]]) -> bool:
-    """Whether the images of each column could be one batch."""
+    """Return whether the images of each column have one shape, so that they can be a batch."""
     images = [column for column in columns.values() if _holds_images(column)]
     return all(len({image_to_tensor(image).shape for image in column}) == 1 for column in images)
 
 
 class Columns(Sample):
-    """Columns as one batch; `rebuilt` gives lists again, of images of the type that they had."""
+    """Columns as one batch; `rebuilt` returns lists, with images of their original type."""
 
     def __init__(self, columns: dict[str, list[Any]], labels_getter: LabelsGetter):
         self._given = columns
@@ -47,7 +47,7 @@ class Columns(Sample):
         super().__init__(self._batch, labels_getter)
 
     def rebuilt(self) -> dict[str, list[Any]]:
-        """The columns with the leaves as they are now."""
+        """Return the columns with the current leaves."""
         return {name: self._list(name, made) for name, made in super().rebuilt().items()}
 
     def _list(self, name: str, made: Any) -> list[Any]:

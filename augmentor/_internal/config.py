@@ -1,13 +1,13 @@
-"""The document `policy.json`, an augmentation: `augmentor tune` writes it, `LatentAugment.from_config` reads it.
+"""The file `policy.json`, which describes an augmentation: written by `augmentor tune`, read by `from_config`.
 
     {"format": 1, "autoencoder": "mnist", "autoencoder_sha256": "...", "policy": "gaussian(std=0.5)", "p": 0.5,
      "residual": 0.0, "gate": {"keep": 0.95, "k": 3, "redraws": 3, "action": "redraw"},
      "mixing": {"ratio": 1.0, "balance": 0.5}}
 
-autoencoder is a pretrained name, or the path of a weights file, relative to the folder of the JSON; null for an
-object, which then has to be given again. ``"statistics": {"mean": [...], "std": [...]}`` are latent statistics that
-were fitted, where the weights brought none. Only autoencoder and policy have to be there. Further entries, such as how
-the answer was found, are kept for people and ignored.
+"autoencoder" is a pretrained name, the path of a weights file relative to the folder of the JSON file, or null for an
+object, which must then be passed to `LatentAugment.from_config`. ``"statistics": {"mean": [...], "std": [...]}`` are
+fitted latent statistics, if the weights contain none. Only "autoencoder" and "policy" are required. Other entries, such
+as the results of a search, are ignored.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """The document. `autoencoder` is None for an object that has no name; `statistics` are mean and std, if any.
+    """Content of `policy.json`. autoencoder: None for an object without a name. statistics: mean and std, or None.
 
-    gate, mixing: the objects that those entries describe, a `QualityGate` and a `Mixing`, or None.
+    gate, mixing: the objects that these entries describe, a `QualityGate` and a `Mixing`, or None.
     """
 
     autoencoder: str | None
@@ -46,9 +46,9 @@ class AugmentConfig:
 
     @classmethod
     def read(cls, source: str | Path | dict[str, Any], parts: dict[str, type]) -> AugmentConfig:
-        """From a file or a dict; `InputError` for anything that is no such document.
+        """Read a file or a dict; raise `InputError` if it is invalid.
 
-        parts: the classes of the entries "gate" and "mixing".
+        parts: classes of the entries "gate" and "mixing".
         """
         document = source if isinstance(source, dict) else _load(absolute_path(source))
         try:
@@ -67,7 +67,7 @@ class AugmentConfig:
                     fields[name] = _made(kind, name, fields[name])
         except InputError as error:
             where = "this dict" if isinstance(source, dict) else str(source)
-            raise InputError(f"{where} is no augmentation config: {error}; make one with `augmentor tune`") from error
+            raise InputError(f"{where} is not a valid config: {error}; make one with `augmentor tune`") from error
         name = fields.pop("autoencoder", None)
         if name is not None and not isinstance(source, dict):
             beside = weights_file(absolute_path(source).parent / name, OF_AUTOENCODER)
@@ -75,15 +75,15 @@ class AugmentConfig:
         return cls(name, **fields)
 
     def check_weights(self, found: str, name: str) -> None:
-        """`WeightsError` unless this is the fingerprint of the autoencoder that the document was made with."""
+        """Raise `WeightsError` unless `found` is the fingerprint of the autoencoder of the document."""
         if self.autoencoder_sha256 not in (None, found):
             raise WeightsError(
-                f"autoencoder {name!r} has the fingerprint {found:.12}..., and the policy was chosen for "
-                f"{self.autoencoder_sha256:.12}...; give that one, or tune again"
+                f"autoencoder {name!r} has the fingerprint {found:.12}..., but the policy was chosen for "
+                f"{self.autoencoder_sha256:.12}...; use that autoencoder, or tune again"
             )
 
     def document(self) -> dict[str, Any]:
-        """As plain JSON values."""
+        """Return the document as plain JSON values."""
         return {
             "format": FORMAT,
             "autoencoder": self.autoencoder,
@@ -107,9 +107,9 @@ def _load(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"cannot read {path}: {error}; expected the policy.json of `augmentor tune`") from error
+        raise InputError(f"cannot read {path}: {error}; expected a policy.json of `augmentor tune`") from error
     if not isinstance(document, dict):
-        raise InputError(f"{path} holds a {type(document).__name__}; expected the policy.json of `augmentor tune`")
+        raise InputError(f"{path} contains a {type(document).__name__}; expected a policy.json of `augmentor tune`")
     return document
 
 
@@ -117,7 +117,7 @@ def _made(kind: Any, name: str, arguments: dict[str, Any]) -> Any:
     known = tuple(inspect.signature(kind).parameters)
     for argument in arguments:
         if argument not in known:
-            raise InputError(f"{name} has no {argument!r}{did_you_mean(argument, known)}")
+            raise InputError(f"{name} has no argument {argument!r}{did_you_mean(argument, known)}")
     try:
         return kind(**arguments)
     except TypeError as error:
@@ -128,4 +128,4 @@ def _check_statistics(values: dict[str, Any]) -> None:
     lists = [values.get(name) for name in ("mean", "std")]
     fits = values.keys() == {"mean", "std"} and all(isinstance(v, list) and all(map(is_number, v)) for v in lists)
     if not fits or not all(number > 0 for number in values["std"]):
-        raise InputError(f"statistics is {str(values)[:80]}; expected lists of numbers mean and std, std above 0")
+        raise InputError(f"statistics is {str(values)[:80]}; expected lists of numbers mean and std, with std above 0")

@@ -1,4 +1,4 @@
-"""Data sets and loaders of the user: batches as tensors, labels, the number of classes, and a fingerprint."""
+"""Reading of the user's data sets and loaders: batches as tensors, labels, number of classes, fingerprint."""
 
 from __future__ import annotations
 
@@ -18,42 +18,42 @@ from .samples import image_to_tensor, labels_tensor, split_item
 
 
 def fetch_items(dataset: Any, indices: Sequence[int]) -> list[Any]:
-    """Items of a map-style data set, in one call where it offers `__getitems__`."""
+    """Return items of a map-style data set, in one call if it has `__getitems__`."""
     if hasattr(dataset, "__getitems__"):
         return list(dataset.__getitems__(list(indices)))
     return [dataset[i] for i in indices]
 
 
 def collate(items: Sequence[Any]) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Items => images (B,C,H,W), and labels (B,) int64, (B,K) float32 or None."""
+    """Convert items to images (B,C,H,W) and labels (B,) int64, (B,K) float32 or None."""
     pairs = [split_item(item) for item in items]
     images = [image_to_tensor(image) for image, _ in pairs]
     check_one_shape(image.shape for image in images)
     labels = [label for _, label in pairs if label is not None]
     if labels and len(labels) < len(pairs):
-        raise DataError(f"got labels for {len(labels)} of {len(pairs)} items; label all of them or none")
+        raise DataError(f"got labels for {len(labels)} of {len(pairs)} items; label all items or none")
     return torch.stack(images), labels_tensor(labels) if labels else None
 
 
 def check_one_shape(shapes: Iterable[Sequence[int]]) -> None:
-    """`DataError` for images of different shapes (C,H,W)."""
+    """Raise `DataError` for images of different shapes (C,H,W)."""
     found = sorted({tuple(shape) for shape in shapes})
     if len(found) > 1:
-        raise DataError(f"got images of different shapes {found[:3]}; resize them to one with v2.Resize")
+        raise DataError(f"got images of different shapes {found[:3]}; resize them to one shape with v2.Resize")
 
 
 def fetch(dataset: Any, indices: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Images (B,C,H,W) and labels (or None) of some items of a map-style data set."""
+    """Return images (B,C,H,W) and labels (or None) of some items of a map-style data set."""
     return collate(fetch_items(dataset, indices))
 
 
 def batches(
     data: Any, batch_size: int = 256, doing: str | None = None
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor | None]]:
-    """All batches of a map-style data set, of an iterable of samples, or of one of batches, such as a DataLoader.
+    """Yield all batches of a map-style data set, of an iterable of samples or of batches, such as a DataLoader.
 
-    A list is a data set if its first element is one sample, and an iterable if that is a batch. doing: what a progress
-    bar says; None shows none.
+    A list is a data set if its first element is one sample, and an iterable if it is a batch. doing: description of the
+    progress bar; None shows no bar.
     """
     count = num_samples(data)
     if count == 0:
@@ -69,12 +69,12 @@ def batches(
 
 
 def num_samples(data: Any) -> int | None:
-    """How many samples a map-style data set has; None for an iterable."""
+    """Return the number of samples of a map-style data set; None for an iterable."""
     return len(data) if is_map_style(data) and not _holds_batches(data) else None
 
 
 def is_map_style(data: Any) -> bool:
-    """Whether it has a length and indices. An `IterableDataset` has none, though it inherits `__getitem__`."""
+    """Return whether data has a length and indices. An `IterableDataset` has none, but inherits `__getitem__`."""
     return hasattr(data, "__getitem__") and hasattr(data, "__len__") and not isinstance(data, IterableDataset)
 
 
@@ -94,22 +94,22 @@ def _loaded(data: Iterable[Any], batch_size: int) -> Iterator[tuple[torch.Tensor
 
 
 def items_of(images: Any, labels: Any) -> list[Any]:
-    """Images and labels (N, ...), each an array, a tensor or a list => items (image, label), or images without labels.
+    """Convert images and labels (N, ...), arrays, tensors or lists, to items (image, label), or images without labels.
 
-    An array is (N,H,W), (N,H,W,C) or (N,C,H,W); see `channels_first`.
+    An array of images is (N,H,W), (N,H,W,C) or (N,C,H,W); see `channels_first`.
     """
     if isinstance(images, np.ndarray):
         images = array_tensor(images, "the array")
     if labels is None:
         return list(images)
     if len(images) != len(labels):
-        raise DataError(f"got {len(images)} images and {len(labels)} labels; expected one label an image")
+        raise DataError(f"got {len(images)} images and {len(labels)} labels; expected one label per image")
     return list(zip(images, labels, strict=True))
 
 
 def dataset_labels(dataset: Any) -> torch.Tensor:
-    """Labels of a whole map-style data set, without decoding images where it keeps them as `targets`."""
-    # With a `target_transform` the items have other labels than `targets`.
+    """Return the labels of a map-style data set; if it has `targets`, no image is decoded."""
+    # With a `target_transform`, the labels of the items differ from `targets`.
     known = None if getattr(dataset, "target_transform", None) else getattr(dataset, "targets", None)
     if known is not None and len(known) == len(dataset):
         return labels_tensor(known)
@@ -120,7 +120,7 @@ def dataset_labels(dataset: Any) -> torch.Tensor:
 
 
 def class_names_of(dataset: Any) -> list[Any]:
-    """The `classes` of a data set, a Hugging Face one or what a `Subset` or `ConcatDataset` holds included, or []."""
+    """Return the `classes` of a data set, also of Hugging Face, `Subset` and `ConcatDataset`; [] if unknown."""
     if known := getattr(dataset, "classes", None):
         return list(known)
     features = getattr(dataset, "features", None)  # of Hugging Face
@@ -134,9 +134,9 @@ def class_names_of(dataset: Any) -> list[Any]:
 
 
 def num_classes_of(dataset: Any, labels: torch.Tensor | None) -> int | None:
-    """How many classes there are: from the data set's `classes`, from soft labels, or the highest number.
+    """Return the number of classes: from `classes` of the data set, the width of soft labels or the highest label.
 
-    None where nothing tells it. Negative numbers are no classes.
+    None if it is unknown. Negative labels are not counted as classes.
     """
     if names := class_names_of(dataset):
         return len(names)
@@ -146,7 +146,7 @@ def num_classes_of(dataset: Any, labels: torch.Tensor | None) -> int | None:
 
 
 def equal_steps(count: int, most: int) -> list[int]:
-    """`most` of `count` indices, or all where there are no more, at steps as equal as can be.
+    """Return `most` of `count` indices at nearly equal steps, or all if there are fewer.
 
     >>> equal_steps(12, 8)
     [0, 1, 3, 4, 6, 7, 9, 10]
@@ -156,7 +156,7 @@ def equal_steps(count: int, most: int) -> list[int]:
 
 
 def spread_over_classes(labels: torch.Tensor | None, total: int, count: int) -> torch.Tensor:
-    """`count` of `total` rows, int64, taken from the classes in turn; the first ones where labels are none or soft."""
+    """Return `count` of `total` rows, int64, from each class in turn; the first rows if labels are None or soft."""
     if labels is None or labels.ndim != 1:
         return torch.arange(min(count, total))
     rank = torch.zeros_like(labels)
@@ -167,9 +167,9 @@ def spread_over_classes(labels: torch.Tensor | None, total: int, count: int) -> 
 
 
 def dataset_fingerprint(dataset: Any) -> str:
-    """SHA-256 over all images and labels, or the data set's own `fingerprint` where it has one.
+    """Return the `fingerprint` attribute of the data set, or else the SHA-256 of all its images and labels.
 
-    Images that differ, in pixels, order or label, give another fingerprint. It reads the whole data set once.
+    Different pixels, order or labels give another fingerprint. The whole data set is read once.
     """
     known = getattr(dataset, "fingerprint", None)
     if isinstance(known, str):
@@ -188,6 +188,6 @@ def _holds_batches(data: Any) -> bool:
 
 
 def _is_sample(item: Any) -> bool:
-    """Whether this is one sample, and not a batch."""
+    """Return whether the item is one sample (True) or a batch (False)."""
     image, _ = split_item(item)
     return not (isinstance(image, (torch.Tensor, np.ndarray)) and image.ndim == 4)

@@ -1,4 +1,4 @@
-"""Models of diffusers from a folder or a hub. Only safetensors are read. diffusers itself is imported when used."""
+"""Loading of diffusers models from a folder or a hub. Only safetensors are read; diffusers is imported when used."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ PREFIX = "diffusers:"
 
 
 def installed(what: str) -> Any:
-    """The library; `InputError`, where it is not installed, that says what needs it."""
+    """Return the diffusers module; raise `InputError` if it is not installed. what: the feature that needs it."""
     try:
         import diffusers
     except ImportError as error:
-        raise InputError(f"{what} needs diffusers: pip install 'latent-augmentor[diffusers]'") from error
+        raise InputError(f"{what} requires diffusers: pip install 'latent-augmentor[diffusers]'") from error
     return diffusers
 
 
 def full_place(place: str | Path) -> str:
-    """The same, so that it means the same in any folder: a folder's absolute path, or a repository as it is."""
+    """Return the absolute path of a folder, or a repository name unchanged."""
     folder = absolute_path(place)
     return str(folder) if os.path.isdir(folder) else str(place)
 
 
 def load(what: str, place: str | Path, read: Callable[..., Any]) -> Any:
-    """What `read` makes of this place, given as diffusers takes it: a name, and `subfolder` if it has one.
+    """Return ``read(name)``, or ``read(name, subfolder=...)``, for a place.
 
-    place: a folder that `save_pretrained` wrote, a repository on the hub, ``"owner/name"``, or with further parts a
-    folder inside the repository. Raises `WeightsError` for what is not there, cannot be reached, or cannot be read.
+    place: a folder written by `save_pretrained`, a repository on the hub, ``"owner/name"``, or a folder in it,
+    ``"owner/name/folder"``. Raises `WeightsError` if it does not exist, cannot be reached or cannot be read.
     """
     name, subfolder = full_place(place), {}
     if not os.path.isdir(name):
@@ -41,9 +41,9 @@ def load(what: str, place: str | Path, read: Callable[..., Any]) -> Any:
         repository, _, inside = rest.partition("/")
         name, subfolder = f"{owner}/{repository}" if rest else owner, {"subfolder": inside} if inside else {}
     try:
-        with warnings.catch_warnings(action="ignore"):  # diffusers about how it calls the hub's client
+        with warnings.catch_warnings(action="ignore"):  # about calls of the hub client inside diffusers
             return read(name, **subfolder)
-    except Exception as error:  # whatever the hub's client raises: it has trees of its own
+    except Exception as error:  # the hub client has its own exception classes
         raise WeightsError(
             f"cannot load the diffusers {what} {str(place)!r}: {first_line(error)}; expected a folder that "
             "save_pretrained wrote as safetensors, or the name of a repository on a hub that can be reached"
@@ -51,13 +51,13 @@ def load(what: str, place: str | Path, read: Callable[..., Any]) -> Any:
 
 
 def load_pipeline(kind: Any, place: str | Path, revision: str | None, **how: Any) -> Any:
-    """A pipeline of this class of diffusers from a place, as `load`."""
+    """Load a pipeline of class `kind` from a place; see `load`."""
     how |= {"use_safetensors": True, "revision": revision}
     return load("pipeline", place, lambda name, **inside: kind.from_pretrained(name, **inside, **how))
 
 
 def model_line(place: str, revision: str | None) -> str:
-    """In one line: the place, its revision, and the licence that its model card states."""
+    """Return the place, its revision and the licence in its model card as one line."""
     from huggingface_hub import ModelCard  # diffusers depends on it
 
     card = Path(place) / "README.md"
@@ -69,6 +69,6 @@ def model_line(place: str, revision: str | None) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """The first line of its message, at most 300 characters; its type if there is none."""
+    """Return the first line of an error message, at most 300 characters; the error type if there is no message."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0].rstrip(".:;")[:300] if lines else type(error).__name__

@@ -1,4 +1,4 @@
-"""A random transform of each image of a batch, for the whole batch at once where that can be."""
+"""Random transforms with parameters per image, computed for the whole batch at once where possible."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from .samples import image_to_tensor
 
 
 def transform_each(transform: Callable[[Any], Any], images: torch.Tensor) -> torch.Tensor:
-    """``transform(image)`` for each image of a batch (B,C,H,W), uint8 or floating in [0, 1].
+    """Apply a transform to each image of a batch (B,C,H,W), uint8 or floating in [0, 1].
 
-    torchvision draws one set of parameters a call. Its `RandomAffine`, `RandomCrop`, `RandomHorizontalFlip` and
-    `ColorJitter`, and those that a `Compose` begins or ends with, are done here for all images at once, with
-    parameters for each, from torch's global generator as in torchvision; anything else is called image by image, which
-    takes some ten times as long.
+    torchvision draws one set of parameters per call. `RandomAffine`, `RandomCrop`, `RandomHorizontalFlip` and
+    `ColorJitter`, also at the beginning or end of a `Compose`, are computed here for all images at once, with
+    parameters per image from torch's global generator. Other transforms are called image by image, which takes about
+    ten times as long.
 
     >>> transform_each(v2.RandomCrop(28, padding=2), torch.rand(5, 1, 28, 28)).shape
     torch.Size([5, 1, 28, 28])
@@ -54,7 +54,7 @@ def _one_by_one(transform: Callable[[Any], Any], images: torch.Tensor) -> torch.
 
 
 def _split(parts: Sequence[Any], images: torch.Tensor) -> tuple[Sequence[Any], Sequence[Any], Sequence[Any]]:
-    """Parts of a pipeline: those that it begins with and ends with and that take batches, and those in between."""
+    """Split a pipeline into the first and the last parts that take batches, and the parts between them."""
 
     def leading(parts: Sequence[Any]) -> int:
         return len(list(itertools.takewhile(lambda part: _takes_batches(part, images), parts)))
@@ -65,12 +65,12 @@ def _split(parts: Sequence[Any], images: torch.Tensor) -> tuple[Sequence[Any], S
 
 
 def _takes_batches(transform: Any, images: torch.Tensor) -> bool:
-    """Whether it is among those that are done for a whole batch at once."""
+    """Return whether the transform can be computed for a whole batch at once."""
     is_usual = images.is_floating_point() or images.dtype == torch.uint8
     match transform:
         case v2.Compose():
             return all(_takes_batches(part, images) for part in transform.transforms)
-        case _ if type(transform) not in _KNOWN:  # what inherits from one may do something else
+        case _ if type(transform) not in _KNOWN:  # subclasses may behave differently
             return False
         case v2.RandomAffine():
             simple = isinstance(transform.fill, (int, float)) and transform.center is None
@@ -87,7 +87,7 @@ _KNOWN = (v2.RandomAffine, EdgeAffine, v2.RandomCrop, v2.ColorJitter, v2.RandomH
 
 
 def _crop_each(crop: v2.RandomCrop, images: torch.Tensor) -> torch.Tensor:
-    """A part of each image, padded where the crop pads, with the same draws."""
+    """Pad if needed and crop each image, with the same draws as image by image."""
     drawn = [crop.make_params([image]) for image in images]
     if drawn[0]["needs_pad"]:
         images = VF.pad(images, drawn[0]["padding"], fill=crop.fill, padding_mode=crop.padding_mode)

@@ -1,7 +1,7 @@
-"""Where a run computes: one device, or several processes and lower precision through Lightning Fabric.
+"""Execution of a training run: on one device, or in several processes and lower precision with Lightning Fabric.
 
-Every process takes its part of each batch, and gradients are averaged before an optimiser steps, in one piece, as in
-StyleGAN3. Networks are not wrapped, so a training method may call any method of them and take gradients of gradients.
+Each process computes its part of each batch. Gradients are averaged in one operation before an optimiser step, as in
+StyleGAN3. Networks are not wrapped, so a training method may call any of their methods and use gradients of gradients.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from ..exceptions import DeviceError, InputError
 
 T = TypeVar("T")
 
-# Name => Fabric's name for it.
+# Name => name in Fabric.
 PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
 
 
 class Engine:
-    """One process on one device, in float32: plain torch."""
+    """Engine for one process on one device in float32, with plain torch."""
 
     rank, processes = 0, 1
 
@@ -34,17 +34,17 @@ class Engine:
 
     @property
     def writes(self) -> bool:
-        """Whether this process is the one that writes files and shows progress."""
+        """Return whether this process writes files and shows progress."""
         return self.rank == 0
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """The precision that forward passes run in."""
+        """Return the context that sets the precision of forward passes."""
         return contextlib.nullcontext()
 
     def minimise(self, loss: torch.Tensor, *optimizers: torch.optim.Optimizer) -> None:
-        """One step of these optimisers down the gradient of `loss`, averaged over the processes.
+        """Do one step of the optimisers on `loss`, with gradients averaged over the processes.
 
-        Gradients of their parameters alone are cleared first; keep others out of the graph, or frozen.
+        Only the gradients of their parameters are cleared first: other parameters must be frozen or outside the graph.
         """
         for optimizer in optimizers:
             optimizer.zero_grad(set_to_none=True)
@@ -54,36 +54,36 @@ class Engine:
             optimizer.step()
 
     def mean(self, value: torch.Tensor) -> torch.Tensor:
-        """The mean of a tensor over the processes."""
+        """Return the mean of a tensor over the processes."""
         return value
 
     def batch_mean(self, value: torch.Tensor) -> torch.Tensor:
-        """The mean over the whole batch, of this process's mean over its part, which alone the gradient is of.
+        """Return the mean over the whole batch from the mean of this process, through which the gradient flows.
 
-        For what a loss is no mean of, such as the square of a mean; `minimise` averages the gradients.
+        For losses that are not a mean over samples, such as the square of a mean; `minimise` averages the gradients.
         """
         return value + (self.mean(value.detach()) - value.detach())
 
     def agree(self, value: T) -> T:
-        """What process 0 has, in all of them."""
+        """Return the value of process 0 in all processes."""
         return value
 
     def start_alike(self, networks: Iterable[nn.Module]) -> None:
-        """Give every process the weights and buffers of process 0; refuse what batches of several would break."""
+        """Copy the weights and buffers of process 0 to all processes; `InputError` for unsynchronised batch norm."""
 
     def _average(self, gradients: Iterable[torch.Tensor]) -> None:
         pass
 
 
 class FabricEngine(Engine):
-    """Several processes, or mixed precision."""
+    """Engine for several processes or mixed precision."""
 
     def __init__(self, device: torch.device | str, devices: int, precision: str):
         try:
-            from lightning.fabric import Fabric  # imported when used: 8.5 seconds
+            from lightning.fabric import Fabric  # imported only here, because it takes 8.5 seconds
         except ImportError as error:
             raise DeviceError(
-                "several processes and precision other than fp32 take Lightning Fabric; "
+                "several processes, or a precision other than fp32, require Lightning Fabric; "
                 "pip install 'latent-augmentor[distributed]'"
             ) from error
         device = torch.device(device)
@@ -118,8 +118,8 @@ class FabricEngine(Engine):
             for name, part in network.named_modules():
                 if isinstance(part, nn.modules.batchnorm._BatchNorm) and not isinstance(part, nn.SyncBatchNorm):
                     raise InputError(
-                        f"layer {name!r} of {type(network).__name__} normalises over a batch, and each process sees "
-                        "a part of it; convert the network with nn.SyncBatchNorm.convert_sync_batchnorm, "
+                        f"layer {name!r} of {type(network).__name__} normalises over a batch, but each process has "
+                        "a part of it only; convert the network with nn.SyncBatchNorm.convert_sync_batchnorm, "
                         "or use group norm"
                     )
             network.load_state_dict(self.agree({k: v.cpu() for k, v in network.state_dict().items()}))
@@ -134,7 +134,7 @@ class FabricEngine(Engine):
 
 
 def get_engine(device: torch.device | str, devices: int = 1, precision: str = "fp32") -> Engine:
-    """Plain torch, unless there are several processes (asked for, or started by ``torchrun``) or lower precision."""
+    """Return a `FabricEngine` for several processes (also of ``torchrun``) or lower precision, else an `Engine`."""
     check_engine(devices, precision)
     if devices == 1 and _launched() == 1 and precision == "fp32":
         return Engine(device)
@@ -142,19 +142,19 @@ def get_engine(device: torch.device | str, devices: int = 1, precision: str = "f
 
 
 def check_engine(devices: int, precision: str) -> None:
-    """`InputError` for settings that mean nothing."""
+    """Raise `InputError` for invalid settings."""
     if precision not in PRECISIONS:
-        raise InputError(f"precision is one of {', '.join(PRECISIONS)}, got {precision!r}")
+        raise InputError(f"precision must be one of {', '.join(PRECISIONS)}; got {precision!r}")
     if devices < 1:
-        raise InputError(f"devices is the number of processes on this machine, at least 1; got {devices}")
+        raise InputError(f"devices must be the number of processes on this machine, at least 1; got {devices}")
 
 
 @functools.cache
 def _fabric_engine(device: str, devices: int, precision: str) -> FabricEngine:
-    """One for all runs of a process: processes are started once."""
+    """Return one engine for all runs of a process, because the processes can be started only once."""
     return FabricEngine(device, devices, precision)
 
 
 def _launched() -> int:
-    """How many processes ``torchrun`` or the like has started."""
+    """Return the number of processes that ``torchrun`` or a similar launcher started."""
     return int(os.environ.get("WORLD_SIZE", "1"))

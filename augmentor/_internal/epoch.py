@@ -1,4 +1,4 @@
-"""An epoch number that worker processes see change."""
+"""Epoch number that is shared with worker processes."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import torch
 
 
 class SharedEpoch:
-    """One integer in shared memory: `set` in the main process reaches workers that already run.
+    """Integer in shared memory: `set` in the main process also takes effect in workers that already run.
 
-    Copies that are not handed to a worker (`copy.deepcopy`, plain `pickle`) get a number of their own.
+    Copies made by `copy.deepcopy` or plain `pickle`, which are not passed to a worker, are independent.
     """
 
     def __init__(self, value: int = 0):
         self._cell = torch.tensor(value, dtype=torch.int64).share_memory_()
 
     def get(self) -> int:
-        """The current epoch."""
+        """Return the current epoch."""
         return int(self._cell)
 
     def set(self, value: int) -> None:

@@ -1,4 +1,4 @@
-"""Eval mode for a while."""
+"""Temporary eval mode."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import nn
 
 @contextmanager
 def eval_mode(module: nn.Module) -> Iterator[None]:
-    """All parts of a module in eval mode; afterwards, or after an error, each is in its own mode again."""
+    """Put all submodules in eval mode, and restore the mode of each at the end, also after an error."""
     training = [part for part in module.modules() if part.training]
     try:
         for part in training:

@@ -1,4 +1,4 @@
-"""Reading and writing of files: a file appears under its name only when it is complete and on the disk."""
+"""Reading and writing of files: a file gets its name only after it is complete and flushed to the disk."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from typing import Any
 
 from ..exceptions import OutputError
 
-# Windows has the last of these alone, and would else translate line ends.
+# Windows has only O_BINARY (without it, line ends are translated).
 _READ_FLAGS = sum(getattr(os, name, 0) for name in ("O_RDONLY", "O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
 
 
 def absolute_path(path: str | Path) -> Path:
-    """`path` with ``~`` expanded, and absolute: it names the same place after `os.chdir` and in other processes."""
+    """Return an absolute path with ``~`` expanded, valid after `os.chdir` and in other processes."""
     return Path(os.path.expanduser(path)).absolute()
 
 
 def write_bytes(path: str | Path, data: bytes, *, shared: bool = False) -> None:
     """Write `data` to a temporary name, flush it to the disk, rename it to `path`, flush the folder.
 
-    shared: other processes may write this file at the same time, so each takes a temporary name of its own. These
-    names end in ``.partial``. A killed process leaves its file behind; if another process deletes one that is in use,
-    it is written again.
+    shared: whether other processes may write this file at the same time; then each uses its own temporary name.
+    Temporary names end in ``.partial``. A killed process leaves its temporary file. If another process deletes a
+    temporary file that is in use, it is written again.
     """
     path = Path(path)
     if not path.name:
-        raise OutputError(f"cannot write {str(path)!r}: it is a folder; expected the name of a file")
+        raise OutputError(f"cannot write {str(path)!r}: it is a folder; expected a file name")
     try:
         if not path.parent.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -67,7 +67,7 @@ def _write_over(partial: Path, path: Path, data: bytes) -> None:
 
 
 def flush_folder(folder: Path) -> None:
-    """Flush the names in a folder to the disk; nothing on Windows, which opens no folders."""
+    """Flush the names in a folder to the disk; does nothing on Windows, where folders cannot be opened."""
     if os.name == "nt":
         return
     handle = os.open(folder, os.O_RDONLY)
@@ -78,45 +78,45 @@ def flush_folder(folder: Path) -> None:
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write `value` as indented JSON, whole or not at all."""
+    """Write `value` as indented JSON, completely or not at all."""
     write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
 
 
 def open_regular(path: str | Path) -> io.BufferedReader:
-    """Open a file for reading that may come from somebody else; `OSError` for a link, a pipe or a device.
+    """Open an untrusted file for reading; raise `OSError` for a link, a pipe or a device.
 
-    A link could name any file of the user, and opening a pipe could wait forever.
+    A link could point to any file of the user, and opening a pipe could block forever.
     """
     if not hasattr(os, "O_NOFOLLOW") and os.path.islink(path):
         raise OSError(errno.ELOOP, "it is a link", str(path))
     handle = os.open(path, _READ_FLAGS)
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
-        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
     return open(handle, "rb")
 
 
 def sha256_file(path: str | Path) -> str:
-    """Hexadecimal SHA-256 of a file's bytes."""
+    """Return the hexadecimal SHA-256 of a file."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def claim_folder(folder: str | Path, *markers: str) -> Path:
-    """`folder` as a place to write: absent, empty, or holding a file from an earlier run of ours.
+    """Return the absolute path of an output folder that is new, empty or written by an earlier run.
 
-    markers: patterns of such files' names.
+    markers: file name patterns that identify an earlier run.
 
-    Raises `OutputError` when it holds other things, which are left as they are.
+    Raises `OutputError` if the folder holds other files; they are not changed.
     """
     folder = absolute_path(folder)
     if folder.exists() and not folder.is_dir():
-        raise OutputError(f"{folder} is a file; expected a folder to write into: name another one")
+        raise OutputError(f"{folder} is a file; expected an output folder: name another one")
     if folder.is_dir():
         others = sorted(p.name for p in folder.iterdir() if not p.name.endswith(".partial"))
         if others and not any(fnmatch(name, marker) for name in others for marker in markers):
             raise OutputError(
-                f"{folder} holds other things ({', '.join(others[:3])}{', ...' if len(others) > 3 else ''}); "
+                f"{folder} holds other files ({', '.join(others[:3])}{', ...' if len(others) > 3 else ''}); "
                 "expected an empty or new folder: name another one"
             )
     return folder

@@ -1,4 +1,4 @@
-"""The usual mild geometric augmentation, and random affine maps for a whole batch at once."""
+"""Mild geometric augmentation, and random affine maps for a whole batch at once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .samples import image_to_tensor, tensor_to_image
 
 
 class EdgeAffine(v2.RandomAffine):
-    """`RandomAffine` without shear, which repeats the border pixels of an image outside of it."""
+    """`RandomAffine` without shear that repeats the border pixels outside of the image."""
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         if isinstance(inpt, tv_tensors.TVTensor) and not isinstance(inpt, tv_tensors.Image):
@@ -30,24 +30,26 @@ class EdgeAffine(v2.RandomAffine):
 
 
 def mild_geometry(padding_mode: str = "constant") -> v2.Transform:
-    """Rotation by 10 degrees, shift by 8 %, scale by 10 %: what digits and most objects bear.
+    """Return a random affine transform that suits digits and most objects.
 
-    padding_mode: what is outside of the image, as in torchvision's `Pad`: "constant" (black) or "edge" (its border
-        pixels repeated; videos stay black), which suits photographs.
+    It rotates by up to 10 degrees, shifts by up to 8 % and scales by up to 10 %.
+
+    padding_mode: values outside of the image, as in torchvision's `Pad`: "constant" (black), or "edge" (repeated border
+        pixels; black for videos), which suits photographs.
 
     >>> mild_geometry().degrees
     [-10.0, 10.0]
     """
     if padding_mode not in ("constant", "edge"):
-        raise InputError(f"padding_mode is 'constant' or 'edge', got {padding_mode!r}")
+        raise InputError(f"padding_mode must be 'constant' or 'edge'; got {padding_mode!r}")
     affine = EdgeAffine if padding_mode == "edge" else v2.RandomAffine
     return affine(degrees=10, translate=(0.08, 0.08), scale=(0.9, 1.1), interpolation=v2.InterpolationMode.BILINEAR)
 
 
 def affine_each(affine: v2.RandomAffine, images: torch.Tensor) -> torch.Tensor:
-    """Each image of a batch (B,C,H,W), uint8 or floating in [0, 1], moved by parameters of its own.
+    """Apply a random affine map to each image of a batch (B,C,H,W), uint8 or floating in [0, 1].
 
-    They are drawn from torch's global generator, with the distributions of torchvision.
+    The parameters of each image are drawn from torch's global generator, with torchvision's distributions.
 
     >>> affine_each(mild_geometry(), torch.rand(5, 1, 28, 28)).shape
     torch.Size([5, 1, 28, 28])
@@ -56,7 +58,7 @@ def affine_each(affine: v2.RandomAffine, images: torch.Tensor) -> torch.Tensor:
 
 
 class _Maps(NamedTuple):
-    """An affine map for each image: degrees (B,), shifts in pixels (B,2) along x and y, scales (B,), shears (B,2)."""
+    """Affine map per image: degrees (B,), shifts (B,2) in pixels along x and y, scales (B,), shears (B,2)."""
 
     angles: torch.Tensor
     shifts: torch.Tensor
@@ -65,7 +67,7 @@ class _Maps(NamedTuple):
 
 
 def _drawn(affine: v2.RandomAffine, count: int, height: int, width: int) -> _Maps:
-    """As torchvision draws them; shifts are whole pixels."""
+    """Draw parameters as torchvision does; shifts are whole pixels."""
 
     def uniform(low: float, high: float) -> torch.Tensor:
         return low + (high - low) * torch.rand(count)
@@ -73,7 +75,7 @@ def _drawn(affine: v2.RandomAffine, count: int, height: int, width: int) -> _Map
     share_x, share_y = affine.translate or (0.0, 0.0)
     shifts = [uniform(-share * size, share * size).round() for share, size in ((share_x, width), (share_y, height))]
     angles, scales = uniform(*affine.degrees), uniform(*(affine.scale or (1.0, 1.0)))
-    # Last, and drawn only where there are any: without shear a seed gives what it gave before there was shear.
+    # Drawn last and only if needed, so that without shear a seed gives the same results as before shear was added.
     bounds = affine.shear or ()
     shears = [uniform(low, high) for low, high in zip(bounds[::2], bounds[1::2], strict=True)]
     shears += [torch.zeros(count)] * (2 - len(shears))
@@ -81,7 +83,7 @@ def _drawn(affine: v2.RandomAffine, count: int, height: int, width: int) -> _Map
 
 
 class _Sampling(NamedTuple):
-    """How the values of moved images are found: mode and padding of `grid_sample`; the value outside, in its units."""
+    """Interpolation of moved images: mode and padding of `grid_sample`, and the fill value in units of the images."""
 
     mode: str
     padding: str
@@ -94,20 +96,20 @@ def _sampling(affine: v2.RandomAffine) -> _Sampling:
 
 
 def mode_of(affine: v2.RandomAffine) -> Any:
-    """The name of its interpolation, which torchvision takes as an `InterpolationMode` or as a text."""
+    """Return the name of the interpolation, which torchvision stores as an `InterpolationMode` or a string."""
     return getattr(affine.interpolation, "value", affine.interpolation)
 
 
 def _affine(images: torch.Tensor, maps: _Maps, sampling: _Sampling) -> torch.Tensor:
-    """Each image sheared, turned, scaled and shifted by its own parameters."""
+    """Shear, rotate, scale and shift each image by its own parameters."""
     height, width = images.shape[2:]
     angles, (shear_x, shear_y) = maps.angles * (math.pi / 180), (maps.shears * (math.pi / 180)).unbind(1)
-    # The inverse of the map, as in torchvision: where a pixel comes from.
+    # The inverse of the map, as in torchvision: the source position of each pixel.
     cos, sin = ((f(angles - shear_y) / shear_y.cos()) for f in (torch.cos, torch.sin))
     across, down = cos * shear_x.tan() + angles.sin(), angles.cos() - sin * shear_x.tan()
     turn = torch.stack([down, across, -sin, cos], 1).reshape(-1, 2, 2) / maps.scales[:, None, None]
     shift = -turn @ maps.shifts[:, :, None]
-    # In units of half the image, as `affine_grid` counts.
+    # In units of half the image, as in `affine_grid`.
     half = torch.tensor([width / 2, height / 2])
     theta = torch.cat([turn * half / half[:, None], shift / half[:, None]], 2).to(images.device)
     pixels = to_unit_float(images)

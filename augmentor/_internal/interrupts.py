@@ -1,4 +1,4 @@
-"""Ctrl-C that waits until a piece of work is done."""
+"""Ctrl-C that takes effect after the current step."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Any
 
 @contextmanager
 def deferred_interrupt() -> Iterator[Callable[[], bool]]:
-    """Inside, the first Ctrl-C says so and raises nothing: the function that this yields returns True from then on.
+    """Defer the first Ctrl-C: it prints a message, and the yielded function returns True from then on.
 
-    The second Ctrl-C raises `KeyboardInterrupt` as usual. Nothing changes where a handler of somebody else is set, nor
-    in threads other than the main one.
+    The second Ctrl-C raises `KeyboardInterrupt` as usual. The context has no effect if another handler of SIGINT is
+    installed, and in threads other than the main thread.
 
     >>> with deferred_interrupt() as interrupted:
     ...     interrupted()
@@ -27,7 +27,7 @@ def deferred_interrupt() -> Iterator[Callable[[], bool]]:
         return
 
     def note(*_: Any) -> None:
-        print("\nending after this step; press Ctrl-C again to end at once", file=sys.stderr, flush=True)
+        print("\nstopping after this step; press Ctrl-C again to stop immediately", file=sys.stderr, flush=True)
         noted.set()
         signal.signal(signal.SIGINT, usual)
 

@@ -1,4 +1,4 @@
-"""Numpy arrays of images: which axis holds the channels."""
+"""Channel axis of numpy arrays of images."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from ..exceptions import DataError, ShapeError
 
 
 def channels_first(images: np.ndarray, owner: str) -> np.ndarray:
-    """Images (N,H,W), (N,H,W,C) or (N,C,H,W) => (N,C,H,W). Copies nothing.
+    """Convert images (N,H,W), (N,H,W,C) or (N,C,H,W) to (N,C,H,W) without a copy.
 
-    The channels are the axis of 1 or 3, or else the one that is shorter than height and width. Raises `DataError` for
-    what is no image, and where that leaves open which axis it is.
+    The channel axis is the axis of length 1 or 3, or else the one that is shorter than height and width. Raises
+    `DataError` if the arrays are not images or if the channel axis is ambiguous.
 
     >>> channels_first(np.zeros((5, 64, 64, 12)), "the file").shape
     (5, 12, 64, 64)
@@ -28,46 +28,46 @@ def channels_first(images: np.ndarray, owner: str) -> np.ndarray:
     axis = _channel_axis(images.shape[1:])
     if axis is None:
         raise DataError(
-            f"{owner} has images of shape {images.shape}, which leaves open whether they are (N,H,W,C) or (N,C,H,W); "
-            "expected 1 or 3 channels, or fewer than pixels a side: make a tensor (N,C,H,W) for ArrayDataset of them"
+            f"{owner} has images of shape {images.shape}, which can be (N,H,W,C) or (N,C,H,W); expected 1 or 3 "
+            "channels, or fewer channels than rows and columns: pass a tensor (N,C,H,W) to ArrayDataset"
         )
     return images if axis == 0 else np.moveaxis(images, 3, 1)
 
 
 def array_tensor(images: np.ndarray, owner: str) -> torch.Tensor:
-    """An array that `channels_first` takes, in any byte order => a tensor (N,C,H,W) of the same values."""
+    """Convert an array that `channels_first` accepts, in any byte order, to a tensor (N,C,H,W)."""
     pixels = channels_first(images, owner)
     return torch.from_numpy(np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("=")))
 
 
 def image_channels_first(image: np.ndarray) -> np.ndarray:
-    """One image (H,W) or (H,W,C), as `v2.ToImage` takes it => (C,H,W). Copies nothing.
+    """Convert one image (H,W) or (H,W,C), as for `v2.ToImage`, to (C,H,W) without a copy.
 
-    Raises `ShapeError` where the last axis need not be that of the channels.
+    Raises `ShapeError` if it is not certain that the last axis is the channel axis.
     """
     if image.ndim == 2:
         return image[None]
     if image.ndim == 4:
         raise ShapeError(
-            f"got a numpy array of shape {image.shape}, which is no single image; expected (H,W) or (H,W,C): give a "
+            f"got a numpy array of shape {image.shape}; expected one image (H,W) or (H,W,C): pass a "
             "batch as a tensor (B,C,H,W), with torch.from_numpy(images).permute(0, 3, 1, 2) if it is (B,H,W,C)"
         )
     if _channel_axis(image.shape) != 2:
         raise ShapeError(
-            f"got a numpy image of shape {image.shape}, whose last axis need not be the channels; expected (H,W) or "
-            "(H,W,C): give a tensor (C,H,W), torch.from_numpy(image) if it is (C,H,W), or "
+            f"got a numpy image of shape {image.shape}, whose last axis may not be the channel axis; expected (H,W) or "
+            "(H,W,C): pass a tensor (C,H,W), torch.from_numpy(image) if it is (C,H,W), or "
             "torch.from_numpy(image).permute(2, 0, 1) if it is (H,W,C)"
         )
     return np.moveaxis(image, 2, 0)
 
 
 def holds_numbers(array: np.ndarray) -> bool:
-    """Whether its values are numbers that torch has."""
+    """Return whether the dtype of an array is numeric and supported by torch."""
     return array.dtype.kind in "buif" and array.dtype.itemsize <= 8
 
 
 def _channel_axis(shape: Sequence[int]) -> int | None:
-    """0 for (C,H,W), 2 for (H,W,C), None where it is open."""
+    """Return 0 for (C,H,W), 2 for (H,W,C), None if it is ambiguous."""
     first, middle, last = shape
     if first in (1, 3):
         return 0

@@ -12,14 +12,14 @@ from torchvision.utils import make_grid
 
 from .checks import to_uint8
 
-# Small images are enlarged by whole factors until a grid cell is about this wide.
+# Approximate width of a grid cell in pixels: small images are enlarged by an integer factor.
 _CELL = 56
 
 
 def grid(rows: Sequence[torch.Tensor], *, padding: int = 2) -> torch.Tensor:
-    """Rows of images (B,C,H,W), all of one size and length, uint8 or [0, 1] => one uint8 picture (3,H',W').
+    """Draw rows of images (B,C,H,W) of equal shape, uint8 or floating in [0, 1], as one uint8 picture (3,H',W').
 
-    For the channels see `visible`.
+    The channels are selected by `visible`.
     """
     images = visible(torch.cat([to_uint8(row.cpu()) for row in rows]))
     factor = max(1, round(_CELL / images.shape[-1]))
@@ -28,9 +28,10 @@ def grid(rows: Sequence[torch.Tensor], *, padding: int = 2) -> torch.Tensor:
 
 
 def visible(images: torch.Tensor) -> torch.Tensor:
-    """Images (..., C, H, W) of any number of channels as grey or RGB: two are red and green, of more the first three.
+    """Show images (..., C, H, W) with any number of channels as grey or RGB.
 
-    Pillow would take the second of two, and the fourth of four, for alpha.
+    Two channels become red and green; of more than three, the first three are shown. Pillow would use the second of
+    two, and the fourth of four, as alpha.
     """
     if images.shape[-3] == 2:
         return torch.cat([images, torch.zeros_like(images[..., :1, :, :])], -3)
@@ -38,21 +39,21 @@ def visible(images: torch.Tensor) -> torch.Tensor:
 
 
 def bands_note(images: torch.Tensor) -> str:
-    """What a picture of images (..., C, H, W) shows where that is not all of them, or nothing."""
+    """Return a note on the channels that a picture of images (..., C, H, W) shows; empty for 1 and 3 channels."""
     channels = images.shape[-3]
     shown = "as red and green" if channels == 2 else "1 to 3 as RGB"
     return "" if channels in (1, 3) else f" ({channels} channels, {shown})"
 
 
 def png(picture: torch.Tensor) -> bytes:
-    """A uint8 picture (C,H,W) as the bytes of a PNG file; for the channels see `visible`."""
+    """Encode a uint8 picture (C,H,W) as a PNG file; the channels are selected by `visible`."""
     buffer = io.BytesIO()
     VF.to_pil_image(visible(picture)).save(buffer, format="PNG")
     return buffer.getvalue()
 
 
 def figure_png(figure: Any) -> bytes:
-    """A matplotlib figure as the bytes of a PNG file."""
+    """Encode a matplotlib figure as a PNG file."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()

@@ -1,13 +1,13 @@
-"""Random numbers that belong to a sample, not to a process.
+"""Random numbers per sample, independent of processes.
 
-What a sample becomes is a function of (seed, epoch, index of the sample, draw index), so it cannot depend on batch
-size, worker count, rank or the order of calls. The four integers are hashed to a 64-bit key, and the key starts a
+The random numbers of a sample are a function of (seed, epoch, index of the sample, draw index). They do not depend on
+batch size, number of workers, rank or order of calls. The four integers are hashed to a 64-bit key, which starts a
 splitmix64 sequence (Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators"): the j-th word is
-``mix(key + (j + 1) * golden)``. No state is kept between calls, and no global generator is reseeded. Without a seed one
-number is drawn from torch's default generator at each call (`drawn_seed`) and takes the seed's place.
+``mix(key + (j + 1) * golden)``. No state is kept between calls, and no global generator is reseeded. Without a seed,
+one number from torch's default generator replaces it in each call (`drawn_seed`).
 
-Normals are made from the words on one path only (numpy, on the host), because logarithms and cosines of different
-libraries differ in the last bit.
+Normal numbers are always computed with numpy on the host, because logarithms and cosines of different libraries differ
+in the last bit.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .transfer import sent
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _27, _30, _31, _32 = np.uint64(27), np.uint64(30), np.uint64(31), np.uint64(32)
-# Made once, for a batch of one: 2^-32 and 2 pi 2^-32.
+# 2^-32 and 2 pi 2^-32, created once to save time for a batch of one.
 _UNIT, _TURN = np.float32(2**-32), np.float32(2 * np.pi * 2**-32)
 _MASK64 = (1 << 64) - 1
 
@@ -34,7 +34,7 @@ Integers = int | Sequence[int] | np.ndarray
 
 
 def mix(words: np.ndarray) -> np.ndarray:
-    """The output function of splitmix64, element by element: uint64 -> uint64."""
+    """Compute the output function of splitmix64 element by element: uint64 -> uint64."""
     words = words ^ (words >> _30)
     words *= _FIRST
     words ^= words >> _27
@@ -44,14 +44,14 @@ def mix(words: np.ndarray) -> np.ndarray:
 
 
 def sample_keys(seed: int, epoch: int, index: Integers, draw_index: Integers = 0) -> np.ndarray:
-    """Hash (seed, epoch, index, draw_index) to one uint64 key a sample; `index` and `draw_index` broadcast."""
+    """Hash (seed, epoch, index, draw_index) to one uint64 key per sample; `index` and `draw_index` are broadcast."""
     keys = _start(seed, epoch)
     for part in (index, draw_index):
         keys = mix(keys ^ (_hashed(part) if isinstance(part, int) else mix(_as_uint64(part) + _GOLDEN)))
     return keys
 
 
-# What all samples of a batch have in common is remembered: for a batch of one it is most of the work.
+# Hashes that all samples of a batch share are cached: for a batch of one they take most of the time.
 @functools.lru_cache(maxsize=64)
 def _start(seed: int, epoch: int) -> np.ndarray:
     return mix(mix(_hashed(seed)) ^ _hashed(epoch))
@@ -63,15 +63,15 @@ def _hashed(part: int) -> np.ndarray:
 
 
 def drawn_seed() -> int:
-    """A 63-bit number from torch's default generator, as a `DataLoader` draws its base seed.
+    """Draw a 63-bit number from torch's default generator, as a `DataLoader` draws its base seed.
 
-    So `torch.manual_seed` repeats a run, and in a loader's worker it comes from the worker's seed.
+    Therefore `torch.manual_seed` reproduces a run. In a loader worker the number depends on the seed of the worker.
     """
     return int(torch.empty((), dtype=torch.int64, device="cpu").random_())
 
 
 def fold(seed: int, *parts: int | str) -> int:
-    """A new 63-bit seed that depends on `seed` and on every part, for one purpose or one step."""
+    """Return a new 63-bit seed that depends on `seed` and on every part, for one purpose or one step."""
     key = _as_uint64(seed)
     for part in parts:
         if isinstance(part, str):
@@ -81,15 +81,15 @@ def fold(seed: int, *parts: int | str) -> int:
 
 
 def torch_generator(device: torch.device | str, seed: int, *parts: int | str) -> torch.Generator:
-    """A fresh torch generator for one purpose or step. Build it where it is used: workers cannot pickle one."""
+    """Return a new torch generator for one purpose or step. Create it where it is used: it cannot be pickled."""
     return torch.Generator(device).manual_seed(fold(seed, *parts))
 
 
 @contextlib.contextmanager
 def seeded(seed: int, *parts: int | str, device: torch.device | str = "cpu") -> Iterator[None]:
-    """Run code that can only draw from torch's global generators, such as weight initialisation, from a seed.
+    """Seed torch's global generators inside the context, for code that uses only these, such as weight initialisation.
 
-    Those of the CPU and of `device` are set aside and come back as they were; others are not touched.
+    The generators of the CPU and of `device` are restored at the end; others are not changed.
     """
     device, key = torch.device(device), fold(seed, *parts)
     before = torch.get_rng_state()
@@ -113,9 +113,9 @@ def _seeded_accelerator(device: torch.device, key: int) -> Iterator[None]:
 
 
 def pixel_fingerprints(images: torch.Tensor) -> np.ndarray:
-    """An int64 index for each image (B,C,H,W), made from its pixels at uint8 depth.
+    """Return an int64 index per image (B,C,H,W): a hash of its pixels as uint8.
 
-    It takes the place of the index of a sample where that is unknown, as in a transform pipeline.
+    It replaces the index of a sample if that is unknown, as in a transform pipeline.
     """
     if images.is_floating_point():
         images = images.detach().mul(255).round().to(torch.uint8)
@@ -127,10 +127,10 @@ def pixel_fingerprints(images: torch.Tensor) -> np.ndarray:
 
 
 class SampleRandom:
-    """One random sequence for each of n samples, drawn for all of them at once.
+    """One random sequence per sample, drawn for all n samples at once.
 
-    Every call takes the next words of each sample's own sequence, so row i of a draw is the same whether the sample
-    stands in a batch of one or of a thousand.
+    Every call uses the next words of the sequence of each sample, so row i of a draw does not depend on the other
+    samples of the batch.
 
     >>> random = SampleRandom(sample_keys(seed=0, epoch=0, index=range(4)))
     >>> random.normal(2, 3).shape
@@ -146,29 +146,29 @@ class SampleRandom:
         return len(self._keys)
 
     def take(self, rows: np.ndarray) -> SampleRandom:
-        """The sequences of some of the samples, from where they stand now."""
+        """Return the sequences of some of the samples, from their current position."""
         part = SampleRandom(self._keys[rows], self._device)
         part._drawn = self._drawn
         return part
 
     def bernoulli(self, p: float) -> np.ndarray:
-        """Bool (n,) on the host: true with probability `p`."""
-        if p == 1:  # as many words are taken
+        """Draw bool (n,) on the host, true with probability `p`."""
+        if p == 1:  # uses one word, as for other values
             self._drawn += 1
             return np.ones(len(self), bool)
         return (self._words(1)[:, 0] >> np.uint64(11)).astype(np.float64) * 2.0**-53 < p
 
     def uniform(self, *shape: int) -> torch.Tensor:
-        """Float32 (n, *shape), uniform on [0, 1)."""
+        """Draw float32 (n, *shape), uniform on [0, 1)."""
         words = self._words(math.prod(shape))
         return self._tensor((words >> np.uint64(40)).astype(np.float32) * np.float32(2**-24), shape)
 
     def normal(self, *shape: int) -> torch.Tensor:
-        """Float32 (n, *shape), standard normal, by the Box-Muller transform: one word makes two numbers."""
+        """Draw float32 (n, *shape), standard normal, by the Box-Muller transform: two numbers per word."""
         count = math.prod(shape)
         words = self._words((count + 1) // 2)
         half = words.shape[1]
-        # 32 bits a uniform. The first lies in (0, 1], so that its logarithm is finite.
+        # 32 bits per uniform number. The first is in (0, 1], so that its logarithm is finite.
         radius = (words >> _32).astype(np.float32)
         radius += 1
         radius *= _UNIT

@@ -1,7 +1,7 @@
-"""Names for the members of a family: ``name -> class``, and the text form ``"name(argument=1)"``.
+"""Registry of classes by name, and their text form ``"name(argument=1)"``.
 
-`register`, `get`, `create` and `build` work on a plain dictionary of classes. `Registry` holds such a dictionary for
-the families that users extend with members of their own. `kind` is the word that messages use for a member ("policy").
+`register`, `get`, `create` and `build` use a plain dictionary of classes. `Registry` contains such a dictionary, for
+families to which users can add members. `kind` is the word for a member in messages ("policy").
 """
 
 from __future__ import annotations
@@ -17,12 +17,15 @@ from ..exceptions import InputError, UnknownNameError
 
 T = TypeVar("T")
 
-# The name that a text form begins with; Python reads no hyphens in names.
+# The name at the start of a text form; Python does not allow hyphens in names.
 _NAME = re.compile(r"^[A-Za-z][\w-]*")
 
 
 def register(kind: str, members: dict[str, type[Any]], name: str) -> Callable[[type], type]:
-    """Class decorator: add the class as `name`, its `name` attribute too; `ValueError` if the name is taken."""
+    """Return a class decorator that adds the class as `name` and sets its attribute `name`.
+
+    Raises `ValueError` if the name is already used.
+    """
 
     def add(member: type) -> type:
         if name in members:
@@ -35,7 +38,7 @@ def register(kind: str, members: dict[str, type[Any]], name: str) -> Callable[[t
 
 
 def get(kind: str, members: Mapping[str, type[T]], name: str) -> type[T]:
-    """The class called `name`, or `UnknownNameError` with the nearest name; a hyphen may stand as an underscore.
+    """Return the class with this name (`-` equals `_`); raise `UnknownNameError`, with the closest name, if unknown.
 
     >>> get("number", {"whole": int, "real": float}, "real")
     <class 'float'>
@@ -47,17 +50,17 @@ def get(kind: str, members: Mapping[str, type[T]], name: str) -> type[T]:
 
 
 def create(kind: str, members: Mapping[str, type[T]], name: str, arguments: dict[str, Any]) -> T:
-    """The member called `name` with these keyword arguments, each checked against its signature."""
+    """Return an instance of the class `name`; the keyword arguments are checked against its signature."""
     return _call(kind, get(kind, members, name), [], arguments, {})
 
 
 def build(
     kind: str, members: Mapping[str, type[T]], spec: str, parts: Registry[Any] | None = None, /, **defaults: Any
 ) -> T:
-    """The member that a text such as ``"gaussian(std=0.5)"`` describes; arguments may be members too.
+    """Return the member that a text such as ``"gaussian(std=0.5)"`` describes; arguments may be members, too.
 
-    parts: another family whose members can be arguments. defaults: arguments that the member, and those parts, get if
-    they take them and the text does not give them.
+    parts: another family whose members can be arguments. defaults: arguments for the member and these parts, used if
+    they accept them and the text does not contain them.
     """
 
     def evaluate(node: ast.expr, top: bool = False) -> Any:
@@ -104,13 +107,13 @@ def _call(kind: str, member: type[T], args: list[Any], kwargs: dict[str, Any], d
         raise InputError(f"{called}: {error}; its arguments are {signature}") from error
     try:
         return member(*args, **kwargs)
-    except TypeError as error:  # a text where a number belongs, and the like
-        message = f"cannot make {called} from {args or ''}{kwargs}: {error}; its arguments are {signature}"
+    except TypeError as error:  # for example a string instead of a number
+        message = f"cannot create {called} from {args or ''}{kwargs}: {error}; its arguments are {signature}"
         raise InputError(message) from error
 
 
 class Registry(Generic[T]):
-    """The members of a family that users can extend, by name.
+    """Members of a family that users can extend, by name.
 
     parts: another family whose members can be arguments in text forms.
 
@@ -128,28 +131,28 @@ class Registry(Generic[T]):
         self.members: dict[str, type[T]] = {}
 
     def register(self, name: str) -> Callable[[type], type]:
-        """Class decorator that adds the class as `name`; see `register`."""
+        """Return a class decorator that adds the class as `name`; see `register`."""
         return register(self.kind, self.members, name)
 
     def names(self) -> list[str]:
-        """All names, sorted."""
+        """Return all names, sorted."""
         return sorted(self.members)
 
     def get(self, name: str) -> type[T]:
-        """The class called `name`; see `get`."""
+        """Return the class with this name; see `get`."""
         return get(self.kind, self.members, name)
 
     def create(self, name: str, arguments: dict[str, Any]) -> T:
-        """The member called `name` with these keyword arguments; see `create`."""
+        """Return an instance of the class `name` with these keyword arguments; see `create`."""
         return create(self.kind, self.members, name, arguments)
 
     def build(self, spec: str, /, **defaults: Any) -> T:
-        """The member that a text such as ``"gaussian(std=0.5)"`` describes; see `build`."""
+        """Return the member that a text such as ``"gaussian(std=0.5)"`` describes; see `build`."""
         return build(self.kind, self.members, spec, self.parts, **defaults)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """``"; did you mean 'x'?"`` and the list of what there is."""
+    """Return ``"; did you mean 'x'?"`` and the list of known names."""
     known = list(known)
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     guess = f"; did you mean {near[0]!r}?" if near else ";"
@@ -157,14 +160,14 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def arguments_of(member: object) -> dict[str, Any]:
-    """The constructor arguments of a member, read back from the attributes of the same names."""
+    """Return the constructor arguments of a member, read from the attributes with the same names."""
     return {name: getattr(member, name) for name in inspect.signature(type(member)).parameters}
 
 
 def describe(member: object, *, brief: bool = False) -> str:
-    """The text form of a member; `Registry.build` turns it back into an equal one.
+    """Return the text form of a member, from which `Registry.build` creates an equal member.
 
-    brief: leave out arguments that have their default value, but for strengths and the like (floats).
+    brief: omit arguments with their default value, except floats (such as strengths).
     """
     parts = []
     for name, parameter in inspect.signature(type(member)).parameters.items():

@@ -1,10 +1,10 @@
-"""A training run's folder: what was asked for, how it went, and where to go on.
+"""Folder of a training run: settings, history and checkpoint.
 
-    run.json         the resolved settings; a folder with others is refused
-    history.jsonl    one line a round
-    checkpoint.pt    everything needed to continue exactly; read with `weights_only=True`
+    run.json         resolved settings; a folder with other settings raises `OutputError`
+    history.jsonl    one line per round
+    checkpoint.pt    state from which the run resumes exactly; read with `weights_only=True`
 
-All of it is optional: a run without a folder keeps nothing.
+The folder is optional: without one, nothing is stored.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .files import claim_folder, write_bytes, write_json
 
 
 class Run:
-    """One run, in `folder` or nowhere (None)."""
+    """Record of one run in `folder`; None stores nothing."""
 
     def __init__(self, folder: str | Path | None, settings: dict[str, Any]):
         self.folder = None if folder is None else claim_folder(folder, "run.json")
@@ -36,9 +36,9 @@ class Run:
             write_json(self.folder / "run.json", settings)
 
     def save(self, state: dict[str, Any], row: dict[str, Any], *, passing: bool = False) -> None:
-        """Add a line to the history and replace the checkpoint, in this order; `load` forgets a line too many.
+        """Add a line to the history, then replace the checkpoint; `load` drops lines after the checkpoint.
 
-        passing: the row says where the run stands now, and `load` forgets it.
+        passing: whether the row is an intermediate state, which `load` drops.
         """
         self.history.append(row)
         if self.folder is not None:
@@ -49,7 +49,7 @@ class Run:
             write_bytes(self.folder / "checkpoint.pt", buffer.getvalue())
 
     def load(self) -> dict[str, Any] | None:
-        """The last checkpoint, and the history up to it; None at the start of a run."""
+        """Return the last checkpoint and restore the history up to it; None at the start of a run."""
         if self.folder is None or not (self.folder / "checkpoint.pt").exists():
             return None
         try:
@@ -57,19 +57,19 @@ class Run:
             lines = (self.folder / "history.jsonl").read_text().splitlines()
             self.history = [json.loads(line) for line in lines[: state["rounds"]]]
         except (OSError, EOFError, RuntimeError, TypeError, ValueError, LookupError, pickle.UnpicklingError) as error:
-            reason = " ".join(str(error).split())[:200]  # torch's go over many lines
+            reason = " ".join(str(error).split())[:200]  # messages of torch have many lines
             raise TrainingError(
                 f"cannot resume from {self.folder}: {reason}; remove the folder to start again"
             ) from error
         return state
 
     def write(self, name: str, data: bytes) -> None:
-        """A file beside the others, where there is a folder."""
+        """Write a file to the folder, if there is a folder."""
         if self.folder is not None:
             write_bytes(self.folder / name, data)
 
     def path(self, name: str) -> Path | None:
-        """Where a file of this name goes, where there is a folder."""
+        """Return the path of a file in the folder; None without a folder."""
         return None if self.folder is None else self.folder / name
 
     def _refuse_other_settings(self, settings: dict[str, Any]) -> None:
@@ -77,10 +77,10 @@ class Run:
         try:
             before = json.loads((self.folder / "run.json").read_text())
         except ValueError as error:
-            raise OutputError(f"{self.folder}/run.json is not the record of a run ({error}); name another") from error
+            raise OutputError(f"{self.folder}/run.json cannot be read ({error}); name another folder") from error
         changed = [key for key in {**before, **settings} if before.get(key) != settings.get(key)]
         if changed:
-            shown = ", ".join(f"{key}: {before.get(key)!r} there, {settings.get(key)!r} asked" for key in changed[:4])
+            shown = ", ".join(f"{key}: {before.get(key)!r} stored, {settings.get(key)!r} given" for key in changed[:4])
             raise OutputError(
-                f"{self.folder} holds a run with other settings ({shown}); name another folder, or ask for the same"
+                f"{self.folder} holds a run with other settings ({shown}); name another folder, or use its settings"
             )

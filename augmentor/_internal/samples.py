@@ -1,4 +1,4 @@
-"""One sample of a data set: where its images and its label stand, and images as tensors and back.
+"""Samples of data sets: finding the images and the label, and converting images to tensors and back.
 
 An image is a PIL image, a tensor (C,H,W), a `tv_tensors.Image` or a numpy array (H,W) or (H,W,C). A sample is an
 image, a tuple that starts with (image, label), a dict with a label key, or any structure of these that torchvision
@@ -26,17 +26,17 @@ LabelsGetter = Callable[[Any], Any]
 
 
 def is_image(value: Any) -> bool:
-    """Whether a leaf of a sample is an image: PIL, `tv_tensors.Image`, a plain tensor of at least 3 dimensions or a
-    numpy array of 2 to 4.
+    """Return whether a leaf of a sample is an image: PIL, `tv_tensors.Image`, a plain tensor with at least 3 dimensions
+    or a numpy array with 2 to 4 dimensions.
     """
     return _doubt(value) < math.inf
 
 
 def image_to_tensor(image: Any) -> torch.Tensor:
-    """PIL image, numpy array (H,W) or (H,W,C), `tv_tensors.Image` or tensor => plain tensor (..., C, H, W).
+    """Convert a PIL image, numpy array (H,W) or (H,W,C), `tv_tensors.Image` or tensor to a plain tensor (..., C, H, W).
 
-    dtype and memory format stay. Raises `InputError` for a PIL image that `rgb_of` refuses, `ShapeError` for an array
-    whose layout is open.
+    The dtype and memory format are kept. Raises `InputError` for a PIL image that `rgb_of` does not accept,
+    `ShapeError` for an array whose layout is ambiguous.
     """
     if isinstance(image, PILImage.Image):
         return VF.pil_to_tensor(rgb_of(image))
@@ -50,9 +50,9 @@ def image_to_tensor(image: Any) -> torch.Tensor:
 
 
 def tensor_to_image(tensor: torch.Tensor, like: Any) -> Any:
-    """The inverse of `image_to_tensor`: an image of the type, dtype, memory format and PIL mode of `like`.
+    """Convert a tensor to an image with the type, dtype, memory format and PIL mode of `like` (see `image_to_tensor`).
 
-    Of the PIL modes only "L", "LA", "RGB" and "RGBA" can hold any image; for others it is "L" or "RGB".
+    Only the PIL modes "L", "LA", "RGB" and "RGBA" are kept; images of other modes become "L" or "RGB".
     """
     if isinstance(like, PILImage.Image):
         picture = VF.to_pil_image(to_uint8(tensor).cpu())
@@ -67,10 +67,10 @@ def tensor_to_image(tensor: torch.Tensor, like: Any) -> Any:
 
 
 def rgb_of(image: PILImage.Image) -> PILImage.Image:
-    """A PIL image of any mode of 8 bits => one of mode "L" or "RGB" that looks the same; those pass as they are.
+    """Convert a PIL image of any 8-bit mode to mode "L" or "RGB" without a visible change.
 
-    Raises `InputError` where pixels are transparent, because their hidden colours would show, and for modes of more
-    bits, which Pillow would clip.
+    Raises `InputError` for transparent pixels, because their hidden colours would become visible, and for modes with
+    more than 8 bits, which Pillow would clip.
 
     >>> rgb_of(PILImage.new("RGBA", (8, 8), "red")).mode
     'RGB'
@@ -81,8 +81,8 @@ def rgb_of(image: PILImage.Image) -> PILImage.Image:
             values = np.asarray(image)
             line = unit_line((float(values.min()), float(values.max())), "v2.functional.to_image(image)")
         raise InputError(
-            f"got a PIL image of mode {image.mode!r}, of more than 8 bits, which 'L' and 'RGB' cannot hold; "
-            f"make it a float tensor in [0, 1] with {line}, or of files that all are such an .npz, whose "
+            f"got a PIL image of mode {image.mode!r}, with more than 8 bits; expected an image of an 8-bit mode: "
+            f"convert it to a float tensor in [0, 1] with {line}, or store all such files in one .npz whose "
             "array 'images' is np.stack([np.asarray(image), ...])"
         )
     if image.has_transparency_data:
@@ -99,9 +99,9 @@ def rgb_of(image: PILImage.Image) -> PILImage.Image:
 
 
 def default_labels(sample: Any) -> Any:
-    """torchvision's convention: the second of a tuple or list, or the value under a key that says "label".
+    """Return the label by torchvision's convention, or None.
 
-    None where there is no such thing.
+    It is the second element of a tuple or list, or the value of a dict key that contains "label".
     """
     if isinstance(sample, (tuple, list)):
         label = sample[1] if len(sample) > 1 else None
@@ -113,12 +113,12 @@ def default_labels(sample: Any) -> Any:
 
 
 def label_key(sample: dict[Any, Any]) -> str | None:
-    """The key of a dict under which its label stands, or None."""
+    """Return the key of the label in a dict, or None."""
     return next((key for key in _label_keys(sample) if _is_label(sample[key])), None)
 
 
 def text_label(sample: Any) -> str | None:
-    """The label of a sample, or the first one of a batch, where it is a text."""
+    """Return the label of a sample, or the first label of a batch, if it is a string; otherwise None."""
     known = default_labels(sample)
     places = [] if known is None else [known]
     if known is None and isinstance(sample, dict):
@@ -130,30 +130,30 @@ def text_label(sample: Any) -> str | None:
 
 
 def _label_keys(sample: dict[Any, Any]) -> list[str]:
-    """Keys that say "label", those that say nothing else first."""
+    """Return the keys that contain "label"; "label" and "labels" come first."""
     keys = [key for key in sample if isinstance(key, str)]
     named = [key for key in keys if key.lower() in ("label", "labels")]
     return named + [key for key in keys if "label" in key.lower()]
 
 
 def no_labels(sample: Any) -> None:
-    """The labels getter that finds none."""
+    """Return None: the labels getter for samples without labels."""
     return
 
 
 def resolve_labels_getter(getter: str | LabelsGetter | None) -> LabelsGetter:
-    """``"default"``, a callable or None => a callable that pickles into workers."""
+    """Return the callable for ``"default"``, a callable or None; it can be pickled for workers."""
     if getter is None:
         return no_labels
     if getter == "default":
         return default_labels
     if callable(getter):
         return getter
-    raise InputError(f"labels_getter is 'default', a callable or None, got {getter!r}")
+    raise InputError(f"labels_getter must be 'default', a callable or None; got {getter!r}")
 
 
 def split_item(item: Any) -> tuple[Any, Any]:
-    """An item of a data set => its image and its label, or None."""
+    """Return the image and the label (or None) of an item of a data set."""
     if is_image(item):
         return item, None
     leaves = item.values() if isinstance(item, dict) else item if isinstance(item, (tuple, list)) else ()
@@ -167,7 +167,7 @@ def split_item(item: Any) -> tuple[Any, Any]:
 
 
 def labels_tensor(labels: Any) -> torch.Tensor:
-    """Labels of any usual type => class numbers int64 (B,), also from (B,1), or multi-hot and soft float32 (B,K)."""
+    """Convert labels to class numbers int64 (B,), also from (B,1), or to multi-hot or soft labels float32 (B,K)."""
     if not isinstance(labels, torch.Tensor):
         try:
             labels = torch.as_tensor(np.asarray([np.asarray(label) for label in labels]))
@@ -188,22 +188,22 @@ def labels_tensor(labels: Any) -> torch.Tensor:
 
 
 def holds_geometry(sample: Any) -> bool:
-    """Whether there are bounding boxes, masks or keypoints in a sample of any structure."""
+    """Return whether a sample of any structure contains bounding boxes, masks or keypoints."""
     kinds = (tv_tensors.BoundingBoxes, tv_tensors.Mask, tv_tensors.KeyPoints)
     return any(isinstance(leaf, kinds) for leaf in tree_flatten(sample)[0])
 
 
 def holds_other_image(item: Any) -> bool:
-    """Whether an item of a data set has a mask or another image of the size of its image, of whatever type."""
+    """Return whether an item of a data set has a mask or another image of any type with the size of its image."""
     image, _ = split_item(item)
     others = (leaf for leaf in tree_flatten(item)[0] if leaf is not image and is_image(leaf))
     return any(_height_and_width(leaf) == _height_and_width(image) for leaf in others)
 
 
 class Sample:
-    """The leaves of a sample, which may be replaced, and its label as the labels getter finds it, or None.
+    """Leaves of a sample, which may be replaced, and the label that the labels getter returns (or None).
 
-    Raises `InputError` where there is no image.
+    Raises `InputError` if there is no image.
     """
 
     def __init__(self, inputs: Any, labels_getter: LabelsGetter):
@@ -213,29 +213,29 @@ class Sample:
         self.label = labels_getter(inputs)
 
     def put_label(self, label: Any) -> None:
-        """Replace the leaf that the labels getter returned; `InputError` where that is no single one."""
+        """Replace the leaf that the labels getter returned; raise `InputError` if it is not a single leaf."""
         leaves, structure = self.leaves, self._structure
         places = [i for i, leaf in enumerate(leaves) if leaf is self.label]
-        if len(places) > 1:  # small whole numbers are one object wherever they stand: mark each, and look again
+        if len(places) > 1:  # equal small integers are one object in Python: replace each by a mark and search again
             mark = torch.tensor(0)
             marked = ([*leaves[:i], mark, *leaves[i + 1 :]] for i in places)
             found = [self._labels_getter(tree_unflatten(sample, structure)) is mark for sample in marked]
             places = [i for i, hit in zip(places, found, strict=True) if hit]
         if len(places) != 1:
             raise InputError(
-                f"the policy makes soft labels, and the labels ({type(self.label).__name__}) that labels_getter "
-                "gives are no single element of the sample to put them in; expected one tensor for a batch, one number "
-                "for an image"
+                f"the policy makes soft labels, but the labels ({type(self.label).__name__}) that labels_getter gives "
+                "are not a single element of the sample, so they cannot be replaced; expected one tensor per batch or "
+                "one number per image"
             )
         leaves[places[0]] = label
 
     def rebuilt(self) -> Any:
-        """The sample with the leaves as they are now, in its own structure."""
+        """Return the sample in its original structure, with the current leaves."""
         return tree_unflatten(self.leaves, self._structure)
 
 
 def _image_places(leaves: list[Any]) -> list[int]:
-    """Which leaves are images, by torchvision's rule: a plain tensor counts only where nothing else says it is one."""
+    """Return the places of the images; as in torchvision, a plain tensor counts only if no leaf has an image type."""
     doubts = [_doubt(leaf) for leaf in leaves]
     least = min(doubts, default=math.inf)
     if least == math.inf:
@@ -248,10 +248,10 @@ def _image_places(leaves: list[Any]) -> list[int]:
 
 
 def _doubt(value: Any) -> float:
-    """How much doubt there is that a leaf is an image: 0 where its type says so, infinity where it is none.
+    """Return how uncertain it is that a leaf is an image: 0 for an image type, infinity if it is not an image.
 
-    Plain tensors are images rather than arrays, which torchvision passes untouched, and arrays (H,W,C) rather than
-    (H,W), which could be labels as well.
+    Plain tensors come before arrays (H,W,C), which torchvision does not change, and before arrays (H,W), which could be
+    labels.
     """
     if isinstance(value, (PILImage.Image, tv_tensors.Image)):
         return 0
@@ -270,7 +270,7 @@ def _height_and_width(image: Any) -> tuple[int, ...]:
 
 def _is_label(value: Any) -> bool:
     if isinstance(value, torch.Tensor):
-        return type(value) is torch.Tensor and not is_image(value)  # a box or a mask is none
+        return type(value) is torch.Tensor and not is_image(value)  # boxes and masks are not labels
     if isinstance(value, np.ndarray):
         return value.ndim < 3
     return isinstance(value, (int, float, np.integer, list))

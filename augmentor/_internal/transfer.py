@@ -1,4 +1,4 @@
-"""Work on another device: tensors sent there without making the host wait, and not from a loader's worker."""
+"""Transfer of tensors to a device without waiting on the host, and a check for loader workers."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from ..exceptions import DeviceError
 
 
 def sent(tensor: torch.Tensor, device: torch.device | str) -> torch.Tensor:
-    """The tensor on a device. To CUDA it goes by way of pinned memory, so that the copy runs beside other work."""
+    """Return the tensor on a device. A copy to CUDA uses pinned memory, so that it runs in parallel to other work."""
     device = torch.device(device)
     if device.type == "cuda" and tensor.device.type == "cpu" and not tensor.requires_grad:
         tensor = tensor.pin_memory()
-    return tensor.to(device, non_blocking=device.type != "cpu")  # the host would not know when a copy to it is done
+    return tensor.to(device, non_blocking=device.type != "cpu")  # the host could use it before the copy is complete
 
 
 def refuse_in_worker(device: torch.device, what: str, advice: str) -> None:
-    """`DeviceError` for an accelerator inside a worker of a `DataLoader`, which cannot use it."""
+    """Raise `DeviceError` for an accelerator inside a worker of a `DataLoader`, which cannot use it."""
     if device.type != "cpu" and get_worker_info() is not None:
         raise DeviceError(f"{what} on {device} inside a DataLoader worker, which cannot use it; {advice}")

@@ -1,7 +1,7 @@
-"""One safetensors file a network: its tensors, and one JSON text in the header that says how to build it.
+"""One safetensors file per network: its tensors, and a JSON text in the header that describes how to build it.
 
-The JSON stands under a single metadata key, because the order of several is not deterministic. It holds the SHA-256
-of its own words and the tensors, because the format does not notice a flipped bit. Nothing is executed on loading.
+The JSON is stored under a single metadata key, because the order of several keys is not deterministic. It contains the
+SHA-256 of its content and the tensors, because the format does not detect a flipped bit. Loading executes no code.
 """
 
 from __future__ import annotations
@@ -25,29 +25,29 @@ from .registry import arguments_of, create, did_you_mean
 
 _KEY = "augmentor"
 _MAX_HEADER = 1 << 20
-# What a training run calls the weights that stand for it.
+# File names of the weights in the folder of a training run.
 OF_AUTOENCODER, OF_GENERATOR, OF_PRIOR = "model.safetensors", "generator.safetensors", "prior.safetensors"
 
 
 def weights_file(path: str | Path, in_run: str) -> Path:
-    """The weights file `path`, or the file of the name `in_run` where `path` is the folder of a run; absolute."""
+    """Return the weights file `path`, or the file `in_run` in it if `path` is the folder of a run; absolute."""
     path = absolute_path(path)
-    return path / in_run if os.path.isdir(path) else path  # which answers for any text
+    return path / in_run if os.path.isdir(path) else path  # os.path.isdir raises no error for any text
 
 
 def named_weights(kind: str, name: str, in_run: str, known: Iterable[str]) -> Path:
-    """`weights_file`; `UnknownNameError`, with the known names of that kind, for what is not the path of weights."""
+    """Return `weights_file`; raise `UnknownNameError`, with the known names, if it is not the path of weights."""
     path = weights_file(name, in_run)
     if path.suffix != ".safetensors" and not os.path.exists(path):
         raise UnknownNameError(
             f"unknown {kind} {name!r}{did_you_mean(name, known)}; or give the path of a .safetensors file, or the "
-            "folder of the run that trained it"
+            "folder of a training run"
         )
     return path
 
 
 def save_network(network: nn.Module, path: str | Path, info: dict[str, Any] | None = None) -> None:
-    """Write a registered network, whole or not at all; `info` (JSON) travels in the header."""
+    """Write a registered network, completely or not at all; `info` (JSON values) is stored in the header."""
     state = {k: v.detach().cpu().contiguous() for k, v in sorted(network.state_dict().items())}
     header: dict[str, Any] = {
         "format": 1,
@@ -61,34 +61,34 @@ def save_network(network: nn.Module, path: str | Path, info: dict[str, Any] | No
 
 
 def load_network(path: str | Path, kind: str, members: Mapping[str, type[Any]]) -> Any:
-    """Read a network written by `save_network`; `WeightsError` for a file that is anything else.
+    """Read a network written by `save_network`; raise `WeightsError` for any other file.
 
-    kind, members: the family that the file must belong to, and its classes by name.
+    kind, members: family of the network, and its classes by name.
     """
     path = absolute_path(path)
     header = read_header(path)
     if header.get("family") != kind:
-        raise WeightsError(f"{path} holds {header.get('family')!r} weights; expected {kind} weights")
+        raise WeightsError(f"{path} contains {header.get('family')!r} weights; expected {kind} weights")
     try:
         state = load_tensors(path.read_bytes())
     except (SafetensorError, OSError, ValueError) as error:
         raise WeightsError(f"cannot read {path}: {error}; the file is truncated or damaged") from error
     if _checksum(header, state) != header.get("sha256"):
-        raise WeightsError(f"{path} does not fit its checksum: it was damaged or tampered with; fetch it again")
+        raise WeightsError(f"{path} does not match its checksum: it was damaged or modified; fetch it again")
     try:
-        # On the meta device nothing is allocated, whatever sizes the header claims, and no initial weights are drawn.
+        # The meta device allocates no memory, for any sizes in the header, and draws no initial weights.
         with torch.device("meta"):
             network = create(kind, members, str(header.get("name")), header.get("config", {}))
         network.load_state_dict(state, assign=True)
     except (RuntimeError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise WeightsError(
-            f"{path} does not fit this version of {kind} {header.get('name')!r}: {' '.join(str(error).split())[:300]}"
+            f"{path} does not match this version of {kind} {header.get('name')!r}: {' '.join(str(error).split())[:300]}"
         ) from error
     return network.eval()
 
 
 def read_header(path: str | Path) -> dict[str, Any]:
-    """The JSON text of a weights file, read without touching its tensors."""
+    """Return the JSON header of a weights file without reading its tensors."""
     path = absolute_path(path)
     try:
         with open_regular(path.resolve()) as file:
@@ -103,7 +103,7 @@ def read_header(path: str | Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise WeightsError(
             f"{path} is not a weights file of augmentor ({type(error).__name__}: {error}); "
-            "expected one that `augmentor train-autoencoder` or `train-gan` wrote"
+            "expected a file written by `augmentor train-autoencoder` or `train-gan`"
         ) from error
     if not isinstance(header, dict) or header.get("format") != 1:
         raise WeightsError(f"{path} has weights format {header!r:.40}; this version reads format 1")
@@ -111,18 +111,18 @@ def read_header(path: str | Path) -> dict[str, Any]:
 
 
 def _checksum(header: dict[str, Any], state: dict[str, torch.Tensor]) -> str:
-    """SHA-256 over the header's own words, but for the checksum, and the tensors."""
+    """Return the SHA-256 of the header without its checksum, and the tensors."""
     words = json.dumps({key: value for key, value in header.items() if key != "sha256"}, sort_keys=True)
     return hashlib.sha256(f"{words}\n{fingerprint(state)}".encode()).hexdigest()
 
 
 def fingerprint_of_text(text: str) -> torch.Tensor:
-    """SHA-256 of a text as uint8 (32,): a buffer by which weights that are equal can differ."""
+    """Return the SHA-256 of a text as uint8 (32,): a buffer that distinguishes networks with equal weights."""
     return torch.tensor(list(hashlib.sha256(text.encode()).digest()), dtype=torch.uint8)
 
 
 def fingerprint(state: dict[str, torch.Tensor]) -> str:
-    """SHA-256 over names, types, shapes and bytes of tensors, in the order of their names."""
+    """Return the SHA-256 of the names, dtypes, shapes and bytes of tensors, in the order of their names."""
     digest = hashlib.sha256()
     for name, tensor in sorted(state.items()):
         tensor = tensor.detach().cpu().contiguous()

@@ -1,6 +1,6 @@
-"""Autoencoders: families, adapters of other libraries' networks, pretrained ones, inference, and their trainer.
+"""Autoencoders: families, adapters of networks of other libraries, pretrained models, inference and training.
 
-May import `policies` and what is below it.
+This package may import `policies` and the layers below it.
 """
 
 from .adapters import AdaptedAutoencoder, CallableAutoencoder, DiffusersAutoencoder, PythaeAutoencoder

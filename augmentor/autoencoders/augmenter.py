@@ -1,6 +1,6 @@
-"""What a `LatentAugment` holds: an autoencoder, a policy, a gate, and the reference set that these look at.
+"""`Augmenter`: the autoencoder, policy, gate and reference set of a `LatentAugment`.
 
-Data sets, loaders and shards know an `Augmenter`, and nothing else of the transform.
+Data sets, loaders and shards depend on `Augmenter` only.
 """
 
 from __future__ import annotations
@@ -49,17 +49,18 @@ from .inference import Inference, InferencePlan
 from .partnerless import Partnerless
 from .pretrained import GENERAL, fitting_autoencoder, full_name, load_autoencoder
 
-AUTO = "auto"  # chosen for a data set
+AUTO = "auto"  # selected for the data set
 DEFAULT_P = 0.5
 
 
 class PerturbedLatents(NamedTuple):
-    """Raw latents (B, *L), their labels, their weights by the gate (B,) or None.
+    """Raw latents (B, *L), their labels, and their weights from the gate, (B,) or None.
 
-    kept: bool (B,), true where the original stays because the gate rejected the sample or the policy found no partner
-    for it; None where there can be none of these. sources: the images they were made from; where latents were known and
-    nobody looks at an image (`needs_images`), maybe none of them, though of their shape. source_z: their standard
-    latents (B, *L). made: the images that the gate has judged, float (B,C,H,W), None where it judged none.
+    kept: bool (B,), true where the original image is kept because the gate rejected the sample or the policy found no
+        partner for it; None if neither can occur.
+    sources: the original images. The batch may be empty if their latents were given and `needs_images` is false.
+    source_z: the standard latents (B, *L) of the original images.
+    made: the decoded images that the gate scored, float (B,C,H,W); None if it scored no images.
     """
 
     raw: torch.Tensor
@@ -74,7 +75,7 @@ class PerturbedLatents(NamedTuple):
 class Perturbed(NamedTuple):
     """Float images (B,C,H,W), labels int64 (B,), float (B,K) or None, and weights float (B,) or None without a gate.
 
-    kept: as in `PerturbedLatents`; the image there is the original.
+    kept: as in `PerturbedLatents`; these images are the originals.
     """
 
     images: torch.Tensor
@@ -84,9 +85,10 @@ class Perturbed(NamedTuple):
 
 
 class Augmenter(nn.Module):
-    """Chooses the autoencoder, owns it as a frozen submodule in eval mode, and fits the reference set.
+    """Base class of `LatentAugment` that selects the autoencoder and fits the reference set.
 
-    `LatentAugment` adds the flow from real images to synthetic samples; arguments are as there.
+    The autoencoder is a frozen submodule in eval mode. `LatentAugment` adds the steps from real images to synthetic
+    samples, and documents the arguments.
     """
 
     autoencoder: Autoencoder
@@ -96,7 +98,7 @@ class Augmenter(nn.Module):
     seed: int | None = None
     labels_getter: LabelsGetter
 
-    # What a member adds, with arguments as of `LatentAugment`.
+    # Defined by `LatentAugment`, with the arguments documented there.
     perturb_latents: Callable[..., PerturbedLatents]
     perturb: Callable[..., Perturbed]
     synthesize: Callable[..., Any]
@@ -115,9 +117,9 @@ class Augmenter(nn.Module):
     ):
         super().__init__()
         if gate is not None and not isinstance(gate, QualityGate):
-            raise InputError(f"gate is a QualityGate or None, got {gate!r}")
+            raise InputError(f"gate must be a QualityGate or None, got {gate!r}")
         if residual != AUTO and (isinstance(residual, str) or not 0 <= residual <= 1):
-            raise InputError(f"residual is a number between 0 and 1 or {AUTO!r}, got {residual!r}")
+            raise InputError(f"residual must be a number between 0 and 1 or {AUTO!r}, got {residual!r}")
         self._asked_residual = None if residual == AUTO else float(residual)
         self._asked_policy = None if policy == AUTO else get_policy(policy)
         self._precision = precision, compile
@@ -131,19 +133,19 @@ class Augmenter(nn.Module):
         self.gate, self.ignore_index = gate, ignore_index
         self._partnerless, self._first_look = Partnerless(strict), FirstLook()
         self.reference: ReferenceSet | None = None
-        self.mixing: Any = None  # a `Mixing`, where a policy.json has one
+        self.mixing: Any = None  # the `Mixing` of a policy.json, if it has one
         self._lacks_statistics = not bool(autoencoder.stats.fitted)
         self._brought_statistics = self._name is not None and not self._lacks_statistics
-        _ = self.plan  # found now, so that forked workers have the same
+        _ = self.plan  # determined here, so that forked workers use the same plan
 
     @property
     def needs_fit(self) -> bool:
-        """Whether the policy or the gate looks at a reference set, and none has been fitted."""
+        """Whether the policy or the gate needs a reference set and none has been fitted."""
         return self.reference is None and (self.policy.needs_reference or self.gate is not None)
 
     @property
     def needs_labels(self) -> bool:
-        """Whether the policy or the gate looks at the labels of samples; else labels of any kind pass."""
+        """Whether the policy or the gate uses the labels of samples. If not, labels of any kind are accepted."""
         return (
             self.policy.needs_reference
             or self.policy.needs_labels
@@ -152,7 +154,7 @@ class Augmenter(nn.Module):
 
     @property
     def residual(self) -> float:
-        """How much of what the autoencoder cannot reproduce is put back, 0 to 1."""
+        """Fraction of the reconstruction error that is added back to the output image, 0 to 1."""
         if self._asked_residual is not None:
             return self._asked_residual
         verdict = self.autoencoder.verdict
@@ -160,70 +162,70 @@ class Augmenter(nn.Module):
 
     @property
     def unchanged(self) -> int:
-        """How many samples stayed as they were in this process, since the policy had no partner for them."""
+        """Number of samples kept unchanged in this process because the policy found no partner for them."""
         return self._partnerless.count
 
     @property
     def keeps_geometry(self) -> bool:
-        """Whether things stay where they are in an image, so that its boxes, masks and keypoints still fit."""
+        """Whether objects keep their position in the image, so that its boxes, masks and keypoints stay valid."""
         return self.policy.keeps_geometry and len(self.autoencoder.latent_shape) > 1
 
     def check_synthesis(self, owner: str) -> None:
-        """`InputError` for a `p` or `labels_getter` that `owner`, which makes synthetic samples, would ignore."""
+        """Raise `InputError` for a `p` or `labels_getter` that `owner`, which makes synthetic samples, would ignore."""
         if self.p not in (1, DEFAULT_P) and self.mixing is None:
             raise InputError(
-                f"{owner} perturbs every synthetic sample, and got a LatentAugment with p={self.p}; leave p out, and "
-                "say how many samples are synthetic with ratio, num_samples or sampling_strategy"
+                f"{owner} perturbs every synthetic sample, but got a LatentAugment with p={self.p}; leave p out, and "
+                "set the number of synthetic samples with ratio, num_samples or sampling_strategy"
             )
         if self.needs_labels and self.labels_getter is not default_labels:
             raise InputError(
-                f"{owner} finds labels by itself, in items (image, label) or under a key 'label', and got a "
-                "LatentAugment with a labels_getter, which it would ignore; leave that out, and give items of this form"
+                f"{owner} reads labels from items (image, label) or from a key 'label', but got a LatentAugment with a "
+                "labels_getter, which it would ignore; leave labels_getter out, and give items of this form"
             )
 
     def check_labels(self, sample: Any) -> None:
-        """`InputError` for a label that is a text, if labels are looked at: samples would count as unlabelled."""
+        """Raise `InputError` for a label that is a string, if labels are used: samples would count as unlabelled."""
         text = text_label(sample) if self.needs_labels else None
         if text is not None:
             raise InputError(
-                f"got the label {str(text)!r:.60}, and policy {self.policy} has to know which images are of one "
-                "class; expected class numbers: number the texts, as classes.index(label) does"
+                f"got the label {str(text)!r:.60}, but policy {self.policy} needs the class of each image; "
+                "expected class numbers: convert the strings, for example with classes.index(label)"
             )
 
     def check_geometry(self, sample: Any) -> None:
-        """`InputError` for a sample with boxes, masks or keypoints, unless the policy keeps the geometry."""
+        """Raise `InputError` for a sample with boxes, masks or keypoints, unless the policy keeps the geometry."""
         if not self.keeps_geometry and holds_geometry(sample):
             raise InputError(
-                f"LatentAugment got bounding boxes, masks or keypoints, and with policy {self.policy} and autoencoder "
-                f"{self.shown_name!r} things move in the image, so these would no longer fit; use a policy "
-                "that keeps geometry, 'smooth', with an autoencoder of feature maps, such as 'natural'"
+                f"LatentAugment got bounding boxes, masks or keypoints, but policy {self.policy} with autoencoder "
+                f"{self.shown_name!r} moves objects in the image, so these would no longer fit; use policy 'smooth', "
+                "which keeps geometry, with an autoencoder whose latents are feature maps, such as 'natural'"
             )
 
     @property
     def needs_images(self) -> bool:
-        """Whether real images are looked at even where their latents are known."""
+        """Whether real images are needed even if their latents are given."""
         return self.residual > 0 or self.gate is not None
 
     @property
     def plan(self) -> InferencePlan:
-        """How the autoencoder is run here: precision and memory layout."""
+        """Inference plan of the autoencoder: precision, memory layout and compilation."""
         return self.inference.plan
 
     @property
     def device(self) -> torch.device:
-        """Where the autoencoder is and the work is done."""
+        """Device of the autoencoder and of all computations."""
         return self.autoencoder.device
 
     @property
     def shown_name(self) -> str:
-        """The autoencoder as it was asked for, and an object by its family."""
+        """Name or path of the autoencoder as given; for an object, the name of its family."""
         return self._name or self.autoencoder.name
 
     def choose_for(self, data: Any) -> None:
-        """Where no autoencoder was named, take the pretrained one that suits these images; then `look_at` them.
+        """Select the pretrained autoencoder for these images if none was named, and call `look_at`.
 
-        data: images (B,C,H,W), or a map-style data set, of which these are a few at equal steps. `fit`, data sets and
-        shards do this. Raises `DataError` for an empty data set, and what `look_at` raises.
+        data: images (B,C,H,W), or a map-style data set, of which a few evenly spaced images are used. `fit`, data sets
+        and shards call this method. Raises `DataError` for an empty data set, and the errors of `look_at`.
         """
         of_shape = [data] if isinstance(data, torch.Tensor) else _some_of(data)
         if self._name == AUTO:
@@ -238,35 +240,38 @@ class Augmenter(nn.Module):
             self.look_at(images)
 
     def look_at(self, images: torch.Tensor) -> None:
-        """Look at images (C,H,W) or (B,C,H,W) before anything is made of them: every call does this.
+        """Check images (C,H,W) or (B,C,H,W) before they are augmented; every call of the transform does this.
 
-        Where neither an autoencoder was named nor a data set has decided, the general one is taken: which images come
-        first differs between the workers of a loader, so they cannot decide. An autoencoder that reconstructs the first
-        eight or more of them poorly is warned of, once in each process.
+        If no autoencoder was named and none was selected for a data set, the general one is selected: the first images
+        differ between the workers of a loader, so they cannot determine the selection. If the autoencoder reconstructs
+        the first images (at least eight) poorly, a warning is issued once per process.
         """
         if self._name == AUTO:
             self._decide(GENERAL)
-        if self._first_look.verdict is not None:  # at every later call
+        if self._first_look.verdict is not None:  # already assessed
             return
         images = images if images.ndim == 4 else images[None]
         wanted = self.autoencoder.image_shape
-        if takes_shape(wanted, images.shape[1:]):  # if not, whoever uses them says so
+        if takes_shape(wanted, images.shape[1:]):  # otherwise a later check raises the error
             check_images(images, wanted, f"LatentAugment with autoencoder {self.shown_name!r}")
             self._first_look.at(images, self.autoencoder, self.shown_name)
 
     def fit(
         self, data: Any, labels: Any = None, *, batch_size: int = 256, unlabelled: Any = None, images: Any = None
     ) -> Self:
-        """Encode real images once: the reference set, and what the policy and the gate learn from it.
+        """Encode real images as the reference set, and fit the policy and the gate on it.
 
-        data: a map-style data set, an `IterableDataset`, an iterable of batches such as a loader, images as one array
-        or tensor with their `labels`, or a `LatentCache`, of which nothing is encoded again. Where nothing is labelled
-        all images count as one class. Images with ignored labels (`ignore_index`, negative numbers, rows of zeros) are
-        never partners. unlabelled: more images of the same kind, whose labels, if any, are not looked at. Those that
-        label spreading is sure of (`augmentor.latents.spread_labels`) become reference samples as well, with a warning
-        where too few labels that are hidden come out right (`PseudoLabeller.held_out`). Latent
-        statistics are taken from the data, unless the autoencoder brought its own. images: those of a `LatentCache`,
-        as a data set or an iterable of batches, without which a gate judges latents alone.
+        Latent statistics are computed from the data, unless the autoencoder already has them.
+
+        data: a map-style data set, an `IterableDataset`, an iterable of batches such as a loader, an array or tensor of
+            images with their `labels`, or a `LatentCache`, which is not encoded again. Without labels all images count
+            as one class. Images with ignored labels (`ignore_index`, negative numbers, rows of zeros) are never
+            partners.
+        unlabelled: more images of the same kind; their labels, if any, are ignored. Images with confident pseudo-labels
+            (`augmentor.latents.spread_labels`) become reference samples. A warning is issued if too few held-out labels
+            are predicted correctly (`PseudoLabeller.held_out`).
+        images: those of a `LatentCache`, as a data set or an iterable of batches; without them a gate scores latents
+            only.
         """
         more = None
         if labels is not None or isinstance(data, np.ndarray):
@@ -289,8 +294,8 @@ class Augmenter(nn.Module):
             num_classes = len(class_names_of(data)) or None
             if labels is None and self.needs_labels and self.labels_getter not in (default_labels, no_labels):
                 raise InputError(
-                    "fit finds labels by itself, in items (image, label) or under a key 'label', and found none, and "
-                    "this LatentAugment has a labels_getter; give them with fit(images, labels)"
+                    "fit reads labels from items (image, label) or from a key 'label' and found none; it does not use "
+                    "the labels_getter of this LatentAugment: give the labels with fit(images, labels)"
                 )
         if unlabelled is not None:
             more = encode_all(self.autoencoder, unlabelled, batch_size)[0].mean
@@ -305,9 +310,9 @@ class Augmenter(nn.Module):
         unlabelled: torch.Tensor | None = None,
         images: Any = None,
     ) -> Self:
-        """The same from raw latents (N, *L) and (M, *L) that are known already.
+        """Fit on raw latents (N, *L), and unlabelled ones (M, *L), instead of images; see `fit`.
 
-        num_classes: K, where `labels` may not have the highest class. images: of the N, as `fit` takes them.
+        num_classes: K, needed if `labels` may lack the highest class. images: the N images, as in `fit`.
         """
         self._settle(None, warn=False)
         labels = None if labels is None else self.known(labels)
@@ -316,7 +321,7 @@ class Augmenter(nn.Module):
         return self.fit_reference(reference, images)
 
     def fit_reference(self, reference: ReferenceSet, images: Any = None) -> Self:
-        """The same from a reference set of this autoencoder that is known already. images: as `fit` takes them."""
+        """Fit on an existing reference set of this autoencoder; see `fit`. images: as in `fit`."""
         self._lacks_statistics = False
         self.policy.fit(reference)
         if self.gate is not None:
@@ -327,20 +332,20 @@ class Augmenter(nn.Module):
         return self
 
     def known(self, labels: torch.Tensor) -> torch.Tensor:
-        """The same labels, where every class number that is ignored is a negative one."""
+        """Return the labels, with each ignored class number replaced by a negative one."""
         if labels.ndim != 1 or self.ignore_index < 0:
             return labels
         return labels.masked_fill(labels == self.ignore_index, IGNORED)
 
     def soften(self, labels: torch.Tensor | None) -> torch.Tensor | None:
-        """Labels as float (B,K) if the policy mixes classes, so that all rows of a batch have labels of one kind."""
+        """Return labels as float (B,K) if the policy mixes classes, otherwise unchanged."""
         if labels is None:
             return None
         count = self.policy.soft_classes(labels, self.reference)
         return labels if count is None else soft_labels(self.known(labels), count)
 
     def restore_statistics(self, statistics: dict[str, list[float]]) -> None:
-        """Take latent statistics that `LatentStats.values` gave; `WeightsError` for those of another autoencoder."""
+        """Set statistics from `LatentStats.values`; raise `WeightsError` for those of another autoencoder."""
         try:
             self.autoencoder.stats.restore(**statistics)
         except ShapeError as error:
@@ -348,17 +353,17 @@ class Augmenter(nn.Module):
         self._lacks_statistics = False
 
     def train(self, mode: bool = True) -> Self:
-        """Stays in eval mode, so that a model that owns the transform can be trained."""
+        """Keep eval mode, so that a model that contains the transform can be trained."""
         return super().train(False)
 
     def apply(self, fn: Callable[[nn.Module], None]) -> Self:
-        """Changes nothing: the initialisation of a model that owns the transform must not reach the autoencoder."""
+        """Do nothing: initialising a model that contains the transform must not change the autoencoder."""
         return self
 
-    # The weights are those of a named or given autoencoder and never change, so a checkpoint of a model that owns the
-    # transform holds none of them, as for every transform of torchvision, and loads before and after the first batch.
+    # The weights are those of a named or given autoencoder and never change. So a checkpoint of a model that contains
+    # the transform does not include them, as for torchvision transforms, and loads before and after the first batch.
     def state_dict(self, *args: Any, destination: Any = None, prefix: str = "", keep_vars: bool = False) -> Any:
-        """Empty: see `to_config` for what describes the transform."""
+        """Return an empty dict; `to_config` describes the transform."""
         return OrderedDict() if destination is None else destination
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
@@ -369,18 +374,18 @@ class Augmenter(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def _take(self, autoencoder: Autoencoder) -> None:
-        """Own this autoencoder, frozen, and the policy for its kind of latents if none was asked for."""
+        """Use this autoencoder, frozen, and the default policy for its latents if none was given."""
         self.autoencoder = autoencoder.requires_grad_(False).eval()
         self.inference = Inference(autoencoder, *self._precision)
         self.policy = self._asked_policy or default_policy(autoencoder.latent_shape)
 
     def _decide(self, name: str) -> None:
-        """The autoencoder that is held, of this name, is the one to use."""
+        """Select the current autoencoder, which has this name."""
         self._name = name
         self.policy.check_autoencoder(self.autoencoder)
 
     def _settle(self, images: torch.Tensor | None, *, warn: bool = True) -> None:
-        """Look at these images; latents that are known (None) are those of the present autoencoder."""
+        """Check these images; without images (None), select the current autoencoder."""
         if images is not None:
             self.look_at(images)
         elif self._name == AUTO:
@@ -388,8 +393,8 @@ class Augmenter(nn.Module):
         if warn and self._lacks_statistics:
             self._lacks_statistics = False
             warnings.warn(
-                f"autoencoder {self.autoencoder.name!r} has no latent statistics, so a strength of 1 is one raw unit; "
-                "call augment.fit(dataset), or train it with AutoencoderTrainer",
+                f"autoencoder {self.autoencoder.name!r} has no latent statistics, so strengths are in units of raw "
+                "latents; call augment.fit(dataset), or train it with AutoencoderTrainer",
                 AugmentorWarning,
                 stacklevel=3,
             )
@@ -404,7 +409,7 @@ class Augmenter(nn.Module):
 
 
 def _some_of(dataset: Any) -> list[torch.Tensor]:
-    """A few images of a map-style data set, at equal steps, as batches (B,C,H,W) of one shape and type each."""
+    """Return a few evenly spaced images of a data set, as batches (B,C,H,W) of one shape and dtype each."""
     if len(dataset) == 0:
         raise DataError("got an empty data set; expected at least one image")
     found: dict[Any, list[torch.Tensor]] = {}

@@ -1,8 +1,7 @@
-"""The contract of an autoencoder: pixels => raw latents => pixels.
+"""Base class of autoencoders, which map images to raw latents and back.
 
-A family builds an `encoder` and a `decoder`, overrides methods on tensors (`_encode`, `_decode`, `training_losses`)
-where the defaults are not enough, and gives a tiny instance of itself (`example`). It knows nothing of policies, files
-or trainers.
+A family builds an `encoder` and a `decoder`, overrides `_encode`, `_decode` or `training_losses` if the defaults do not
+fit, and defines a tiny instance (`example`). It does not depend on policies, files or trainers.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from .corruption import CORRUPTIONS, Corruption
 from .likelihood import LIKELIHOODS, Likelihood
 from .tiles import TILE, Maps, in_tiles
 
-# Pixels. A network that has to see all of an image takes gigabytes for a larger one, and a warning says so.
+# Pixels. For a larger image, a network that cannot use tiles needs gigabytes of memory, and a warning is issued.
 _LARGE = 4_000_000
 
 if TYPE_CHECKING:
@@ -34,15 +33,15 @@ autoencoders: Registry[Autoencoder] = Registry("autoencoder")
 
 
 class Autoencoder(nn.Module):
-    """Base of all autoencoders.
+    """Base class of all autoencoders.
 
-    image_shape: (C, H, W), of any number of channels; H and W are None for a family that takes any size. An RGB
-    network takes grey images too: they are repeated in its three channels, and the mean of these comes back.
-    latent_shape: (D,) for a vector, (C, h, w) for a feature map, with None where the image size decides.
-    likelihood: "bernoulli" (cross-entropy on logits; grey images near black and white), "gaussian" (squared error) or
-    "edges(weight=1.0)" (absolute error of pixels and of the steps between neighbours; sharper edges).
-    corruption: "none", "gaussian(std=0.3)" or "masking(rate=0.25)"; anything but "none" makes it a denoising
-    autoencoder (Vincent et al. 2008): it reconstructs the clean image from a corrupted one.
+    image_shape: (C, H, W), with any number of channels; H and W are None for a family that accepts any size. An RGB
+    network also accepts grey images: they are repeated to three channels, and the output is the mean of the channels.
+    latent_shape: (D,) for a vector, (C, h, w) for a feature map, with None for sizes that depend on the image.
+    likelihood: "bernoulli" (cross-entropy on logits; for nearly black-and-white images), "gaussian" (squared error) or
+    "edges(weight=1.0)" (absolute error of pixels and of differences between neighbouring pixels; for sharper edges).
+    corruption: "none", "gaussian(std=0.3)" or "masking(rate=0.25)"; any corruption makes it a denoising autoencoder
+    (Vincent et al. 2008), which is trained to reconstruct the clean image from a corrupted one.
 
     >>> autoencoder = get_autoencoder("vae").example()
     >>> images = torch.rand(4, *autoencoder.image_shape)
@@ -55,19 +54,18 @@ class Autoencoder(nn.Module):
     decoder: nn.Module
     name: ClassVar[str]
     family: ClassVar[str] = autoencoders.kind
-    sides: ClassVar[tuple[int, int]] = (8, 128)  # of images, in pixels, for a family of one size
+    sides: ClassVar[tuple[int, int]] = (8, 128)  # smallest and largest side in pixels of a fixed image size
 
-    # How well it reconstructs images that it was not trained on, where `AutoencoderTrainer` measured that, and for the
-    # pretrained ones. The network itself does not look at it.
+    # Reconstruction quality on images that it was not trained on, if `AutoencoderTrainer` measured it, and for the
+    # pretrained models. The network itself does not use it.
     verdict: Verdict | None = None
 
-    # What the sides of an image have to be a multiple of; others are mirrored at the right and below, and cropped back.
+    # Images are padded by mirroring at the right and bottom until this divides both sides, and cropped after decoding.
     stride: int = 1
 
-    # How far a result depends on its neighbourhood, along each axis, in places of the latent feature map (of stride x
-    # stride pixels each): a latent on pixels, and a pixel on latents. Images with a side above `TILE` then go through
-    # the network in tiles. None if a result depends on the whole image (group norm, attention, linear layers): the
-    # network gets it whole.
+    # Radius of the receptive field along each axis, of a latent in the image and of a pixel in the latents, in cells of
+    # the latent feature map (stride x stride pixels each). Images with a side above `TILE` are then processed in tiles.
+    # None if an output depends on the whole image (group norm, attention, linear layers), which is not tiled.
     receptive_radius: int | None = None
 
     def __init__(
@@ -83,8 +81,8 @@ class Autoencoder(nn.Module):
         fits = len(size) == 2 and all(n is None or (isinstance(n, int) and least <= n <= most) for n in size)
         if not isinstance(channels, int) or channels < 1 or not fits:
             raise ShapeError(
-                f"an autoencoder takes images (C, H, W), C at least 1, of {least} to {most} pixels a side, "
-                f"got {tuple(image_shape)}; resize them, with --size on the command line, or take 'spatial_kl'"
+                f"an autoencoder takes images (C, H, W), C at least 1, with sides of {least} to {most} pixels, "
+                f"got {tuple(image_shape)}; resize them, with --size on the command line, or use 'spatial_kl'"
             )
         self.image_shape = tuple(image_shape)
         self.depth: int = channels
@@ -97,30 +95,30 @@ class Autoencoder(nn.Module):
 
     @classmethod
     def example(cls) -> Autoencoder:
-        """A tiny instance, for tests, benchmarks and documentation."""
+        """Return a tiny instance, for tests, benchmarks and documentation."""
         raise NotImplementedError
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device of the weights."""
         return self.stats.mean.device
 
     @property
     def dtype(self) -> torch.dtype:
-        """What the weights are: float32, unless the module was converted."""
+        """Data type of the weights: float32, unless the module was converted."""
         return self.stats.mean.dtype
 
     def encode(self, images: torch.Tensor) -> Posterior:
-        """Images (B,C,H,W), uint8 or floating in [0, 1] => raw latents. Raises `ShapeError` or `RangeError`."""
+        """Encode images (B,C,H,W), uint8 or floating in [0, 1], to raw latents. Raises `ShapeError` or `RangeError`."""
         check_images(images, self.image_shape, f"the {self.name} autoencoder")
         self._warn_of_memory(images)
         images = padded(images, self.stride)
         return Posterior(*self._in_tiles(self._moments, images, [n // self.stride for n in images.shape[-2:]]))
 
     def decode(self, latents: torch.Tensor, size: Sequence[int] | None = None) -> torch.Tensor:
-        """Raw latents (B, *L) => float images (B,C,H,W) in [0, 1].
+        """Decode raw latents (B, *L) to float images (B,C,H,W) in [0, 1].
 
-        size: (H, W) or (C, H, W) of the images they come from: what was padded is cropped, and C=1 is the mean of RGB.
+        size: (H, W) or (C, H, W) of the original images: padding is cropped, and C=1 gives the mean of RGB.
         """
         self._check_latents(latents)
         (images,) = self._in_tiles(self._pixels, latents, latents.shape[-2:])
@@ -134,28 +132,29 @@ class Autoencoder(nn.Module):
         return images if channels == images.shape[1] else images.mean(1, keepdim=True)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Reconstruct: images (B,C,H,W) => float images of the same shape."""
+        """Reconstruct images (B,C,H,W) as float images of the same shape."""
         return self.decode(self.encode(images).mean, images.shape[1:])
 
     def save(self, path: str | Path, info: dict[str, Any] | None = None) -> None:
         """Write weights, config and latent statistics to one `.safetensors` file, for `load_autoencoder`.
 
-        Whole or not at all. info: JSON values to keep in its header, for people.
+        The write is atomic. info: JSON values to store in the header.
         """
         save_network(self, path, info)
 
     def training_losses(
         self, images: torch.Tensor, generator: torch.Generator, progress: float = 1.0
     ) -> dict[str, torch.Tensor]:
-        """Named scalar losses of a clean float batch in [0, 1], in nats a pixel; the trainer minimises their sum.
+        """Return named scalar losses in nats per pixel; the trainer minimises their sum.
 
-        generator: on the device of the images; the only source of randomness. progress: 0 to 1, how far training is.
+        images: clean, float in [0, 1]. generator: on the device of the images; the only source of randomness.
+        progress: of the training, 0 to 1.
         """
         mean, _ = self._encode(self._adapted(self._corrupt(images, generator)))
         return {"reconstruction": self._reconstruction_loss(self._decode(mean), images)}
 
     def _moments(self, images: torch.Tensor) -> Maps:
-        """The posterior's mean, and its standard deviation if there is one."""
+        """Return the mean of the posterior, and its standard deviation if there is one."""
         mean, log_variance = self._encode(self._adapted(to_unit_float(images).to(self.dtype)))
         return (mean,) if log_variance is None else (mean, (0.5 * log_variance).exp())
 
@@ -163,34 +162,34 @@ class Autoencoder(nn.Module):
         return (self._likelihood.pixels(self._decode(latents.to(self.dtype))),)
 
     def _in_tiles(self, network: Callable[[torch.Tensor], Maps], x: torch.Tensor, grid: Sequence[int]) -> Maps:
-        """``network(x)`` for x with this many cells, in tiles where the receptive field allows them."""
+        """Return ``network(x)`` for x with `grid` cells, computed in tiles if the receptive field allows it."""
         margin = self.receptive_radius
         if margin is None:
             return network(x)
-        # With a large stride the tile is larger too; else it would be little more than its margins.
+        # With a large stride the tile is enlarged; otherwise its margins would cover most of it.
         return in_tiles(network, x, grid, max(TILE // self.stride, 8 * margin), margin)
 
     def _warn_of_memory(self, images: torch.Tensor) -> None:
         height, width = images.shape[-2:]
         if self.receptive_radius is None and height * width > _LARGE:
             warnings.warn(
-                f"the {self.name} autoencoder cannot process an image in parts, and one of {height}x{width} pixels may "
-                "take gigabytes of memory; make it smaller with v2.Resize, or use 'natural' or a spatial_kl with "
-                "norm='none', which process large images in parts",
+                f"the {self.name} autoencoder cannot process images in tiles, and one of {height}x{width} pixels may "
+                "need gigabytes of memory; resize it with v2.Resize, or use 'natural' or a spatial_kl with "
+                "norm='none', which process large images in tiles",
                 AugmentorWarning,
                 stacklevel=3,
             )
 
     def _adapted(self, images: torch.Tensor) -> torch.Tensor:
-        """Float images of any depth and size that the family takes => as many channels and pixels as the network's."""
+        """Pad float images, and repeat grey ones to the channels of the network."""
         return padded(images, self.stride).expand(-1, self.depth, -1, -1)
 
     def _encode(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Float images => mean and log-variance (or None) of the raw latents."""
+        """Encode float images to the mean and log-variance (or None) of the raw latents."""
         return self.encoder(2 * images - 1), None
 
     def _decode(self, latents: torch.Tensor) -> torch.Tensor:
-        """Raw latents => logits ("bernoulli") or pixels (others), not yet in range."""
+        """Decode raw latents to logits ("bernoulli") or unclipped pixels (others)."""
         return self.decoder(latents)
 
     def _reconstruction_loss(self, output: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
@@ -210,7 +209,7 @@ class Autoencoder(nn.Module):
 
 
 def padded(images: torch.Tensor, stride: int) -> torch.Tensor:
-    """Images (B,C,H,W) with their mirror image at the right and below, until the stride divides both sides."""
+    """Pad images (B,C,H,W) by mirroring at the right and bottom, until the stride divides both sides."""
     for axis in (-2, -1):
         side = images.shape[axis]
         if side % stride:
@@ -220,12 +219,12 @@ def padded(images: torch.Tensor, stride: int) -> torch.Tensor:
 
 
 def check_widths(family: str, **values: int) -> None:
-    """Widths of layers and latents are whole numbers of at least 1."""
+    """Raise `InputError` unless widths of layers and latents are integers of at least 1."""
     for argument, value in values.items():
         if not isinstance(value, int) or value < 1:
-            raise InputError(f"autoencoder {family!r} takes a whole number {argument} >= 1, got {value!r}")
+            raise InputError(f"autoencoder {family!r} takes an integer {argument} >= 1, got {value!r}")
 
 
 def get_autoencoder(name: str) -> type[Autoencoder]:
-    """The autoencoder class of this registered name."""
+    """Return the autoencoder class with this registered name."""
     return autoencoders.get(name)

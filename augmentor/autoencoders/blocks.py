@@ -10,17 +10,17 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-# Feature maps are halved until they are this small; the rest is one linear layer.
+# Feature maps are halved until no side is longer than this; a linear layer follows.
 _SMALLEST = 7
 
 
 def norm(channels: int) -> nn.GroupNorm:
-    """Group norm: a row's result does not depend on its batch, nor on train or eval mode."""
+    """Return a group norm, whose output does not depend on the batch, nor on train or eval mode."""
     return nn.GroupNorm(math.gcd(8, channels), channels)
 
 
 def no_norm(channels: int) -> nn.Identity:
-    """None at all: what becomes of a pixel does not depend on far ones, nor on the size of the image."""
+    """Return an identity, so that outputs do not depend on distant pixels or on the image size."""
     return nn.Identity()
 
 
@@ -28,7 +28,7 @@ Norm = Callable[[int], nn.Module]
 
 
 class Residual(nn.Module):
-    """``x + f(x)``, two 3x3 convolutions, channels and size unchanged."""
+    """Residual block ``x + f(x)`` with two 3x3 convolutions; channels and size are unchanged."""
 
     def __init__(self, channels: int, norm: Norm = norm):
         super().__init__()
@@ -42,17 +42,17 @@ class Residual(nn.Module):
 
 
 class Down(nn.Sequential):
-    """Half the size, rounded up."""
+    """Convolution to half the size, rounded up."""
 
     def __init__(self, channels_in: int, channels_out: int, norm: Norm = norm):
         super().__init__(nn.Conv2d(channels_in, channels_out, 3, stride=2, padding=1), norm(channels_out), nn.SiLU())
 
 
 class EnlargingConv2d(nn.Conv2d):
-    """Nearest neighbours to twice the size, or exactly `size`, then a 3x3 convolution (no checkerboard).
+    """Nearest-neighbour upsampling to twice the size, or to `size`, then a 3x3 convolution (no checkerboard artefacts).
 
-    Both together are one transposed convolution of stride 2, whose 4x4 kernel adds the taps that meet the same pixel:
-    less than half of the arithmetic, and the enlarged map is never written.
+    For twice the size both are computed as one transposed convolution of stride 2. Its 4x4 kernel sums the weights that
+    apply to the same pixel. This needs less than half of the arithmetic, and the enlarged map is not stored.
     """
 
     def __init__(self, channels_in: int, channels_out: int, size: tuple[int, int] | None = None):
@@ -69,7 +69,7 @@ class EnlargingConv2d(nn.Conv2d):
 
 
 class Up(nn.Module):
-    """Twice the size, or exactly `size`."""
+    """Upsampling to twice the size, or to `size`, with a convolution."""
 
     def __init__(self, channels_in: int, channels_out: int, size: tuple[int, int] | None = None, norm: Norm = norm):
         super().__init__()
@@ -80,7 +80,7 @@ class Up(nn.Module):
 
 
 def pyramid(height: int, width: int) -> list[tuple[int, int]]:
-    """Sizes from the image down to the smallest feature map: (28, 28), (14, 14), (7, 7)."""
+    """Return sizes from the image down to the smallest feature map, such as (28, 28), (14, 14), (7, 7)."""
     sizes = [(height, width)]
     while max(sizes[-1]) > _SMALLEST:
         sizes.append((math.ceil(sizes[-1][0] / 2), math.ceil(sizes[-1][1] / 2)))
@@ -88,12 +88,12 @@ def pyramid(height: int, width: int) -> list[tuple[int, int]]:
 
 
 def widths(width: int, steps: int) -> list[int]:
-    """Channels at each level of a pyramid: doubling at most twice."""
+    """Return the channels at each level of a pyramid; they double at most twice."""
     return [width * min(2**level, 4) for level in range(steps)]
 
 
 class ConvEncoder(nn.Sequential):
-    """Images (B,C,H,W) => features (B, outputs)."""
+    """Network from images (B,C,H,W) to features (B, outputs)."""
 
     def __init__(self, image_shape: tuple[int, int, int], width: int, outputs: int):
         channels, height, size_w = image_shape
@@ -108,7 +108,7 @@ class ConvEncoder(nn.Sequential):
 
 
 class ConvDecoder(nn.Sequential):
-    """Vectors (B, inputs) => images (B,C,H,W), unbounded."""
+    """Network from vectors (B, inputs) to images (B,C,H,W) with unbounded values."""
 
     def __init__(self, image_shape: tuple[int, int, int], width: int, inputs: int):
         channels, height, size_w = image_shape

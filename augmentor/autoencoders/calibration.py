@@ -1,4 +1,4 @@
-"""What a gate learns of real images, and of the autoencoder that is to make others from them."""
+"""Calibration of a gate on real images and on the autoencoder."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from ..quality.real_images import RealImages
 from ..quality.verdict import assess
 from .inference import Inference
 
-# The autoencoder's own error is measured on at most this many latents, so many at once.
+# Maximum number of latents on which the autoencoder's own error is measured, and batch size.
 _MEASURED, _AT_ONCE = 256, 32
 
 
 class HandedOut:
-    """Images (B,C,H,W) => what a `LatentAugment` hands out for latents that nothing has moved; for `assess`."""
+    """Map from images (B,C,H,W) to the output of a `LatentAugment` for unperturbed latents; for `assess`."""
 
     def __init__(self, inference: Inference, residual: float):
         self._inference, self._residual, self.device = inference, residual, inference.autoencoder.device
         self.image_shape = inference.autoencoder.image_shape
 
     def encode(self, images: torch.Tensor) -> Posterior:
-        """Raw latents."""
+        """Encode images to raw latents."""
         return self._inference.encode(images, exact=True)
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
@@ -37,7 +37,7 @@ class HandedOut:
 
 
 def all_seen(real: RealImages, data: Any) -> RealImages:
-    """The same, once all images of a data set or an iterable of batches, whose latents are known, have passed."""
+    """Return `real` after it has processed all images of a data set or an iterable of batches."""
     for _ in real.watch(batches(data)):
         pass
     return real
@@ -46,11 +46,11 @@ def all_seen(real: RealImages, data: Any) -> RealImages:
 def fit_gate(
     gate: QualityGate, reference: ReferenceSet, real: RealImages | None, inference: Inference, residual: float
 ) -> None:
-    """Fit a gate on the latents and the images of the same data, in the same order; None where these are not known."""
+    """Fit a gate on the latents and the images (or None) of the same data, in the same order."""
     verdict = None
     if real is None:
         warnings.warn(
-            "the gate sees latents alone, so blurred or collapsed images pass; give the images of these latents, "
+            "the gate scores latents only, so blurred or collapsed images pass; give the images of these latents, "
             "fit(cache, images=dataset)",
             AugmentorWarning,
             stacklevel=4,
@@ -64,7 +64,7 @@ def fit_gate(
 
 @torch.no_grad()
 def _own_error(reference: ReferenceSet, inference: Inference) -> torch.Tensor:
-    """The median distance, in standard latents, between latents and those of their decoding."""
+    """Return the median distance, in standard latents, between latents and the encoding of their decoding."""
     stats, rows = inference.autoencoder.stats, reference.z[:: -(-len(reference) // _MEASURED)]
     moved = [
         stats.standardise(inference.encode(inference.decode(stats.unstandardise(z)), exact=True).mean).float() - z

@@ -1,4 +1,4 @@
-"""Noise put on an autoencoder's input while it trains, which makes it a denoising autoencoder.
+"""Corruption of the training images of a denoising autoencoder.
 
 Source: Vincent et al. 2008, "Extracting and composing robust features with denoising autoencoders".
 """
@@ -14,7 +14,7 @@ from ..exceptions import InputError
 
 
 class Corruption:
-    """Float images in [0, 1] => corrupted images of the same shape."""
+    """Base class of maps from float images in [0, 1] to corrupted images of the same shape."""
 
     name: ClassVar[str]
 
@@ -23,7 +23,7 @@ class Corruption:
 
 
 class NoCorruption(Corruption):
-    """The images as they are."""
+    """No corruption."""
 
     name = "none"
 
@@ -32,7 +32,7 @@ class NoCorruption(Corruption):
 
 
 class GaussianCorruption(Corruption):
-    """Additive normal noise of deviation `std` (in units of the [0, 1] range), clipped to [0, 1]."""
+    """Additive normal noise of standard deviation `std` (in units of the [0, 1] range), clipped to [0, 1]."""
 
     name = "gaussian"
 
@@ -47,7 +47,7 @@ class GaussianCorruption(Corruption):
 
 
 class MaskingCorruption(Corruption):
-    """A share `rate` of the pixels set to 0, the same pixels in every channel."""
+    """Masking noise: each pixel is set to 0, in all channels, with probability `rate`."""
 
     name = "masking"
 

@@ -1,4 +1,4 @@
-"""What `augmentor train-autoencoder` starts from if nothing is named."""
+"""Default starting point of `augmentor train-autoencoder`."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from ..exceptions import DataError
 from .families.vae import ConvVAE
 from .pretrained import GENERAL
 
-# Of this many images the share of the most frequent grey level is looked at. Its median is 0.02 to 0.1 for photographs,
-# and 0.3 to 0.9 for digits and letters, which lie on a flat background.
+# Number of images on which the fraction of the most frequent grey level is measured. Its median is 0.02 to 0.1 for
+# photographs, and 0.3 to 0.9 for digits and letters on a flat background.
 _LOOKED_AT = 64
 _FLAT = 0.2
 
 
 def default_autoencoder(dataset: Any) -> str:
-    """The name of the pretrained autoencoder to fine-tune on these images, or of the family to train from nothing.
+    """Return the pretrained autoencoder to fine-tune on these images, or the family to train from random weights.
 
-    `natural` for RGB images and for grey photographs: from a few hundred images no network learns as much. "vae" for
-    grey drawings on a flat background, such as digits, whose few numbers an image say more about what is in it, and for
-    images of another number of channels. A vae takes 8 to 128 pixels a side: larger drawings get `natural`, and larger
-    images of another number of channels "spatial_kl". dataset: map-style, of images or `(image, label)`; `DataError`
-    for an empty one.
+    "natural" for RGB images and for grey photographs, because a few hundred images are too few to train a network of
+    this quality. "vae" for grey drawings on a flat background, such as digits, because its small latent describes their
+    content better, and for images with another number of channels. A vae takes images with sides of 8 to 128 pixels.
+    For other sizes, drawings get "natural", and images with another number of channels get "spatial_kl".
+
+    dataset: map-style, of images or `(image, label)`; `DataError` for an empty one.
 
     >>> from augmentor.data import load_source
     >>> default_autoencoder(load_source("digits"))
@@ -43,7 +44,7 @@ def default_autoencoder(dataset: Any) -> str:
 
 
 def _background(images: torch.Tensor) -> float:
-    """Median over the images of the share of pixels with the most frequent grey level."""
+    """Return the median over the images of the fraction of pixels with the most frequent grey level."""
     levels = to_uint8(images).flatten(1)
     frequent = levels.mode(1).values[:, None]
     return float((levels == frequent).double().mean(1).median())

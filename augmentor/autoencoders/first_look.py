@@ -1,4 +1,4 @@
-"""The first images that a transform is used on, and whether its autoencoder reconstructs them well enough."""
+"""Check whether the autoencoder of a transform reconstructs the first images well enough."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from ..exceptions import AugmentorWarning
 from ..quality.verdict import POOR, Verdict, assess, centre, pooled
 from .pretrained import GENERAL
 
-# It takes this many images or more to give a verdict, and of one batch it takes this many at most.
+# Minimum number of images for a verdict, and maximum number of images used from one batch.
 LEAST, MOST = 8, 16
 
 
 class FirstLook:
-    """Assesses an autoencoder on the first images, and warns once, in each process, if it reconstructs them poorly."""
+    """Assessment of an autoencoder on the first images; warns once per process if it reconstructs them poorly."""
 
     def __init__(self) -> None:
-        self._images: list[torch.Tensor] = []  # seen so far, of one shape each
+        self._images: list[torch.Tensor] = []  # batches so far, each of one shape
         self.verdict: Verdict | None = None
 
     def at(self, images: torch.Tensor, autoencoder: Any, name: str) -> None:
-        """Look at more images (B,C,H,W), B may be 0; the verdict comes when there are enough."""
+        """Add images (B,C,H,W), where B may be 0, and compute the verdict once there are enough."""
         in_worker = get_worker_info() is not None
         if not len(images) or (in_worker and autoencoder.device.type != "cpu"):
             return
@@ -44,9 +44,9 @@ class FirstLook:
 
 
 def poor_message(name: str, verdict: Verdict) -> str:
-    """What is wrong, and what to do."""
-    other = "" if name == GENERAL else f"take another one, such as {GENERAL!r}, or "
+    """Return the text of the warning: the problem and what to do."""
+    other = "" if name == GENERAL else f"use another one, such as {GENERAL!r}, or "
     return (
-        f"autoencoder {name!r} reconstructs these images poorly, so augmentation with it is likely to do harm "
+        f"autoencoder {name!r} reconstructs these images poorly, so augmentation with it is likely to be harmful "
         f"({verdict}); {other}train one on your images: augmentor train-autoencoder"
     )

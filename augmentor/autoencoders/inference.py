@@ -1,8 +1,8 @@
-"""How the autoencoder of a transform is run: in which precision, in which memory layout, compiled or not.
+"""Inference of the autoencoder of a transform: precision, memory layout and compilation.
 
-A plan is written as a text: "fp32" is the network as it is; "bf16+channels_last" a copy of it in bfloat16 with its
-pixels' channels side by side. What a sample becomes differs between plans, in the last bits or by a level or two, so
-the text stands in `repr` and in the manifests of shards.
+The text form of a plan is "fp32" for the unchanged network, or for example "bf16+channels_last" for a copy in bfloat16
+with channels-last memory layout. Results differ between plans in the last bits or by one or two of 255 levels, so the
+text is part of `repr` and of the manifests of shards.
 """
 
 from __future__ import annotations
@@ -26,20 +26,22 @@ from ..exceptions import AugmentorWarning, InputError
 from ..latents import Posterior
 from .base import Autoencoder
 
-# What bfloat16 may do to images, as PSNR against float32 in dB; 45 is an error of 1.4 levels of 255.
+# Lowest accepted PSNR of bfloat16 images against float32, in dB; 45 dB is an error of 1.4 of 255 levels.
 LEAST_PSNR = 45.0
-# A plan that changes results more than another has to be faster by this factor.
+# A plan that changes results more is preferred only if it is faster by this factor.
 _WORTH = 1.1
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 _PROBE_IMAGES, _PROBE_SIZE, _PROBE_ROUNDS = 16, 64, 3
-# Plans differ more in large batches: as many images as take so long, at most so many times those above.
+# Plans differ more in large batches: images are repeated until they take this long, at most this many times.
 _PROBE_SECONDS, _PROBE_REPEATS = 0.05, 16
 
 
 @dataclass(frozen=True)
 class InferencePlan:
-    """precision: "fp32" or "bf16". channels_last: the memory layout of images and weights. compile: `torch.compile`.
+    """Precision, memory layout and compilation of an autoencoder.
+
+    precision: "fp32" or "bf16". channels_last: memory layout of images and weights. compile: use `torch.compile`.
 
     >>> str(InferencePlan.parse("bf16+channels_last"))
     'bf16+channels_last'
@@ -51,12 +53,12 @@ class InferencePlan:
 
     @classmethod
     def parse(cls, text: str) -> InferencePlan:
-        """The plan of a text; `InputError` for others."""
+        """Return the plan with this text form; raise `InputError` for other texts."""
         precision, *words = text.split("+") if isinstance(text, str) else [""]
         plan = cls(precision, "channels_last" in words, "compile" in words)
         if precision not in _DTYPES or str(plan) != text:
             raise InputError(
-                "precision is 'fp32', 'bf16', 'auto', or the text of a plan such as 'bf16+channels_last+compile'; "
+                "precision must be 'fp32', 'bf16', 'auto', or the text of a plan such as 'bf16+channels_last+compile'; "
                 f"got {text!r}"
             )
         return plan
@@ -70,14 +72,14 @@ _AS_IT_IS = InferencePlan()
 
 
 class Inference:
-    """Runs an autoencoder by a plan; latents and images are float32 whatever the plan is.
+    """Inference of an autoencoder with a plan; latents and images are float32 for every plan.
 
-    precision: the text of a plan, or "auto": the fastest plan of the device, found by a short measurement when the
-        plan is first asked for there. bfloat16 is used only where it keeps `LEAST_PSNR`.
-    compile: put `torch.compile` into the plan.
+    precision: the text of a plan, or "auto": the fastest plan on the device, found by a short measurement at first
+        use. bfloat16 is used only if its PSNR is at least `LEAST_PSNR`.
+    compile: add `torch.compile` to the plan.
 
-    Weights may change and the autoencoder may be moved: the copy that a plan works with is made anew. It pickles
-    without that copy, and with the plan that was found.
+    If the weights change or the autoencoder is moved, the copy that a plan uses is made again. Pickling keeps the plan
+    but not the copy.
     """
 
     def __init__(self, autoencoder: Autoencoder, precision: str = "fp32", compile: bool = False):
@@ -95,7 +97,7 @@ class Inference:
 
     @property
     def plan(self) -> InferencePlan:
-        """The plan on the autoencoder's present device."""
+        """Plan for the autoencoder's current device."""
         device = self.autoencoder.device.type
         if device not in self._found:
             self._found[device] = self._choose()
@@ -103,7 +105,7 @@ class Inference:
 
     @contextlib.contextmanager
     def using(self, plan: InferencePlan) -> Iterator[None]:
-        """This plan, on any device, whatever was asked for before."""
+        """Use this plan inside the context, on any device."""
         before = self._asked, self._found
         self._asked, self._found = plan, {self.autoencoder.device.type: plan}
         try:
@@ -112,7 +114,7 @@ class Inference:
             self._asked, self._found = before
 
     def encode(self, images: torch.Tensor, *, exact: bool = False) -> Posterior:
-        """Images (B,C,H,W) => raw latents, float32. exact: in float32 throughout, for latents that are compared."""
+        """Encode images (B,C,H,W) to raw latents, float32. exact: compute in float32, for latents that are compared."""
         plan = self.plan
         network = self.autoencoder if exact and plan.precision != "fp32" else self._network(plan)
         if plan.channels_last and network is not self.autoencoder:
@@ -122,11 +124,11 @@ class Inference:
         return Posterior(mean.float(), None if std is None else std.float())
 
     def decode(self, raw: torch.Tensor, size: Sequence[int] | None = None) -> torch.Tensor:
-        """Raw latents (B, *L) => images (B,C,H,W) in [0, 1], float32 and contiguous."""
+        """Decode raw latents (B, *L) to images (B,C,H,W) in [0, 1], float32 and contiguous."""
         return self._network(self.plan).decode(raw, size).float().contiguous()
 
     def _network(self, plan: InferencePlan) -> Autoencoder:
-        """The autoencoder itself, or the copy that the plan asks for."""
+        """Return the autoencoder itself, or the copy that the plan needs."""
         if plan == _AS_IT_IS:
             return self.autoencoder
         if self._copy is None or not self._copy.holds(self.autoencoder, plan):
@@ -152,7 +154,7 @@ class Inference:
 
 
 class _Copy:
-    """The autoencoder in a plan's precision and layout, and what to know it by."""
+    """Copy of an autoencoder in the precision and layout of a plan."""
 
     def __init__(self, autoencoder: Autoencoder, plan: InferencePlan):
         self._plan, self._device = plan, autoencoder.device
@@ -161,28 +163,28 @@ class _Copy:
         network = copy.deepcopy(autoencoder).requires_grad_(False).eval().to(_DTYPES[plan.precision])
         if plan.channels_last:
             network = network.to(memory_format=torch.channels_last)
-        if plan.compile:  # the networks alone: the checks around them look at values
+        if plan.compile:  # only the networks: the checks around them depend on values
             network._encode = torch.compile(network._encode)  # type: ignore[method-assign]
             network._decode = torch.compile(network._decode)  # type: ignore[method-assign]
         self.network: Autoencoder = network
 
     def holds(self, autoencoder: Autoencoder, plan: InferencePlan) -> bool:
-        """Whether it is still that plan's, on that device, with those weights."""
+        """Return whether the copy is up to date for this plan and autoencoder."""
         versions = [tensor._version for tensor in self._tensors]
         return (self._plan, self._device, self._versions) == (plan, autoencoder.device, versions)
 
 
 def in_float32(device: torch.device) -> AbstractContextManager[Any]:
-    """Without the lower precision that a training step around it may compute in."""
+    """Return a context that disables autocast, which a surrounding training step may use."""
     if not torch.amp.is_autocast_available(device.type):
         return contextlib.nullcontext()
     return torch.autocast(device.type, enabled=False)
 
 
 def fastest_plan(autoencoder: Autoencoder, *, compile: bool = False) -> InferencePlan:
-    """The plan that reconstructs fastest here, of those that keep the bound; less than a second for a small network.
+    """Return the plan that reconstructs fastest on this device, among those with a PSNR of at least `LEAST_PSNR`.
 
-    Timed in turn on one batch; the best time of each counts.
+    Plans are timed in turn on one batch; the best time of each counts. A small network takes less than one second.
     """
     convolves = any(isinstance(module, nn.Conv2d) for module in autoencoder.modules())
     plans = [InferencePlan(p, last, compile) for p in _DTYPES for last in ((False, True) if convolves else (False,))]
@@ -214,7 +216,7 @@ def _timed(run: Inference, images: torch.Tensor, plan: InferencePlan) -> float:
 
 
 def psnr(autoencoder: Autoencoder, plan: InferencePlan) -> float:
-    """Peak signal-to-noise ratio of reconstructions by a plan against those of the network as it is, in dB."""
+    """Return the PSNR in dB of reconstructions with a plan against those of the unchanged network."""
     images, run = _typical(autoencoder), Inference(autoencoder)
     return _psnr(*(_reconstructed(run, images, each) for each in (plan, _AS_IT_IS)))
 
@@ -234,7 +236,7 @@ def _reconstructed(run: Inference, images: torch.Tensor, plan: InferencePlan) ->
 
 @torch.no_grad()
 def _typical(autoencoder: Autoencoder) -> torch.Tensor:
-    """Images as the autoencoder makes them, from latents drawn from a standard normal."""
+    """Return decoded images of latents drawn from a standard normal distribution."""
     channels, *size = autoencoder.image_shape
     height, width = (_PROBE_SIZE if side is None else side for side in size)
     random = SampleRandom(sample_keys(0, 0, range(_PROBE_IMAGES)), autoencoder.device)

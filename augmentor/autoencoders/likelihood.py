@@ -1,4 +1,4 @@
-"""What a decoder's output means, and the loss that this makes of the distance to an image."""
+"""Likelihoods of images given the output of a decoder, and their losses."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ import torch.nn.functional as F
 
 from ..exceptions import InputError
 
-# Deviation of a pixel around its reconstruction under the Gaussian likelihood: about 25 levels of 255.
+# Standard deviation of a pixel around its reconstruction under the Gaussian likelihood: about 25 of 255 levels.
 GAUSSIAN_STD = 0.1
 
 
 class Likelihood:
-    """The distribution of a pixel around the decoder's output (B,C,H,W)."""
+    """Distribution of a pixel around the decoder's output (B,C,H,W)."""
 
     name: ClassVar[str]
 
     def pixels(self, output: torch.Tensor) -> torch.Tensor:
-        """Its mean, in [0, 1]."""
+        """Return the mean, in [0, 1]."""
         raise NotImplementedError
 
     def loss(self, output: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
-        """Negative log likelihood of float images of the same shape, in nats a pixel, up to a constant."""
+        """Return the negative log-likelihood of float images of the same shape, in nats per pixel, up to a constant."""
         raise NotImplementedError
 
 
 class Bernoulli(Likelihood):
-    """Cross-entropy on logits: grey images near black and white."""
+    """Cross-entropy on logits, for nearly black-and-white images."""
 
     name = "bernoulli"
 
@@ -53,11 +53,12 @@ class Gaussian(Likelihood):
 
 
 class Edges(Likelihood):
-    """Absolute error of pixels and, `weight` times, of the differences between neighbours at each of `scales` scales.
+    """Absolute error of pixels plus `weight` times that of differences between neighbours, over `scales` scales.
 
-    The squared error prefers a blurred edge to one that is a pixel off; this one asks for its steepness, too (the
-    gradient difference of Mathieu et al. 2016, "Deep multi-scale video prediction beyond mean square error"). Both
-    are Laplace likelihoods with the deviation of the Gaussian. Each scale halves the one before it.
+    The squared error is lower for a blurred edge than for a sharp one displaced by a pixel. This loss also compares the
+    steepness of edges (gradient difference of Mathieu et al. 2016, "Deep multi-scale video prediction beyond mean
+    square error"). Both terms are Laplace likelihoods with the Gaussian's standard deviation. Each scale has half the
+    size of the previous one.
     """
 
     name = "edges"

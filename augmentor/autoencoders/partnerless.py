@@ -1,4 +1,4 @@
-"""Samples that a policy had no partner for: they stay as they are, are counted, and are warned of once."""
+"""Samples without a partner: they are kept unchanged and counted, and one warning is issued."""
 
 from __future__ import annotations
 
@@ -13,25 +13,27 @@ from ..policies import LatentPolicy
 
 
 class Partnerless:
-    """Counts them in this process. strict: raise `ReferenceSetError` instead, but not for ignored labels.
+    """Counter of samples without a partner in this process.
 
-    On the CPU the warning comes at once. On CUDA the host does not wait for the number, so the warning comes at a later
-    call, and on other accelerators `count` alone tells; a strict one waits.
+    strict: raise `ReferenceSetError` instead of warning, except for ignored labels.
+
+    On the CPU the warning is issued at once. On CUDA the host does not wait for the count, so it is issued at a later
+    call. On other accelerators there is no warning, only `count`. With `strict` the host waits.
     """
 
     def __init__(self, strict: bool):
         self.strict = strict
-        self._count: int | torch.Tensor = 0  # added up on the device
-        self._arrived: torch.Tensor | None = None  # what an earlier call sent from the device
+        self._count: int | torch.Tensor = 0  # summed on the device
+        self._arrived: torch.Tensor | None = None  # count that an earlier call copied from the device
         self._warned = False
 
     @property
     def count(self) -> int:
-        """How many there were so far."""
+        """Number of samples without a partner so far."""
         return int(self._count)
 
     def note(self, made: Latents, policy: LatentPolicy, fitted: bool) -> None:
-        """Take note of what a policy kept."""
+        """Count the samples that a policy kept; warn or raise."""
         if made.kept is None:
             return
         self._count = self._count + made.kept.sum()
@@ -43,7 +45,7 @@ class Partnerless:
             self._warned = True
             warnings.warn(
                 _message(self.count if made.kept.device.type == "cpu" else None, len(made), policy, fitted)
-                + "; they stay as they are",
+                + "; they are kept unchanged",
                 AugmentorWarning,
                 stacklevel=5,
             )
@@ -69,6 +71,6 @@ def _message(count: int | None, total: int, policy: LatentPolicy, fitted: bool) 
     where = (
         "the reference set has no other image of their class, or their label is ignored"
         if fitted
-        else "without a reference set partners are images of the same class in the batch; call augment.fit(dataset)"
+        else "without a reference set, partners are images of the same class in the batch; call augment.fit(dataset)"
     )
     return f"policy {policy} found no partner for {of} images: {where}"

@@ -1,20 +1,20 @@
-"""When a figure has stopped rising: the rule by which the learning rate falls and training ends."""
+"""Rule that reduces the learning rate and ends training when a metric stops increasing."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
-RISE = 0.05  # in the figure's unit, here dB; less does not count as one
-FALLS, FACTOR = 2, 0.25  # how often the rate falls, and to which share of itself
+RISE = 0.05  # in the metric's unit, here dB; smaller increases do not count
+FALLS, FACTOR = 2, 0.25  # number of reductions of the learning rate, and factor of each
 
 
 @dataclass
 class Plateau:
-    """Follows a figure that is measured every `interval` steps, PSNR in dB for an autoencoder.
+    """Plateau rule for a metric that is measured every `interval` steps, PSNR in dB for an autoencoder.
 
-    When its peak has not risen by 0.05 in `patience` measurements, the rate falls to a quarter. When that happens again
-    after two falls, training is over. Neither happens before `min_steps`.
+    If the best value has not increased by 0.05 in `patience` measurements, the rate is reduced to a quarter. If this
+    happens again after two reductions, training ends. Neither happens before `min_steps`.
 
     >>> plateau = Plateau(patience=2, interval=100, min_steps=0)
     >>> for step, psnr in enumerate([20.0, 20.01, 20.02, 21.0]):
@@ -32,11 +32,11 @@ class Plateau:
 
     @property
     def rate(self) -> float:
-        """What the learning rate is multiplied by."""
+        """Factor by which the learning rate is multiplied."""
         return FACTOR**self.falls
 
     def measured(self, figure: float, step: int) -> None:
-        """Take a measurement."""
+        """Record a measurement."""
         if figure >= self.peak + RISE:
             self.peak, self.stale = figure, 0
         else:
@@ -45,11 +45,11 @@ class Plateau:
             self.falls, self.stale = self.falls + 1, 0
 
     def over(self, step: int) -> bool:
-        """Whether training is to end at this step."""
+        """Return whether training ends at this step."""
         return self.falls == FALLS and self._stalled(step)
 
     def earliest_end(self, step: int) -> int:
-        """The step at which training will end if nothing rises from now on."""
+        """Return the step at which training ends if the metric does not increase any more."""
         step -= step % self.interval  # the last measurement
         stall = max(self.min_steps, step + max(0, self.patience - self.stale) * self.interval)
         return stall + (FALLS - self.falls) * self.patience * self.interval

@@ -1,4 +1,4 @@
-"""Pretrained autoencoders: `pretrained/index.json`, and for each name a folder with weights and a card."""
+"""Pretrained autoencoders: `pretrained/index.json` lists them, and each has a folder with weights and a card."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from ..quality.verdict import GOOD, POOR, Verdict, assess
 from .adapters import ADAPTERS, AdaptedAutoencoder, DiffusersAutoencoder
 from .base import Autoencoder, autoencoders
 
-# The one for photographs of any kind.
+# Name of the general autoencoder, for photographs of any kind.
 GENERAL = "natural"
-_LOOKED_AT = 64  # images at most, to choose by
+_LOOKED_AT = 64  # maximum number of images used for the selection
 
 
 def list_autoencoders() -> list[str]:
-    """Names that `load_autoencoder` and `LatentAugment` take.
+    """Return the names that `load_autoencoder` and `LatentAugment` accept.
 
     >>> "digits" in list_autoencoders()
     True
@@ -35,13 +35,13 @@ def list_autoencoders() -> list[str]:
 
 
 def load_autoencoder(name_or_path: str | Path) -> Autoencoder:
-    """A pretrained autoencoder by its name, or one from a `.safetensors` file; on the CPU, in eval mode.
+    """Load a pretrained autoencoder by name, or one from a `.safetensors` file, on the CPU and in eval mode.
 
-    The folder of a run of `AutoencoderTrainer` stands for the `model.safetensors` in it. ``"diffusers:PLACE"`` takes an
+    The folder of an `AutoencoderTrainer` run stands for its `model.safetensors`. ``"diffusers:PLACE"`` loads an
     `AutoencoderKL` or `AutoencoderTiny` from a local folder or from a hub.
 
-    Raises `UnknownNameError` for a name that is not there, `WeightsError` for a file that is truncated, foreign or
-    tampered with, and for a hub that cannot be reached.
+    Raises `UnknownNameError` for an unknown name, and `WeightsError` for a file that is truncated, modified or in
+    another format, and for a hub that cannot be reached.
 
     >>> load_autoencoder("digits").image_shape
     (1, 8, 8)
@@ -63,9 +63,9 @@ def load_autoencoder(name_or_path: str | Path) -> Autoencoder:
 
 
 def full_name(name_or_path: str | Path) -> str:
-    """What `load_autoencoder` takes, so that it means the same in any folder: paths are absolute, names as they are.
+    """Return a name or path for `load_autoencoder` that is valid in any working directory: paths become absolute.
 
-    Raises `UnknownNameError` for what is neither a name nor the path of weights.
+    Raises `UnknownNameError` if it is neither a name nor the path of weights.
     """
     name = str(name_or_path)
     if name in _index():
@@ -76,11 +76,11 @@ def full_name(name_or_path: str | Path) -> str:
 
 
 def fitting_autoencoder(images: torch.Tensor) -> str:
-    """The name of the pretrained autoencoder that suits images (C,H,W) or (B,C,H,W), uint8 or floating in [0, 1].
+    """Return the name of the pretrained autoencoder for images (C,H,W) or (B,C,H,W), uint8 or floating in [0, 1].
 
-    Of those that are good on their own kind of images it is the one with the smallest latent whose verdict on these is
-    not poor (`augmentor.quality.assess`): its directions change what is in an image, and not single pixels. Where there
-    is none it is `GENERAL`.
+    Candidates have the verdict "good" on their own kind of images and not "poor" on these (`augmentor.quality.assess`).
+    The one with the smallest latent is selected, because its latent directions change the content of an image rather
+    than single pixels. Without candidates it is `GENERAL`.
 
     >>> from augmentor.data import load_source
     >>> fitting_autoencoder(load_source("digits").images[:20]), fitting_autoencoder(torch.rand(4, 3, 50, 40))
@@ -101,9 +101,9 @@ def _is_good(entry: dict[str, Any]) -> bool:
 
 
 def training_data(name: str) -> str | None:
-    """The fingerprint of the data set that a weights file was trained on; None for other autoencoders.
+    """Return the fingerprint of the data set that a weights file was trained on; None for other autoencoders.
 
-    name: what `full_name` gives.
+    name: as `full_name` returns it.
     """
     path = weights_file(name, OF_AUTOENCODER)
     if name in _index() or name.startswith(DIFFUSERS) or not path.is_file():
@@ -113,13 +113,13 @@ def training_data(name: str) -> str | None:
 
 
 def _info(header: dict[str, Any]) -> dict[str, Any]:
-    """What the trainer wrote beside the weights; whoever calls `Autoencoder.save` may have written anything."""
+    """Return the `info` of the header; its values are not checked, because `Autoencoder.save` accepts any."""
     info = header.get("info")
     return info if isinstance(info, dict) else {}
 
 
 def card(name: str) -> dict[str, Any]:
-    """The entry of a pretrained autoencoder in the index: data, licence, command, figures."""
+    """Return the index entry of a pretrained autoencoder: data, licence, command, figures."""
     if name not in _index():
         raise UnknownNameError(f"unknown autoencoder {name!r}{did_you_mean(name, list_autoencoders())}")
     return _index()[name]

@@ -1,4 +1,4 @@
-"""`AutoencoderTrainer`: any autoencoder, any data set, exactly resumable, counted in steps."""
+"""`AutoencoderTrainer`: exactly resumable training of an autoencoder, counted in steps."""
 
 from __future__ import annotations
 
@@ -35,45 +35,46 @@ from .base import Autoencoder
 from .plateau import Plateau
 from .training_state import TrainingState
 
-# Validation, history and checkpoint come every so many steps.
+# Steps between validations, each with a history row and a checkpoint.
 _INTERVAL = 100
-# Of the images held out; more cost time and hardly change the mean.
+# Maximum number of held-out images; more take longer and hardly change the mean.
 _MOST_HELD_OUT = 500
-# Images are validated in batches of 256, or of so many pixels: 16 of 256x256.
+# Validation batches have at most 256 images and this many pixels, such as 16 images of 256x256.
 _PIXELS = 2**20
-# Sets of fewer images are moved: each is seen more than six times in the first 1000 steps of 32.
+# Smaller sets get geometric augmentation: each image occurs more than six times in the first 1000 batches of 32.
 SMALL_SET = 5000
-# Peak learning rates: of new weights, and of pretrained ones.
+# Peak learning rates for random and for pretrained weights.
 LR, FINE_TUNING_LR = 2e-3, 5e-4
 
 
 class AutoencoderTrainer:
-    """AdamW; the averaged weights with the best validation PSNR are kept, and training ends when that stops rising.
+    """Trainer with AdamW that keeps the averaged weights with the best validation PSNR.
 
-    Every 100 steps PSNR in dB is measured on the images held out, with an exponential moving average of the weights.
-    When its peak has not risen by 0.05 dB in `patience` measurements, the learning rate falls to a quarter. When that
-    happens again after two falls, training ends. Neither happens before `min_steps`.
+    Every 100 steps the PSNR in dB of held-out images is measured, with an exponential moving average of the weights.
+    If its best value has not increased by 0.05 dB in `patience` measurements, the learning rate is reduced to a
+    quarter. If this happens again after two reductions, training ends. Neither happens before `min_steps`.
 
-    autoencoder: trained in place. One that is pretrained is fine-tuned; take a lower `lr`, such as 5e-4.
-    out: a folder for `model.safetensors`, `history.jsonl`, `reconstructions.png` and the checkpoint; a run that was
-        stopped there goes on where it was and ends with the same weights. None keeps nothing.
-    steps: of the optimizer, exactly; None is until PSNR has stopped rising. What happens in a step does not depend on
-        it, so a run goes on in `out` when more are asked for; where it has taken as many, its weights stay.
-    minutes: of wall time; when these are over, training ends as after its last step. None is any number.
-    batch_size, lr, weight_decay: of AdamW. warmup: the steps over which the rate rises.
-    val_fraction: share of the data held out, at most 500 images; 0 trains on all of it and keeps the last averaged
-        weights, for which `steps` or `minutes` have to be given.
-    patience, min_steps: see above. `min_steps` is also what a family's `kl_warmup` is a share of.
-    transform: applied to each training image (uint8 or float tensor (C,H,W)), as torchvision transforms are. It runs
-        with the global torch generator set aside and restored, so that a resumed run draws the same. "auto" is
-        `mild_geometry("edge")` for fewer than 5,000 images, else None.
-    start: what the weights of `autoencoder` were before, such as a pretrained name, for the record in `run.json`.
-    seed: decides split, order, noise and transform. device: where to train.
-    precision: "fp32" or "bf16" (autocast); "auto" is bf16 on CUDA. A CPU with AMX is 3 times as fast in bf16.
+    autoencoder: trained in place. To fine-tune a pretrained one, use a lower `lr`, such as 5e-4.
+    out: folder for `model.safetensors`, `history.jsonl`, `reconstructions.png` and the checkpoint. A stopped run
+        resumes from there and ends with the same weights. None writes no files.
+    steps: exact number of optimiser steps. None: until PSNR stops increasing. A step does not depend on this number, so
+        a run in `out` continues if more steps are requested, and otherwise keeps its weights.
+    minutes: wall time after which training ends, as after its last step. None: no limit.
+    batch_size, lr, weight_decay: of AdamW. warmup: number of steps over which the learning rate increases.
+    val_fraction: fraction of the data held out, at most 500 images. With 0 all images are used for training and the
+        last averaged weights are kept; then `steps` or `minutes` is required.
+    patience, min_steps: see above. The `kl_warmup` of a family is a fraction of `min_steps`.
+    transform: applied to each training image (uint8 or float tensor (C,H,W)), as torchvision transforms are. During the
+        transform the global torch generator is seeded, and then restored, so that a resumed run draws the same
+        numbers. "auto" is `mild_geometry("edge")` for fewer than 5,000 images, else None.
+    start: origin of the initial weights, such as a pretrained name, recorded in `run.json`.
+    seed: determines split, order, noise and transform. device: device for training.
+    precision: "fp32" or "bf16" (autocast); "auto" is bf16 on CUDA, else fp32. On a CPU with AMX bf16 is 3 times as
+        fast.
 
-    After `fit`, `history` has a row a measurement (step, epoch, psnr_db, val_loss, each loss, lr, seconds), `held_out`
-    the indices of the images held out, `steps_taken` the steps of all calls, and `ended` why this call ended: "done"
-    (there was nothing to do), "steps", "plateau", "minutes" or "interrupted".
+    After `fit`, `history` has one row per measurement (step, epoch, psnr_db, val_loss, each loss, lr, seconds),
+    `held_out` has the indices of the held-out images, `steps_taken` is the number of steps of all calls, and `ended` is
+    the reason why this call ended: "done" (no steps were left), "steps", "plateau", "minutes" or "interrupted".
 
     >>> from augmentor.autoencoders import get_autoencoder
     >>> from augmentor.data import load_source
@@ -108,24 +109,24 @@ class AutoencoderTrainer:
         counts = {"steps": steps, "batch_size": batch_size, "patience": patience, "min_steps": min_steps}
         for name, value in counts.items():
             if value is not None and (type(value) is not int or value < 1):
-                raise InputError(f"{name} is a whole number, at least 1, got {value!r}")
+                raise InputError(f"{name} must be an integer, at least 1, got {value!r}")
         for name, number in {"lr": lr, "minutes": minutes}.items():
             if number is not None and not 0 < number < math.inf:
-                raise InputError(f"{name} is positive and finite, got {name}={number}")
+                raise InputError(f"{name} must be positive and finite, got {name}={number}")
         if warmup < 0:
-            raise InputError(f"warmup is a number of steps, got {warmup}")
+            raise InputError(f"warmup must be a number of steps, at least 0, got {warmup}")
         if not 0 <= val_fraction < 1:
-            raise InputError(f"val_fraction is a share below 1, got {val_fraction}")
+            raise InputError(f"val_fraction must be at least 0 and below 1, got {val_fraction}")
         if not val_fraction and steps is None and minutes is None:
-            raise InputError("without held-out images (val_fraction=0) give steps or minutes: nothing says when to end")
+            raise InputError("training without held-out images (val_fraction=0) has no end: give steps or minutes")
         if precision not in ("auto", *PRECISIONS):
-            raise InputError(f"precision is auto, {' or '.join(PRECISIONS)}, got {precision!r}")
+            raise InputError(f"precision must be auto, {' or '.join(PRECISIONS)}, got {precision!r}")
         if isinstance(transform, str) and transform != "auto":
-            raise InputError(f"transform is a callable, None or 'auto', got {transform!r}")
+            raise InputError(f"transform must be a callable, None or 'auto', got {transform!r}")
         if isinstance(autoencoder, AdaptedAutoencoder):
             raise InputError(
                 f"AutoencoderTrainer trains autoencoders of this package, got an adapted one ({autoencoder.name}); "
-                "train it where it comes from"
+                "train it with its own library"
             )
         if autoencoder.dtype != torch.float32:
             raise InputError(f"AutoencoderTrainer trains float32 weights, got {autoencoder.dtype}; call .float() first")
@@ -142,21 +143,21 @@ class AutoencoderTrainer:
         self.steps_taken, self.ended = 0, ""
 
     def fit(self, dataset: Any) -> Autoencoder:
-        """Train on a map-style data set of images or `(image, label)`; returns the autoencoder in eval mode.
+        """Train on a map-style data set of images or `(image, label)`, and return the autoencoder in eval mode.
 
-        Its `verdict` is that on the images held out.
+        Its `verdict` is computed on the held-out images.
 
-        Ctrl-C ends training after the step that runs, writes all that a finished run has, and then raises
-        `KeyboardInterrupt`; with `out`, the next call goes on as if nothing had happened. A second Ctrl-C raises at
+        Ctrl-C ends training after the current step, writes the files of a finished run, and then raises
+        `KeyboardInterrupt`. With `out`, the next call resumes the run with the same result. A second Ctrl-C raises at
         once.
 
-        Raises `InputError` for data that are not map-style, and `TrainingError` when the loss is not finite; the last
-        good checkpoint stays.
+        Raises `InputError` for data that are not map-style, and `TrainingError` if the loss is not finite; the last
+        good checkpoint is kept.
         """
         if not is_map_style(dataset):
             raise InputError(
                 f"AutoencoderTrainer takes a map-style data set, with a length and indices, got "
-                f"{type(dataset).__name__}; list(...) of an iterable is one"
+                f"{type(dataset).__name__}; convert an iterable with list(...)"
             )
         model = self.autoencoder.to(self.device)
         train, held_out = self._split(len(dataset))
@@ -183,16 +184,16 @@ class AutoencoderTrainer:
 
     @property
     def psnr_db(self) -> float | None:
-        """Mean PSNR in dB of the kept weights on the images held out; None without such images."""
+        """Mean PSNR in dB of the kept weights on the held-out images; None without such images."""
         return max((row["psnr_db"] for row in self.history if "psnr_db" in row), default=None)
 
     def _stopped(self, state: TrainingState) -> str:
         if self.ended != "interrupted":
-            return f"training has ended at step {state.step}, and all is written"
+            return f"training has ended at step {state.step}, and all results are written"
         last = self._last_step(state)
         of = "" if last is None else f" of {'' if self.steps else 'at least '}{last}"
         further = (
-            "nothing is kept without out" if self.out is None else f"start it the same way to go on from {self.out}"
+            "nothing is kept without out" if self.out is None else f"start it the same way to resume from {self.out}"
         )
         return f"stopped at step {state.step}{of}; {further}"
 
@@ -210,7 +211,7 @@ class AutoencoderTrainer:
         run: Run,
         interrupted: Callable[[], bool],
     ) -> str:
-        """Take steps until there is a reason to end, which is returned."""
+        """Take steps until there is a reason to end, and return the reason."""
         first, seconds, began = state.step, state.seconds, time.monotonic()
         total, name = self._last_step(state), f"train {self.autoencoder.name}"
         with progress_bar(total=total, initial=first, desc=name, unit="step", show=self.progress) as bar:
@@ -231,7 +232,7 @@ class AutoencoderTrainer:
         return reason
 
     def _reason_to_end(self, state: TrainingState, elapsed: float, interrupted: bool) -> str:
-        """Why training ends here, or an empty text; `elapsed` seconds of this call are over."""
+        """Return why training ends here, or an empty string. elapsed: seconds of this call."""
         if state.step >= self.steps if self.steps is not None else state.plateau.over(state.step):
             return "plateau" if self.steps is None else "steps"
         if self.minutes is not None and elapsed >= 60 * self.minutes:
@@ -239,7 +240,7 @@ class AutoencoderTrainer:
         return "interrupted" if interrupted else ""
 
     def _last_step(self, state: TrainingState, rate: float = 0.0, elapsed: float = 0.0) -> int | None:
-        """The earliest step at which training can end, at this rate in steps a second; None if it is not known yet."""
+        """Return the earliest step at which training can end, or None if unknown. rate: in steps per second."""
         ends = [self.steps] if self.steps is not None else []
         if self.steps is None and self.val_fraction:
             ends.append(state.plateau.earliest_end(state.step))
@@ -267,13 +268,13 @@ class AutoencoderTrainer:
         state.stepped({name: float(value.detach()) for name, value in losses.items()})
 
     def _lr(self, state: TrainingState) -> float:
-        """Linear rise over the first steps, constant, and lower after each fall."""
+        """Return the learning rate: linear warmup, then constant, with a reduction at each plateau."""
         return self.lr * state.plateau.rate * min(1.0, (state.step + 1) / max(1, self.warmup))
 
     def _diverged(self, value: float, step: int, what: str = "loss") -> str:
         return (
             f"the {what} became {value} at step {step}; the last good checkpoint is kept: "
-            f"try a lower rate than lr={self.lr}"
+            f"try a learning rate below lr={self.lr}"
         )
 
     def _training_batch(self, stream: BatchStream, transform: Callable[[Any], Any] | None, step: int) -> torch.Tensor:
@@ -286,7 +287,7 @@ class AutoencoderTrainer:
         return to_unit_float(images.to(self.device)).clamp(0, 1)
 
     def _measured(self, state: TrainingState, stream: BatchStream, held_out: np.ndarray) -> dict[str, Any]:
-        """The row of the history for the averaged weights as they are."""
+        """Return the history row of the current averaged weights."""
         row = {
             "step": state.step,
             "epoch": round(state.step / stream.steps_per_epoch, 3),
@@ -303,7 +304,7 @@ class AutoencoderTrainer:
 
     @torch.no_grad()
     def _validation(self, averaged: Autoencoder, dataset: Any, held_out: np.ndarray) -> dict[str, float]:
-        """Means over the images held out; nothing where there are none."""
+        """Return means over the held-out images; an empty dict without such images."""
         if not len(held_out):
             return {}
         generator = torch_generator(self.device, self.seed, "validation")
@@ -317,9 +318,9 @@ class AutoencoderTrainer:
     def _best(
         self, state: TrainingState, stream: BatchStream, held_out: np.ndarray, run: Run, *, moved: bool
     ) -> dict[str, Any]:
-        """The best weights at the end of a call.
+        """Return the best weights at the end of a call.
 
-        Between two measurements there is one more, which counts for these weights alone: a run that goes on forgets it.
+        A call that ends between two regular measurements adds one for these weights; a resumed run discards it.
         """
         if state.step and state.step % _INTERVAL == 0:
             return state.best
@@ -327,7 +328,7 @@ class AutoencoderTrainer:
         if moved:
             run.save(state.checkpoint(), row, passing=True)
         else:
-            run.history.append(row)  # as the call before wrote it
+            run.history.append(row)  # the row that the previous call wrote
         return state.averaged.state_dict() if state.is_best(row) else state.best
 
     @torch.no_grad()
@@ -338,7 +339,7 @@ class AutoencoderTrainer:
         model.stats.fit(model.encode(images).mean for images in batches)
 
     def _verdict(self, dataset: Any, train: np.ndarray, held_out: np.ndarray) -> Verdict | None:
-        """On the images held out; None where there are none."""
+        """Return the verdict on the held-out images; None without such images."""
         if not len(held_out):
             return None
         learnt, unseen = (Subset(dataset, rows.tolist()) for rows in (train, held_out))
@@ -364,9 +365,9 @@ class AutoencoderTrainer:
             yield fetch(dataset, members[start : start + self._at_once].tolist())[0].to(self.device)
 
     def _split(self, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Indices to train on and to validate on; the latter none if `val_fraction` is 0."""
+        """Return the indices of training and validation images; the latter are empty if `val_fraction` is 0."""
         if count < 2:
-            raise DataError(f"training takes at least 2 images, got {count}")
+            raise DataError(f"training needs at least 2 images, got {count}")
         order = np.random.Generator(np.random.Philox(fold(self.seed, "split"))).permutation(count)
         held_out = min(count - 1, math.ceil(self.val_fraction * count), _MOST_HELD_OUT)
         return order[held_out:], order[:held_out]
@@ -384,7 +385,7 @@ class AutoencoderTrainer:
             self.autoencoder.encode(images[:1].to(self.device))
 
     def _settings(self, dataset: Any, transform: Callable[[Any], Any] | None) -> dict[str, Any]:
-        """All that decides what happens in a step; how many there are does not."""
+        """Return all settings that determine a step, without the number of steps."""
         names = ("batch_size", "lr", "weight_decay", "warmup", "val_fraction", "patience", "min_steps", "seed")
         return {
             "what": "autoencoder",
@@ -392,7 +393,7 @@ class AutoencoderTrainer:
             **({} if self.start is None else {"from": self.start}),
             "dataset": dataset_fingerprint(dataset),
             "images": len(dataset),
-            # Without the place in memory that the usual `repr` ends with: it differs in the process that resumes.
+            # Without the memory address in the default `repr`, which differs in the process that resumes.
             "transform": None if transform is None else re.sub(r" at 0x[0-9a-fA-F]+", "", repr(transform)),
             **{name: getattr(self, name) for name in names},
             **({} if self.precision == "auto" else {"precision": self.precision}),

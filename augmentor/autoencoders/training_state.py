@@ -1,4 +1,4 @@
-"""Where the training of an autoencoder is at a step."""
+"""State of the training of an autoencoder at a step."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import torch
 from .base import Autoencoder
 from .plateau import Plateau
 
-# Of the averaged weights; the average is shorter in the first steps, where the weights move far.
+# Decay of the averaged weights. It is smaller in the first steps, in which the weights change fast.
 _DECAY = 0.995
 
 
 class TrainingState:
-    """Weights, their average, the optimizer, and what was measured; all that decides how training goes on.
+    """Weights, their average, the optimiser and the measurements, which together determine the next steps.
 
-    checkpoint: what `checkpoint` returned at some step, to go on from there; None is the beginning.
+    checkpoint: return value of `checkpoint` at the step to resume from; None starts at step 0.
     """
 
     def __init__(
@@ -31,13 +31,13 @@ class TrainingState:
         self.model, self.optimizer, self.plateau = model, optimizer, plateau
         self.averaged = copy.deepcopy(model).requires_grad_(False).eval()
         self.step, self.seconds = 0, 0.0
-        self.losses: dict[str, float] = {}  # their sums since the last measurement
+        self.losses: dict[str, float] = {}  # sums since the last measurement
         self.best, self.best_psnr = copy.deepcopy(self.averaged.state_dict()), -math.inf
         if checkpoint is not None:
             self._load(checkpoint)
 
     def checkpoint(self) -> dict[str, Any]:
-        """Everything, as tensors and plain values."""
+        """Return the state as tensors and plain values."""
         return {
             **{name: getattr(self, name).state_dict() for name in ("model", "averaged", "optimizer")},
             **{name: getattr(self, name) for name in ("step", "seconds", "losses", "best", "best_psnr")},
@@ -53,7 +53,7 @@ class TrainingState:
 
     @torch.no_grad()
     def stepped(self, losses: dict[str, float]) -> None:
-        """Count a step with these losses, and move the averaged weights towards those of the model."""
+        """Count a step with these losses, and update the averaged weights."""
         weight = max(1 - _DECAY, 9 / (10 + self.step))
         for average, new in zip(self.averaged.parameters(), self.model.parameters(), strict=True):
             average.lerp_(new, weight)
@@ -64,12 +64,12 @@ class TrainingState:
             self.losses[name] = self.losses.get(name, 0.0) + loss
 
     def mean_losses(self) -> dict[str, float]:
-        """Of each loss its mean over the steps since the last measurement that counts."""
+        """Return the mean of each loss over the steps since the last regular measurement."""
         interval = self.plateau.interval
         return {name: total / (self.step % interval or interval) for name, total in self.losses.items()}
 
     def take(self, row: dict[str, Any]) -> None:
-        """A measurement that counts: it decides about the best weights and the rate."""
+        """Record a regular measurement, which determines the best weights and the learning rate."""
         self.losses = {}
         if self.is_best(row):
             self.best, self.best_psnr = copy.deepcopy(self.averaged.state_dict()), row.get("psnr_db", -math.inf)
@@ -77,5 +77,5 @@ class TrainingState:
             self.plateau.measured(row["psnr_db"], self.step)
 
     def is_best(self, row: dict[str, Any]) -> bool:
-        """Whether no weights had a better PSNR; without images held out the last weights are the best."""
+        """Return whether no weights had a better PSNR; without held-out images the last weights are the best."""
         return row.get("psnr_db", -math.inf) >= self.best_psnr

@@ -1,6 +1,6 @@
-"""The command line: one file a command.
+"""The command line, one file per command.
 
-May import `tuning` and what is below it.
+This package may import `tuning` and the layers below it.
 """
 
 from __future__ import annotations
@@ -18,25 +18,34 @@ from .._internal.version import __version__
 from ..exceptions import AugmentorError, UnknownNameError
 from ._wording import in_options
 
-# Name => its line in the overview. The command is the function of the same name in the module of the same name.
-_COMMANDS = {
-    "demo": "The whole product on scikit-learn's digits, with a report to look at.",
-    "train-autoencoder": "Train an autoencoder on your images.",
-    "preview": "Draw what each policy makes of some images.",
-    "explore": "A local page: images, what a policy makes of them, what the gate says.",
-    "pseudo-label": "Give labels to unlabelled images, from a few labelled ones.",
-    "generate": "Write augmented images to HDF5 shards.",
-    "train-prior": "Train a latent flow on your images, for the policy denoise.",
-    "train-gan": "Train a GAN, with or without latent augmentation.",
-    "evaluate": "FID, KID, precision and recall of generated images.",
-    "tune": "Find out whether latent augmentation helps a classifier or a GAN, and which.",
-    "verify": "Check every byte of a shard folder against its manifest.",
-    "info": "What is installed, or what a weights file or shard folder holds.",
+# Section of the overview => command => its line there. A command is a function in the module of the same name.
+_SECTIONS = {
+    "First steps": {
+        "demo": "Run all steps on the digits of scikit-learn and write a report (two minutes).",
+        "info": "Show installed versions and names, or describe a weights file or folder.",
+    },
+    "Augment a classifier's training images, in this order": {
+        "train-autoencoder": "Train an autoencoder on your images.",
+        "preview": "Draw the samples that each policy makes of some images.",
+        "explore": "Show the same in a local web page with sliders.",
+        "tune": "Find out which augmentation improves a classifier, by cross-validation.",
+        "generate": "Write augmented images to HDF5 shards.",
+        "verify": "Check all files of a shard folder against its manifest.",
+    },
+    "Use images without labels": {
+        "pseudo-label": "Predict labels of unlabelled images from a few labelled ones.",
+    },
+    "Train a generative model": {
+        "train-gan": "Train a GAN.",
+        "train-prior": "Train a latent flow, for the policy denoise.",
+        "evaluate": "Measure FID, KID, precision and recall of generated images.",
+    },
 }
+_COMMANDS = [name for section in _SECTIONS.values() for name in section]
 
 
 class _LazyGroup(click.Group):
-    """Knows its commands by name and imports one when it is asked for, so that ``--help`` is quick."""
+    """Imports a command when it is used, so that ``--help`` is fast."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -51,13 +60,15 @@ class _LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
         if cmd_name not in _COMMANDS:
-            raise UnknownNameError(f"unknown command {cmd_name!r}{did_you_mean(cmd_name, _COMMANDS)}")
+            raise UnknownNameError(f"unknown command {cmd_name!r}{did_you_mean(cmd_name, dict.fromkeys(_COMMANDS))}")
         module = cmd_name.replace("-", "_")
         return getattr(importlib.import_module(f".{module}", __name__), module)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(_COMMANDS.items()))
+        width = max(map(len, _COMMANDS))
+        for title, commands in _SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(f"{name:<{width}}", text) for name, text in commands.items()])
 
 
 @click.group(
@@ -69,16 +80,20 @@ class _LazyGroup(click.Group):
 @click.version_option(__version__)
 @click.pass_context
 def app(ctx: click.Context) -> None:
-    """Data augmentation in the latent space of an autoencoder."""
+    """Data augmentation in the latent space of an autoencoder.
+
+    DATA is a folder of class folders or of images, digits, mnist:ROOT, cifar10:ROOT, h5:FILE, an .npz file or a shard
+    folder. `augmentor COMMAND --help` describes the options of a command.
+    """
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run a command; exit 0, 2 with one line on bad input, or 130 when interrupted."""
+    """Run a command. Exit with 0, with 2 and one line on bad input, or with 130 when interrupted."""
     warnings.showwarning = _show_warning
     if (os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or "0") != "0":
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # of several processes the first one speaks
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # only the first of several processes prints
     try:
         app.main(arguments, prog_name="augmentor", standalone_mode=False)
     except click.exceptions.Abort:
@@ -101,7 +116,7 @@ def _show_warning(message: Any, category: type[Warning], *_: Any, **__: Any) -> 
 
 
 def _write(line: str) -> None:
-    """A line on stderr, above progress bars where there are any."""
+    """Write a line to stderr, above progress bars if there are any."""
     if "tqdm" in sys.modules:
         sys.modules["tqdm"].tqdm.write(line, file=sys.stderr)
     else:

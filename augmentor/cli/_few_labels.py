@@ -1,4 +1,4 @@
-"""Classifiers trained on few labelled images, with and without latent augmentation, and what their figures say."""
+"""Classifiers trained on few labelled images, with and without latent augmentation, and a conclusion."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-LABELS, DRAWS = 5, 3  # labelled images a class, and how often they are drawn anew
+LABELS, DRAWS = 5, 3  # labelled images per class; random draws of them
 POLICY, RATIO = "class_gaussian", 4.0
 
 NONE, MILD, STRONG = CONTROLS = "no augmentation", "mild affine", "TrivialAugmentWide + strong affine"
@@ -17,7 +17,7 @@ SPREAD, OURS = f"label spreading + {MILD}", f"{POLICY} + {MILD}"
 
 
 def labelled(images: Any, seed: int, draw: int) -> Any:
-    """The images that keep their labels in this draw."""
+    """Return the labelled images of this draw."""
     from .._internal.random import fold
     from ..tuning.datasets import few_of_each
 
@@ -25,7 +25,7 @@ def labelled(images: Any, seed: int, draw: int) -> Any:
 
 
 def augment_of(model: Any, few: Any, images: Any) -> Any:
-    """Latent augmentation that is fitted on the labelled images and, without their labels, on all."""
+    """Return latent augmentation fitted to the labelled images and, as unlabelled images, to all."""
     from ..transform import LatentAugment
 
     return LatentAugment(model, POLICY).fit(few, unlabelled=images)
@@ -34,9 +34,9 @@ def augment_of(model: Any, few: Any, images: Any) -> Any:
 def accuracies(
     images: Any, test: Any, model: Any, record: Path, *, steps: int, seed: int, device: str
 ) -> dict[str, list[float]]:
-    """Of each augmentation the accuracy on `test` in per cent, one figure a draw of the labelled images.
+    """Return for each augmentation the accuracies on `test` in per cent, one per draw of the labelled images.
 
-    record: a JSON file of these figures. A run that was stopped goes on after the last one in it.
+    record: JSON file for the accuracies. A stopped run resumes after the last one in it.
     """
     from .._internal.files import write_json
     from .._internal.progress import progress_bar
@@ -60,7 +60,7 @@ def accuracies(
 
 
 def _training_set(name: str, few: Any, images: Any, model: Any, seed: int) -> Any:
-    """What the classifier of this row learns from."""
+    """Return the training images of this row."""
     from torchvision.transforms import v2
 
     from .._internal.geometry import mild_geometry
@@ -79,7 +79,7 @@ def _training_set(name: str, few: Any, images: Any, model: Any, seed: int) -> An
 
 
 def _with_spread_labels(few: Any, images: Any) -> Any:
-    """The labelled images, and those others that label spreading over pixels is sure of."""
+    """Return the labelled images, and images with confident labels by label spreading over pixels."""
     import torch
 
     from ..data import ArrayDataset
@@ -90,11 +90,10 @@ def _with_spread_labels(few: Any, images: Any) -> Any:
 
 
 def conclusion(found: Mapping[str, Sequence[float]]) -> str:
-    """What the figures of `accuracies` say about latent augmentation, and which row to use.
+    """Return a sentence on the results of `accuracies`: whether latent augmentation gains, and which row to use.
 
-    Its difference to another row is taken in each draw, and counts where the mean over the draws is larger than the
-    standard deviation. Latent augmentation is to be used where it gains by that on the best control and on label
-    spreading; elsewhere the better of these two is.
+    Differences between rows are taken per draw; a gain is a mean difference larger than its standard deviation. Latent
+    augmentation is recommended if it gains over the best control and over label spreading, else the better of these.
 
     >>> conclusion({NONE: [80, 82], MILD: [88, 90], STRONG: [85, 86], SPREAD: [90, 92], OURS: [91, 94]})[-33:]
     'Use class_gaussian + mild affine.'
@@ -112,7 +111,7 @@ def conclusion(found: Mapping[str, Sequence[float]]) -> str:
 
 
 def _compared(ours: Sequence[float], others: Sequence[float], name: str) -> tuple[str, bool]:
-    """The difference in words, and whether it is a gain beyond the spread."""
+    """Return the difference in words, and whether it is a gain larger than the spread."""
     gains = [one - other for one, other in zip(ours, others, strict=True)]
     gain, spread = statistics.fmean(gains), statistics.stdev(gains)
     side, change = ("above", "gain") if gain >= 0 else ("below", "loss")

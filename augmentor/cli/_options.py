@@ -1,20 +1,22 @@
-"""What the commands share: their common options, and how they say what they resolved."""
+"""Options that several commands share, and how their values are resolved."""
 
 from __future__ import annotations
 
 import functools
-import math
 import os
+import shlex
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
 
+from ._output import output_options
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 class FilePath(click.Path):
-    """`click.Path` with ``~`` expanded, which a shell leaves as it is in ``--out=~/x``."""
+    """`click.Path` that expands ``~``, which a shell does not do in ``--out=~/x``."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         return super().convert(os.path.expanduser(value), param, ctx)
@@ -34,11 +36,11 @@ class Seconds(click.ParamType):
         except ValueError:
             seconds = -1.0
         if not 0 < seconds < float("inf"):
-            self.fail(f"{value!r} is no time; expected seconds, or such as 90s, 10m or 1.5h", param, ctx)
+            self.fail(f"got {value!r}; expected a time such as 600, 90s, 10m or 1.5h", param, ctx)
         return seconds
 
 
-class _ShareOrAuto(click.FloatRange):
+class _FractionOrAuto(click.FloatRange):
     """A number from 0 to 1, or ``auto``."""
 
     name = "number"
@@ -51,30 +53,34 @@ class _ShareOrAuto(click.FloatRange):
 
 
 def common(out: str | None, out_help: str, *, folder: bool = True) -> Callable[[F], F]:
-    """``--seed``, ``--device`` and ``--out``; `out` is the default place, a folder or a file, or None for nowhere."""
+    """Add ``--out`` and `shared_options`. out: default of ``--out``, a folder or a file; None writes nothing."""
     option = click.option("--out", type=FilePath(dir_okay=folder), default=out, help=out_help)
-    return lambda command: seed_and_device(option(command))
+    return lambda command: shared_options(option(command))
 
 
-def seed_and_device(command: F) -> F:
-    """``--seed`` and ``--device``, for commands that write nothing. The command gets a device that can be used."""
+def shared_options(command: F) -> F:
+    """Add ``--seed``, ``--device``, ``--quiet`` and ``--json``. The command gets a device that is available."""
     command = click.option(
         "--device", default="auto", callback=lambda ctx, option, name: resolve_device(name),
-        help="cpu, cuda, cuda:1, or auto.",
-    )(command)  # fmt: skip
-    return click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, help="Decides everything random.")(
+        help="Device: cpu, cuda, cuda:1, or auto, which is cuda if available.",
+    )(output_options(command))  # fmt: skip
+    return click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, help="Seed of all random numbers.")(
         command
     )
 
 
 def data_options(command: Callable[..., None]) -> Callable[..., None]:
-    """How the data argument is read. The command gets these options as `reading`, keywords of `load_source`."""
+    """Add ``--split`` and ``--size``. The command gets them as `reading`, keywords of `load_source`."""
 
     @click.option(
         "--split", type=click.Choice(["train", "test"]), default="train",
-        help="Part of mnist and cifar10 that the (real) data argument means.",
+        help="Part of mnist:ROOT and cifar10:ROOT to read as (real) data.",
     )  # fmt: skip
-    @click.option("--size", type=click.IntRange(8, 128), help="Crop and resize a folder's images to SIZE x SIZE.")
+    @click.option(
+        "--size",
+        type=click.IntRange(8, 128),
+        help="Side in pixels to which images of a folder are cropped and resized. Default: their own size.",
+    )
     @functools.wraps(command)
     def reading(*, split: str, size: int | None, **others: Any) -> None:
         command(reading={"split": split, "size": size}, **others)
@@ -83,27 +89,37 @@ def data_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def residual_option(command: F) -> F:
-    """How samples are put together."""
+    """Add ``--residual``."""
     return click.option(
-        "--residual", type=_ShareOrAuto(), default="auto",
-        help="How much of what the autoencoder cannot reproduce is put back, 0 to 1; auto is 0 for a good autoencoder "
-        "and 1 for others.",
+        "--residual", type=_FractionOrAuto(), default="auto",
+        help="Fraction of the reconstruction error that is added back to each sample, 0 to 1; auto is 0 if the verdict "
+        "on the autoencoder is good, else 1.",
     )(command)  # fmt: skip
 
 
 def augment_options(command: F) -> F:
-    """Which autoencoder, which policy, and how samples are put together."""
-    policy = click.option("--policy", default="auto", help="Such as 'smote(k=3)' (augmentor info), or what suits.")
-    autoencoder = click.option(
-        "--autoencoder", default="auto",
-        help="A pretrained name, a .safetensors file or the folder of the run that trained it, "
-        "diffusers:FOLDER_OR_HUB_NAME, or auto: the pretrained one that fits the images.",
+    """Add ``--autoencoder``, ``--policy`` and ``--residual``."""
+    policy = click.option(
+        "--policy", default="auto",
+        help="Policy and its arguments, such as 'smote(k=3)'; augmentor info lists them. auto depends on the latents: "
+        "'gaussian(std=0.5)' for vectors, 'smooth(std=0.25)' for feature maps.",
     )  # fmt: skip
-    return autoencoder(policy(residual_option(command)))
+    return autoencoder_option()(policy(residual_option(command)))
+
+
+def autoencoder_option(*others: str) -> Callable[[F], F]:
+    """``--autoencoder``; others: sentences about further values."""
+    return click.option(
+        "--autoencoder", default="auto",
+        help=" ".join([
+            "Autoencoder: a pretrained name, a .safetensors file, the folder of a training run, "
+            "diffusers:FOLDER_OR_HUB_NAME, or auto, the pretrained one that fits the images.", *others,
+        ]),
+    )  # fmt: skip
 
 
 def resolve_device(name: str) -> str:
-    """``auto`` => cuda where there is one; a device that is not there is refused."""
+    """Return the device of this name; ``auto`` is cuda if available. Raises `DeviceError` if it is not available."""
     import torch
 
     from ..exceptions import DeviceError
@@ -115,14 +131,14 @@ def resolve_device(name: str) -> str:
     except (RuntimeError, AssertionError) as error:  # with texts of up to 2000 characters, about torch itself
         here = ["cpu"] + [f"cuda:{n}" for n in range(torch.cuda.device_count())]
         here += ["mps"] if torch.backends.mps.is_available() else []
-        raise DeviceError(f"device {name!r} cannot be used here; expected {', '.join(here)} or auto") from error
+        raise DeviceError(f"device {name!r} is not available; expected {', '.join(here)} or auto") from error
     return name
 
 
 def resolve_autoencoder(name: str, dataset: Any, device: str = "cpu") -> tuple[Any, str]:
-    """The autoencoder of this name or path on the device, and its full name.
+    """Load the autoencoder of this name or path to the device => the autoencoder and its full name.
 
-    ``auto`` is the pretrained one that fits these images. An adapted one brings no latent statistics and gets them from
+    ``auto`` is the pretrained one that fits these images. The latent statistics of an adapted autoencoder are fitted to
     these images.
     """
     from ..autoencoders import AdaptedAutoencoder, load_autoencoder
@@ -145,9 +161,9 @@ def check_takes(autoencoder: Any, name: str, dataset: Any) -> None:
     wanted, shape = autoencoder.image_shape, image_shape_of(dataset)
     if takes_shape(wanted, shape):
         return
-    size = wanted[-1] if takes_shape((wanted[0], None, None), shape) else None  # no size mends the channels
+    size = wanted[-1] if takes_shape((wanted[0], None, None), shape) else None  # a size does not change the channels
     folder = "" if size is None else f", or --size {size}, which crops and resizes the images of a folder"
-    other = "name another one, such as auto" if shape[0] in (1, 3) else "train one on them: augmentor train-autoencoder"
+    other = "use another one, such as auto" if shape[0] in (1, 3) else "train one on them: augmentor train-autoencoder"
     raise ShapeError(
         f"autoencoder {name} takes images ({', '.join('any' if n is None else str(n) for n in wanted)}), got {shape} "
         f"from the data; {other}{folder}"
@@ -155,40 +171,30 @@ def check_takes(autoencoder: Any, name: str, dataset: Any) -> None:
 
 
 def some_images(dataset: Any) -> Any:
-    """Images (B,C,H,W) from all over a data set, enough to choose an autoencoder by."""
+    """Return up to 64 images (B,C,H,W) at equal steps over a data set, to choose an autoencoder by."""
     from .._internal.datasets import equal_steps, fetch
 
     return fetch(dataset, equal_steps(len(dataset), 64))[0]
 
 
 def image_shape_of(dataset: Any) -> tuple[int, int, int]:
-    """(C,H,W) of a data set's images."""
+    """Return the shape (C,H,W) of the first image of a data set."""
     from .._internal.datasets import fetch
 
     channels, height, width = fetch(dataset, [0])[0].shape[1:]
     return channels, height, width
 
 
-def say(**resolved: Any) -> None:
-    """Print what a command resolved, a line each."""
-    width = max(map(len, resolved))
-    for name, value in resolved.items():
-        click.echo(f"{name.replace('_', ' '):<{width}}  {_said(value)}")
+def command_line(command: str, data: str, reading: dict[str, Any], **options: Any) -> str:
+    """Return a shell command on the same data: ``augmentor COMMAND DATA``, how it is read, and options.
 
-
-def _said(value: Any) -> str:
-    """A value as people write it: yes, no, none, and lists with commas."""
-    match value:
-        case None | () | []:
-            return "none"
-        case bool():
-            return "yes" if value else "no"
-        case tuple() | list():
-            return ", ".join(map(str, value))
-    return str(value)
-
-
-def scores_text(scores: dict[str, Any]) -> str:
-    """One line of metrics."""
-    numbers = {k: v for k, v in scores.items() if isinstance(v, float) and math.isfinite(v)}
-    return "  ".join(f"{name} {value:.4g}" for name, value in numbers.items())
+    >>> command_line("preview", "my photos", {"split": "train", "size": 32}, autoencoder="runs/mine")
+    "augmentor preview 'my photos' --size 32 --autoencoder runs/mine"
+    """
+    given = {
+        name: value for name, value in reading.items() if value is not None and (name, value) != ("split", "train")
+    }
+    words = ["augmentor", command, *([data] if data else [])]
+    for name, value in (given | options).items():
+        words += [f"--{name.replace('_', '-')}", str(value)]
+    return shlex.join(words)

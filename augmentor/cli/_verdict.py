@@ -1,4 +1,4 @@
-"""The verdict on the autoencoder of a command: how well it reconstructs the images of that command."""
+"""Verdict on the autoencoder of a command: how well it reconstructs the images of the command."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def anyway_option(command: F) -> F:
-    """For commands that write what an autoencoder decodes."""
-    return click.option(
-        "--anyway", is_flag=True, help="Go on with an autoencoder that reconstructs these images poorly."
-    )(command)
+    """Add ``--anyway``, for commands that write decoded images."""
+    return click.option("--anyway", is_flag=True, help="Continue if the autoencoder reconstructs these images poorly.")(
+        command
+    )
 
 
 def verdict_on(autoencoder: Any, name: str, dataset: Any, device: str = "cpu") -> Verdict:
-    """The verdict on these images, or, where it was trained on this data set, on those held out from that training."""
+    """Return the verdict on these images; for the data set of its training, on the images held out from training."""
     from .._internal.datasets import dataset_fingerprint
     from ..autoencoders.pretrained import training_data
     from ..quality import assess
@@ -32,10 +32,10 @@ def verdict_on(autoencoder: Any, name: str, dataset: Any, device: str = "cpu") -
 
 
 def stop_if_poor(verdict: Verdict, name: str, *, anyway: bool) -> None:
-    """`InputError` for a poor one, unless the command was told to go on."""
+    """Raise `InputError` for the verdict poor, unless `anyway`."""
     from ..autoencoders.first_look import poor_message
     from ..exceptions import InputError
     from ..quality.verdict import POOR
 
     if verdict.word == POOR and not anyway:
-        raise InputError(f"{poor_message(name, verdict)}; or add --anyway to go on")
+        raise InputError(f"{poor_message(name, verdict)}; or add --anyway to continue")

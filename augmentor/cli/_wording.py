@@ -1,4 +1,4 @@
-"""Messages of the package, which name its Python arguments, in the words of the command line."""
+"""Messages of the package, which name Python arguments, rephrased with the options of a command."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import shlex
 
 import click
 
-# What is left alone: text forms such as gaussian(std=0.5), and quoted texts. What is not: name='text', name=0.5, name.
+# Not changed: calls such as gaussian(std=0.5), and quoted texts. Changed: name='text', name=0.5, name.
 _KEPT = r"\w\([^()]*\)|(?<!\w)'[^']*'"
 _VALUE = r"'[^']*'|[\w+-]+(?:\.[\w+-]+)*"
 
 
 def in_options(message: str, command: click.Command | None) -> str:
-    """The message with each argument that is an option of the command spelled as that option.
+    """Return the message with each argument that is an option of the command written as that option.
 
     >>> command = click.Command("train", params=[click.Option(["--batch-size"]), click.Option(["--resume/--anew"])])
     >>> in_options("batch_size=0 is too small, and resume=False is needed", command)

@@ -10,24 +10,25 @@ from typing import Any
 import click
 
 from ._few_labels import LABELS, POLICY, accuracies, augment_of, conclusion, labelled
-from ._options import common, say, scores_text
+from ._options import common
+from ._output import finish, say, scores_text, tell
 
 AUTOENCODER = "vae(latent_dim=16, beta=0.25)"
 BATCH_SIZE = 64
-HELD_OUT = 0.45  # of the digits; nothing that is measured learns from them
+HELD_OUT = 0.45  # fraction of the digits that are used only for measurements
 CLASSIFIER_STEPS = 300
 
 
 @click.command()
-@click.option("--steps", type=click.IntRange(1), default=600, help="Of the autoencoder.")
-@common("augmentor-demo", "Folder for everything; open OUT/report.html in a browser.")
+@click.option("--steps", type=click.IntRange(1), default=600, help="Number of training steps of the autoencoder.")
+@common("augmentor-demo", "Folder for all files; open OUT/report.html in a browser.")
 def demo(steps: int, seed: int, device: str, out: str) -> None:
-    """The whole product on the 1,797 digits that come with scikit-learn: no download, two minutes.
+    """Run all steps on the 1,797 digits of scikit-learn: about two minutes, without a download.
 
-    Trains a VAE on a part of the digits, draws what each policy does, writes shards, and compares classifiers that
-    learn from 5 labelled digits a class with and without latent augmentation, on digits that were held out. The last
-    line says whether it is worth using. Writes OUT/report.html and OUT/metrics.json. Stopped, it goes on when called
-    again.
+    Trains a VAE on a part of the digits, draws samples of each policy, writes shards, and compares classifiers that are
+    trained on 5 labelled digits per class with and without latent augmentation, on held-out digits. The last lines say
+    whether latent augmentation is worth using. Writes OUT/report.html and OUT/metrics.json. The same command resumes a
+    stopped run.
     """
     from .._internal.files import write_bytes, write_json
     from .._internal.run import Run
@@ -44,7 +45,7 @@ def demo(steps: int, seed: int, device: str, out: str) -> None:
     verdict = _verdict(model, test)
     preview = _draw_policies(images, model, folder / "preview.png", seed)
     shards = _shards(images, test, model, folder / "shards", **how)
-    click.echo(f"5/5  training classifiers on {LABELS} labelled digits a class")
+    tell(f"5/5  training classifiers on {LABELS} labelled digits per class")
     found = accuracies(images, test, model, folder / "accuracies.json", steps=CLASSIFIER_STEPS, **how)
     metrics = {
         "settings": {**settings, **names, "classifier steps": CLASSIFIER_STEPS, "device": device},
@@ -58,13 +59,17 @@ def demo(steps: int, seed: int, device: str, out: str) -> None:
     write_json(folder / "metrics.json", metrics)
     write_bytes(folder / "report.html", _page(folder, metrics, str(verdict), preview, history).encode())
     for name, row in metrics["accuracies"].items():
-        click.echo(f"{name:<50} {row['mean']:.1f} ± {row['spread']:.1f} %")
-    click.echo(metrics["conclusion"])
-    click.echo(f"wrote {folder}/report.html in {metrics['seconds']} s")
+        tell(f"{name:<50} {row['mean']:.1f} ± {row['spread']:.1f} %")
+    tell(metrics["conclusion"])
+    finish(
+        f"{folder}/report.html in {metrics['seconds']} s",
+        "augmentor train-autoencoder FOLDER_OF_YOUR_IMAGES",
+        **metrics,
+    )
 
 
 def _split(seed: int) -> tuple[Any, Any]:
-    """Digits to learn from, and digits held out."""
+    """Return digits for training, and held-out digits."""
     import torch
 
     from .._internal.random import torch_generator
@@ -77,12 +82,12 @@ def _split(seed: int) -> tuple[Any, Any]:
 
 
 def _train_autoencoder(images: Any, out: Path, **settings: Any) -> tuple[Any, list[dict[str, Any]]]:
-    """The autoencoder and its history."""
+    """Train the autoencoder; return it and its history."""
     from .._internal.random import seeded
     from ..autoencoders import autoencoders
     from ..autoencoders.trainer import AutoencoderTrainer
 
-    click.echo("1/5  training a variational autoencoder")
+    tell("1/5  training a variational autoencoder")
     with seeded(settings["seed"], "init"):
         model = autoencoders.build(AUTOENCODER, image_shape=(1, 8, 8))
     trainer = AutoencoderTrainer(model, out=out, batch_size=BATCH_SIZE, transform=None, **settings)
@@ -90,39 +95,39 @@ def _train_autoencoder(images: Any, out: Path, **settings: Any) -> tuple[Any, li
 
 
 def _verdict(model: Any, test: Any) -> Any:
-    """How well the autoencoder reconstructs digits that were held out."""
+    """Return how well the autoencoder reconstructs held-out digits."""
     from ..quality import assess
 
-    click.echo("2/5  reconstructing the digits held out")
+    tell("2/5  reconstructing held-out digits")
     verdict = assess(model, test)
-    click.echo(f"     {verdict}")
+    tell(f"     {verdict}")
     return verdict
 
 
 def _draw_policies(images: Any, model: Any, out: Path, seed: int) -> bytes:
-    """A picture of every policy, written and returned."""
+    """Write and return a picture of every policy."""
     from .._internal.files import write_bytes
     from ..views.preview import preview_png
 
-    click.echo("3/5  drawing what each policy makes of some digits")
+    tell("3/5  drawing samples of each policy")
     picture = preview_png(images, model, seed=seed)
     write_bytes(out, picture)
     return picture
 
 
 def _shards(images: Any, test: Any, model: Any, out: Path, *, seed: int, device: str) -> dict[str, Any]:
-    """Shards of as many synthetic digits as were held out, and how near these are to them."""
+    """Write as many synthetic digits as were held out; return the distance between the two."""
     from ..quality import evaluate, independent_features, named_scores
     from ..shards import ShardDataset, generate_shards
 
-    click.echo("4/5  writing shards and comparing them with the digits held out")
+    tell("4/5  writing shards and comparing them with held-out digits")
     few = labelled(images, seed, draw=0)
     generate_shards(few, augment_of(model, few, images), out, num_samples=len(test), seed=seed)
     extractor = independent_features(test.image_shape)
     scores = evaluate(ShardDataset(out), test, extractor, seed=seed, device=device)
     floor = named_scores(scores.pop("floor"), extractor.name)
     scores = {**named_scores(scores, extractor.name), "floor": floor}
-    click.echo(f"     synthetic to real {scores_text(scores)}\n     real to real      {scores_text(floor)}")
+    tell(f"     synthetic to real {scores_text(scores)}\n     real to real      {scores_text(floor)}")
     return scores
 
 
@@ -132,7 +137,7 @@ def _mean_and_spread(figures: list[float]) -> dict[str, Any]:
 
 
 def _page(folder: Path, metrics: dict[str, Any], verdict: str, preview: bytes, history: list[dict[str, Any]]) -> str:
-    """report.html."""
+    """Return the text of report.html."""
     from ..views.curves import curves_png
     from ..views.pages import page
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ._options import common, data_options, image_shape_of, resolve_autoencoder, say, scores_text
+from ._options import common, data_options, image_shape_of, resolve_autoencoder
+from ._output import finish, say, scores_text, tell
 from ._verdict import verdict_on
 
 
@@ -18,23 +20,23 @@ from ._verdict import verdict_on
 @click.option(
     "--features",
     default="auto",
-    help="smallnet; efficientnet-lite0, if the extra 'photographs' is installed; inception or dinov2-vit-s-14, if "
-    "their weights were fetched before; an autoencoder (a pretrained name, a .safetensors file or the folder of a "
-    "run), which flatters what it decoded itself; or auto: one of the first two.",
+    help="Feature extractor: smallnet; efficientnet-lite0, with the extra 'photographs'; inception or dinov2-vit-s-14, "
+    "whose weights have to be downloaded before; an autoencoder (a pretrained name, a .safetensors file or the folder "
+    "of a run), which underestimates the distance of images that it decoded; or auto, one of the first two.",
 )
-@click.option("--num-samples", type=click.IntRange(20), default=2000, help="Images of each at most.")
-@click.option("--copies", is_flag=True, help="Look for copies among all real images; draw copies.html beside --out.")
-@common("metrics.json", "The figures.", folder=False)
+@click.option("--num-samples", type=click.IntRange(20), default=2000, help="Largest number of images of each.")
+@click.option("--copies", is_flag=True, help="Search all real images for copies, and write copies.html beside --out.")
+@common("metrics.json", "File for the scores.", folder=False)
 def evaluate(
     generated: str, real: str, reading: dict[str, Any], features: str, num_samples: int, copies: bool, seed: int,
     device: str, out: str,
 ) -> None:  # fmt: skip
-    """Distance, precision and recall of GENERATED against REAL, beside real against real, and whether they differ.
+    """Measure the distance, precision and recall of GENERATED against REAL, and of real against real images.
 
-    GENERATED is a data argument, such as a shard folder, or a generator: the name of a pretrained one, its
-    .safetensors file, or the folder of the run that trained it. REAL is a data argument. Figures of different features
-    cannot be compared, so distances are named after them: fd-smallnet is a Frechet distance, kd-smallnet a kernel
-    distance. With inception they are FID and KID. fjd looks at features and labels together, where both have labels.
+    GENERATED is data, such as a shard folder, or a generator: the name of a pretrained one, its .safetensors file, or
+    the folder of the run that trained it. REAL is data. Scores on different features are not comparable, so their names
+    contain the features: fd-smallnet is a Frechet distance, kd-smallnet a kernel distance. With inception they are FID
+    and KID. fjd is a Frechet distance of features and labels together, if both have labels.
     """
     from .._internal.datasets import class_names_of
     from .._internal.files import write_bytes, write_json
@@ -53,13 +55,15 @@ def evaluate(
         fakes = _read(generated, **{**reading, "split": "train"})
     if (ours := image_shape_of(fakes)) != (theirs := image_shape_of(reals)):
         raise ShapeError(
-            f"{generated} has images {ours} and {real} has {theirs}; bring those of a folder to one size with --size"
+            f"got images {ours} in {generated} and {theirs} in {real}; resize those of a folder with --size"
         )
     extractor, features, verdict = _extractor(features, reals, device)
     say(generated=f"{generated}: {min(len(fakes), num_samples)} images", features=features, seed=seed, device=device,
         real=f"{real}: {min(len(reals), num_samples)} images", out=out, **verdict)  # fmt: skip
     if extractor.name == "autoencoder":
-        click.echo("an autoencoder's features flatter the images that it decoded itself; --features auto does not")
+        tell(
+            "features of an autoencoder underestimate the distance of images that it decoded; --features auto does not"
+        )
     names = class_names_of(fakes), class_names_of(reals)
     (fakes, made), (some, known) = _some(fakes, num_samples, seed), _some(reals, num_samples, seed)
     labels = _comparable(made, known, *names)
@@ -67,22 +71,24 @@ def evaluate(
     floor = named_scores(scores.pop("floor"), extractor.name)
     scores = named_scores(scores, extractor.name)
     figures = {"generated": generated, "real": real, "features": features, "seed": seed, **scores, "floor": floor}
-    click.echo(f"generated     {scores_text(scores)}")
-    click.echo(f"real to real  {scores_text(floor)}")
-    click.echo(f"verdict       {_verdict(scores['alarm'])}")
+    tell(f"generated     {scores_text(scores)}")
+    tell(f"real to real  {scores_text(floor)}")
+    tell(f"verdict       {_verdict(scores['alarm'])}")
+    wrote = [out]
     if copies:
         found = find_copies(fakes, reals, extractor, device=device)
         figures["copies"] = found.summary()
         page, title = Path(out).with_name("copies.html"), f"Copies: {generated} against {real}"
         write_bytes(page, copies_html(found, fakes, reals, title=title, seed=seed).encode())
-        click.echo(f"copies        {found}")
-        click.echo(f"wrote {page}")
+        tell(f"copies        {found}")
+        wrote.append(str(page))
     write_json(out, figures)
-    click.echo(f"wrote {out}")
+    further = ["tune", real] if copies else ["evaluate", generated, real, "--copies"]
+    finish(" and ".join(wrote), shlex.join(["augmentor", *further]), **figures)
 
 
 def _extractor(name: str, reals: Any, device: str) -> tuple[Any, str, dict[str, Any]]:
-    """The extractor of this name, a text that says which, and the verdict on an autoencoder."""
+    """Return the extractor of this name, its description, and the verdict if it is an autoencoder."""
     from ..quality import AutoencoderFeatures, independent_features, load_features
     from ..quality.extractors import EXTRACTORS
 
@@ -101,7 +107,7 @@ def _verdict(alarm: list[str]) -> str:
 
 
 def _read(source: str, *, size: int | None, **reading: Any) -> Any:
-    """A data set; `size` is for those of the two that can be brought to it."""
+    """Read a data set; `size` is used for folders of images only."""
     from ..data import load_source
     from ..data.sources import takes_size
 
@@ -109,7 +115,7 @@ def _read(source: str, *, size: int | None, **reading: Any) -> Any:
 
 
 def _samples(path: str, count: int, seed: int) -> Any:
-    """A data set of `count` images of the generator in this file, its classes in turn, with labels if it has any."""
+    """Return a data set of `count` images of the generator in this file, with labels if it is conditional."""
     import torch
     from torch.utils.data import TensorDataset
 
@@ -128,7 +134,7 @@ def _samples(path: str, count: int, seed: int) -> Any:
 
 
 def _some(images: Any, count: int, seed: int) -> Any:
-    """Images and labels (or None) of a random part of a data set or tensor."""
+    """Return images and labels (or None) of a random part of a data set or tensor."""
     import numpy as np
 
     from .._internal.datasets import fetch
@@ -139,9 +145,9 @@ def _some(images: Any, count: int, seed: int) -> Any:
 
 
 def _comparable(made: Any, known: Any, names: list[Any], real_names: list[Any]) -> tuple[Any, Any] | None:
-    """Labels of generated and of real images where a number means the same class in both; None where there are none.
+    """Return labels of generated and real images, numbered alike; None if one of them has no labels.
 
-    Folders number their classes in order of their names, so one without some classes has other numbers.
+    Folders number their classes in the order of their names, so a folder without some classes has other numbers.
     """
     import torch
 
@@ -151,11 +157,11 @@ def _comparable(made: Any, known: Any, names: list[Any], real_names: list[Any]) 
         return made, known
     missing = [name for name in names if name not in real_names]
     if missing or int(made.max()) >= len(names):
-        click.echo(f"no fjd: GENERATED has classes that REAL has not, such as {missing[:3]}")
+        tell(f"fjd is not measured: GENERATED has classes that REAL does not have, such as {missing[:3]}")
         return None
     return torch.tensor([real_names.index(name) for name in names])[made], known
 
 
 def _are_classes(labels: Any) -> bool:
-    """Whether these are class numbers, of more than one class, and none is unknown."""
+    """Return whether these are class numbers, all known, of more than one class."""
     return labels is not None and labels.ndim == 1 and bool((labels >= 0).all()) and len(labels.unique()) > 1

@@ -7,27 +7,29 @@ from typing import Any
 
 import click
 
-from ._options import augment_options, data_options, say, seed_and_device
+from ._options import augment_options, command_line, data_options, shared_options
+from ._output import finish, say, tell
 
 
 @click.command()
 @click.argument("data", default="digits")
 @data_options
 @augment_options
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="0 takes a free one.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port of the page; 0 is any free port.")
 @click.option(
     "--host", default="127.0.0.1",
-    help="Address to bind to. Whoever reaches another one than this can read what this user can.",
+    help="Address to listen on. With another address than the default, everyone who reaches it can read all files "
+    "that you can read.",
 )  # fmt: skip
-@click.option("--no-browser", is_flag=True, help="Only say where the page is.")
-@seed_and_device
+@click.option("--no-browser", is_flag=True, help="Print the address, and do not open a browser.")
+@shared_options
 def explore(
     data: str, reading: dict[str, Any], autoencoder: str, policy: str, residual: Any, port: int, host: str,
     no_browser: bool, seed: int, device: str,
 ) -> None:  # fmt: skip
-    """Look at DATA, its reconstructions and samples in a page on this machine, and move sliders.
+    """Show DATA, reconstructions and samples in a local web page with sliders.
 
-    Everything it shows can be copied as code, as a command, or as a policy.json. Ctrl-C ends it.
+    The settings of the page can be copied as Python, as a command or as a policy.json. Ctrl-C ends the command.
     """
     from ..views.explore import Explorer, Settings
     from ..views.explore.server import serve
@@ -36,16 +38,17 @@ def explore(
     settings = Settings(data, **reading, autoencoder=autoencoder, policy=policy,
                         residual=None if residual == "auto" else residual, seed=seed)  # fmt: skip
     server = serve(explorer, settings, host, port)
-    view = explorer.view(settings)  # bad input ends the command here, and the page opens with all at hand
+    view = explorer.view(settings)  # bad input ends the command before the page opens
     known = f"{view.config['autoencoder']} ({view.family})"
-    say(data=f"{data}: {view.total} images, {view.looked} of them looked at", autoencoder=known,
+    say(data=f"{data}: {view.total} images, {view.looked} of them shown", autoencoder=known,
         verdict=view.verdict, policy=view.settings.policy, residual=view.settings.residual, seed=seed,
         device=device)  # fmt: skip
     address = f"http://{f'[{host}]' if ':' in host else host}:{server.port}/"
-    click.echo(f"open {address}   (Ctrl-C ends it)")
+    tell(f"open {address}   (Ctrl-C ends the command)")
     if not no_browser:
         webbrowser.open(address)
     try:
         server.serve_forever()
     except KeyboardInterrupt:
         server.server_close()
+    finish(next=command_line("tune", data, reading, autoencoder=view.config["autoencoder"]))

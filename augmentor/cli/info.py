@@ -8,17 +8,21 @@ from typing import Any
 import click
 
 from ._options import common
+from ._output import show_json
 
 
 @click.command()
 @click.argument("target", required=False)
-@common(None, "Write it as JSON to this file as well.", folder=False)
+@common(None, "File to which the JSON is also written. Default: none.", folder=False)
 def info(target: str | None, seed: int, device: str, out: str | None) -> None:
-    """What is installed; or what TARGET is: a pretrained name, a weights file, a shard folder or a run's folder."""
+    """Print installed versions and names as JSON, or a description of TARGET.
+
+    TARGET is a pretrained name, a weights file, a shard folder or the folder of a run.
+    """
     from .._internal.files import write_json
 
     found = _installed(device) if target is None else _described(target)
-    click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+    show_json(found)
     if out is not None:
         write_json(out, found)
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from ._options import common, data_options, image_shape_of, resolve_autoencoder, say
+from ._options import command_line, common, data_options, image_shape_of, resolve_autoencoder
+from ._output import finish, say, tell
 
 
 @click.command()
@@ -17,31 +18,31 @@ from ._options import common, data_options, image_shape_of, resolve_autoencoder,
 @click.option(
     "--encoder",
     default="auto",
-    help="What turns images into the vectors that are compared: a pretrained autoencoder, a .safetensors file, the "
-    "folder of a run, diffusers:FOLDER_OR_HUB_NAME, a feature extractor (smallnet, efficientnet-lite0, inception, "
-    "dinov2-vit-s-14), or auto: the pretrained autoencoder that fits the images.",
+    help="Encoder of the images: a pretrained autoencoder, a .safetensors file, the folder of a run, "
+    "diffusers:FOLDER_OR_HUB_NAME, a feature extractor (smallnet, efficientnet-lite0, inception, dinov2-vit-s-14), or "
+    "auto, the pretrained autoencoder that fits the images.",
 )
 @click.option(
     "--method", type=click.Choice(["label_spreading", "self_training"]), default="label_spreading",
-    help="Over the graph of neighbours, or of a logistic regression.",
+    help="Label spreading over the graph of nearest neighbours, or self-training of a logistic regression.",
 )  # fmt: skip
 @click.option(
     "--share", type=click.FloatRange(0, 1, min_open=True), default=0.8,
-    help="The part of UNLABELLED that gets a label, the surest first.",
+    help="Fraction of UNLABELLED that gets a label, in the order of confidence.",
 )  # fmt: skip
 @click.option(
     "--min-accuracy", type=click.FloatRange(0, 1, max_open=True), default=0.8,
-    help="The share of right labels, as estimated, below which nothing is written; 0 writes them all the same.",
+    help="Lowest estimated accuracy of the labels, 0 to 1, at which they are written; 0 always writes them.",
 )  # fmt: skip
-@common("pseudo-labels.npz", "The images of both, with their labels.", folder=False)
+@common("pseudo-labels.npz", "File (.npz) for the images of both, with labels.", folder=False)
 def pseudo_label(
     labelled: str, unlabelled: str, reading: dict[str, Any], encoder: str, method: str, share: float,
     min_accuracy: float, seed: int, device: str, out: str,
 ) -> None:  # fmt: skip
-    """Give labels to the images of UNLABELLED from those of LABELLED, and write both to an .npz file.
+    """Predict labels of the images of UNLABELLED from LABELLED, and write both to an .npz file.
 
-    Every other command takes this file as DATA. Labels that UNLABELLED may have are not looked at. How many of the
-    labels are right is estimated on LABELLED, part of which is hidden in turn.
+    All other commands accept this file as DATA. Labels of UNLABELLED are not used. The accuracy of the labels is
+    estimated on LABELLED by cross-validation.
     """
     from .._internal.files import write_bytes
     from ..data import load_source
@@ -59,13 +60,16 @@ def pseudo_label(
         known, others, model, method=method, share=share, min_accuracy=min_accuracy, seed=seed, device=device
     )
     write_bytes(out, _npz(found))
-    accuracy = "could not be estimated" if found.accuracy is None else f"about {100 * found.accuracy:.0f} % are right"
-    click.echo(f"labels        {len(found.rows)} of {len(others)} unlabelled images got one; {accuracy}")
-    click.echo(f"wrote {out}: {len(found)} images, the {len(known)} labelled ones first")
+    accuracy = "not known" if found.accuracy is None else f"about {100 * found.accuracy:.0f} %"
+    tell(f"labels        for {len(found.rows)} of {len(others)} unlabelled images; estimated accuracy: {accuracy}")
+    finish(
+        f"{out}: {len(found)} images, the {len(known)} labelled ones first", command_line("tune", out, {}),
+        images=len(found), pseudo_labels=len(found.rows), estimated_accuracy=found.accuracy,
+    )  # fmt: skip
 
 
 def _encoder(name: str, images: Any, device: str) -> tuple[Any, str]:
-    """The encoder of this name, and a text that says which."""
+    """Return the encoder of this name, and its description."""
     from ..quality import load_features
     from ..quality.extractors import EXTRACTORS
 
@@ -76,7 +80,7 @@ def _encoder(name: str, images: Any, device: str) -> tuple[Any, str]:
 
 
 def _npz(data: Any) -> bytes:
-    """The images (N,C,H,W) and all that is known of them, as the bytes of a file."""
+    """Return images (N,C,H,W), labels, classes, confidences and rows as the bytes of an .npz file."""
     import numpy as np
 
     from .._internal.datasets import fetch

@@ -6,13 +6,14 @@ from typing import Any
 
 import click
 
-from ._options import check_takes, common, data_options, image_shape_of, say
+from ._options import check_takes, command_line, common, data_options, image_shape_of
+from ._output import finish, say, tell
 
 _ENDED = {
-    "done": "done before; a larger --steps, or --minutes, goes on",
-    "steps": "as many as asked",
-    "plateau": "PSNR has stopped rising",
-    "minutes": "the time is over; the same command goes on",
+    "done": "the run was already complete; a larger --steps, or --minutes, continues it",
+    "steps": "all --steps are taken",
+    "plateau": "PSNR has stopped increasing",
+    "minutes": "--minutes have passed; the same command continues",
 }
 
 
@@ -22,37 +23,45 @@ _ENDED = {
 @click.option(
     "--autoencoder",
     default="auto",
-    help="Family and settings to train from nothing, such as 'vae(latent_dim=32, beta=0.5)', 'dense(hidden=[128])', "
-    "'conv', 'spatial_kl'; auto is --from natural for photographs, else vae.",
+    help="Architecture to train from random weights, such as 'vae(latent_dim=32, beta=0.5)', 'dense(hidden=[128])', "
+    "'conv' or 'spatial_kl'; auto is --from natural for photographs, and vae for other images.",
 )
 @click.option(
     "--from", "start", metavar="NAME_OR_PATH",
-    help="Instead of --autoencoder: fine-tune a pretrained autoencoder, a .safetensors file or that of a run.",
+    help="Autoencoder to fine-tune, in place of --autoencoder: a pretrained name, a .safetensors file or the "
+    "folder of a run.",
 )  # fmt: skip
-@click.option("--steps", type=click.IntRange(1), help="How many; by default until PSNR has stopped rising.")
-@click.option("--minutes", type=click.FloatRange(0, min_open=True), help="End after this time at the latest.")
-@click.option("--batch-size", type=click.IntRange(1), default=32)
+@click.option(
+    "--steps",
+    type=click.IntRange(1),
+    help="Number of training steps. Default: until the PSNR of held-out images stops increasing.",
+)
+@click.option(
+    "--minutes", type=click.FloatRange(0, min_open=True), help="Longest training time in minutes. Default: no limit."
+)
+@click.option("--batch-size", type=click.IntRange(1), default=32, help="Images per step.")
 @click.option(
     "--lr", type=click.FloatRange(0, min_open=True),
-    help="Peak learning rate of AdamW; by default 0.002, with --from 0.0005.",
+    help="Peak learning rate of AdamW. Default: 0.002, and 0.0005 with --from.",
 )  # fmt: skip
 @click.option(
     "--val-fraction",
     type=click.FloatRange(0, 1, max_open=True),
     default=0.1,
-    help="Held out, at most 500 images, to choose the best weights and to end.",
+    help="Fraction of the images, at most 500 images, that are held out to choose the best weights and to stop.",
 )
 @click.option(
     "--patience", type=click.IntRange(1), default=3,
-    help="Measurements, one each 100 steps, without 0.05 dB more before the rate falls, or training ends.",
+    help="Number of measurements (one per 100 steps) without an increase of 0.05 dB, after which the learning rate "
+    "decreases or training ends.",
 )  # fmt: skip
 @click.option(
     "--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto",
-    help="auto is bf16 on a GPU; it also pays on a processor with AMX.",
+    help="Number format of the forward pass; auto is bf16 on a GPU, else fp32. bf16 is also faster on a CPU with AMX.",
 )  # fmt: skip
 @click.option(
     "--geometric/--no-geometric", default=None,
-    help="Rotate, shift and scale the training images mildly; by default where there are fewer than 5000.",
+    help="Whether training images are rotated, translated and scaled slightly. Default: for fewer than 5,000 images.",
 )  # fmt: skip
 @common("runs/autoencoder", "Folder for weights, history and a picture of reconstructions.")
 def train_autoencoder(
@@ -62,8 +71,8 @@ def train_autoencoder(
     """Train an autoencoder on DATA and write OUT/model.safetensors.
 
     DATA is digits, a folder of images or of class folders, mnist:ROOT, cifar10:ROOT, h5:FILE, an .npz file or a shard
-    folder. Training ends when the PSNR of held-out images has stopped rising. A run that was stopped, by Ctrl-C too,
-    goes on when called again, and a finished one when more --steps are asked for.
+    folder. Training ends when the PSNR of held-out images stops increasing. The same command resumes a stopped run; a
+    larger --steps continues a complete one.
     """
     from .._internal.geometry import mild_geometry
     from .._internal.registry import describe
@@ -84,23 +93,29 @@ def train_autoencoder(
     except KeyboardInterrupt as stopped:
         click.echo(f"\n{stopped}", err=True)
         raise
-    click.echo(f"{trainer.steps_taken} steps: {_ENDED[trainer.ended]}")
-    _say_verdict(trainer.autoencoder.verdict, start)
-    click.echo(f"wrote {out}/model.safetensors; look at {out}/reconstructions.png")
+    tell(f"{trainer.steps_taken} steps: {_ENDED[trainer.ended]}")
+    verdict = trainer.autoencoder.verdict
+    _say_verdict(verdict, start)
+    finish(
+        f"{out}/model.safetensors and the picture {out}/reconstructions.png",
+        command_line("preview", data, reading, autoencoder=out),
+        steps=trainer.steps_taken, ended=trainer.ended, psnr_db=trainer.psnr_db,
+        verdict=None if verdict is None else verdict.word,
+    )  # fmt: skip
 
 
 def _say_verdict(verdict: Any, start: str | None) -> None:
-    """How well the images held out are reconstructed, and what to do if that is poor."""
+    """Print how well held-out images are reconstructed, and what to do if the verdict is poor."""
     if verdict is None:
         return
-    click.echo(f"verdict on held-out images: {verdict}")
+    tell(f"verdict on held-out images: {verdict}")
     if verdict.word == "poor":
-        other = "fine-tune a pretrained one, --from natural" if start is None else "leave latent augmentation out"
-        click.echo(f"such an autoencoder is likely to do harm; {other}, or train on more images")
+        other = "fine-tune a pretrained one, --from natural" if start is None else "do not use latent augmentation"
+        tell(f"augmentation with a poor autoencoder is likely to reduce accuracy; {other}, or train on more images")
 
 
 def _starting_point(dataset: Any, autoencoder: str, start: str | None, seed: int) -> tuple[Any, str | None]:
-    """The autoencoder to train, and, of one that is fine-tuned, what it was before: its name and fingerprint."""
+    """Return the autoencoder to train, and the name and fingerprint of the one that is fine-tuned, or None."""
     from .._internal.random import seeded
     from .._internal.weights import fingerprint
     from ..autoencoders import autoencoders, list_autoencoders, load_autoencoder
@@ -108,7 +123,7 @@ def _starting_point(dataset: Any, autoencoder: str, start: str | None, seed: int
     from ..autoencoders.pretrained import full_name
 
     if start is not None and autoencoder != "auto":
-        raise click.UsageError(f"--from {start} brings its own network, and --autoencoder is {autoencoder}; give one")
+        raise click.UsageError(f"got --from {start} and --autoencoder {autoencoder}; give one of them")
     if start is None and autoencoder == "auto":
         autoencoder = default_autoencoder(dataset)
         start = autoencoder if autoencoder in list_autoencoders() else None

@@ -9,67 +9,79 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ._options import (
-    augment_options,
-    common,
-    data_options,
-    image_shape_of,
-    resolve_autoencoder,
-    say,
-    scores_text,
-)
+from ._options import augment_options, command_line, common, data_options, image_shape_of, resolve_autoencoder
+from ._output import finish, say, scores_text, tell
 from ._verdict import anyway_option, stop_if_poor, verdict_on
 
 if TYPE_CHECKING:
     from ..gan import GANTrainer
 
-# Options that are the training method's; the rest are the trainer's.
+# Options of the training method; the others are those of the trainer.
 _OF_METHOD = ("network", "loss", "lr", "r1_gamma", "discriminator_steps")
 
 
 @click.command("train-gan")
 @click.argument("data")
 @data_options
-@click.option("--method", default="ae-init", help="What is trained and how, such as gan; see augmentor info.")
+@click.option("--method", default="ae-init", help="Training method, such as gan; augmentor info lists them.")
 @click.option(
     "--network",
-    help="conv, dcgan or resnet, such as 'resnet(width=48)', for methods that take one, such as gan; conv if left out.",
+    help="Networks of methods that do not use those of an autoencoder: conv, dcgan or resnet, such as "
+    "'resnet(width=48)'. Default: conv.",
 )
-@click.option("--loss", default="nonsaturating", help="nonsaturating, hinge, lsgan or wgan_gp.")
+@click.option("--loss", default="nonsaturating", help="Adversarial loss: nonsaturating, hinge, lsgan or wgan_gp.")
 @click.option(
     "--conditional/--unconditional", default=None,
-    help="Whether classes are given; by default where there are several.",
+    help="Whether the networks are conditional on the class. Default: if there are several classes.",
 )  # fmt: skip
 @click.option(
     "--augment",
     default="none",
-    help="none, real (decoded samples join the real ones), both (real and generated images alike), "
-    "diffaugment, ada, or several: both+diffaugment.",
+    help="Augmentation of the discriminator's images: none, real (decoded samples are added to the real images), both "
+    "(latent augmentation of real and generated images), diffaugment, ada, or several such as both+diffaugment.",
 )
 @augment_options
-@click.option("--p", help="Probability of an image, adaptive or annealed; by default 0.5 for both, adaptive for ada.")
-@click.option("--ratio", type=click.FloatRange(0), help="Decoded for each real, with --augment real; 1 if left out.")
-@click.option("--steps", type=click.IntRange(1), default=5000, help="Steps of the generator.")
-@click.option("--epochs", type=click.IntRange(1), help="Instead of --steps: how often each image is seen.")
-@click.option("--batch-size", type=click.IntRange(1), default=64)
+@click.option(
+    "--p",
+    help="Probability of augmenting an image: a number, adaptive or annealed. Default: 0.5 for both, adaptive for ada.",
+)
+@click.option(
+    "--ratio",
+    type=click.FloatRange(0),
+    help="Number of decoded samples per real image, with --augment real. Default: 1.",
+)
+@click.option("--steps", type=click.IntRange(1), default=5000, help="Number of generator steps.")
+@click.option("--epochs", type=click.IntRange(1), help="Number of epochs, in place of --steps.")
+@click.option(
+    "--batch-size", type=click.IntRange(1), default=64, help="Real images per step, in all processes together."
+)
 @click.option("--lr", type=click.FloatRange(0, min_open=True), default=5e-4, help="Learning rate of both networks.")
-@click.option("--r1-gamma", type=click.FloatRange(0), help="Weight of the R1 penalty; by default what suits the loss.")
-@click.option("--discriminator-steps", type=click.IntRange(1), default=1, help="For each step of the generator.")
-@click.option("--round-steps", type=click.IntRange(1), default=500, help="Steps between grids and measurements.")
-@click.option("--best-by", type=click.Choice(["fid", "kid"]), default="fid", help="Score that chooses the snapshot.")
+@click.option("--r1-gamma", type=click.FloatRange(0), help="Weight of the R1 penalty. Default: depends on the loss.")
+@click.option(
+    "--discriminator-steps", type=click.IntRange(1), default=1, help="Discriminator steps per generator step."
+)
+@click.option(
+    "--round-steps",
+    type=click.IntRange(1),
+    default=500,
+    help="Number of steps between two measurements and sample grids (a round).",
+)
+@click.option("--best-by", type=click.Choice(["fid", "kid"]), default="fid", help="Score that selects the snapshot.")
 @click.option(
     "--patience",
     type=click.IntRange(1),
-    help="Rounds without a better score after which training ends; without it all --steps are taken.",
+    help="Number of rounds without a better score after which training ends. Default: all --steps are taken.",
 )
 @click.option(
     "--stop-on",
     multiple=True,
     type=click.Choice(["collapse", "saturation", "divergence"]),
-    help="Ends the run; may be repeated.",
+    help="Problem that ends the run; can be repeated. Default: problems are only reported.",
 )
-@click.option("--devices", type=click.IntRange(1), default=1, help="Processes on this machine.")
-@click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32")
+@click.option("--devices", type=click.IntRange(1), default=1, help="Number of processes on this machine, one per GPU.")
+@click.option(
+    "--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", help="Number format of forward passes."
+)
 @anyway_option
 @common("runs/gan", "Folder for the generator, sample grids, history and checkpoint.")
 def train_gan(
@@ -79,10 +91,10 @@ def train_gan(
 ) -> None:  # fmt: skip
     """Train a GAN on DATA; write the best snapshot to OUT/generator.safetensors, and sample grids to OUT/samples.
 
-    The training method ae-init, the default, and some others start from an autoencoder: with --autoencoder auto from
-    one that is trained on DATA first, in OUT-autoencoder. --augment in latent space uses the same one; with other
-    training methods, auto is the pretrained one that fits the images. Distances to the real images are measured on the
-    features of a network that the autoencoder has no part in (see augmentor evaluate).
+    The default training method, ae-init, and some others start from an autoencoder; with --autoencoder auto it is first
+    trained on DATA, in OUT-autoencoder. Augmentation in latent space uses the same autoencoder; with other training
+    methods, auto is the pretrained one that fits the images. FID is measured on the features of a classifier that is
+    independent of the autoencoder (see augmentor evaluate). The same command resumes a stopped run.
     """
     from .._internal.registry import describe
     from ..data import load_source
@@ -95,12 +107,15 @@ def train_gan(
     parts = {name: settings.pop(name) for name in _OF_METHOD}
     in_latents, starts = needs_autoencoder(augment), method_class(method).needs_autoencoder
     if parts["network"] and "network" not in inspect.signature(method_class(method)).parameters:
-        raise InputError(f"--method {method} takes the networks of its autoencoder, and no --network; leave it out")
+        raise InputError(
+            f"got --network {parts['network']}, and --method {method} uses the networks of its autoencoder; "
+            "omit --network"
+        )
     dataset = load_source(data, **reading)
     if conditional and len(dataset.classes) < 2:
-        raise InputError(f"{data} has no labels, or one class; leave --conditional out")
+        raise InputError(f"got --conditional, and {data} has no labels or one class; omit --conditional")
     conditional = len(dataset.classes) > 1 if conditional is None else conditional
-    if policy != "auto":  # a wrong one is an error even where --augment none leaves it unused
+    if policy != "auto":  # an invalid one is an error even if --augment none does not use it
         policy = str(get_policy(policy, dataset.classes))
     shape = image_shape_of(dataset)
     features = independent_features(shape) if shape[0] in (1, 3) else None
@@ -117,7 +132,7 @@ def train_gan(
     if starts and autoencoder == "auto":
         build(untrained(dataset))  # raises on bad arguments before anything is trained
         autoencoder = _trained_first(dataset, out, device, seed, settings["devices"])
-        anyway = anyway or not in_latents  # it is trained further, so its own reconstructions are not used
+        anyway = anyway or not in_latents  # it is trained further, so its reconstructions are not used
     if starts or in_latents or autoencoder != "auto":
         unused = not starts and not in_latents
         model, looked_at = _looked_at(autoencoder, dataset, anyway=anyway or unused)
@@ -128,15 +143,19 @@ def train_gan(
         features=None if features is None else features.name, device=device, out=out, seed=seed, **shown)  # fmt: skip
     trainer.fit(dataset)
     best = trainer.best
-    click.echo(f"best: {scores_text(best if features is None else named_scores(best, features.name))}")
-    click.echo(f"wrote {out}/generator.safetensors; look at {out}/samples")
+    scores = best if features is None else named_scores(best, features.name)
+    tell(f"best: {scores_text(scores)}")
+    finish(
+        f"{out}/generator.safetensors and sample grids in {out}/samples",
+        command_line("evaluate", out, {}) + command_line("", data, reading).removeprefix("augmentor"), best=scores,
+    )  # fmt: skip
 
 
 def _trainer(
     method: str, augment: str, model: Any, *, latent: dict[str, Any], p: str | None, ratio: float | None, seed: int,
     of_method: dict[str, Any], of_trainer: dict[str, Any],
 ) -> tuple[GANTrainer, dict[str, Any]]:  # fmt: skip
-    """The trainer of the command's arguments on this autoencoder (None: without one), and how images are augmented."""
+    """Return the trainer for the arguments and this autoencoder (or None), and the settings of the augmentation."""
     from ..gan import GANTrainer, get_augmentation, get_method, needs_autoencoder
     from ..transform import LatentAugment
 
@@ -151,23 +170,24 @@ def _trainer(
 
 
 def _trained_first(dataset: Any, out: str, device: str, seed: int, devices: int) -> str:
-    """Train the autoencoder that the training method starts from => the folder of that run."""
+    """Train the autoencoder that the training method starts from; return the folder of that run."""
     from .._internal.files import claim_folder
     from ..exceptions import InputError
     from ..gan import starting_autoencoder
 
     if devices > 1 or int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise InputError(
-            "in several processes, train the autoencoder first: augmentor train-autoencoder, then --autoencoder FOLDER"
+            "got several processes and --autoencoder auto, which is trained in one process; first run augmentor "
+            "train-autoencoder, then give its folder with --autoencoder"
         )
-    out = str(claim_folder(out, "run.json"))  # raises on one that cannot be used before anything is trained
+    out = str(claim_folder(out, "run.json"))  # raises before training if the folder cannot be used
     folder = f"{out}-autoencoder"
     starting_autoencoder(dataset, out=folder, seed=seed, device=device)
     return folder
 
 
 def _looked_at(name: str, dataset: Any, *, anyway: bool) -> tuple[Any, dict[str, Any]]:
-    """The autoencoder, and what to say of it: its name, and its verdict on these images, which may end the command."""
+    """Return the autoencoder, and its name and verdict for `say`. Raise `InputError` for a poor one unless `anyway`."""
     model, name = resolve_autoencoder(name, dataset)
     verdict = verdict_on(model, name, dataset)
     stop_if_poor(verdict, name, anyway=anyway)

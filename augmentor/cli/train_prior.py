@@ -6,33 +6,39 @@ from typing import Any
 
 import click
 
-from ._options import common, data_options, image_shape_of, resolve_autoencoder, say, scores_text
+from ._options import autoencoder_option, command_line, common, data_options, image_shape_of, resolve_autoencoder
+from ._output import finish, say, scores_text, tell
 from ._verdict import anyway_option, stop_if_poor, verdict_on
 
 
 @click.command("train-prior")
 @click.argument("data")
 @data_options
+@autoencoder_option("The flow is trained on its latents.")
 @click.option(
-    "--autoencoder", default="auto",
-    help="Whose latents: a pretrained name, a .safetensors file, the folder of the run that trained it, or auto: the "
-    "pretrained one that fits the images.",
-)  # fmt: skip
-@click.option("--width", type=click.IntRange(1), help="Of the hidden layers; 256 for vectors, 32 for feature maps.")
-@click.option("--steps", type=click.IntRange(1), default=20000, help="Training steps at most.")
+    "--width",
+    type=click.IntRange(1),
+    help="Width of the hidden layers. Default: 256 for latent vectors, 32 for feature maps.",
+)
+@click.option("--steps", type=click.IntRange(1), default=20000, help="Largest number of training steps.")
 @click.option(
     "--patience", type=click.IntRange(1), default=3,
-    help="Rounds without a lower loss on the held-out latents after which training ends.",
+    help="Number of rounds without a lower loss on held-out latents after which training ends.",
 )  # fmt: skip
 @click.option("--held-out", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.1,
-              help="Share of the images that are held out, at most 1,000 images.")  # fmt: skip
+              help="Fraction of the images, at most 1,000 images, that are held out.")  # fmt: skip
 @click.option(
     "--conditional/--unconditional", default=None,
-    help="Whether the classes are given; by default where there are several.",
+    help="Whether the flow is conditional on the class. Default: if there are several classes.",
 )  # fmt: skip
-@click.option("--batch-size", type=click.IntRange(1), default=128)
+@click.option("--batch-size", type=click.IntRange(1), default=128, help="Latents per step.")
 @click.option("--lr", type=click.FloatRange(0, min_open=True), default=1e-3, help="Learning rate of AdamW.")
-@click.option("--round-steps", type=click.IntRange(1), default=500, help="Steps between grids and measurements.")
+@click.option(
+    "--round-steps",
+    type=click.IntRange(1),
+    default=500,
+    help="Number of steps between two measurements and sample grids (a round).",
+)
 @anyway_option
 @common("runs/prior", "Folder for the prior, the generator, sample grids, history and checkpoint.")
 def train_prior(
@@ -41,9 +47,9 @@ def train_prior(
 ) -> None:  # fmt: skip
     """Train a latent flow on the latents of DATA by flow matching; write OUT/prior.safetensors.
 
-    The policy denoise('OUT') uses it. OUT/generator.safetensors is the same flow with the decoder, a generator as
-    train-gan writes it. Training ends when the loss on held-out latents has stopped falling, before the flow memorises
-    the others. A run that was stopped continues when called again.
+    The policy denoise('OUT') uses it. OUT/generator.safetensors is the flow together with the decoder, in the format of
+    train-gan. Training ends when the loss on held-out latents stops decreasing, before the flow memorises the other
+    latents. The same command resumes a stopped run.
     """
     from .._internal.registry import describe
     from ..data import load_source
@@ -53,7 +59,7 @@ def train_prior(
 
     dataset = load_source(data, **reading)
     if conditional and len(dataset.classes) < 2:
-        raise InputError(f"{data} has no labels, or one class; leave --conditional out")
+        raise InputError(f"got --conditional, and {data} has no labels or one class; omit --conditional")
     conditional = len(dataset.classes) > 1 if conditional is None else conditional
     model, name = resolve_autoencoder(autoencoder, dataset)
     verdict = verdict_on(model, name, dataset)
@@ -67,13 +73,15 @@ def train_prior(
     trainer = GANTrainer(
         method, best_by="held_out_loss", features=features, out=out, seed=seed, device=device, **settings
     )
-    say(data=f"{data}: {len(dataset)} images {shape}", autoencoder=f"{name} ({model.name})", verdict=verdict,
+    say(data=f"{data}: {len(dataset)} images {shape}", autoencoder=f"{name} ({model.name})", verdict=str(verdict),
         conditional=conditional, prior=describe(method.generator.flow, brief=True), held_out=held_out, lr=lr,
         features=None if features is None else features.name, device=device, out=out, seed=seed,
         **settings)  # fmt: skip
     trainer.fit(dataset)
     best = trainer.best
-    click.echo(f"best: {scores_text(best if features is None else named_scores(best, features.name))}")
-    click.echo(f"wrote {out}/prior.safetensors and {out}/generator.safetensors; look at {out}/samples")
-    again = data if reading["size"] is None else f"{data} --size {reading['size']}"
-    click.echo(f"next: augmentor preview {again} --autoencoder {name} --policy \"denoise('{out}')\"")
+    scores = best if features is None else named_scores(best, features.name)
+    tell(f"best: {scores_text(scores)}")
+    finish(
+        f"{out}/prior.safetensors, {out}/generator.safetensors and sample grids in {out}/samples",
+        command_line("preview", data, reading, autoencoder=name, policy=f"denoise('{out}')"), best=scores,
+    )  # fmt: skip

@@ -6,21 +6,30 @@ from typing import Any
 
 import click
 
-from ._options import Seconds, common, data_options, image_shape_of, resolve_autoencoder, say, some_images
+from ._options import (
+    Seconds,
+    autoencoder_option,
+    common,
+    data_options,
+    image_shape_of,
+    resolve_autoencoder,
+    some_images,
+)
+from ._output import finish, say, tell
 from ._verdict import verdict_on
 
 
 def _is_trained(name: str) -> bool:
-    """Whether this names a family of autoencoders, of which one is trained for each fold."""
+    """Return whether this names an architecture, which is trained for each fold."""
     from ..autoencoders import autoencoders
 
     return name.partition("(")[0].strip() in autoencoders.names()
 
 
 def _verdict(name: str, dataset: Any, device: str) -> Any:
-    """The verdict on an autoencoder that is there, or why there is none yet."""
+    """Return the verdict on a trained autoencoder, or a text if it is trained later."""
     if _is_trained(name):
-        return "none yet: one is trained for each fold"
+        return "not known yet: one is trained for each fold"
     model, name = resolve_autoencoder(name, dataset, device)
     return verdict_on(model, name, dataset, device)
 
@@ -28,51 +37,49 @@ def _verdict(name: str, dataset: Any, device: str) -> Any:
 @click.command()
 @click.argument("data")
 @data_options
-@click.option(
-    "--autoencoder",
-    default="auto",
-    help="A pretrained name, a .safetensors file, the folder of a run, auto (the pretrained one that fits the "
-    "images), or such as 'vae(latent_dim=16)' to train one for each fold on its training part alone.",
-)
+@autoencoder_option("An architecture such as 'vae(latent_dim=16)' is trained for each fold on its training part only.")
 @click.option(
     "--task",
     type=click.Choice(["accuracy", "macro_recall", "fid", "kid"]),
     default="accuracy",
-    help="Of a classifier by cross-validation, or of a small GAN.",
+    help="Score to improve: accuracy or mean recall of a classifier, by cross-validation; FID or KID of a small GAN.",
 )
-@click.option("--budget", type=Seconds(), default="10m", help="Seconds, or such as 10m or 1h.")
-@click.option("--folds", type=click.IntRange(2), default=3, help="Of the cross-validation.")
-@click.option("--steps", type=click.IntRange(2), default=300, help="Of each training.")
-@click.option("--batch-size", type=click.IntRange(1), default=64)
-@click.option("--labels-per-class", type=click.IntRange(2), help="Take only so many images of each class.")
+@click.option(
+    "--budget", type=Seconds(), default="10m", help="Total time of all runs with this --out, such as 90s, 10m or 1h."
+)
+@click.option("--folds", type=click.IntRange(2), default=3, help="Number of folds of the cross-validation.")
+@click.option("--steps", type=click.IntRange(2), default=300, help="Number of steps of each training.")
+@click.option("--batch-size", type=click.IntRange(1), default=64, help="Images per step.")
+@click.option("--labels-per-class", type=click.IntRange(2), help="Number of images per class to use. Default: all.")
 @click.option(
     "--unlabelled",
     metavar="DATA",
-    help="More images of the same kind, without labels: reference samples for latents of a classifier's images.",
+    help="Images of the same kind without labels, used as reference samples and for pseudo-labels. Default: none.",
 )
 @click.option(
     "--denoiser",
     metavar="NAME",
-    help="Race the policy denoise too, with this denoiser: a prior (augmentor train-prior) or diffusers:PLACE.",
+    help="Denoiser with which the policy denoise is also tried: a prior (augmentor train-prior) or diffusers:PLACE.",
 )
 @click.option(
     "--control",
     "controls",
     multiple=True,
     metavar="NAME",
-    help="A usual augmentation to race, such as 'TrivialAugmentWide, affine' or none; the option can be repeated. The "
-    "default is all of torchvision's that fit the images.",
+    help="Standard augmentation to try, such as 'TrivialAugmentWide, affine', or none; can be repeated. Default: all "
+    "those of torchvision that fit the images.",
 )
 @common("runs/tune", "Folder for policy.json, table.md, tune.png and the journal.")
 def tune(
     data: str, reading: dict[str, Any], autoencoder: str, labels_per_class: int | None, unlabelled: str | None,
     controls: tuple[str, ...], device: str, **settings: Any,
 ) -> None:  # fmt: skip
-    """Find the best augmentation for DATA: a usual one, or latents on top of it.
+    """Find the best augmentation for DATA: a standard one, alone or after latent augmentation.
 
-    The usual augmentations race first. Latent settings are then tried on top of the best of them; one wins only if it
-    is better beyond the spread, otherwise the answer is "none" and names the best usual augmentation. The last lines
-    are Python to paste. Stopped, it goes on when called again; all runs together take the budget.
+    Standard augmentations are compared first. Latent augmentation is then tried before the best of them. It is
+    recommended only if its gain is larger than the spread; otherwise the answer is "none", with the best standard
+    augmentation. The output ends with Python code for the recommended augmentation. The same command resumes a stopped
+    run; --budget counts all runs together.
     """
     from ..autoencoders.pretrained import fitting_autoencoder
     from ..data import load_source
@@ -92,11 +99,14 @@ def tune(
     try:
         result = race(dataset, chosen, unlabelled=more, controls=controls or None, device=device, **settings)
     except KeyboardInterrupt:
-        click.echo(f"\nstopped; the same command goes on from {settings['out']}", err=True)
+        click.echo(f"\nstopped; the same command resumes from {settings['out']}", err=True)
         raise
-    click.echo(result.markdown(), nl=False)
+    tell(result.markdown().rstrip("\n"))
     if result.autoencoder is not None and _is_trained(chosen):
         found = assess(result.autoencoder.to(device), dataset)
-        click.echo(f"verdict on the autoencoder, on images that it was trained on, which flatters it: {found}")
-    click.echo(f"\n{result.code}\n")
-    click.echo(f"wrote {', '.join(map(str, result.paths.values()))}")
+        tell(f"verdict on the autoencoder, too optimistic because it was trained on these images: {found}")
+    tell(f"\n{result.code}\n")
+    finish(
+        ", ".join(map(str, result.paths.values())), "paste the Python above into your training script",
+        answer=result.answer, sentence=result.sentence, code=result.code,
+    )  # fmt: skip

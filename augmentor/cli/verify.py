@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
 
-from ._options import FilePath, common, say
+from ._options import FilePath, common
+from ._output import finish, say, tell
 
 
 @click.command()
 @click.argument("shards", type=FilePath())
-@common(None, "Write what was found as JSON to this file as well.", folder=False)
+@common(None, "File to which the result is also written as JSON. Default: none.", folder=False)
 def verify(shards: str, seed: int, device: str, out: str | None) -> None:
-    """Check every byte of the folder SHARDS against its manifest, and that each file is what the manifest describes.
+    """Check all files of the folder SHARDS against the checksums and descriptions of its manifest.
 
-    Exits with 0, or with 2 and the names of the damaged files.
+    Exit with 0 if all files are intact, else with 2 and the names of the damaged files.
     """
     from .._internal.files import write_json
     from .._internal.progress import progress_bar
@@ -38,4 +40,8 @@ def verify(shards: str, seed: int, device: str, out: str | None) -> None:
         names = ", ".join([*list(damaged)[:10], *(["..."] if len(damaged) > 10 else [])])
         first = next(iter(damaged.values()))
         raise ShardError(f"{len(damaged)} of {len(manifest.shards)} files are damaged ({names}): {first}")
-    click.echo("all files are as they were written")
+    tell("all files are intact")
+    finish(
+        next=shlex.join(["augmentor", "evaluate", str(folder), "REAL"]), files=len(manifest.shards),
+        images=manifest.num_samples, bytes=total, damaged={},
+    )  # fmt: skip

@@ -1,6 +1,6 @@
 """Data sets and loaders: sources of real images, and real and synthetic samples mixed.
 
-May import `shards` and what is below it.
+This package may import `shards` and the layers below it.
 """
 
 from .arrays import ArrayDataset

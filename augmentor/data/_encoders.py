@@ -1,4 +1,4 @@
-"""What turns images into the vectors that labels are spread over."""
+"""Encoders that turn images into feature vectors, for pseudo-labels."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from ..latents import Posterior, encode_all
 from ..quality import load_features
 from ..quality.extractors import EXTRACTORS
 
-# A name, the path of weights, an autoencoder, or a function of float images (B,C,H,W) that gives features (B, *D).
+# A name, the path of weights, an autoencoder, or a function of float images (B,C,H,W) that returns features (B, *D).
 AnyEncoder: TypeAlias = "str | Path | Autoencoder | Callable[[torch.Tensor], torch.Tensor]"
 
 
 def encoded(
     encoder: AnyEncoder, *sets: Any, device: torch.device | str | None = None, role: str = "encoder"
 ) -> list[torch.Tensor]:
-    """Features float32 (N, *D) of the images of each data set, on the CPU; of an autoencoder its standard latents.
+    """Return the features of each data set, float32 (N, *D), on the CPU; standardised latents for an autoencoder.
 
-    The statistics of an autoencoder that has none are those of all these images. The encoder is not changed. device:
-    where to compute; by default where the encoder is. role: what it is called in messages. Raises `InputError` for what
-    is no encoder, `ShapeError` for images that it does not take, and `RangeError` for features that are not finite.
+    If the autoencoder has no latent statistics, they are computed from all these images. The encoder is not changed.
+    device: where to compute. Default: that of the encoder. role: name of the encoder in messages. Raises `InputError`
+    for an invalid encoder, `ShapeError` for images that it does not accept, and `RangeError` for non-finite features.
     """
     encoder = _loaded(encoder)
     if isinstance(encoder, nn.Module):
@@ -45,14 +45,14 @@ def encoded(
     spoilt = sum(int((~z.flatten(1).isfinite().all(1)).sum()) for z in found)
     if spoilt:
         raise RangeError(
-            f"the {role} gave NaN or infinite numbers for {spoilt} of {sum(map(len, found))} images; expected finite "
-            f"numbers: take another {role}"
+            f"the {role} returned NaN or infinite values for {spoilt} of {sum(map(len, found))} images; expected "
+            f"finite values: use another {role}"
         )
     return [z.float() for z in found]
 
 
 class _Reader:
-    """Any encoder, as `encode_all` takes them: it gets images on the CPU, where their range can be checked."""
+    """Adapter of an encoder to `encode_all`. It receives images on the CPU, where their range can be checked."""
 
     device = torch.device("cpu")
 
@@ -78,15 +78,15 @@ def _loaded(encoder: Any) -> Any:
         return load_features(str(encoder)) if str(encoder) in EXTRACTORS else load_autoencoder(encoder)
     if not callable(encoder):
         raise InputError(
-            f"encoder is the name of a pretrained autoencoder or of a feature extractor ({', '.join(EXTRACTORS)}), the "
-            "path of weights, an Autoencoder, or a function of images (B,C,H,W) that gives features (B,D), got "
+            f"encoder must be the name of a pretrained autoencoder or of a feature extractor ({', '.join(EXTRACTORS)}),"
+            " the path of weights, an Autoencoder, or a function of images (B,C,H,W) that returns features (B,D); got "
             f"{type(encoder).__name__}"
         )
     return encoder
 
 
 def _placed(encoder: nn.Module, device: torch.device | str | None) -> nn.Module:
-    """The encoder on this device: a copy, if it is elsewhere."""
+    """Return the encoder on this device, as a copy if it is on another one."""
     if device is None or torch.device(device) == _device(encoder):
         return encoder
     return copy.deepcopy(encoder).to(device)
@@ -100,9 +100,10 @@ def _device(encoder: nn.Module) -> torch.device:
 def _checked(features: Any, images: torch.Tensor, role: str) -> torch.Tensor:
     if not isinstance(features, torch.Tensor) or not features.is_floating_point():
         seen = features.dtype if isinstance(features, torch.Tensor) else type(features).__name__
-        raise InputError(f"the {role} gave {seen}; expected a floating tensor of features (B,D)")
+        raise InputError(f"the {role} returned {seen}; expected a floating tensor of features (B,D)")
     if features.ndim < 2 or len(features) != len(images):
         raise ShapeError(
-            f"the {role} gave {tuple(features.shape)} for {len(images)} images; expected features ({len(images)}, D)"
+            f"the {role} returned {tuple(features.shape)} for {len(images)} images; expected features "
+            f"({len(images)}, D)"
         )
     return features

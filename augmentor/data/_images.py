@@ -1,4 +1,4 @@
-"""The images of a data set, all of one kind."""
+"""Images of a data set as tensors of one shape and dtype."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from ..exceptions import DataError, InputError, ShapeError
 
 
 class Images(Dataset[torch.Tensor]):
-    """The images of a map-style data set as tensors (C,H,W) of one shape and one type, uint8 or float32 in [0, 1].
+    """Images of a map-style data set as tensors (C,H,W) of one shape and one dtype, uint8 or float32 in [0, 1].
 
-    name: of the data set, for messages. Its labels are not looked at. Raises `ShapeError` for an image of another
-    shape, and `InputError` for one that is not uint8 where all are to be.
+    name: name of the data set in messages. Labels are ignored. Raises `ShapeError` for an image of another shape, and
+    `InputError` for an image that is not uint8 if `dtype` is uint8.
 
     >>> Images([(torch.zeros(1, 8, 8), "cat")], "pets", (1, 8, 8), torch.float32)[0].shape
     torch.Size([1, 8, 8])
@@ -34,30 +34,30 @@ class Images(Dataset[torch.Tensor]):
         return self.__getitems__([index])[0]
 
     def __getitems__(self, indices: Sequence[int]) -> list[torch.Tensor]:
-        """The images of these numbers."""
+        """Return the images at these indices."""
         items = fetch_items(self.dataset, indices)
         return [self._checked(_image(item), index) for item, index in zip(items, indices, strict=True)]
 
     def _checked(self, image: torch.Tensor, index: int) -> torch.Tensor:
         if tuple(image.shape) != self.shape:
             raise ShapeError(
-                f"image {index} of {self.name} is {tuple(image.shape)}; expected {self.shape}, as the first labelled "
-                "one: bring all to one size with v2.Resize, and to one number of channels with v2.RGB or v2.Grayscale"
+                f"image {index} of {self.name} has shape {tuple(image.shape)}; expected {self.shape}, as the first "
+                "labelled image: use v2.Resize for one size, and v2.RGB or v2.Grayscale for one number of channels"
             )
         if self.dtype == torch.float32:
             return to_unit_float(image)
         if image.dtype != torch.uint8:
             raise InputError(
-                f"image {index} of {self.name} is {image.dtype}, and the first uint8; expected one type: add "
+                f"image {index} of {self.name} has dtype {image.dtype}; expected uint8, as the first image: add "
                 "v2.ToDtype(torch.float32, scale=True) to the data set's transform"
             )
         return image
 
 
 def images_alike(**sets: Any) -> list[Images]:
-    """The images of these data sets, each under its name: of the shape of the very first, and uint8 if all are.
+    """Return the images of each data set with the shape of the very first image, as uint8 if all first images are.
 
-    Raises `InputError` for a data set that is not map-style, `DataError` for an empty one.
+    sets: data sets by name. Raises `InputError` for a data set that is not map-style, `DataError` for an empty one.
     """
     firsts = [_first(dataset, name) for name, dataset in sets.items()]
     dtype = torch.uint8 if all(image.dtype == torch.uint8 for image in firsts) else torch.float32
@@ -67,7 +67,7 @@ def images_alike(**sets: Any) -> list[Images]:
 def _first(dataset: Any, name: str) -> torch.Tensor:
     if not is_map_style(dataset):
         raise InputError(
-            f"{name} is a map-style data set, got {type(dataset).__name__}, which has no length or no indices"
+            f"{name} must be a map-style data set; got {type(dataset).__name__}, which has no length or no indices"
         )
     if len(dataset) == 0:
         raise DataError(f"{name} has no images; expected at least one")

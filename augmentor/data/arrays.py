@@ -1,4 +1,4 @@
-"""Images and labels that fit in memory, as a data set."""
+"""Data set of images and labels in memory."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from .._internal.checks import extremes, is_unit, likely_range
 from .._internal.layout import array_tensor
 from ..exceptions import AugmentorWarning, DataError, InputError, RangeError, ShapeError
 
-# Class numbers beyond this are more likely identifiers than classes.
+# Larger class numbers are probably identifiers.
 _MAX_UNNAMED = 100_000
 
 
 class ArrayDataset(Dataset[tuple[torch.Tensor, int]]):
-    """Items `(tensor (C,H,W), int)`, uint8, or float32 in [0, 1].
+    """Data set in memory. Items are `(tensor (C,H,W), int)`; images are uint8, or float32 in [0, 1].
 
-    images: a tensor (N,C,H,W), or a numpy array (N,C,H,W), (N,H,W,C) or (N,H,W), of any number of channels; see
-    `unit_images` for dtypes. labels: class numbers (N,), or None, which makes all of them class 0. classes: names by
-    number. value_range: (low, high), the values of black and white.
+    images: a tensor (N,C,H,W), or a numpy array (N,C,H,W), (N,H,W,C) or (N,H,W), with any number of channels; see
+    `unit_images` for dtypes. labels: class numbers (N,). Default: class 0 for all images. classes: name of each class.
+    value_range: (low, high), the values of black and white.
 
     >>> data = ArrayDataset(torch.zeros(3, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1, 1]), ["a", "b"])
     >>> len(data), data[2][1]
@@ -46,18 +46,18 @@ class ArrayDataset(Dataset[tuple[torch.Tensor, int]]):
         self.images = unit_images(images, value_range, "ArrayDataset")
         self.targets = torch.zeros(len(images), dtype=torch.int64) if labels is None else torch.as_tensor(labels).long()
         if len(self.targets) != len(images):
-            raise ShapeError(f"got {len(self.targets)} labels for {len(images)} images; expected one an image")
+            raise ShapeError(f"got {len(self.targets)} labels for {len(images)} images; expected one per image")
         self.classes = checked_classes(self.targets, classes)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """(C, H, W)."""
+        """Shape of an image, (C, H, W)."""
         channels, height, width = self.images.shape[1:]
         return channels, height, width
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over shape, images and labels."""
+        """SHA-256 of shape, images and labels."""
         digest = hashlib.sha256(str(tuple(self.images.shape)).encode())
         digest.update(self.images.contiguous().numpy().tobytes())
         digest.update(self.targets.numpy().tobytes())
@@ -74,16 +74,17 @@ class ArrayDataset(Dataset[tuple[torch.Tensor, int]]):
         return list(zip(self.images[rows], self.targets[rows].tolist(), strict=True))
 
     def subset(self, rows: torch.Tensor) -> ArrayDataset:
-        """The same classes, only these rows (int64 or bool)."""
+        """Return a data set of these rows (int64 or bool) with the same classes."""
         return ArrayDataset(self.images[rows], self.targets[rows], self.classes)
 
 
 def unit_images(images: torch.Tensor | np.ndarray, value_range: tuple[float, float] | None, owner: str) -> torch.Tensor:
-    """A tensor (N,C,H,W), or an array that `channels_first` takes => a tensor (N,C,H,W), uint8, or float32 in [0, 1].
+    """Convert images to a tensor (N,C,H,W), uint8, or float32 in [0, 1].
 
-    With a `value_range` (low, high), low becomes 0 and high 1; values outside raise `RangeError`. Without one, uint8
-    stays, uint16 is divided by 65535, as `v2.ToDtype(torch.float32, scale=True)` does, and floats have to be in [0, 1].
-    Raises `DataError` or `ShapeError` for what is no image.
+    images: a tensor (N,C,H,W), or an array that `channels_first` accepts; `DataError` or `ShapeError` for other input.
+    value_range: (low, high), which become 0 and 1; values outside raise `RangeError`. Default: uint8 is unchanged,
+    uint16 is divided by 65535, as by `v2.ToDtype(torch.float32, scale=True)`, and floats must be in [0, 1].
+    owner: name of the images in messages.
 
     >>> unit_images(np.asarray([[[0, 4095]]]), (0, 4095), "the file")
     tensor([[[[0., 1.]]]])
@@ -92,7 +93,7 @@ def unit_images(images: torch.Tensor | np.ndarray, value_range: tuple[float, flo
     if pixels.ndim != 4:
         raise ShapeError(f"{owner} takes images (N,C,H,W), got {pixels.dtype} {tuple(pixels.shape)}")
     if len(pixels) == 0:
-        raise DataError(f"{owner} has none; expected at least one image")
+        raise DataError(f"{owner} has no images; expected at least one image")
     made = scaled(pixels, value_range, owner)
     if value_range is None and pixels.dtype == torch.uint16:
         _warn_of_dark(owner, round(65535 * float(made.max())))
@@ -100,7 +101,7 @@ def unit_images(images: torch.Tensor | np.ndarray, value_range: tuple[float, flo
 
 
 def scaled(images: torch.Tensor, value_range: tuple[float, float] | None, owner: str) -> torch.Tensor:
-    """The scaling of `unit_images`, of any number of images."""
+    """Scale any number of images, also none, as `unit_images` does."""
     if value_range is None and images.dtype == torch.uint8:
         return images
     standard = (0.0, 65535.0) if images.dtype == torch.uint16 else (0.0, 1.0)
@@ -116,10 +117,10 @@ def scaled(images: torch.Tensor, value_range: tuple[float, float] | None, owner:
 
 
 def checked_classes(targets: torch.Tensor, classes: Sequence[str] | None) -> list[str]:
-    """Names for the class numbers int64 (N,), which are below the number of names; negative ones mean no label."""
+    """Return a name per class for class numbers int64 (N,); negative numbers mean no label."""
     count = max(int(targets.max()) + 1, 1)
     if classes is None and count > _MAX_UNNAMED:
-        raise DataError(f"got a label of {count - 1}; expected class numbers from 0 on; renumber or name them")
+        raise DataError(f"got a label of {count - 1}; expected class numbers from 0: renumber them, or give classes")
     names = list(classes) if classes is not None else [str(i) for i in range(count)]
     if count > len(names):
         raise DataError(
@@ -134,32 +135,32 @@ def _checked_range(value_range: tuple[float, float]) -> tuple[float, float]:
     except (TypeError, ValueError):
         low = high = math.nan
     if not (low < high and math.isfinite(high - low)):
-        raise InputError(f"value_range is (low, high), the values of black and white, low < high; got {value_range!r}")
+        raise InputError(f"value_range must be (low, high), values of black and white, low < high, got {value_range!r}")
     return low, high
 
 
 def _advice(seen: tuple[float, float], value_range: tuple[float, float] | None) -> str:
     low, high = seen
     if not math.isfinite(high - low):
-        return "expected [0, 1] or value_range, not NaN or infinity: mend them, as np.nan_to_num does"
+        return "expected finite values in [0, 1] or value_range: replace NaN and infinity, such as with np.nan_to_num"
     if value_range is not None:
-        return f"expected values in value_range={value_range}: widen it, or clip the array first with np.clip"
+        return f"expected values in value_range={value_range}: widen it, or clip the array with np.clip"
     low, high = likely_range(low, high)
     if low == high:
         high += 1
     return (
-        "expected uint8, uint16 or floats in [0, 1]: name the values of black and white, such as "
+        "expected uint8, uint16 or floats in [0, 1]: give the values of black and white, such as "
         f"value_range=({low:.6g}, {high:.6g}), or FILE#value_range={low:.6g},{high:.6g} as a data argument"
     )
 
 
 def _warn_of_dark(owner: str, highest: int) -> None:
-    """uint16 often holds 10, 12 or 14 bits, which nearly all are black where 65535 is white."""
+    """Warn if uint16 images are nearly black, because they contain only 10, 12 or 14 bits."""
     if highest < 65536 / 4:
         white = 2 ** highest.bit_length() - 1
         warnings.warn(
-            f"the uint16 images of {owner} go up to {highest} of 65535, so they are dark; if white is {white}, say "
-            f"value_range=(0, {white}), or FILE#value_range=0,{white} as a data argument",
+            f"the uint16 images of {owner} have values up to {highest} of 65535, so they are dark; if white is "
+            f"{white}, give value_range=(0, {white}), or FILE#value_range=0,{white} as a data argument",
             AugmentorWarning,
             stacklevel=4,
         )

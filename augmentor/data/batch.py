@@ -1,4 +1,4 @@
-"""Batches of a loader with more rows behind: the same structure, and whatever stands beside images and labels."""
+"""Append rows to all fields of a batch, and keep its structure."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from ..exceptions import InputError
 def with_rows(
     batch: Any, images: torch.Tensor, labels: torch.Tensor | None, rows: np.ndarray, *, masks: bool = False
 ) -> Any:
-    """The batch with these images and labels; of what else it holds, `rows` come once more behind the others.
+    """Return the batch with these images and labels; `rows` of every other field are repeated at its end.
 
-    A dict stays a dict, another structure becomes a tuple. All tensors come on the device of the images. masks: whether
-    what has a value for each pixel may come once more. Raises `InputError` where it may not, and for what has no row
-    for each image.
+    A dict remains a dict, any other structure becomes a tuple. All tensors are moved to the device of the images.
+    masks: whether fields with one value per pixel are accepted; if not, they raise `InputError`. So do fields that do
+    not have one row per image.
     """
     old_images, old_labels = split_item(batch)
     if batch is old_images:
@@ -36,7 +36,7 @@ def with_rows(
             if not masks and part.ndim > 2 and part.shape[-2:] == images.shape[-2:]:
                 raise InputError(
                     f"got a batch with images {tuple(old_images.shape)} and a tensor {tuple(part.shape)}, a mask or "
-                    "another image, which would not fit what is synthetic; expected no other tensor of that size, "
+                    "another image, which would not match the synthetic images; expected no other tensor of that size, "
                     "or a policy that keeps geometry, 'smooth'"
                 )
             part = sent(part, images.device)
@@ -49,7 +49,7 @@ def with_rows(
             return None
         raise InputError(
             f"got a batch of {len(old_images)} images with {part!r:.60}; expected tensors (B, ...), lists of B entries "
-            "or dicts of these, of which a synthetic row can have those of its source: leave it out in the collate_fn"
+            "or dicts of these, so that a synthetic row copies those of its source: leave it out in the collate_fn"
         )
 
     if isinstance(batch, dict):
@@ -59,12 +59,12 @@ def with_rows(
 
 
 def with_parts(batch: Any, **parts: torch.Tensor) -> Any:
-    """The batch with more parts: under their names in a dict, at the end of a tuple."""
+    """Return the batch with more parts: under their names in a dict, at the end of a tuple."""
     if isinstance(batch, dict):
         return {**batch, **parts}
     return (*(batch if isinstance(batch, tuple) else (batch,)), *parts.values()) if parts else batch
 
 
 def _holds_tensors(parts: Any) -> bool:
-    """Plain ones, as of a collated field; boxes, masks and keypoints are one entry an image."""
+    """Whether there are plain tensors, as in a collated field. Boxes, masks and keypoints are one entry per image."""
     return any(isinstance(part, torch.Tensor) and not isinstance(part, tv_tensors.TVTensor) for part in parts)

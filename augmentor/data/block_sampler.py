@@ -1,4 +1,4 @@
-"""`BlockSampler`: a shuffle that reads a large data set in pieces, and goes on where it stopped."""
+"""`BlockSampler`: a resumable shuffle that reads a large data set block by block."""
 
 from __future__ import annotations
 
@@ -16,25 +16,26 @@ _UNNAMED_BLOCK = 256
 
 
 class BlockSampler(Sampler[int]):
-    """Sample numbers in a random order that keeps neighbours on the disk near each other in time.
+    """Sampler of a random order in which samples that are stored together are read at about the same time.
 
-    The blocks (for shards: about 64 KiB of one file) come in random order, and the samples of `window` successive
-    blocks are shuffled together. So an epoch reads every block once, and a reader that keeps the blocks of one window,
-    as `ShardDataset` does, unpacks every block once.
+    Blocks (for shards: about 64 KiB of one file) are in random order, and the samples of `window` successive blocks
+    are shuffled together. An epoch reads every block once, and a reader that caches the blocks of one window, as
+    `ShardDataset` does, decompresses every block once.
 
-    The order is a function of (seed, epoch) alone. `set_epoch` changes it; without, every epoch has the same order.
-    Give it to a loader as ``sampler=``.
+    The order depends only on (seed, epoch). Call `set_epoch` for a new order; otherwise all epochs have the same order.
+    Pass the sampler to a loader as ``sampler=``.
 
-    dataset: one that knows its `blocks`, such as `ShardDataset`; in any other a block is 256 samples.
-    window: blocks shuffled together; more of them mix better and need more memory.
-    rank, num_replicas: which part of the order is drawn here; those of `torch.distributed` by default, where it runs.
-        Parts are equal: the last is filled up from the beginning of the order, or, with `drop_last`, all are cut.
+    dataset: data set with an attribute `blocks`, such as `ShardDataset`; without it, a block is 256 samples.
+    window: number of blocks shuffled together. More blocks mix better and need more memory.
+    rank, num_replicas: part of the order that this process draws. Default: those of `torch.distributed`, if
+        initialised. Parts have equal length: the last one continues at the beginning of the order, or, with
+        `drop_last`, the remaining samples are dropped.
 
-    `state_dict` and `load_state_dict` are what torchdata's `StatefulDataLoader` looks for. With a plain `DataLoader`
-    save them beside the model, and `iter(loader)` goes on from there; loader workers draw ahead, so with those say how
-    many samples of the epoch the training has had: ``sampler.state_dict(taken=steps * batch_size)``.
+    torchdata's `StatefulDataLoader` uses `state_dict` and `load_state_dict`. With a plain `DataLoader`, save the state
+    with the model; after loading it, `iter(loader)` resumes there. Loader workers draw samples in advance, so with
+    workers give the number of samples used in training: ``sampler.state_dict(taken=steps * batch_size)``.
 
-    Raises `InputError` for arguments that do not fit, and for the state of another order.
+    Raises `InputError` for invalid arguments, and for the state of another order.
 
     >>> sampler = BlockSampler(range(1000), seed=1)
     >>> epoch = list(sampler)
@@ -57,20 +58,20 @@ class BlockSampler(Sampler[int]):
         if rank is None and num_replicas is None:
             rank, num_replicas = process_rank()
         if rank is None or num_replicas is None or not 0 <= rank < num_replicas:
-            raise InputError(f"rank is a number from 0 to num_replicas - 1, got rank={rank} of {num_replicas}")
+            raise InputError(f"rank must be from 0 to num_replicas - 1, got rank={rank} of {num_replicas}")
         if window < 1:
-            raise InputError(f"window is a number of blocks, at least 1, got {window}")
+            raise InputError(f"window must be at least 1 block, got {window}")
         blocks = getattr(dataset, "blocks", None)
         self._blocks = np.append(np.arange(0, len(dataset), _UNNAMED_BLOCK), len(dataset)) if blocks is None else blocks
         self.samples = len(dataset)
         if self.samples < (num_replicas if drop_last else 1):
-            raise InputError(f"{self.samples} samples for {num_replicas} ranks; expected at least one each")
+            raise InputError(f"{self.samples} samples for {num_replicas} ranks; expected at least one per rank")
         self.seed, self.window, self.epoch = seed, window, 0
         self.rank, self.num_replicas, self.drop_last = rank, num_replicas, drop_last
         self._taken = self._start = 0
 
     def __len__(self) -> int:
-        """Samples an epoch of this rank."""
+        """Return the number of samples per epoch of this rank."""
         return (self.samples if self.drop_last else self.samples + self.num_replicas - 1) // self.num_replicas
 
     def __iter__(self) -> Iterator[int]:
@@ -88,28 +89,28 @@ class BlockSampler(Sampler[int]):
 
     @property
     def start(self) -> int:
-        """How many samples of its epoch the next `iter` leaves out, since they were taken before."""
+        """Number of samples that the next `iter` skips, because they were drawn before."""
         return self._start
 
     def set_epoch(self, epoch: int) -> None:
-        """The epoch of the next `iter`. A state that was loaded holds only for its own epoch."""
+        """Set the epoch of the next `iter`. A loaded state applies only to its own epoch."""
         if epoch != self.epoch:
             self.epoch, self._start, self._taken = epoch, 0, 0
 
     def state_dict(self, taken: int | None = None) -> dict[str, int]:
-        """Where the epoch stands, and which order it is in: a few integers.
+        """Return the position in the epoch and the settings of the order, as integers.
 
-        taken: samples of the epoch that this rank has had; by default those that were drawn.
+        taken: number of samples of the epoch that this rank has used. Default: the number drawn.
         """
         return {"epoch": self.epoch, "taken": max(self._taken, self._start) if taken is None else taken, **self._kind()}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """The next `iter` goes on from there; of an epoch that was finished nothing is left."""
+        """Resume from this state at the next `iter`, which yields nothing if the epoch was finished."""
         for name, here in self._kind().items():
             if state.get(name) != here:
                 raise InputError(
                     f"the state is of a BlockSampler with {name}={state.get(name)}, this one has {here}; "
-                    "make it with the same arguments, on the same data"
+                    "create it with the same arguments and data"
                 )
         epoch, taken = state.get("epoch"), state.get("taken")
         if not (isinstance(epoch, int) and isinstance(taken, int) and 0 <= taken <= len(self)):
@@ -126,15 +127,15 @@ class BlockSampler(Sampler[int]):
         }
 
     def _windows(self) -> tuple[np.ndarray, np.ndarray]:
-        """The blocks in this epoch's order, and where each window of them ends, counted in samples."""
+        """Return the blocks in the order of this epoch, and the end of each window in samples."""
         count = len(self._blocks) - 1
-        # Sorted by a hash: an order that no version of a library changes.
+        # Sorted by a hash, so that the order does not depend on library versions.
         order = np.argsort(self._keys("blocks", np.arange(count)), kind="stable")
         ends = np.cumsum(np.diff(self._blocks)[order])
         return order, np.append(ends[self.window - 1 : count - 1 : self.window], ends[-1])
 
     def _window(self, blocks: np.ndarray) -> np.ndarray:
-        """The samples of these blocks, shuffled."""
+        """Return the samples of these blocks, shuffled."""
         samples = np.concatenate([np.arange(self._blocks[b], self._blocks[b + 1]) for b in blocks])
         return samples[np.argsort(self._keys("samples", samples), kind="stable")]
 

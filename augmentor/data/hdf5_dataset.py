@@ -1,4 +1,4 @@
-"""`HDF5Dataset`: images in an HDF5 file that somebody else wrote."""
+"""`HDF5Dataset`: images in an HDF5 file of the user."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ _FIRST = 64
 
 
 class HDF5Dataset(Dataset[tuple[Any, int]]):
-    """Items `(tensor (C,H,W), int)`, uint8, or float32 in [0, 1], read when they are asked for.
+    """Data set of an HDF5 file. Items are `(tensor (C,H,W), int)`; images are uint8, or float32 in [0, 1].
 
-    path: an HDF5 file. images: the name of its data set (N,H,W), (N,H,W,C) or (N,C,H,W), of any number of channels.
-    labels: the name of class numbers (N,), or None, which makes all of them class 0; they are read at once. classes:
-    names by number. transform: called on each image. value_range: (low, high), the values of black and white, needed
-    where they are not uint8, uint16 or floating in [0, 1], as for `ArrayDataset`.
+    path: an HDF5 file. images: name of its data set (N,H,W), (N,H,W,C) or (N,C,H,W), with any number of channels.
+    labels: name of the class numbers (N,), or None for class 0 for all images. classes: name of each class.
+    transform: called on each image. value_range: (low, high), the values of black and white; required unless images
+    are uint8, uint16 or floats in [0, 1], as for `ArrayDataset`.
 
-    Contiguous images are mapped; of chunked ones whole chunks are read. Every process opens the file for itself. Raises
-    `ShardError` for what a file of plain arrays does not have (links, data in other files, filters but gzip, shuffle
-    and fletcher32, data that are not all there), `DataError` for arrays of other shapes, `RangeError` for values
-    outside their range when they are read.
+    Labels are read at construction, images on access: contiguous images are memory-mapped, chunked images are read in
+    whole chunks. Each process opens the file itself. Raises `ShardError` for unsupported HDF5 features (links, data in
+    other files, filters other than gzip, shuffle and fletcher32, incomplete data), `DataError` for arrays of other
+    shapes, and, on access, `RangeError` for values outside their range.
 
     >>> import tempfile
     >>> folder = tempfile.TemporaryDirectory()
@@ -61,7 +61,7 @@ class HDF5Dataset(Dataset[tuple[Any, int]]):
         self._stored, targets = _described(self.path, images, labels)
         shape = self._stored.shape
         if not shape or shape[0] == 0:
-            raise DataError(f"{images} of {path} have shape {shape}; expected at least one image")
+            raise DataError(f"{images} of {path} has shape {shape}; expected at least one image")
         empty = np.empty((0, *shape[1:]), self._stored.dtype.newbyteorder("="))
         channels, height, width = scaled(array_tensor(empty, str(path)), value_range, str(path)).shape[1:]
         self.image_shape = (channels, height, width)
@@ -69,18 +69,18 @@ class HDF5Dataset(Dataset[tuple[Any, int]]):
             targets = np.zeros(shape[0], np.int64)
         if targets.shape not in ((shape[0],), (shape[0], 1)) or targets.dtype.kind not in "iu":
             raise DataError(
-                f"{labels} of {path} are {targets.dtype} {targets.shape}; expected class numbers ({shape[0]},)"
+                f"{labels} of {path} is {targets.dtype} {targets.shape}; expected class numbers ({shape[0]},)"
             )
         self.targets = torch.from_numpy(targets.reshape(-1).astype(np.int64))
         self.classes = checked_classes(self.targets, classes)
         self._rows: np.ndarray | ChunkedRows | None = None
         self._process = 0
         if empty.dtype == np.uint16:
-            unit_images(self._opened()[np.arange(min(len(self), _FIRST))], value_range, str(path))  # warns of dark ones
+            unit_images(self._opened()[np.arange(min(len(self), _FIRST))], value_range, str(path))  # warns if dark
 
     @property
     def blocks(self) -> np.ndarray:
-        """Where each block of images that is read at once begins, and the end: int64 (blocks + 1,)."""
+        """Start of each block of images that is read at once, and the end: int64 (blocks + 1,)."""
         row = max(1, self._stored.nbytes // len(self))
         step = max(1, _BLOCK_BYTES // row) if self._stored.chunks is None else self._stored.chunks[0]
         return np.append(np.arange(0, len(self), step), len(self))
@@ -92,7 +92,7 @@ class HDF5Dataset(Dataset[tuple[Any, int]]):
         return self.__getitems__([index])[0]
 
     def __getitems__(self, indices: Sequence[int]) -> list[tuple[Any, int]]:
-        """Items for these indices; each chunk among them is read once."""
+        """Return the items at these indices; each chunk is read once."""
         rows = checked_rows(indices, len(self))
         owner = f"{self.path} (in {len(rows)} of its {len(self)} images)"
         images = scaled(array_tensor(self._opened()[rows], str(self.path)), self.value_range, owner)
@@ -112,24 +112,24 @@ class HDF5Dataset(Dataset[tuple[Any, int]]):
 
 
 def _described(path: Path, images: str, labels: str | None) -> tuple[Stored, np.ndarray | None]:
-    """Where the images are, and the labels."""
+    """Return the location of the images, and the labels."""
     try:
         with open_regular(path) as opened:
             size = os.fstat(opened.fileno()).st_size
         with h5py.File(path, "r", locking=False) as file:
             if file.userblock_size:
-                raise ShardError(f"it begins with {file.userblock_size} bytes of something else; expected plain HDF5")
+                raise ShardError(f"it begins with a user block of {file.userblock_size} bytes; expected none")
             found = stored_in(file, images, size)
             marks = None if labels is None else stored_in(file, labels, size)
         if marks is None:
             return found, None
         if marks.shape[:1] != found.shape[:1] or not marks.shape:
-            raise ShardError(f"{labels} have shape {marks.shape} for images {found.shape}; expected one an image")
+            raise ShardError(f"{labels} has shape {marks.shape} for images {found.shape}; expected one label per image")
         return found, np.asarray(rows_of(path, marks, BlockCache())[np.arange(marks.shape[0])])
     except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
-        advice = "; close it where h5py has it open" if "locking" in str(error) else ""
+        advice = "; close the file if it is open in h5py" if "locking" in str(error) else ""
         if "there is no" in str(error):
-            advice = "; name the two that are meant, such as h5:FILE#IMAGES,LABELS"
+            advice = "; name the data sets of images and labels, such as h5:FILE#IMAGES,LABELS"
         raise ShardError(
             f"cannot read {images!r}{'' if labels is None else f' and {labels!r}'} of {path}: {error}{advice}"
         ) from error

@@ -1,4 +1,4 @@
-"""`Indexed`: a data set whose items say which they are."""
+"""`Indexed`: a data set with the index in each item."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from .wrapper import Around
 
 
 class Indexed(Around):
-    """The same items with their number behind: ``(image, label, {"index": 5})``, or under that key in a dict.
+    """Data set that appends the index to each item: ``(image, label, {"index": 5})``; in a dict under the key "index".
 
-    A number by itself could be taken for a label. For `AugmentedLoader(cache=...)`, which takes the number off again.
+    A plain number could be mistaken for a label. `AugmentedLoader(cache=...)` needs the index, and removes it again.
 
     >>> from augmentor.data import load_source
     >>> Indexed(load_source("digits"))[5][2]
@@ -32,12 +32,12 @@ class Indexed(Around):
 
 
 def without_index(batch: Any) -> tuple[Any, torch.Tensor]:
-    """A batch of such items => the batch as it would be without the numbers, and the numbers int64 (B,)."""
+    """Return a batch of such items without the indices, and the indices, int64 (B,)."""
     last = batch[-1] if isinstance(batch, (tuple, list)) and len(batch) > 1 else batch
     indices = last.get("index") if isinstance(last, dict) else None
     if not (isinstance(indices, torch.Tensor) and indices.dtype == torch.int64 and indices.ndim == 1):
         raise InputError(
-            "got a batch without the samples' numbers, which cache= has to know; wrap the data set: "
+            "got a batch without the indices of its samples, which cache= requires; wrap the data set: "
             "DataLoader(Indexed(dataset), ...)"
         )
     if last is batch:

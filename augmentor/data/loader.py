@@ -1,4 +1,4 @@
-"""`AugmentedLoader`: any loader's batches, with synthetic samples behind the real ones, on the device."""
+"""`AugmentedLoader`: batches of any loader, with synthetic samples appended on the device."""
 
 from __future__ import annotations
 
@@ -24,41 +24,41 @@ from .ranks import is_prepared, rank_of, repeats_data, samplers_of
 
 
 class AugmentedLoader:
-    """Moves each batch to the device, encodes, perturbs and decodes there, and appends the synthetic samples.
+    """Loader that moves each batch to the device and appends synthetic samples, which are made there.
 
-    loader: any iterable of batches that hold images (B,C,H,W), uint8 or floating in [0, 1], and maybe labels: images,
-        `(images, labels)`, or a dict. Batches come in the same structure; of what else they hold (tensors (B, ...),
-        lists of B), a synthetic row has that of its source.
-    augment: makes the synthetic samples; it is moved to `device`. Every one is perturbed, so `p` is 1 or the default.
-    ratio: synthetic samples for each real one. A batch of B gets ``ratio * B`` (when that is whole; else one more or
-        less, so that the epoch's total is exact).
-    device: where to work; the autoencoder's by default.
-    return_mask: give also a bool tensor that is true for the synthetic rows: behind the others, or in a dict as
-        "is_synthetic". A row whose image stays the original (rejected, or without a partner) counts as real.
-    return_weights: give also float weights in [0, 1] for the loss, in a dict as "weights": 1 for real rows, the gate's
-        for the others.
-    cache: latents of the data set, so that samples are only decoded. Batches then have to say which samples they hold:
-        wrap the data set in `Indexed`, ``DataLoader(Indexed(dataset), ...)``; the numbers do not come out again. Images
-        have to be those that were encoded, so no random transform may stand before.
-    seed: what a sample becomes depends on (seed, epoch, its place in the epoch, draw index), not on the batch size.
-        None takes the seed of `augment`; where that is None too, each `iter` draws one from torch's default generator.
-        A policy that needs a reference set has to be fitted for that.
+    loader: any iterable of batches with images (B,C,H,W), uint8 or floating in [0, 1], and optional labels: images,
+        `(images, labels)`, or a dict. The structure of the batches is kept. In other fields (tensors (B, ...), lists
+        of B), a synthetic row copies its source row.
+    augment: makes the synthetic samples; it is moved to `device`. All are perturbed, so `p` must be 1 or the default.
+    ratio: number of synthetic samples per real sample. A batch of B gets ``ratio * B``. If this is not an integer, it
+        is rounded up or down so that the total of the epoch is exact.
+    device: device of the computation. Default: that of the autoencoder.
+    return_mask: also return a bool tensor that is true for synthetic rows: at the end of the batch, or in a dict as
+        "is_synthetic". Rows that keep the original image (rejected, or without a partner) count as real.
+    return_weights: also return float weights in [0, 1] for the loss, in a dict as "weights": 1 for real rows, the
+        weight from the gate for synthetic rows.
+    cache: latents of the data set, so that samples are only decoded. Batches must then contain the sample indices:
+        ``DataLoader(Indexed(dataset), ...)``; this loader removes the indices. Images must be those that were encoded,
+        so the data set must not apply a random transform.
+    seed: a synthetic sample depends on (seed, epoch, position in the epoch, draw index), not on the batch size, if a
+        policy that needs reference samples is fitted. Default: the seed of `augment`; if that is None too, each `iter`
+        draws one from torch's default generator.
 
-    Each `iter` starts the next epoch, unless `set_epoch` says which. Nothing here makes the host wait for the device.
-    On CUDA batches come through pinned memory, and the next one is made in a stream of its own while the training step
-    on the last one runs.
+    Each `iter` starts the next epoch, unless `set_epoch` sets it. The host never waits for the device. On CUDA, batches
+    are copied through pinned memory, and the next batch is made on a separate stream during the training step.
 
-    Other attributes (`dataset`, `sampler`, `num_workers`, ...) are those of `loader`; so `batch_size` is the number of
-    real images, and ``len`` the number of batches. An engine that builds a new loader from them leaves the synthetic
-    samples out: so do Accelerate's `skip_first_batches` and, on resuming in the middle of an epoch, the Trainer of
-    Hugging Face (use its ``ignore_data_skip=True``).
+    Other attributes (`dataset`, `sampler`, `num_workers`, ...) are those of `loader`: `batch_size` is the number of
+    real images, and ``len`` the number of batches. An engine that builds a new loader from them drops the synthetic
+    samples: so do Accelerate's `skip_first_batches` and the Hugging Face Trainer if it resumes within an epoch (use
+    its ``ignore_data_skip=True``).
 
-    With several processes no two make the same samples: places count over all of them. Each should have its own part of
-    the data, which an engine can only give to the loader inside: wrap what Accelerate or Fabric has prepared, and for
-    Lightning give that loader a `DistributedSampler`. `AugmentorWarning` where it has none.
+    In a distributed run, positions are counted over all processes, so no two processes make the same samples. Each
+    process should read its own part of the data, which only the inner loader can provide: wrap the loader that
+    Accelerate or Fabric has prepared; for Lightning, give the inner loader a `DistributedSampler`. Otherwise
+    `AugmentorWarning` is issued.
 
-    Raises `InputError` where Accelerate would take the loader apart, and for batches whose other parts synthetic rows
-    cannot have, such as masks (unless the policy keeps the geometry).
+    Raises `InputError` if Accelerate prepares this loader instead of the inner one, and for batches with fields that
+    synthetic rows cannot copy, such as masks (unless the policy keeps the geometry).
 
     >>> from augmentor import LatentAugment
     >>> images, labels = torch.rand(8, 1, 8, 8), torch.arange(8)
@@ -89,7 +89,7 @@ class AugmentedLoader:
         self.device = torch.device(device) if device is not None else augment.device
         self.cache = None if cache is None else cache.check(augment.autoencoder)
         self.augment = augment.to(self.device)
-        _ = augment.plan  # measured here, if it has to be, and not in the loop
+        _ = augment.plan  # measured here and not in the loop
         self.epoch = -1
         self._next_epoch = 0
         self._warned = False
@@ -98,26 +98,26 @@ class AugmentedLoader:
         return len(self.loader)
 
     def __getattr__(self, name: str) -> Any:
-        """What is no attribute of an `AugmentedLoader` is one of its loader."""
-        if name == "loader" or name.startswith("__"):  # a copy in the making has no loader yet
+        """Return an attribute of the inner loader, for names that this class does not have."""
+        if name == "loader" or name.startswith("__"):  # an incomplete copy has no loader yet
             raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
         if name == "_is_accelerate_prepared" and not is_prepared(self.loader):
-            # Accelerate asks for this, and would go on to build a loader of the parts of ours.
+            # Accelerate reads this attribute, and would then build a new loader from the attributes of this one.
             raise InputError(
-                "Accelerate got an AugmentedLoader to prepare, and would leave its synthetic samples out; "
-                "expected the loader inside: AugmentedLoader(accelerator.prepare(loader), augment)"
+                "Accelerate got an AugmentedLoader to prepare, and would drop its synthetic samples; expected the "
+                "inner loader: AugmentedLoader(accelerator.prepare(loader), augment)"
             )
         return getattr(self.loader, name)
 
     def set_epoch(self, epoch: int) -> None:
-        """The epoch of the next `iter`; handed on to the loader's sampler where that has a `set_epoch`."""
+        """Set the epoch of the next `iter`, also of the inner loader and its samplers if they have `set_epoch`."""
         self._next_epoch = epoch
         for part in (self.loader, *samplers_of(self.loader)):
             if hasattr(part, "set_epoch"):
                 part.set_epoch(epoch)
 
     def __iter__(self) -> Iterator[Any]:
-        # Accelerate's loader says which batch is the last when it gives it out, so none may be fetched early.
+        # Accelerate's loader marks the last batch when it yields it, so no batch may be fetched in advance.
         return self._batches() if is_prepared(self.loader) else ahead(self._batches(), self.device)
 
     def _batches(self) -> Iterator[Any]:
@@ -132,25 +132,25 @@ class AugmentedLoader:
         if rank == 0 and not self._warned and repeats_data(self.loader):
             self._warned = True
             warnings.warn(
-                f"AugmentedLoader runs in {ranks} processes, and the loader inside has no distributed sampler, so each "
-                "may train on all data; give that loader sampler=DistributedSampler(dataset), or wrap the one that "
-                "Accelerate or Fabric has prepared",
+                f"AugmentedLoader runs in {ranks} processes, and the inner loader has no distributed sampler, so each "
+                "process may train on all data; give the inner loader sampler=DistributedSampler(dataset), or wrap the "
+                "loader that Accelerate or Fabric has prepared",
                 AugmentorWarning,
                 stacklevel=4,
             )
         seed = drawn_seed() if self.seed is None else self.seed
-        # A sampler that resumes goes on in the middle of the epoch, and so do the places.
+        # A resumed sampler starts within the epoch, so the positions start there too.
         blocks = (part for part in samplers_of(self.loader) if isinstance(part, BlockSampler))
         seen = next((part.start * part.num_replicas // ranks for part in blocks), 0)
         return Draws(self.ratio, seed, self.epoch, rank, ranks, seen)
 
     def _looked_up(self, batch: Any, cache: LatentCache) -> tuple[Any, Posterior]:
-        """The batch without its samples' numbers, and their latents on the device."""
+        """Return the batch without its sample indices, and their latents on the device."""
         batch, indices = without_index(batch)
         return batch, cache[indices].sent(self.device)
 
     def _mixed(self, batch: Any, draws: Draws, raw: Posterior | None) -> Any:
-        """Real rows, then the synthetic ones."""
+        """Return the real rows, followed by the synthetic ones."""
         self.augment.check_geometry(batch)
         self.augment.check_labels(batch)
         images, labels = split_item(batch)

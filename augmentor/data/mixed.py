@@ -1,4 +1,4 @@
-"""`MixedDataset`: a data set and synthetic samples made from it, as one longer data set."""
+"""`MixedDataset`: a data set followed by synthetic samples made from it."""
 
 from __future__ import annotations
 
@@ -25,30 +25,29 @@ from ..exceptions import AugmentorWarning, DataError, InputError
 from ..latents import LatentCache, label_keys, soft_labels
 from .mixing import SamplingStrategy, added_counts
 
-# The draw index of a real sample that comes once more as it is.
+# The draw index of an oversampled real sample, which is not perturbed.
 OVERSAMPLED = -1
 
 
 class MixedDataset(Dataset[Any]):
-    """Real samples first, as they are, then those that join them; a loader fetches and decodes them in batches.
+    """Data set of real samples followed by added samples, which a loader fetches and decodes in batches.
 
-    seed: None makes new synthetic samples each time that one is read, so in every epoch, in any worker. They are drawn
-        from torch's default generator, which `torch.manual_seed` repeats. A number freezes them: the same sample gets
-        the same result at each reading, whatever the worker, until `set_epoch` says another epoch. By default it is the
-        transform's own seed.
-    dataset: map-style, items `(image, label)` or images, not yet normalised.
-    augment: makes the synthetic samples, all of them perturbed: its `p` is 1 or the default. Images come in the type of
-        the real ones; labels too, unless the policy mixes classes: then all labels become float (K,).
-    ratio: synthetic samples for each real one; `len` is real + round(ratio * real).
-    sampling_strategy: instead of `ratio`, how to fill classes up, as in imbalanced-learn ("auto", dict, callable), a
-        `Mixing`, or "tuned" for the one that `augmentor tune` found (``LatentAugment.from_config``); see
-        `augmentor.data.mixing.added_counts`. The first fill up with synthetic samples alone, and a classifier may
-        then learn that what looks decoded is of a small class; a `Mixing` keeps their share the same in all classes.
-    cache: the data set's latents; then synthetic samples are only decoded. `CacheError` if it is of another data set
-        or autoencoder.
+    dataset: map-style data set of items `(image, label)` or images, not yet normalised.
+    augment: makes the synthetic samples. All are perturbed, so `p` must be 1 or the default. Images have the type of
+        the real ones; labels too, unless the policy mixes classes: then all labels are float (K,).
+    ratio: number of synthetic samples per real sample; `len` is real + round(ratio * real).
+    sampling_strategy: replaces `ratio`. A strategy of imbalanced-learn ("auto", dict, callable), a `Mixing`, or "tuned"
+        for the `Mixing` found by `augmentor tune` (``LatentAugment.from_config``); see
+        `augmentor.data.mixing.added_counts`. Strategies of imbalanced-learn add only synthetic samples, so a classifier
+        may learn that decoded images belong to small classes. A `Mixing` gives all classes the same synthetic fraction.
+    seed: with a number, a synthetic sample is the same at each access and in each worker, until `set_epoch` changes the
+        epoch. Default: the seed of `augment`. If that is None too, a new sample is drawn at each access, from torch's
+        default generator, which `torch.manual_seed` makes reproducible.
+    cache: latents of the data set, so that samples are only decoded. `CacheError` if it is of another data set or
+        autoencoder.
 
-    Where the policy needs a reference set, or there is a gate, and `augment` has not been fitted, it is fitted on this
-    data set. In the place of a sample that the gate rejects, or that has no partner, stands the original image. Raises
+    If the policy needs reference samples, or there is a gate, and `augment` is not fitted, it is fitted on this data
+    set. A synthetic sample that the gate rejects, or that has no partner, is replaced by its original image. Raises
     `InputError` for a data set that is not map-style, and for items with boxes, masks, keypoints or a second image,
     unless the policy keeps the geometry.
 
@@ -72,15 +71,15 @@ class MixedDataset(Dataset[Any]):
         if not is_map_style(dataset):
             raise InputError(
                 f"MixedDataset takes a map-style data set, got {type(dataset).__name__}, which has no length or no "
-                "indices; give a loader of it to AugmentedLoader"
+                "indices; use AugmentedLoader with a loader of it"
             )
         if len(dataset) == 0:
             raise DataError("MixedDataset got an empty data set; expected at least one sample")
         check_ratio(ratio)
         if sampling_strategy is not None and ratio != 1.0:
-            raise InputError("sampling_strategy decides how many samples are added; leave ratio out, or use it alone")
+            raise InputError("sampling_strategy replaces ratio, got both; leave ratio out, or use it alone")
         if augment.gate is not None and augment.gate.action == "weigh":
-            raise InputError("MixedDataset has no place for weights; use a gate that re-draws, or AugmentedLoader")
+            raise InputError("MixedDataset cannot return weights; use a gate that redraws, or AugmentedLoader")
         augment.check_synthesis("MixedDataset")
         self.dataset, self.augment = dataset, augment
         self.seed = augment.seed if seed is None else seed
@@ -92,7 +91,7 @@ class MixedDataset(Dataset[Any]):
             what = f"ratio={ratio}" if sampling_strategy is None else f"sampling_strategy={sampling_strategy!r}"
             warnings.warn(f"MixedDataset with {what} adds no synthetic samples", AugmentorWarning, stacklevel=2)
         self.cache = None if cache is None else cache.check(augment.autoencoder, dataset)
-        if cache is None:  # a cache has decided, and is there so that nothing is encoded
+        if cache is None:  # a cache determines the autoencoder
             augment.choose_for(dataset)
         if has_synthetic and augment.needs_fit:
             augment.fit(dataset) if self.cache is None else augment.fit(self.cache, images=dataset)
@@ -101,8 +100,8 @@ class MixedDataset(Dataset[Any]):
         augment.check_labels(first)
         if not augment.keeps_geometry and holds_other_image(first):
             raise InputError(
-                "MixedDataset got items with a mask or another image, which would not fit what is synthetic; expected "
-                "one image an item, or a policy that keeps geometry, 'smooth'"
+                "MixedDataset got items with a mask or another image, which would not match the synthetic image; "
+                "expected one image per item, or a policy that keeps geometry, 'smooth'"
             )
         _, labels = collate([first])
         self._soft_classes = None
@@ -116,7 +115,7 @@ class MixedDataset(Dataset[Any]):
         return self.__getitems__([index])[0]
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
-        """Items for these indices; all synthetic ones among them are decoded in one call."""
+        """Return the items at these indices; all synthetic ones are decoded in one call."""
         wanted = [self._checked(index) for index in indices]
         real = len(self.dataset)
         items = fetch_items(self.dataset, [i if i < real else int(self.sources[i - real]) for i in wanted])
@@ -129,16 +128,16 @@ class MixedDataset(Dataset[Any]):
         return [self._softened(item) for item in items] if self._soft_classes else items
 
     def is_synthetic(self, index: int) -> bool:
-        """Whether the sample at this index is a synthetic one."""
+        """Return whether the sample at this index is synthetic."""
         place = self._checked(index) - len(self.dataset)
         return place >= 0 and bool(self.draw_indices[place] != OVERSAMPLED)
 
     def set_epoch(self, epoch: int) -> None:
-        """Make other synthetic samples in this epoch; reaches loader workers that already run."""
+        """Set the epoch, which changes the synthetic samples, also in loader workers that already run."""
         self._epoch.set(epoch)
 
     def _plan(self) -> tuple[np.ndarray, np.ndarray]:
-        """For each sample that is added the index of its source and its draw index."""
+        """Return the source index and the draw index of each added sample."""
         if self.sampling_strategy is None:
             return self._spread(np.arange(len(self.dataset)), round(self.ratio * len(self.dataset)))
         labels, strategy = self.augment.known(dataset_labels(self.dataset)), self._strategy()
@@ -158,14 +157,14 @@ class MixedDataset(Dataset[Any]):
             return self.sampling_strategy
         if self.augment.mixing is None:
             raise InputError(
-                "sampling_strategy='tuned' takes what `augmentor tune` found, and this LatentAugment knows of none; "
-                "make it with LatentAugment.from_config('policy.json')"
+                "sampling_strategy='tuned' uses the result of `augmentor tune`, and this LatentAugment has none; "
+                "create it with LatentAugment.from_config('policy.json')"
             )
         return self.augment.mixing
 
     def _spread(self, members: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """`count` samples over `members`, as evenly as whole numbers allow, in an order of the seed."""
-        # The plan is not drawn anew: the ranks of a distributed run have to agree on what stands at an index.
+        """Return sources and draw indices of `count` samples, spread evenly over `members` in a seeded order."""
+        # Fixed also without a seed: all ranks of a distributed run need the same sample at an index.
         order = np.random.Generator(np.random.Philox(fold(self.seed or 0, "sources"))).permutation(members)
         number = np.arange(count)
         return order[number % len(members)], number // len(members)
@@ -206,7 +205,7 @@ class MixedDataset(Dataset[Any]):
 
 
 def _rebuilt(item: Any, image: Any, label: Any) -> Any:
-    """The item with another image and label, in the same structure."""
+    """Return the item with another image and label, in the same structure."""
     old_image, old_label = split_item(item)
     if item is old_image:
         return image

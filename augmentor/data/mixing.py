@@ -1,4 +1,4 @@
-"""How many samples join each class: synthetic ones, and real ones again; also in the terms of imbalanced-learn."""
+"""Numbers of samples added to each class, synthetic and oversampled; also by strategies of imbalanced-learn."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..latents import is_class, label_keys
 
 
 class Added(NamedTuple):
-    """What joins the samples of a class: some of them again as they are, and synthetic ones."""
+    """Numbers of samples added to a class: oversampled real ones and synthetic ones."""
 
     oversampled: int
     synthetic: int
@@ -24,11 +24,11 @@ class Added(NamedTuple):
 
 @dataclass(frozen=True)
 class Mixing:
-    """How many samples join the real ones: small classes are oversampled, then each class gets its synthetic samples.
+    """Rule for added samples: small classes are oversampled, then each class gets its synthetic samples.
 
-    ratio: synthetic samples for each sample of a class so filled, >= 0. balance: 0 to 1, how far smaller classes are
-    filled up to the largest. So the synthetic share is the same in all classes: where it is not, a classifier learns
-    that what looks decoded is of a small class.
+    ratio: number of synthetic samples per sample of a class after oversampling, >= 0. balance: from 0, no oversampling,
+    to 1, all classes are oversampled to the size of the largest. The fraction of synthetic samples is the same in all
+    classes; otherwise a classifier may learn that decoded images belong to small classes.
 
     >>> Mixing(ratio=1.0, balance=0.5).added({0: 100, 1: 20})
     {0: Added(oversampled=0, synthetic=100), 1: Added(oversampled=40, synthetic=60)}
@@ -44,7 +44,7 @@ class Mixing:
             )
 
     def added(self, have: dict[int, int]) -> dict[int, Added]:
-        """For each class what joins it, for classes of these sizes."""
+        """Return the numbers added to each class, for classes of these sizes."""
         largest = max(have.values())
         filled = {label: n + round(self.balance * (largest - n)) for label, n in have.items()}
         return {label: Added(filled[label] - n, round(self.ratio * filled[label])) for label, n in have.items()}
@@ -56,14 +56,14 @@ _TEXTS = ("auto", "not majority", "minority", "not minority", "all")
 
 
 def added_counts(labels: torch.Tensor, strategy: SamplingStrategy) -> dict[int, Added]:
-    """Class => what is to be added to it: synthetic samples, and with a `Mixing` oversampled real ones.
+    """Return the numbers of samples to add, by class: synthetic ones, and with a `Mixing` oversampled real ones.
 
     labels: int64 (N,), or one-hot (N,K); negative numbers and rows of zeros are ignored. Raises `InputError` for
-        multi-hot and soft labels, which have no one class to fill up.
-    strategy: "auto" or "not majority" fills every other class up to the largest, "minority" only the smallest,
-        "not minority" all but the smallest, "all" every class; a dict says the wanted total of each class, real
-        and synthetic together; a callable makes such a dict from the labels. These fill up with synthetic samples
-        alone, as SMOTE does. A `Mixing` keeps the synthetic share the same in all classes.
+        multi-hot and soft labels, which do not give one class per sample.
+    strategy: "auto", "not majority" and "all" increase all classes to the size of the largest, "minority" only the
+        smallest class, "not minority" all but the smallest. A dict gives the total of each class, real and synthetic;
+        a callable returns such a dict for the labels. These strategies add only synthetic samples, as SMOTE does. A
+        `Mixing` gives all classes the same fraction of synthetic samples.
 
     >>> added_counts(torch.tensor([0, 0, 0, 1]), "auto")
     {1: Added(oversampled=0, synthetic=2)}
@@ -72,7 +72,7 @@ def added_counts(labels: torch.Tensor, strategy: SamplingStrategy) -> dict[int, 
     keys = keys[keys >= 0]
     if not bool(is_class(keys).all()):
         raise InputError(
-            "sampling_strategy fills classes up, and got multi-hot or soft labels; "
+            "sampling_strategy needs one class per sample, and got multi-hot or soft labels; "
             "use ratio, or labels that are class numbers"
         )
     classes, counts = keys.unique(return_counts=True)
@@ -88,11 +88,11 @@ def added_counts(labels: torch.Tensor, strategy: SamplingStrategy) -> dict[int, 
         if label not in have:
             raise InputError(f"sampling_strategy names class {label}; the data has classes {sorted(have)}")
         if not isinstance(total, Integral):
-            raise InputError(f"sampling_strategy wants {total!r} samples of class {label}; expected a whole number")
+            raise InputError(f"sampling_strategy gave a total of {total!r} for class {label}; expected an integer")
         if total < have[label]:
             raise InputError(
-                f"sampling_strategy wants {total} samples of class {label}, which has {have[label]} already; "
-                "it can only add: ask for at least as many"
+                f"sampling_strategy gave a total of {total} for class {label}, which already has {have[label]} "
+                "samples; expected at least this number, because it can only add samples"
             )
     return {label: Added(0, int(total) - have[label]) for label, total in sorted(wanted.items()) if total > have[label]}
 

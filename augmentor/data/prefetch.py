@@ -1,4 +1,4 @@
-"""Work on the next batch while the one before is used: on CUDA, in a stream of its own."""
+"""Make the next batch while the current one is used: on CUDA, on a separate stream."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from torch.utils._pytree import tree_leaves
 
 
 def ahead(batches: Iterator[Any], device: torch.device) -> Iterator[Any]:
-    """The same batches. On CUDA each is made in a side stream, while the caller's step on the one before runs.
+    """Yield the same batches. On CUDA each is made on a side stream, during the caller's step on the previous batch.
 
-    What the caller has queued up to the last batch is waited for (by the device, not by the host), so a batch may
-    depend on weights as they were one step ago. Elsewhere nothing runs beside the host, and batches just pass.
+    The side stream (not the host) waits for the work that the caller queued before the previous batch, so a batch may
+    depend on the weights of one step earlier. On other devices batches are yielded without prefetching.
     """
     if device.type != "cuda":
         yield from batches
@@ -31,7 +31,7 @@ def ahead(batches: Iterator[Any], device: torch.device) -> Iterator[Any]:
         main.wait_stream(side)
         for leaf in tree_leaves(batch):
             if isinstance(leaf, torch.Tensor) and leaf.is_cuda:
-                leaf.record_stream(main)  # its memory is not given to the side stream before `main` has used it
+                leaf.record_stream(main)  # the side stream may reuse its memory only after `main`
         upcoming = following()
         yield batch
         batch = upcoming

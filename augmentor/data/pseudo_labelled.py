@@ -1,4 +1,4 @@
-"""`pseudo_label`, `confident_labels`: a few labelled images and many others => one labelled data set."""
+"""`pseudo_label`, `confident_labels`: make a labelled data set from a few labelled and many unlabelled images."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ Classifier = Callable[[torch.Tensor], torch.Tensor]
 
 
 class PseudoLabelled(Dataset[tuple[torch.Tensor, int]]):
-    """Labelled images, then unlabelled ones with the labels that they got: items `(tensor (C,H,W), int)`.
+    """Data set of labelled images, followed by pseudo-labelled images. Items are `(tensor (C,H,W), int)`.
 
-    `pseudo_label` makes it. Images are read from the two data sets when they are asked for; they are uint8 if all are,
-    and else float32 in [0, 1].
+    `pseudo_label` and `confident_labels` return it. Images are read from the two data sets on access; they are uint8 if
+    both data sets are, else float32 in [0, 1].
 
-    targets: int64 (N,), all labels. classes: their names. confidences: float32 (N,), how probable the method says each
-    label is, 1 for the labelled images. rows: int64, which images of the unlabelled data set these are. accuracy: the
-    share of right labels among those that were given, as estimated; None where it could not be.
+    targets: int64 (N,), all labels. classes: names of the classes. confidences: float32 (N,), probability of each label
+    according to the method, 1 for labelled images. rows: int64, indices of the pseudo-labelled images in the unlabelled
+    data set. accuracy: estimated fraction of correct pseudo-labels, or None.
 
     >>> from augmentor.data import load_source
     >>> digits = load_source("digits")
@@ -49,14 +49,14 @@ class PseudoLabelled(Dataset[tuple[torch.Tensor, int]]):
         self.accuracy = accuracy
 
     def agreeing(self, classifier: Classifier, device: torch.device | str | None = None) -> PseudoLabelled:
-        """Without the pseudo-labels that a classifier does not predict too.
+        """Return a data set without the pseudo-labels that differ from the predictions of a classifier.
 
-        Two methods that look at an image in different ways rarely make the same mistake (co-training, Blum and Mitchell
-        1998), so more of the labels that are left are right. `accuracy` stays, and is then too low.
+        Two different methods rarely make the same mistake (co-training, Blum and Mitchell 1998), so a larger fraction
+        of the remaining labels is correct. `accuracy` is not updated, and is then too low.
 
-        classifier: a network that was trained on the labelled images, or any function of float images (B,C,H,W) in
-        [0, 1] that gives logits (B,K). device: where to compute; None is where the classifier is. Raises `ShapeError`
-        for another K than the number of classes.
+        classifier: a network trained on the labelled images, or any function of float images (B,C,H,W) in [0, 1] that
+        returns logits (B,K). device: where to compute. Default: that of the classifier. Raises `ShapeError` if K is not
+        the number of classes.
 
         >>> from augmentor.data import load_source
         >>> digits = load_source("digits")
@@ -77,7 +77,7 @@ class PseudoLabelled(Dataset[tuple[torch.Tensor, int]]):
         return self.__getitems__([index])[0]
 
     def __getitems__(self, indices: Sequence[int]) -> list[tuple[torch.Tensor, int]]:
-        """The items of these numbers; each of the two data sets is asked once."""
+        """Return the items at these indices, with one call to each of the two data sets."""
         places = torch.from_numpy(checked_rows(indices, len(self)))
         count = len(self._labelled)
         is_labelled = places < count
@@ -87,7 +87,7 @@ class PseudoLabelled(Dataset[tuple[torch.Tensor, int]]):
         return list(zip(images, self.targets[places].tolist(), strict=True))
 
     def set_epoch(self, epoch: int) -> None:
-        """For the data sets inside, where they have epochs."""
+        """Set the epoch of the two data sets, if they have `set_epoch`."""
         for images in (self._labelled, self._unlabelled):
             if hasattr(images.dataset, "set_epoch"):
                 images.dataset.set_epoch(epoch)
@@ -111,29 +111,29 @@ def pseudo_label(
     seed: int = 0,
     device: torch.device | str | None = None,
 ) -> PseudoLabelled:
-    """Give labels to unlabelled images, and refuse if too many of them would be wrong.
+    """Assign labels to unlabelled images; raise an error if too many of them are estimated to be wrong.
 
-    labelled: a map-style data set of (image, class number). unlabelled: a map-style data set of images of the same
-        shape; if it has labels, they are not looked at. It may contain the labelled images.
-    encoder: what turns images into the vectors that are compared. The name of a pretrained autoencoder, the path of a
-        `.safetensors` file or the folder of a run, or an `Autoencoder`, of which the standard latents are taken; the
-        name of a feature extractor of `augmentor.quality` or such an extractor; or any function of float images
-        (B,C,H,W) in [0, 1] that gives features (B, *D). It is not changed.
+    labelled: map-style data set of (image, class number). unlabelled: map-style data set of images of the same shape;
+        its labels, if any, are ignored. It may contain the labelled images.
+    encoder: converts images to the vectors that are compared. The name of a pretrained autoencoder, the path of a
+        `.safetensors` file or of the folder of a run, or an `Autoencoder`, for standardised latents; the name of a
+        feature extractor of `augmentor.quality` or such an extractor; or any function of float images (B,C,H,W) in
+        [0, 1] that returns features (B, *D). It is not changed.
     method: "label_spreading" over the graph of the ten nearest neighbours (Zhou et al. 2004), or "self_training" of a
-        logistic regression (Yarowsky 1995), both those of scikit-learn.
-    share: the part of the unlabelled images that gets a label, in (0, 1]; those whose label is the most probable.
-    min_accuracy: the share of right labels that is expected, in [0, 1); 0 goes on whatever the estimate is.
-    seed: decides which labels are hidden together for the estimate. The labels do not depend on it.
-    device: where to encode; None is where the encoder is.
+        logistic regression (Yarowsky 1995), both from scikit-learn.
+    share: fraction of the unlabelled images that gets a label, in (0, 1]: those with the most probable labels.
+    min_accuracy: least fraction of correct labels, in [0, 1); 0 disables this check.
+    seed: selects which labels are hidden together for the estimate. The assigned labels do not depend on it.
+    device: where to encode. Default: the device of the encoder.
 
-    The accuracy is estimated on the labelled images. In each of up to five folds some labels are hidden, their images
-    join the unlabelled ones, and the hidden labels are compared with those that these images get. Fewer labels are left
-    then, so the estimate is slightly too low. It is uncertain too where it rests on few labels: `PseudoLabelError` is
-    raised if it is below `min_accuracy` by more than one standard error, and if a class has one label only, of which
-    nothing can be hidden.
+    The accuracy is estimated on the labelled images. In each of up to five folds, some labels are hidden, their images
+    are added to the unlabelled ones, and the labels assigned to them are compared with the hidden ones. Fewer labels
+    remain then, so the estimate is slightly too low. With few labels it is also uncertain. `PseudoLabelError` is raised
+    if it is below `min_accuracy` by more than one standard error, and if a class has only one label, so that none can
+    be hidden.
 
-    Raises `InputError` for arguments that do not fit and for labels that are no class numbers, `ShapeError` for images
-    of several shapes or of a shape that the encoder does not take, `RangeError` for images outside [0, 1] and features
+    Raises `InputError` for invalid arguments and for labels that are not class numbers, `ShapeError` for images of
+    several shapes or of a shape that the encoder does not accept, `RangeError` for images outside [0, 1] and features
     that are not finite, and `DataError` for an empty data set and for labels of one class.
 
     >>> from augmentor.data import load_source
@@ -144,7 +144,7 @@ def pseudo_label(
     (1458, True)
     """
     if not 0 <= min_accuracy < 1:
-        raise InputError(f"min_accuracy is a share of right labels, in [0, 1); got {min_accuracy}")
+        raise InputError(f"min_accuracy must be a fraction of correct labels, in [0, 1); got {min_accuracy}")
     known, others = images_alike(labelled=labelled, unlabelled=unlabelled)
     labels = class_numbers(labelled)
     classes = checked_classes(labels, class_names_of(labelled) or None)
@@ -165,14 +165,14 @@ def confident_labels(
     threshold: float = 0.95,
     device: torch.device | str | None = None,
 ) -> PseudoLabelled:
-    """Give unlabelled images the labels that a classifier predicts, where it is confident (Lee 2013).
+    """Assign the confident predictions of a classifier as labels to unlabelled images (Lee 2013).
 
     labelled, unlabelled: as in `pseudo_label`. classifier: a trained network, or any function of float images (B,C,H,W)
-    in [0, 1] that gives logits (B,K). threshold: the least probability, in [0, 1], of a label that is given. device:
-    where to compute; None is where the classifier is.
+    in [0, 1] that returns logits (B,K). threshold: least probability of an assigned label, in [0, 1]. device: where to
+    compute. Default: the device of the classifier.
 
-    Nothing is estimated: the classifier has seen the labelled images. Raises what `pseudo_label` raises for arguments
-    and data that do not fit.
+    The accuracy is not estimated, because the classifier was trained on the labelled images. Raises the same errors as
+    `pseudo_label` for invalid arguments and data.
 
     >>> from augmentor.data import load_source
     >>> digits = load_source("digits")
@@ -190,23 +190,23 @@ def confident_labels(
 
 
 def check_threshold(threshold: float) -> None:
-    """Raise `InputError` for what is no probability."""
+    """Raise `InputError` if the threshold is not a probability."""
     if not 0 <= threshold <= 1:
-        raise InputError(f"threshold is a probability, in [0, 1]; got {threshold}")
+        raise InputError(f"threshold must be a probability, in [0, 1]; got {threshold}")
 
 
 def _probabilities(
     classifier: Classifier, images: Images, classes: int, device: torch.device | str | None
 ) -> torch.Tensor:
-    """Float32 (N,K)."""
+    """Return class probabilities, float32 (N,K)."""
     (logits,) = encoded(classifier, images, device=device, role="classifier")
     if logits.ndim != 2 or logits.shape[1] != classes:
-        raise ShapeError(f"the classifier gave {tuple(logits.shape[1:])} for each image; expected ({classes},) logits")
+        raise ShapeError(f"the classifier returned {tuple(logits.shape[1:])} per image; expected ({classes},) logits")
     return logits.softmax(1)
 
 
 def class_numbers(labelled: Any) -> torch.Tensor:
-    """int64 (N,), all of them classes."""
+    """Return the labels int64 (N,); raise an error if one is not a class number."""
     labels = dataset_labels(labelled)
     if labels.ndim != 1:
         raise InputError(
@@ -215,21 +215,21 @@ def class_numbers(labelled: Any) -> torch.Tensor:
         )
     if unknown := int((labels < 0).sum()):
         raise DataError(
-            f"{unknown} of {len(labels)} images in labelled have a negative label, which is none; expected class "
-            "numbers: put these images into unlabelled"
+            f"{unknown} of {len(labels)} images in labelled have a negative label, which means no label; expected "
+            "class numbers: move these images to unlabelled"
         )
     return labels
 
 
 def _check_accuracy(estimate: HeldOut | None, least: float, labels: torch.Tensor, classes: Sequence[Any]) -> None:
-    advice = "label more images, or go on all the same with min_accuracy=0"
+    advice = "label more images, or disable this check with min_accuracy=0"
     if estimate is None:
         counts = labels.bincount()
         rare = [str(classes[number]) for number in (counts == 1).nonzero().flatten().tolist()]
-        why = f"class {', '.join(rare[:3])} has one label" if rare else "no label reaches a held-out image"
-        raise PseudoLabelError(f"cannot tell how many pseudo-labels would be right: {why}; {advice}")
+        why = f"class {', '.join(rare[:3])} has one label" if rare else "no held-out image gets a label"
+        raise PseudoLabelError(f"cannot estimate how many pseudo-labels are correct: {why}; {advice}")
     if not estimate.reaches(least):
         raise PseudoLabelError(
-            f"an estimated {estimate} of the pseudo-labels would be right; expected at least {100 * least:g} %: take "
+            f"an estimated {estimate} of the pseudo-labels are correct; expected at least {100 * least:g} %: use "
             f"another encoder, such as an autoencoder trained on all of these images, {advice}"
         )

@@ -1,4 +1,4 @@
-"""Items of a data set, each image transformed."""
+"""`Transformed`: a data set with transformed images."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ from .wrapper import Around
 
 
 class Transformed(Around):
-    """Items `(transform(image), label)`, drawn anew at every fetch.
+    """Data set of items `(transform(image), label)`, transformed again at each access.
 
-    dataset: map-style, items (image, label), or images, whose label is then None. transform: of one tensor (C,H,W), as
-    torchvision's; a `v2.RandomAffine`, `v2.RandomCrop`, `v2.RandomHorizontalFlip`, `v2.ColorJitter` and a `Compose` of
-    them are done for a whole batch at once.
-    They draw from torch's global generator.
+    dataset: map-style data set of items (image, label), or of images, whose label is then None. transform: called on a
+    tensor (C,H,W), as those of torchvision. `v2.RandomAffine`, `v2.RandomCrop`, `v2.RandomHorizontalFlip`,
+    `v2.ColorJitter` and a `Compose` of them are applied to a whole batch at once. They use torch's global generator.
 
     >>> from torchvision.transforms import v2
     >>> from augmentor.data import load_source
@@ -34,7 +33,7 @@ class Transformed(Around):
 
     @cached_property
     def targets(self) -> torch.Tensor:
-        """Labels of all items; `DataError` where there are none."""
+        """Labels of all items. Raises `DataError` if there are none."""
         return dataset_labels(self.dataset)
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:

@@ -1,4 +1,4 @@
-"""What data sets around a data set share: as many items, fetched in batches."""
+"""Base class of data sets that wrap another data set."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from .._internal.datasets import dataset_fingerprint
 
 
 class Around(Dataset[Any]):
-    """As many items as `dataset` has, of the same images; a member gives `__getitems__`."""
+    """Base of data sets with the length and images of `dataset`. Subclasses define `__getitems__`."""
 
     def __init__(self, dataset: Any):
         self.dataset = dataset
 
     @property
     def fingerprint(self) -> str:
-        """That of the data set inside: what becomes of its images has none of its own."""
+        """Fingerprint of the inner data set."""
         return dataset_fingerprint(self.dataset)
 
     def __len__(self) -> int:
@@ -28,10 +28,10 @@ class Around(Dataset[Any]):
         return self.__getitems__([index])[0]
 
     def set_epoch(self, epoch: int) -> None:
-        """For the data set inside, where it has epochs."""
+        """Set the epoch of the inner data set, if it has `set_epoch`."""
         if hasattr(self.dataset, "set_epoch"):
             self.dataset.set_epoch(epoch)
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
-        """The items of these numbers."""
+        """Return the items at these indices."""
         raise NotImplementedError

@@ -1,6 +1,6 @@
-"""Denoisers for the policy `denoise`: latent flows, which can be trained, and models of diffusers. One file each.
+"""Denoisers of the policy `denoise`: latent flows, which this package trains, and models of diffusers.
 
-May import `latents` and what is below it.
+This package may import `latents` and the layers below it.
 """
 
 from ._base import Denoiser, Denoising, denoisers, get_denoiser

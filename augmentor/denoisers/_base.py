@@ -1,4 +1,4 @@
-"""The contract of a denoiser: what the policy `denoise` asks to bring noised latents back."""
+"""Base class of denoisers, which the policy `denoise` uses to add noise to latents and to remove it."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ denoisers: Registry[Denoiser] = Registry("denoiser")
 
 @dataclass(frozen=True)
 class Denoising:
-    """How far, in how many steps, and how strongly the class or the text is followed; see `Denoise`.
+    """Amount of noise, number of steps, and weight of the class or the text, as in `Denoise`.
 
-    strength: above 0, at most 1. steps: for the whole path from noise.
+    strength: above 0, at most 1. steps: number of steps for the whole path from noise.
 
     >>> Denoising(strength=0.5, steps=10, guidance=1.0).taken
     5
@@ -32,17 +32,17 @@ class Denoising:
 
     @property
     def taken(self) -> int:
-        """Of the steps those that are taken, at least one."""
+        """Number of steps that are computed, at least 1."""
         return max(1, round(self.strength * self.steps))
 
 
 class Denoiser:
-    """Base of all denoisers. It acts on raw latents, because it has latent statistics, or a scale, of its own.
+    """Base class of all denoisers. They act on raw latents, because they have their own latent statistics or scale.
 
-    As with policies, `draw` turns a sample's own random sequence into parameters, and `denoise` uses them and is a pure
-    function. A member stores its constructor's arguments under their own names.
+    As in policies, `draw` computes parameters from the random sequence of each sample, and `denoise` is a pure function
+    of latents and parameters. A subclass stores the arguments of its constructor under their own names.
 
-    conditional: whether the class of a sample matters. guidance: that of the policy where it gives none.
+    conditional: whether the result depends on the class of a sample. guidance: default for the guidance of the policy.
 
     >>> str(get_denoiser("digits-prior"))
     "prior(source='digits-prior')"
@@ -53,27 +53,27 @@ class Denoiser:
     guidance: float = 1.0
 
     def check_autoencoder(self, autoencoder: Any) -> None:
-        """Raise `InputError` for an autoencoder whose latents this denoiser does not know."""
+        """Raise `InputError` if the denoiser does not fit the latents of this autoencoder."""
 
     def draw(self, latent_shape: tuple[int, ...], random: SampleRandom) -> dict[str, torch.Tensor]:
-        """Random parameters of each sample, for latents of this shape."""
+        """Draw the random parameters of each sample, for latents of this shape."""
         raise NotImplementedError
 
     def denoise(
         self, raw: torch.Tensor, labels: torch.Tensor | None, drawn: dict[str, torch.Tensor], how: Denoising
     ) -> torch.Tensor:
-        """Noise raw latents (B, *L) part of the way and bring them back => raw latents (B, *L).
+        """Add noise to raw latents (B, *L) and remove it; return raw latents (B, *L).
 
-        labels: class numbers int64 (B,), negative where there is none; or None. drawn: what `draw` returned.
+        labels: class numbers int64 (B,), negative for samples without a class; or None. drawn: output of `draw`.
         """
         raise NotImplementedError
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """The weights of its networks, by which two denoisers of one text can differ."""
+        """Return the weights of the networks, in which denoisers with the same text form can differ."""
         raise NotImplementedError
 
     def models(self) -> list[str]:
-        """Models of others that it uses, as of `LatentPolicy`."""
+        """Return one line per third-party model, as `LatentPolicy.models`."""
         return []
 
     def __repr__(self) -> str:
@@ -81,10 +81,10 @@ class Denoiser:
 
 
 def get_denoiser(spec: str | Denoiser, classes: Sequence[str] = ()) -> Denoiser:
-    """A denoiser as it is, or that of a text.
+    """Return the denoiser that a text describes; a denoiser is returned unchanged.
 
-    spec: the name or path of a prior, ``"diffusers:PLACE"``, or the text form of any member, such as
-        ``"diffusers('PLACE', prompt='a photo of a {}')"``. classes: names of the classes, where the text has none.
+    spec: the name or path of a prior, ``"diffusers:PLACE"``, or the text form of any denoiser, such as
+        ``"diffusers('PLACE', prompt='a photo of a {}')"``. classes: names of the classes, if the text has none.
 
     Raises `UnknownNameError` for a name that does not exist, `WeightsError` for files that cannot be read.
 
@@ -102,11 +102,11 @@ def get_denoiser(spec: str | Denoiser, classes: Sequence[str] = ()) -> Denoiser:
 
 
 def drawn_seeds(random: SampleRandom) -> torch.Tensor:
-    """A seed for each sample, int64 (B,), for a torch generator of its own: schedulers of diffusers draw from one."""
+    """Draw one seed per sample, int64 (B,), for the torch generators that schedulers of diffusers take."""
     high, low = (random.uniform(2) * 2**24).long().unbind(1)
     return high << 24 | low
 
 
 def generators_of(seeds: torch.Tensor) -> list[torch.Generator]:
-    """Of seeds (B,) that were drawn; on the CPU, so that their numbers are the same for every device."""
+    """Return one generator per seed (B,), on the CPU, so that the numbers are the same for every device."""
     return [torch.Generator().manual_seed(seed) for seed in seeds.tolist()]

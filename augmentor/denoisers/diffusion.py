@@ -1,4 +1,4 @@
-"""A diffusion model of latents without text as a denoiser: a network and a scheduler of diffusers."""
+"""Denoiser with a diffusion model of latents without text: a network and a scheduler of diffusers."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from ._base import Denoiser, Denoising, denoisers, drawn_seeds, generators_of
 
 @denoisers.register("diffusion")
 class DiffusionDenoiser(Denoiser):
-    """A `UNet2DModel` or a DiT, unconditional or class-conditional, with any scheduler of diffusers.
+    """Denoiser with a `UNet2DModel` or a DiT, unconditional or class-conditional, and any scheduler of diffusers.
 
     source: a folder or repository of a pipeline that has such a network (`unet` or `transformer`) and a `scheduler`,
-        such as a `DDPMPipeline` or `DiTPipeline`; or a live pipeline, which has no text form.
+        such as a `DDPMPipeline` or `DiTPipeline`; or a pipeline object, which has no text form.
 
     revision: branch, tag or commit of the repository.
 
-    It has to have been trained on raw latents of the autoencoder, which only the number of channels can be checked for.
-    Guidance takes a network that was trained with a class for "no class", as a DiT.
+    The network must have been trained on raw latents of the autoencoder; only the number of channels is checked.
+    Guidance needs a network that was trained with a class for "no class", such as a DiT.
 
     Raises `InputError` for a pipeline without these parts, `WeightsError` for one that cannot be read.
 
@@ -45,13 +45,13 @@ class DiffusionDenoiser(Denoiser):
         if network is None or getattr(pipeline, "scheduler", None) is None or hasattr(pipeline, "text_encoder"):
             raise InputError(
                 f"the denoiser diffusion(...) takes a pipeline with a network, a scheduler and no text encoder, got "
-                f"{type(pipeline).__name__}; for one with text use the denoiser diffusers(...)"
+                f"{type(pipeline).__name__}; for a pipeline with text use the denoiser diffusers(...)"
             )
         self.network: Any = network.requires_grad_(False).eval()
         self.scheduler = pipeline.scheduler
         config = self.network.config
         self.num_classes = int(config.get("num_embeds_ada_norm") or config.get("num_class_embeds") or 0)
-        # A DiT has one more embedding, for "no class".
+        # A DiT has an additional embedding for "no class".
         self._knows_none = "num_embeds_ada_norm" in config
         self.conditional = self.num_classes > 0
 
@@ -59,8 +59,8 @@ class DiffusionDenoiser(Denoiser):
         wanted, given = self.network.config.in_channels, autoencoder.latent_shape
         if len(given) != 3 or given[0] != wanted:
             raise InputError(
-                f"the network of {self.source} denoises latents of {wanted} channels, and autoencoder "
-                f"{autoencoder.name!r} has latents {given}; use the autoencoder that it was trained with"
+                f"the network of {self.source} takes latents of {wanted} channels, and autoencoder "
+                f"{autoencoder.name!r} has latents {given}; use the autoencoder that the network was trained with"
             )
 
     def draw(self, latent_shape: tuple[int, ...], random: SampleRandom) -> dict[str, torch.Tensor]:
@@ -107,16 +107,16 @@ class DiffusionDenoiser(Denoiser):
         if guidance == 1 or classes is None:
             return predicted
         if not self._knows_none:
-            raise InputError(f"the network of {self.source} knows no unconditional prediction; leave guidance out")
+            raise InputError(f"the network of {self.source} has no unconditional prediction; leave guidance out")
         return torch.lerp(self._output(network, x, t, torch.full_like(classes, self.num_classes)), predicted, guidance)
 
     def _output(self, network: Any, x: torch.Tensor, t: torch.Tensor, classes: torch.Tensor | None) -> torch.Tensor:
-        """What the network predicts, without a variance that it predicts as well."""
+        """Return the prediction of the network, without a predicted variance."""
         given = {} if classes is None else {"class_labels": classes}
         return network(x, t.to(x.device).repeat(len(x)), **given).sample[:, : x.shape[1]]
 
     def _classes(self, labels: torch.Tensor | None, count: int, device: torch.device) -> torch.Tensor | None:
-        """Class numbers int64 (B,) as the network takes them; None for an unconditional one."""
+        """Return class numbers int64 (B,) for the network, or None if it is unconditional."""
         if not self.conditional:
             return None
         labels = torch.full((count,), -1, device=device) if labels is None else labels
@@ -125,6 +125,6 @@ class DiffusionDenoiser(Denoiser):
         if labels.device.type == "cpu" and bool(((labels < 0) | (labels >= self.num_classes)).any()):
             raise InputError(
                 f"the network of {self.source} takes class numbers from 0 to {self.num_classes - 1}, got "
-                f"{int(labels.min())} to {int(labels.max())}; leave images without a class out"
+                f"{int(labels.min())} to {int(labels.max())}; leave out images without a class"
             )
         return labels

@@ -1,8 +1,8 @@
-"""Latent flows: networks that carry noise to latents, trained by flow matching (Lipman et al. 2023).
+"""Latent flows: networks that map noise to latents, trained by flow matching (Lipman et al. 2023).
 
-On the straight path ``z_t = (1 - t) * z + t * noise`` from a standard latent z (t = 0) to standard normal noise (t = 1)
-a network predicts the velocity ``noise - z``. Following the predicted velocity from t = 1 to 0 generates a latent;
-starting from a latent that was noised up to some t < 1 gives another one that resembles it.
+A network predicts the velocity ``noise - z`` on the straight path ``z_t = (1 - t) * z + t * noise`` from a standard
+latent z (t = 0) to standard normal noise (t = 1). Integration of the predicted velocity from t = 1 to 0 generates a
+latent. Integration from a latent that was noised up to some t < 1 gives a similar latent.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from ..latents import LatentStats, lerp
 
 FLOWS: dict[str, type[LatentFlow]] = {}
 
-# Numbers that say what t is.
+# Number of features that encode t.
 _TIME_FEATURES = 64
 # `UNet2DModel` expects time steps of a diffusion model, 0 to 1000.
 _TIME_STEPS = 1000
 
 
 def register_flow(name: str) -> Callable[[type], type]:
-    """Class decorator that adds a `LatentFlow` to `FLOWS`; `ValueError` if the name is taken."""
+    """Return a class decorator that adds a `LatentFlow` to `FLOWS`; it raises `ValueError` if the name is taken."""
     return register("latent flow", FLOWS, name)
 
 
 class LatentFlow(nn.Module):
-    """Base of all latent flows. It contains the latent statistics that it was trained with.
+    """Base class of all latent flows. It contains the latent statistics that it was trained with.
 
-    latent_shape: of one latent, (D,) or (C, h, w). num_classes: 0 is unconditional. width: of the hidden layers.
-    autoencoder: buffer, the SHA-256 of the weights of the autoencoder whose latents it was trained on; zeros before.
+    latent_shape: shape of one latent, (D,) or (C, h, w). num_classes: 0 is unconditional. width: width of the hidden
+    layers. autoencoder: buffer, SHA-256 of the weights of the autoencoder that it was trained with; initially 0.
 
     >>> flow = latent_flow((16,), num_classes=10)
     >>> flow(torch.randn(2, 16), torch.tensor([0.1, 0.9]), torch.tensor([3, 7])).shape
@@ -62,13 +62,13 @@ class LatentFlow(nn.Module):
 
     @classmethod
     def example(cls, num_classes: int = 0) -> LatentFlow:
-        """A tiny instance, for tests and documentation."""
+        """Return a small instance, for tests and documentation."""
         raise NotImplementedError
 
     def forward(self, z: torch.Tensor, t: torch.Tensor, labels: torch.Tensor | None = None) -> torch.Tensor:
-        """Noised standard latents (B, *L) at times (B,) in [0, 1] => velocities (B, *L).
+        """Predict the velocities (B, *L) of noised standard latents (B, *L) at times (B,) in [0, 1].
 
-        labels: class numbers (B,); negative numbers, or None, ask for the unconditional velocity.
+        labels: class numbers (B,). Negative numbers, and None, give the unconditional velocity.
         """
         if labels is None:
             labels = torch.full((len(z),), -1, device=z.device)
@@ -83,11 +83,11 @@ class LatentFlow(nn.Module):
         steps: int = 50,
         guidance: float = 1.0,
     ) -> torch.Tensor:
-        """Follow the velocity from time `start` to 0 in Euler steps => standard latents (B, *L).
+        """Integrate the velocity from time `start` to 0 in Euler steps; return standard latents (B, *L).
 
-        z: noised standard latents (B, *L), or noise where `start` is 1. steps: those of the whole path; as many of them
-        are taken as the start requires, at least one if it is above 0. guidance: weight of the conditional velocity in
-        ``unconditional + guidance * (conditional - unconditional)`` (Ho and Salimans 2022); 1 is the conditional alone.
+        z: noised standard latents (B, *L), or noise if `start` is 1. steps: number of steps from time 1;
+        ``steps * start`` of them are computed, at least one if `start` is above 0. guidance: weight in
+        ``unconditional + guidance * (conditional - unconditional)`` (Ho and Salimans 2022); 1 is conditional only.
         """
         count = max(1, round(steps * start)) if start > 0 else 0
         for number in range(count, 0, -1):
@@ -99,32 +99,32 @@ class LatentFlow(nn.Module):
         return z
 
     def take_autoencoder(self, autoencoder: Any) -> None:
-        """Copy the latent statistics of the autoencoder, and remember its weights."""
+        """Copy the latent statistics of the autoencoder, and store the SHA-256 of its weights."""
         self.stats.load_state_dict(autoencoder.stats.state_dict())
         self.autoencoder.copy_(weights_of(autoencoder))
 
     def check_autoencoder(self, autoencoder: Any) -> None:
-        """Raise `InputError` unless it was trained on latents of this autoencoder."""
+        """Raise `InputError` unless the flow was trained on latents of this autoencoder."""
         if not torch.equal(self.autoencoder.cpu(), weights_of(autoencoder)):
             raise InputError(
                 f"this latent flow was trained on latents {self.latent_shape} of another autoencoder than the given "
-                f"one ({autoencoder.name}, latents {autoencoder.latent_shape}); use that autoencoder, or train a flow "
-                "on the latents of this one: augmentor train-prior DATA --autoencoder NAME"
+                f"one ({autoencoder.name}, latents {autoencoder.latent_shape}); use the autoencoder of the flow, or "
+                "train a flow on latents of the given one: augmentor train-prior DATA --autoencoder NAME"
             )
 
     def _velocity(self, z: torch.Tensor, t: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """The same; labels are class numbers (B,), and `num_classes` where there is no class."""
+        """Predict as `forward`. labels: class numbers (B,), `num_classes` for samples without a class."""
         raise NotImplementedError
 
 
 def weights_of(autoencoder: Any) -> torch.Tensor:
-    """SHA-256 of an autoencoder's weights as uint8 (32,); its latent statistics, which `fit` may change, left out."""
+    """Return the SHA-256 of the weights, uint8 (32,), without the latent statistics, which `fit` may change."""
     weights = {name: value for name, value in autoencoder.state_dict().items() if not name.startswith("stats.")}
     return torch.tensor(list(bytes.fromhex(fingerprint(weights))), dtype=torch.uint8)
 
 
 def latent_flow(latent_shape: Sequence[int], num_classes: int = 0, width: int | None = None) -> LatentFlow:
-    """A new flow for latents of this shape: a perceptron for vectors (D,), a U-Net for feature maps (C, h, w).
+    """Return a new flow for latents of this shape: a perceptron for vectors (D,), a U-Net for feature maps (C, h, w).
 
     >>> latent_flow((16,)).name, latent_flow((8, 7, 7), num_classes=10).name
     ('perceptron', 'unet')
@@ -136,7 +136,7 @@ def latent_flow(latent_shape: Sequence[int], num_classes: int = 0, width: int | 
 
 @register_flow("perceptron")
 class PerceptronFlow(LatentFlow):
-    """For latents (D,): residual blocks of two linear layers; time and class are added to the input of each block."""
+    """Flow for latents (D,): residual blocks of two linear layers, with time and class added to each block's input."""
 
     def __init__(self, latent_shape: Sequence[int], num_classes: int = 0, width: int = 256, blocks: int = 3):
         super().__init__(latent_shape, num_classes, width)
@@ -165,9 +165,9 @@ class PerceptronFlow(LatentFlow):
 
 @register_flow("unet")
 class UNetFlow(LatentFlow):
-    """For latents (C, h, w): the `UNet2DModel` of diffusers with two levels, and attention at the lower one.
+    """Flow for latents (C, h, w): the `UNet2DModel` of diffusers with two levels, and attention at the lower one.
 
-    It also takes latents of other sizes than those of `latent_shape`. Needs the extra `diffusers`.
+    It also takes latents of other sizes than `latent_shape`. Needs the extra `diffusers`.
     """
 
     def __init__(self, latent_shape: Sequence[int], num_classes: int = 0, width: int = 32):
@@ -196,12 +196,12 @@ class UNetFlow(LatentFlow):
 
 
 def noised(z: torch.Tensor, noise: torch.Tensor, t: torch.Tensor | float) -> torch.Tensor:
-    """Standard latents and noise (B, *L) => the point at times t (B,), or one for all, of the paths between them."""
+    """Return the points at times t, (B,) or one for all, on the paths from standard latents (B, *L) to noise."""
     return torch.lerp(z, noise, t) if isinstance(t, float) else lerp(z, noise, t)
 
 
 def _time_features(t: torch.Tensor) -> torch.Tensor:
-    """Times (B,) => sines and cosines (B, 64) of it, at frequencies from 1 to 1000 (Vaswani et al. 2017)."""
+    """Return sines and cosines (B, 64) of times (B,), at frequencies from 1 to 1000 (Vaswani et al. 2017)."""
     frequencies = torch.logspace(0, 3, _TIME_FEATURES // 2, device=t.device)
     angles = t[:, None] * frequencies
     return torch.cat([angles.sin(), angles.cos()], 1)
@@ -210,6 +210,6 @@ def _time_features(t: torch.Tensor) -> torch.Tensor:
 def flow_loss(
     flow: LatentFlow, z: torch.Tensor, labels: torch.Tensor | None, t: torch.Tensor, noise: torch.Tensor
 ) -> torch.Tensor:
-    """The flow matching loss of each sample (B,): mean squared error of the velocity at times t (B,)."""
+    """Return the flow matching loss of each sample (B,): mean squared error of the velocity at times t (B,)."""
     velocity = flow(noised(z, noise, t), t, labels)
     return (velocity - (noise - z)).square().flatten(1).mean(1)

@@ -1,4 +1,4 @@
-"""A latent diffusion model with text, such as Stable Diffusion: an image-to-image pipeline of diffusers."""
+"""Denoiser with a text-conditional latent diffusion model, such as Stable Diffusion: a pipeline of diffusers."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ _DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 @denoisers.register("diffusers")
 class PipelineDenoiser(Denoiser):
-    """Image-to-image with any text-conditional pipeline that diffusers' `AutoPipelineForImage2Image` knows.
+    """Denoiser with any text-conditional pipeline that diffusers' `AutoPipelineForImage2Image` supports.
 
-    The pipeline takes and returns latents, so the autoencoder of the transform has to be the pipeline's own,
-    ``"diffusers:PLACE/vae"``, or one with the same number of channels, scale and shift. Each sample has a random
-    generator of its own, so its noise is the same in any batch. Gradients do not pass.
+    The pipeline takes and returns latents, so the autoencoder of the transform must be that of the pipeline,
+    ``"diffusers:PLACE/vae"``, or one with the same number of channels, scale and shift. Each sample has its own random
+    generator, so its noise is the same in any batch. Gradients do not flow through the pipeline.
 
-    source: a folder that `save_pretrained` wrote, a repository on the hub, ``"owner/name"``, or a live pipeline, which
-        has no text form. It is loaded when it is used first.
-    revision: branch, tag or commit of the repository; a commit makes a folder of shards repeatable.
-    prompt: the text; ``{}`` in it stands for the name of the sample's class, and for nothing where it has no class.
+    source: a folder written by `save_pretrained`, a repository on the hub, ``"owner/name"``, or a pipeline object,
+        which has no text form. It is loaded at its first use.
+    revision: branch, tag or commit of the repository; with a commit, a folder of shards is reproducible.
+    prompt: the text. ``{}`` is replaced by the name of the sample's class, or by nothing if it has no class.
     classes: the names, in the order of the class numbers; they may be tokens.
-    lora: a folder or file of LoRA weights. tokens: a folder, or a file, of textual-inversion embeddings, as DA-Fusion
-        (Trabucco et al. 2024) learns one for each class. Only safetensors are read.
-    precision: "fp32", "fp16" or "bf16". offload: keep each part on the CPU while it is not used, for small GPUs.
+    lora: a folder or file of LoRA weights. tokens: a folder or file of textual-inversion embeddings, such as those of
+        DA-Fusion (Trabucco et al. 2024), one per class. Only safetensors are read.
+    precision: "fp32", "fp16" or "bf16". offload: keep parts on the CPU while they are not used, to save GPU memory.
 
-    Raises `InputError` for settings that do not fit each other, and when it is loaded `WeightsError` for what cannot be
-    read and `InputError` for a pipeline without text encoder.
+    Raises `InputError` for settings that do not fit each other. Loading raises `WeightsError` for files that cannot be
+    read and `InputError` for a pipeline without a text encoder.
 
     ``PipelineDenoiser("owner/name", prompt="a photo of a {}", classes=["cat", "dog"])``
     """
@@ -56,7 +56,7 @@ class PipelineDenoiser(Denoiser):
         offload: bool = False,
     ):
         if precision not in _DTYPES:
-            raise InputError(f"precision of a pipeline is {', '.join(_DTYPES)}, got {precision!r}")
+            raise InputError(f"precision of a pipeline is one of {', '.join(_DTYPES)}, got {precision!r}")
         live = not isinstance(source, (str, Path))
         self._pipeline, self._ready = source if live else None, False
         self._offloads_to: torch.device | None = None
@@ -67,11 +67,11 @@ class PipelineDenoiser(Denoiser):
         self.precision, self.offload = precision, offload
         self.conditional = "{}" in prompt
         if self.conditional and not self.classes:
-            raise InputError(f"prompt {prompt!r} has a place for the class; give the names, classes=['cat', 'dog']")
+            raise InputError(f"prompt {prompt!r} has a slot for the class; give the names, e.g. classes=['cat', 'dog']")
 
     @property
     def pipeline(self) -> Any:
-        """The pipeline, with its LoRA weights and tokens, loaded at the first access."""
+        """The pipeline with its LoRA weights and tokens. It is loaded at the first access."""
         if not self._ready:
             self._pipeline, self._ready = self._prepared(self._pipeline or self._loaded()), True
         return self._pipeline
@@ -82,7 +82,7 @@ class PipelineDenoiser(Denoiser):
         given = (autoencoder.latent_shape[0], getattr(autoencoder, "scale", None), getattr(autoencoder, "shift", None))
         if given != wanted:
             raise InputError(
-                f"the pipeline {self.source} denoises latents with (channels, scale, shift) {wanted}, and autoencoder "
+                f"the pipeline {self.source} takes latents with (channels, scale, shift) {wanted}, and autoencoder "
                 f"{autoencoder.name!r} has {given}; use the autoencoder of the pipeline: 'diffusers:{self.source}/vae'"
             )
 
@@ -97,7 +97,7 @@ class PipelineDenoiser(Denoiser):
             prompt=self._prompts(labels, len(raw)),
             image=raw.to(_DTYPES[self.precision]),
             strength=how.strength,
-            num_inference_steps=max(how.steps, math.ceil(1 / how.strength)),  # so that at least one is taken
+            num_inference_steps=max(how.steps, math.ceil(1 / how.strength)),  # at least one step is computed
             guidance_scale=how.guidance,
             generator=generators_of(drawn["seed"]),
             output_type="latent",
@@ -112,7 +112,7 @@ class PipelineDenoiser(Denoiser):
         return [model_line(self.source, self.revision)]
 
     def __getstate__(self) -> dict[str, Any]:
-        """A pipeline that was loaded from a place is loaded there again, in a worker or on another machine."""
+        """Leave out a pipeline that was loaded from `source`: a worker or another machine loads it again."""
         return self.__dict__ | (
             {} if self.source.startswith("<") else {"_pipeline": None, "_ready": False, "_offloads_to": None}
         )
@@ -122,11 +122,11 @@ class PipelineDenoiser(Denoiser):
         return load_pipeline(kind, self.source, self.revision, torch_dtype=_DTYPES[self.precision])
 
     def _prepared(self, pipeline: Any) -> Any:
-        """Check that it takes text; add LoRA weights and tokens."""
+        """Check that the pipeline takes text, and add LoRA weights and tokens."""
         if getattr(pipeline, "text_encoder", None) is None or getattr(pipeline, "vae", None) is None:
             raise InputError(
-                f"the pipeline {self.source} has no text encoder, or no autoencoder; expected a text-to-image model in "
-                "latents. For a UNet2DModel or a DiT that knows classes, use the denoiser diffusion(...)"
+                f"the pipeline {self.source} has no text encoder or no autoencoder; expected a text-to-image latent "
+                "diffusion model. For an unconditional or class-conditional one use the denoiser diffusion(...)"
             )
         if "strength" not in inspect.signature(pipeline.__call__).parameters:  # text-to-image
             pipeline = installed("this pipeline").AutoPipelineForImage2Image.from_pipe(pipeline)
@@ -136,17 +136,17 @@ class PipelineDenoiser(Denoiser):
             for file in [] if place is None else _weights_in(place):
                 try:
                     getattr(pipeline, method)(str(file.parent), weight_name=file.name)
-                except Exception as error:  # of diffusers, peft or safetensors
+                except Exception as error:  # raised by diffusers, peft or safetensors
                     raise WeightsError(
                         f"cannot add {file} to the pipeline {self.source}: {' '.join(str(error).split())[:300]}"
                     ) from error
         return pipeline
 
     def _on(self, device: torch.device) -> Any:
-        """The pipeline, on this device or, if it is offloaded, coming there part by part."""
+        """Return the pipeline on this device; an offloaded one moves there part by part while it runs."""
         pipeline = self.pipeline
         if self.offload and device.type == "cpu":
-            raise DeviceError("offload=True keeps parts of a pipeline on the CPU while a GPU computes; there is none")
+            raise DeviceError("offload=True keeps parts on the CPU while a GPU computes, got device 'cpu'; omit it")
         if not self.offload:
             return pipeline if pipeline.device == device else pipeline.to(device)
         if self._offloads_to != device:
@@ -155,20 +155,20 @@ class PipelineDenoiser(Denoiser):
         return pipeline
 
     def _prompts(self, labels: torch.Tensor | None, count: int) -> list[str]:
-        """The text of each sample."""
+        """Return the text of each sample."""
         numbers = [-1] * count if labels is None or not self.conditional else labels.tolist()
         if max(numbers, default=-1) >= len(self.classes) > 0:
             raise InputError(
-                f"got class number {max(numbers)}, and classes has {len(self.classes)} names; name all classes"
+                f"got class number {max(numbers)}, and classes has {len(self.classes)} names; give all names"
             )
         names = [self.classes[number] if number >= 0 else "" for number in numbers]
         return [self.prompt.replace("{}", name).strip() for name in names]
 
 
 def _weights_in(place: str) -> list[Path]:
-    """The safetensors files of a folder, or the file itself; `WeightsError` if there is none."""
+    """Return the safetensors files of a folder, or the file itself; raise `WeightsError` if there is none."""
     path = Path(place)
     files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
     if not files or not files[0].is_file() or files[0].suffix != ".safetensors":
-        raise WeightsError(f"{place} is neither a .safetensors file nor a folder of some; pickled weights are not read")
+        raise WeightsError(f"{place} is neither a .safetensors file nor a folder of them; pickled weights are not read")
     return files

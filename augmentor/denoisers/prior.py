@@ -1,4 +1,4 @@
-"""A latent flow as a denoiser: one that was trained here, by `augmentor train-prior`."""
+"""Denoiser with a latent flow that was trained by `augmentor train-prior`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PRIOR_SHELF = Shelf("prior", OF_PRIOR)
 
 @denoisers.register("prior")
 class PriorDenoiser(Denoiser):
-    """Noises latents along the path of a latent flow and follows its velocity back; deterministic but for the noise.
+    """Denoiser with a latent flow, whose velocity is integrated from the noised latent. Only the noise is random.
 
     source: a name from `list_priors()`, the path of a ``prior.safetensors`` file or of the run's folder, or a
         `LatentFlow`, which has no text form.
@@ -55,7 +55,7 @@ class PriorDenoiser(Denoiser):
 
 
 def list_priors() -> list[str]:
-    """Names of the pretrained priors, which `load_prior` and the policy `denoise` take.
+    """Return the names of the pretrained priors, which `load_prior` and the policy `denoise` take.
 
     >>> "digits-prior" in list_priors()
     True
@@ -64,10 +64,10 @@ def list_priors() -> list[str]:
 
 
 def load_prior(name_or_path: str | Path) -> LatentFlow:
-    """A pretrained prior by its name, or one from a file that `augmentor train-prior` wrote; on the CPU, in eval mode.
+    """Load a pretrained prior by its name, or a file that `augmentor train-prior` wrote, to the CPU in eval mode.
 
-    The folder of a run stands for the `prior.safetensors` in it. Raises `UnknownNameError` for a name that does not
-    exist, `WeightsError` for a file that is missing, truncated or was not written by this package.
+    For the folder of a run, its `prior.safetensors` is loaded. Raises `UnknownNameError` for a name that does not
+    exist, `WeightsError` for a file that is missing, truncated or not written by this package.
 
     >>> load_prior("digits-prior").num_classes
     10

@@ -1,6 +1,6 @@
 """Generative adversarial networks: networks, losses, training methods, augmentations, and the trainer.
 
-May import `transform` and what is below it.
+This package may import `transform` and the layers below it.
 """
 
 from .augmentations import AdaptiveP, AnnealedP, Augmentation, get_augmentation, needs_autoencoder

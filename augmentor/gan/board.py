@@ -1,4 +1,4 @@
-"""A run in TensorBoard, where that is installed: the history's numbers as scalars, and the grids."""
+"""Writing of a run to TensorBoard, if it is installed: the history as scalars, and the sample grids as images."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import torch
 
 
 class Board:
-    """Event files in ``folder/tensorboard``; nothing without the package or a folder. Opened by the first `add`."""
+    """Writer of event files in ``folder/tensorboard``; it writes nothing without TensorBoard or without a folder."""
 
     def __init__(self, folder: Path | None):
         self._folder = folder
         self._writer: Any = None
 
     def add(self, row: dict[str, Any], picture: torch.Tensor) -> None:
-        """One round: its row of the history and its picture (3,H,W)."""
+        """Write one round: the row of the history, and a picture (3,H,W)."""
         if self._writer is None and not self._opened(row["step"]):
             return
         for name, value in row.items():
@@ -26,7 +26,7 @@ class Board:
         self._writer.flush()
 
     def close(self) -> None:
-        """Flush and close."""
+        """Close the event file, if one is open."""
         if self._writer is not None:
             self._writer.close()
 
@@ -38,6 +38,6 @@ class Board:
         except ImportError:
             self._folder = None
             return False
-        # A resumed run replaces what was written after its checkpoint.
+        # A resumed run replaces the events that were written after its checkpoint.
         self._writer = SummaryWriter(str(self._folder / "tensorboard"), purge_step=step)
         return True

@@ -1,4 +1,4 @@
-"""Looking at a generator between rounds: how far it is from the real images, how much its samples differ, a picture."""
+"""Evaluation of a generator between rounds: distance to the real images, variance of the samples, and a sample grid."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from ..exceptions import DataError
 from ..quality import compare, extract
 from .networks import Generator
 
-# Features of at most so many real and generated images are compared, and at least so many.
+# Largest and smallest number of real, and of generated, images whose features are compared.
 _EVALUATED, _FEWEST_EVALUATED = 5000, 10
-# The spread is measured on at most so many.
+# Largest number of images on which the spread is measured.
 _SPREAD = 200
 _COLUMNS = 10
 
 
 class Evaluator:
-    """Real images to compare with, and the same noise at every call.
+    """Comparison of a generator with real images; every call uses the same noise.
 
-    features: an extractor as `augmentor.quality` takes it, or None. num_classes: those that the generator knows.
+    features: a feature extractor as in `augmentor.quality`, or None. num_classes: number of classes of the generator.
     """
 
     def __init__(
@@ -41,12 +41,12 @@ class Evaluator:
         images, labels = fetch(dataset, order[: _EVALUATED if features is not None else _SPREAD].tolist())
         self._features, self._seed, self._device, self._count = features, seed, device, len(images)
         self._real = None if features is None else extract(features, images, 256, device)
-        # Within classes, unless there are so many that hardly two images would be of the same.
+        # Within classes only if there are on average at least 4 images per class.
         self._within = labels is not None and labels.ndim == 1 and 0 < 4 * num_classes <= min(_SPREAD, len(images))
         self._spread = spread(to_unit_float(images[:_SPREAD]), self._classes(labels))
 
     def row(self, generator: Generator) -> dict[str, float]:
-        """`spread`, as a share of that of the real images; with features `fid`, `kid`, `precision` and `recall`."""
+        """Return `spread` relative to that of real images; with features also `fid`, `kid`, `precision`, `recall`."""
         images = sample(generator, self._count, self._seed, self._device, "judged")
         row = {}
         if self._spread > 0:
@@ -60,7 +60,7 @@ class Evaluator:
         return labels[:_SPREAD] if self._within and labels is not None else None
 
     def grid(self, generator: Generator) -> torch.Tensor:
-        """A picture (3,H,W) with a class a column."""
+        """Return a picture (3,H,W) of samples, with one column per class."""
         columns = generator.num_classes or _COLUMNS
         images = sample(generator, columns * max(2, 60 // columns), self._seed, self._device)
         return grid(images.split(columns))
@@ -69,19 +69,20 @@ class Evaluator:
 def check_evaluated(
     dataset: Any, features: Callable[[torch.Tensor], torch.Tensor] | None, device: torch.device
 ) -> None:
-    """Raise what measuring against this data set would raise."""
+    """Raise the errors that evaluation on this data set would raise, before training starts."""
     if features is None:
         return
     if len(dataset) < _FEWEST_EVALUATED:
         raise DataError(
-            f"measuring takes at least {_FEWEST_EVALUATED} real images, got {len(dataset)}; give more, or no features"
+            f"evaluation needs at least {_FEWEST_EVALUATED} real images, got {len(dataset)}; add images, or leave "
+            "features out"
         )
     extract(features, fetch(dataset, [0])[0], 1, device)
 
 
 @torch.no_grad()
 def sample(generator: Generator, count: int, seed: int, device: torch.device, purpose: str = "samples") -> torch.Tensor:
-    """`count` float images (count,C,H,W) on the CPU, classes in turn; the same ones at every call."""
+    """Return `count` float images (count,C,H,W) on the CPU, of all classes in turn; every call returns the same."""
     noise = torch.randn(count, generator.latent_dim, generator=torch_generator(device, seed, purpose), device=device)
     classes = generator.num_classes
     labels = torch.arange(count, device=device) % classes if classes else None
@@ -92,7 +93,7 @@ def sample(generator: Generator, count: int, seed: int, device: torch.device, pu
 
 
 def spread(images: torch.Tensor, labels: torch.Tensor | None = None) -> float:
-    """Mean variance of a pixel among float images (B,C,H,W), within classes where labels (B,) are given.
+    """Return the variance of float images (B,C,H,W), averaged over pixels; within classes if labels (B,) are given.
 
     >>> spread(torch.tensor([0.0, 1.0, 0.0, 1.0]).reshape(4, 1, 1, 1), torch.tensor([0, 1, 0, 1]))
     0.0

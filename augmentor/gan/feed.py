@@ -1,7 +1,7 @@
-"""What a run draws from: batches of the data set, and random numbers, for the places of this process in each batch.
+"""Batches of the data set, and random numbers, for the part of each batch that this process computes.
 
-All of it is a function of the seed, a purpose and a number, so resuming needs no state; and of the place in the whole
-batch, so it does not matter how many processes share it.
+Both depend only on the seed, a purpose and a number, so that resuming needs no state, and on the position in the
+whole batch, so that the number of processes does not matter.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from ..exceptions import InputError
 
 
 class Batch(NamedTuple):
-    """This process's part of a batch.
+    """Part of a batch that this process computes.
 
     images: float (B,C,H,W) in [0, 1], on the device. labels: int64 (B,), or None for an unconditional method.
-    keys: uint64 (B,), one random sequence an image. places: int64 (B,), in the whole batch. indices: int64 (B,), in
-    the data set.
+    keys: uint64 (B,), one random sequence per image. places: int64 (B,), positions in the whole batch. indices: int64
+    (B,), positions in the data set.
     """
 
     images: torch.Tensor
@@ -38,14 +38,14 @@ class Batch(NamedTuple):
 class Feed:
     """Batches and random numbers of one run, with its engine.
 
-    batch_size: of the whole batch. labelled: whether batches have labels.
+    batch_size: size of the whole batch, over all processes. labelled: whether batches have labels.
     """
 
     def __init__(self, dataset: Any, batch_size: int, seed: int, engine: Engine, *, labelled: bool):
         if batch_size % engine.processes:
             raise InputError(
-                f"a batch of {batch_size} images cannot be shared evenly by {engine.processes} processes; "
-                "choose a multiple as batch_size"
+                f"a batch of {batch_size} images cannot be split evenly over {engine.processes} processes; "
+                "choose a multiple of the number of processes as batch_size"
             )
         self.dataset, self.batch_size, self.seed, self.engine = dataset, batch_size, seed, engine
         self.labelled = labelled
@@ -55,47 +55,47 @@ class Feed:
 
     @property
     def device(self) -> torch.device:
-        """Where the run computes."""
+        """Device of the run."""
         return self.engine.device
 
     def batch(self, number: int) -> Batch:
-        """Batch `number` of the shuffled epochs laid end to end."""
+        """Return batch `number`, counted from 0, of the concatenated shuffled epochs."""
         whole = self._stream.indices(number)
         indices = whole[self.places]
         images, labels = fetch(self.dataset, indices.tolist())
         check_range(images, "GANTrainer")
         images = to_unit_float(sent(images, self.device))
         labels = sent(labels, self.device) if labels is not None and self.labelled else None
-        # A batch that an epoch ends in may hold an image twice: then they are copies of it.
+        # A batch that contains the end of an epoch can contain an image twice; each copy has its own key.
         keys = sample_keys(fold(self.seed, "real"), number, indices, _earlier(whole)[self.places])
         return Batch(images, labels, keys, self.places, indices)
 
     def made(self, batch: Batch, images: torch.Tensor, purpose: str, number: int) -> Batch:
-        """Generated images in the places and with the labels of a batch, and random sequences of their own."""
+        """Return the batch with its images replaced by generated ones, and with other random sequences."""
         return batch._replace(images=images, keys=self.keys(purpose, number))
 
     def keys(self, purpose: str, number: int) -> np.ndarray:
-        """One random sequence a place, uint64 (B,), for `SampleRandom`."""
+        """Return one random sequence per position, uint64 (B,), for `SampleRandom`."""
         return sample_keys(fold(self.seed, purpose), number, self.places)
 
     def normal(self, purpose: str, number: int, *shape: int) -> torch.Tensor:
-        """Standard normal noise, float32 (B, *shape), on the device."""
+        """Return standard normal noise, float32 (B, *shape), on the device."""
         random = torch_generator(self.device, self.seed, purpose, number)
         whole = torch.randn(self.batch_size, *shape, generator=random, device=self.device)
         return whole[self.places[0] : self.places[-1] + 1]
 
     def generator(self, purpose: str, number: int) -> torch.Generator:
-        """Any other random numbers, on the device; different in each process."""
+        """Return a torch generator for other random numbers, on the device; different in each process."""
         return torch_generator(self.device, self.seed, purpose, number, self.engine.rank)
 
     def samples(self) -> Any:
-        """The whole data set for `LatentAugment.fit` and the like, without its labels for a method without classes."""
+        """Return the whole data set, for methods such as `LatentAugment.fit`; without labels if `labelled` is False."""
         return self.dataset if self.labelled else [(images, None) for images, _ in batches(self.dataset)]
 
 
 def _earlier(values: np.ndarray) -> np.ndarray:
-    """How often each of the values (B,) has come before: int64 (B,)."""
+    """Return the number of earlier occurrences of each value (B,): int64 (B,)."""
     order = values.argsort(kind="stable")
     ordered, earlier = values[order], np.empty_like(order)
-    earlier[order] = np.arange(len(values)) - np.searchsorted(ordered, ordered)  # since the first of its kind
+    earlier[order] = np.arange(len(values)) - np.searchsorted(ordered, ordered)
     return earlier

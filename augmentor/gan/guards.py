@@ -1,9 +1,9 @@
-"""What goes wrong in a GAN without any number becoming infinite, read from the history of a run.
+"""Detection of training failures of a GAN in which all numbers stay finite, from the history of a run.
 
-collapse     samples of a class hardly differ, or they look right and cover next to nothing of the real images
-saturation   the discriminator is always right, so the generator learns nothing from it
-divergence   samples are much farther from the real images than they were, as where a discriminator knows few images by
-             heart (Karras et al. 2020)
+collapse     the variance of samples within a class is very low, or precision is high and recall is nearly 0
+saturation   the discriminator classifies nearly all images correctly, so its gradients do not train the generator
+divergence   the FID is much higher than the lowest of the run, for example because the discriminator has memorised a
+             small data set (Karras et al. 2020)
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-# A trouble counts once it has lasted as many steps; young generators show all of it.
+# Number of steps that a condition must last to be reported: generators at the start of training meet all of them.
 _LASTS = 1000
-# An FID that is so many times the best one.
+# Ratio of the FID to the lowest of the run above which the run diverges.
 _DIVERGED = 1.5
 
 Row = dict[str, Any]
@@ -21,24 +21,24 @@ Row = dict[str, Any]
 GUARDS: dict[str, tuple[Callable[[Row], bool], str]] = {
     "collapse": (
         lambda row: row.get("spread", 1) < 0.1 or (row.get("recall", 1) < 0.02 and row.get("precision", 0) > 0.5),
-        "the generator makes nearly the same image again and again; try augment='both', a lower rate, a higher "
-        "r1_gamma, or more classes of images in a batch",
+        "the generator makes nearly identical images; try augment='both', a lower learning rate, a higher "
+        "r1_gamma, or batches with more classes",
     ),
     "saturation": (
         lambda row: row.get("real_sign", 0) > 0.95 and row.get("fake_sign", 0) < -0.95,
-        "the discriminator is always right, and so teaches nothing; try augment='both' with p='adaptive', a higher "
-        "r1_gamma, or a smaller discriminator",
+        "the discriminator classifies nearly all images correctly, so the generator stops improving; try "
+        "augment='both' with p='adaptive', a higher r1_gamma, or a smaller discriminator",
     ),
     "divergence": (
         lambda row: row["over_best"] > _DIVERGED,
-        "samples were much nearer to the real images before; the best snapshot is kept; try augment='ada', a higher "
+        "the FID is much higher than the lowest of this run; the best snapshot is kept; try augment='ada', a higher "
         "r1_gamma, or more images",
     ),
 }
 
 
 def troubles(history: list[Row]) -> list[str]:
-    """Names of the guards that the last rounds of a run have hit.
+    """Return the names of the guards whose condition has lasted for the last 1000 steps or more.
 
     >>> troubles([{"step": 900, "spread": 0.01}, {"step": 1800, "spread": 0.01}])
     ['collapse']
@@ -48,7 +48,7 @@ def troubles(history: list[Row]) -> list[str]:
 
 
 def _compared(history: list[Row]) -> Iterator[Row]:
-    """The rows, each with its FID in units of the lowest so far; 1 where none was measured."""
+    """Yield the rows, each with the ratio of its FID to the lowest so far; 1 if no FID was measured."""
     best = float("inf")
     for row in history:
         fid = row.get("fid")
@@ -57,6 +57,6 @@ def _compared(history: list[Row]) -> Iterator[Row]:
 
 
 def _lasted(rows: list[Row], hit: Callable[[Row], bool]) -> int:
-    """For how many steps up to now."""
+    """Return the number of steps for which the condition has held without interruption, up to the last row."""
     good = [row["step"] for row in rows if not hit(row)]
     return rows[-1]["step"] - max(good, default=0) if rows else 0

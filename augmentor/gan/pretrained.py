@@ -1,4 +1,4 @@
-"""Generators by name or from a file; each pretrained one is a folder in `pretrained`: weights, samples and a card."""
+"""Loading of generators by name or from a file. A pretrained one is a folder with weights, samples and a card."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ GENERATOR_SHELF = Shelf("generator", OF_GENERATOR)
 
 
 def list_generators() -> list[str]:
-    """Names of the pretrained generators, which `load_generator` takes.
+    """Return the names of the pretrained generators, for `load_generator`.
 
     >>> "mnist-gan" in list_generators()
     True
@@ -21,12 +21,13 @@ def list_generators() -> list[str]:
 
 
 def load_generator(name_or_path: str | Path) -> Generator:
-    """A pretrained generator by its name, or one from a file that `GANTrainer` wrote; on the CPU, in eval mode.
+    """Load a pretrained generator, or one that `GANTrainer` wrote; on the CPU, in eval mode.
 
-    The folder of a run stands for the `generator.safetensors` in it.
+    name_or_path: the name of a pretrained generator, the path of a weights file, or the folder of a run, for its
+        `generator.safetensors`.
 
-    Raises `UnknownNameError` for a name that does not exist, and `WeightsError` for a file that is missing, truncated
-    or was not written by this package.
+    Raises `UnknownNameError` for an unknown name, and `WeightsError` for a file that is missing, truncated or was not
+    written by this package.
 
     >>> load_generator("mnist-gan").image_shape
     (1, 28, 28)

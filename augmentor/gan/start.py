@@ -1,4 +1,4 @@
-"""The autoencoder that a training method starts from, trained on the images of the GAN alone."""
+"""Training of the autoencoder that a training method starts from, on the images of the GAN only."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..autoencoders import Autoencoder, autoencoders
 from ..autoencoders.default import default_autoencoder
 from ..autoencoders.trainer import AutoencoderTrainer
 
-# Small, because the GAN's networks have its size.
+# Narrow, because the networks of the GAN have the same width.
 _DRAWINGS = "vae(latent_dim=16, width=16, beta=0.5)"
 _PHOTOGRAPHS = "vae(latent_dim=64, width=16, beta=0.3, likelihood='gaussian')"
 
@@ -28,14 +28,15 @@ def starting_autoencoder(
     device: torch.device | str = "cpu",
     progress: bool = True,
 ) -> Autoencoder:
-    """Train a VAE for `ae-init` and other training methods to start from, on a map-style data set of images or pairs.
+    """Train a VAE from which `ae-init` and other training methods can start.
 
-    Its latent has 16 values for grey drawings on a flat background, such as digits, and 64 for photographs.
+    It has 16 latent dimensions for grey drawings on a flat background, such as digits, and 64 for photographs.
 
-    steps, batch_size: of its training. out: a folder for its weights and checkpoint; a run that was stopped there goes
-    on, and a finished one is read. seed: of initial weights and batches.
+    dataset: map-style, items images or (image, label). steps, batch_size: of the training. out: a folder for the
+    weights and the checkpoint; an interrupted run in it is resumed, and the result of a finished one is loaded. seed:
+    of the initial weights and the batches.
 
-    Raises `ShapeError` for images that do not have 8 to 128 pixels a side, and what `AutoencoderTrainer` raises.
+    Raises `ShapeError` for images with a side below 8 or above 128 pixels, and the errors of `AutoencoderTrainer`.
 
     >>> from augmentor.data import load_source
     >>> starting_autoencoder(load_source("digits"), steps=2, progress=False).latent_shape
@@ -56,7 +57,7 @@ def starting_autoencoder(
 
 
 def untrained(dataset: Any, seed: int = 0) -> Autoencoder:
-    """The autoencoder that `starting_autoencoder` trains."""
+    """Return the autoencoder that `starting_autoencoder` trains, with random weights."""
     channels, height, width = fetch(dataset, [0])[0].shape[1:]
     text = _DRAWINGS if default_autoencoder(dataset) == "vae" else _PHOTOGRAPHS
     with seeded(seed, "autoencoder"):

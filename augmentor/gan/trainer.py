@@ -1,4 +1,4 @@
-"""`GANTrainer`: any training method, any data set, exactly resumable, watched."""
+"""`GANTrainer`: runs a training method on a data set, evaluates the generator, and resumes interrupted runs."""
 
 from __future__ import annotations
 
@@ -30,30 +30,32 @@ from .guards import GUARDS, troubles
 from .methods import TrainingMethod
 from .networks import Generator
 
-# Samples looked at for numbers that are not finite.
+# Number of samples that are checked for values that are not finite.
 _LOOKED_AT = 10
 
 
 class GANTrainer:
-    """Trains a training method, averages the weights of its generator, and returns the best snapshot of the average.
+    """Trainer of a training method; it averages the weights of the generator and returns the best average.
 
-    method: what is trained and how, such as ``get_method("gan", image_shape=(1, 28, 28), num_classes=10)``.
-    steps: of the generator. batch_size: of all processes together. ema_decay: of the averaged generator.
-    features: an extractor as `augmentor.quality` takes it, to measure FID, KID, precision and recall every
-        `round_steps` steps; None measures nothing, and the last generator is returned. best_by: "fid", "kid" or a
-        score of the training method itself ("held_out_loss" of "flow").
-    patience: training ends after so many rounds in a row without a better score (early stopping); needs `features`.
-        None takes all `steps`.
-    stop_on: of "collapse", "saturation" and "divergence" those that end the run with a `TrainingError`; all are
-        reported as an `AugmentorWarning` and in the history, once they have lasted for 1000 steps.
-    out: a folder for `generator.safetensors` (the best snapshot so far), `history.jsonl`, sample grids, TensorBoard's
-        events where it is installed, and the checkpoint; a run that was stopped there goes on and ends with the same
+    method: the training method, such as ``get_method("gan", image_shape=(1, 28, 28), num_classes=10)``.
+    steps: number of steps of the generator. batch_size: number of images per step, over all processes. ema_decay: decay
+        of the moving average of the generator's weights.
+    features: a feature extractor as in `augmentor.quality`, to compute FID, KID, precision and recall every
+        `round_steps` steps. With None none of them is computed. best_by: the score that selects the best generator:
+        "fid", "kid" or a score of the training method ("held_out_loss" of "flow"). If it is not computed, the last
+        generator is returned.
+    patience: number of rounds in a row without a better score after which training stops; needs `features`, or a score
+        of the training method. None: train for all `steps`.
+    stop_on: those of "collapse", "saturation" and "divergence" that stop the run with a `TrainingError`. All three are
+        reported as an `AugmentorWarning` and in the history, when they have lasted for 1000 steps.
+    out: a folder for `generator.safetensors` (the best snapshot so far), `history.jsonl`, sample grids, TensorBoard
+        events if it is installed, and the checkpoint. An interrupted run in it is resumed, and ends with the same
         weights.
-    device, devices, precision: where to train, in how many processes on this machine (under ``torchrun`` in as many as
-        it started), in "fp32" or "bf16"; more than one process, and bf16, take the extra `distributed`. What a sample
-        becomes does not depend on the number of processes.
+    device, devices, precision: device to train on, number of processes on this machine (with ``torchrun``: the number
+        that it started), and "fp32" or "bf16". More than one process, and bf16, need the extra `distributed`. The
+        random numbers of a sample do not depend on the number of processes.
 
-    Raises `TrainingError` when a loss is not finite; the last good checkpoint stays.
+    Raises `TrainingError` if a loss is not finite; the last good checkpoint is kept.
 
     >>> from augmentor.data import load_source
     >>> from augmentor.gan import get_method
@@ -85,20 +87,20 @@ class GANTrainer:
     ):
         if not isinstance(method, TrainingMethod):
             raise InputError(
-                f"method is a TrainingMethod, such as get_method('gan', image_shape=(1, 28, 28)); got {method!r}"
+                f"method must be a TrainingMethod, such as get_method('gan', image_shape=(1, 28, 28)); got {method!r}"
             )
         for name, value in {"steps": steps, "batch_size": batch_size, "round_steps": round_steps}.items():
             if value < 1:
-                raise InputError(f"{name} is at least 1, got {value}")
+                raise InputError(f"{name} must be at least 1, got {value}")
         if not 0 <= ema_decay < 1:
-            raise InputError(f"ema_decay is at least 0 and below 1, got {ema_decay}")
+            raise InputError(f"ema_decay must be at least 0 and below 1, got {ema_decay}")
         if best_by not in ("fid", "kid", *method.scores):
             scores = ", ".join(map(repr, ("fid", "kid", *method.scores)))
-            raise InputError(f"best_by is one of {scores} with training method {method.name!r}, got {best_by!r}")
+            raise InputError(f"best_by must be one of {scores} with training method {method.name!r}, got {best_by!r}")
         if patience is not None and (patience < 1 or (features is None and best_by not in method.scores)):
-            raise InputError(f"patience is at least 1 round, and needs features to measure; got {patience!r}")
+            raise InputError(f"patience must be at least 1 round, and needs features; got {patience!r}")
         if isinstance(stop_on, str) or not set(stop_on) <= GUARDS.keys():
-            raise InputError(f"stop_on is a collection of {', '.join(map(repr, GUARDS))}, got {stop_on!r}")
+            raise InputError(f"stop_on must be a collection of {', '.join(map(repr, GUARDS))}, got {stop_on!r}")
         check_engine(devices, precision)
         self.method = method
         self.steps, self.batch_size, self.ema_decay = steps, batch_size, ema_decay
@@ -110,9 +112,10 @@ class GANTrainer:
         self.history: list[dict[str, Any]] = []
 
     def fit(self, dataset: Any, reference: Any = None) -> Generator:
-        """Train on a map-style data set of images or `(image, label)`; returns the best averaged generator.
+        """Train on a data set and return the best averaged generator.
 
-        reference: real images to measure against, where they are not those of `dataset`.
+        dataset: map-style, items images or `(image, label)`. reference: real images for the evaluation; None uses
+        `dataset`.
         """
         method, evaluated = self.method, dataset if reference is None else reference
         engine = get_engine(self.device, self.devices, self.precision)
@@ -133,14 +136,12 @@ class GANTrainer:
         bar = progress_bar(total=self.steps, initial=step, desc=f"train {method.name}", show=show)
         with bar, closing(Board(run.folder)) as board:
             while step < self.steps and not self._out_of_patience():
-                # One round of the training method's steps.
                 self._stop_if_asked(step)
                 method.start_round(step, generator)
                 end = min(self.steps, (step // self.round_steps + 1) * self.round_steps)
                 row = self._train(range(step, end), averaged, bar)
                 step = end
 
-                # Evaluate it, keep the best, leave a trace.
                 self._refuse_what_is_not_finite(generator, row)
                 row |= method.measured(generator)
                 if evaluator is not None:
@@ -163,18 +164,18 @@ class GANTrainer:
 
     @property
     def best(self) -> dict[str, Any]:
-        """The row of the history of the generator that `fit` returns: of the first round with the best score, or of the
-        last round where nothing is measured.
+        """Row of the history of the generator that `fit` returns: of the first round with the best score, or of the
+        last round if there is no score.
         """
         last = self.history[-1]
         return min(self.history, key=lambda row: row[self.best_by]) if self.best_by in last else last
 
     def sample(self, generator: Generator, count: int, purpose: str = "samples") -> torch.Tensor:
-        """`count` float images (count,C,H,W) on the CPU, classes in turn; the same ones at every call."""
+        """Return `count` float images (count,C,H,W) on the CPU, of all classes in turn; every call returns the same."""
         return sample(generator, count, self.seed, next(generator.parameters()).device, purpose)
 
     def _resume(self, run: Run, averaged: AveragedModel, best: Generator) -> int:
-        """Load what the last round of the run left, if any => its step, or 0."""
+        """Load the checkpoint of the run, if there is one, and return its step, else 0."""
         agree = self.method.feed.engine.agree
         state = agree(run.load())
         self.history = run.history = agree(run.history)
@@ -186,17 +187,17 @@ class GANTrainer:
         return state["step"]
 
     def _is_best(self, row: dict[str, Any]) -> bool:
-        """Whether this round is better than those before it; each is where nothing is measured."""
+        """Return whether this round has a better score than all before it, or there is no score."""
         return self.best_by not in row or all(row[self.best_by] < before[self.best_by] for before in self.history)
 
     def _out_of_patience(self) -> bool:
-        """Whether too many rounds have passed since the best one."""
+        """Return whether `patience` rounds have passed since the best one."""
         if self.patience is None or not self.history:
             return False
         return sum(row["step"] > self.best["step"] for row in self.history) >= self.patience
 
     def _train(self, steps: range, averaged: AveragedModel, bar: Any) -> dict[str, Any]:
-        """Take these steps => the row of the history: means of what they log, over the steps and the processes."""
+        """Take these steps and return the row of the history: means of the logged values over steps and processes."""
         sums: dict[str, torch.Tensor] = {}
         for step in steps:
             for name, value in self.method.step(step).items():
@@ -207,7 +208,7 @@ class GANTrainer:
         return {"step": steps.stop, **dict(zip(sums, means, strict=True)), **self.method.status()}
 
     def _check_fits(self, dataset: Any) -> None:
-        """Raise on images or labels that the generator does not make, before anything is written."""
+        """Raise for images or labels that do not fit the generator, before a file is written."""
         generator = self.method.generator
         if len(dataset) == 0:
             raise DataError("got an empty data set; expected at least one image")
@@ -215,27 +216,33 @@ class GANTrainer:
         check_range(images, "GANTrainer")
         if tuple(images.shape[1:]) != tuple(generator.image_shape):
             raise InputError(
-                f"the data has images {tuple(images.shape[1:])} and the networks take {generator.image_shape}; "
-                "build them for this data, or resize it"
+                f"the data set has images {tuple(images.shape[1:])} and the networks take {generator.image_shape}; "
+                "build the networks for this shape, or resize the images"
             )
         classes = generator.num_classes
         if classes and (labels is None or labels.ndim != 1):
-            raise InputError("a conditional GAN takes class numbers, and the data has none; build an unconditional one")
+            raise InputError("a conditional GAN needs class numbers, the data set has none; build an unconditional one")
         if classes:
             known = dataset_labels(dataset)
             if int(known.min()) < 0:
                 raise InputError(
-                    f"a conditional GAN takes class numbers from 0 on, and the data has {int(known.min())}; leave out "
-                    "the images whose label is ignored, or build an unconditional one"
+                    f"a conditional GAN needs class numbers of at least 0, the data set has {int(known.min())}; "
+                    "leave out the images with this label, or build an unconditional one"
                 )
             if not 0 <= int(known.min()) <= int(known.max()) < classes:
                 raise InputError(
-                    f"the networks know classes 0 to {classes - 1}, the data has others; raise num_classes"
+                    f"the networks take classes 0 to {classes - 1}, the data set has others; increase num_classes"
                 )
 
     def _refuse_what_is_not_finite(self, averaged: Generator, row: dict[str, Any]) -> None:
-        """A round's last step shows in none of its losses, so the weights and some samples are looked at as well."""
-        step, advice = row["step"], f"the last good checkpoint is kept: try a lower rate than lr={self.method.lr}"
+        """Raise `TrainingError` for losses, weights or samples that are not finite.
+
+        The losses of a round do not include the effect of its last step, so weights and samples are checked too.
+        """
+        step, advice = (
+            row["step"],
+            f"the last good checkpoint is kept: try a lower learning rate than lr={self.method.lr}",
+        )
         broken = {name: value for name, value in row.items() if not math.isfinite(value)}
         if broken:
             values = ", ".join(f"{name} became {value}" for name, value in broken.items())
@@ -247,13 +254,13 @@ class GANTrainer:
             raise TrainingError(f"the weights or the generated images are no longer finite at step {step}; {advice}")
 
     def _shown(self, row: dict[str, Any]) -> dict[str, str]:
-        """Losses and the distance to the real images, under the name that says on which features."""
+        """Return the losses and the Fréchet distance for the progress bar; its name gives the features."""
         named = named_scores(row, getattr(self.features, "name", "features"))
         names = [name for name in named if name in ("d_loss", "g_loss", "fid") or name.startswith("fd-")]
         return {name: f"{named[name]:.3f}" for name in names}
 
     def _with_alerts(self, row: dict[str, Any], *, say: bool) -> dict[str, Any]:
-        """The row, and the guards that it hits; said when one is hit first."""
+        """Return the row with the names of the guards that are met; warn about each once if `say`."""
         before = self.history[-1].get("alerts", ()) if self.history else ()
         alerts = troubles([*self.history, row])
         for name in alerts:

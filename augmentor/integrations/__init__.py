@@ -1,6 +1,6 @@
-"""The augmentation in the terms of other libraries: imbalanced-learn and albumentations.
+"""Integrations with other libraries: imbalanced-learn and albumentations.
 
-May import `training` and what is below it.
+This package may import `training` and the layers below it.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""`LatentSampler`: over-sampling in latent space, as an estimator of imbalanced-learn."""
+"""`LatentSampler`: oversampling in latent space, as an estimator of imbalanced-learn."""
 
 from __future__ import annotations
 
@@ -24,30 +24,29 @@ from ..exceptions import InputError, ShapeError
 from ..policies import LatentPolicy
 from ..transform import LatentAugment
 
-# Of the autoencoder that is trained on a matrix: enough for tables of a few thousand rows, in seconds on one core.
+# Settings of the autoencoder that is trained on a matrix: for a few thousand rows, seconds on one core.
 _STEPS, _BATCH, _WIDTH, _LATENT = 300, 64, 128, 32
-# Rows encoded or decoded in one call.
+# Number of rows that are encoded or decoded in one call.
 _AT_ONCE = 256
 
 
 class LatentSampler(BaseOverSampler):
-    """Fills small classes up with samples made in the latent space of an autoencoder.
+    """Estimator that oversamples small classes with samples made in the latent space of an autoencoder.
 
-    X is a matrix (n, features): flattened images, if an autoencoder is given, or anything numeric, if not: then
-    features are scaled to [0, 1] and a small dense autoencoder is trained on X itself (as DeepSMOTE does, Dablain et
-    al. 2021), in `fit_resample`. Stands in an `imblearn.pipeline.Pipeline` before a classifier.
+    X is a matrix (n, features). With an autoencoder, its rows are flattened images. Without one, they are any numeric
+    features: `fit_resample` scales them to [0, 1] and trains a small dense autoencoder on X (as DeepSMOTE does, Dablain
+    et al. 2021). Use it before a classifier in an `imblearn.pipeline.Pipeline`.
 
     autoencoder: None, a name from `list_autoencoders()`, the path of a `.safetensors` file, or an `Autoencoder`.
-    policy: a text such as ``"smote(k=5)"`` or a `LatentPolicy`; one that keeps labels.
-    sampling_strategy: as everywhere in imbalanced-learn: "auto", "minority", a dict class -> total, a number, a
-        callable.
-    image_shape: (C,H,W) of a row, which is C * H * W numbers, uint8 or floating in [0, 1]; None takes the
-        autoencoder's own. Only used with an autoencoder.
-    random_state: None, a number or a `RandomState`; decides training and samples.
+    policy: a text such as ``"smote(k=5)"`` or a `LatentPolicy`; it must not mix classes.
+    sampling_strategy: as in imbalanced-learn: "auto", "minority", a dict class -> total, a number, a callable.
+    image_shape: shape (C,H,W) of a row of C * H * W values, uint8 or floating in [0, 1]; None uses the shape of the
+        autoencoder. Only used with an autoencoder.
+    random_state: None, a number or a `RandomState` for the training and the samples.
 
-    After fitting `sampling_strategy_` has the number of new samples of each class and `augment_` the `LatentAugment`
-    that made them. Real rows come first, as they are; the type of X stays. Raises `ValueError` (`ShapeError`,
-    `RangeError`, `ReferenceSetError`) for what does not fit.
+    After fitting, `sampling_strategy_` contains the number of new samples per class, and `augment_` is the
+    `LatentAugment` that made them. The output starts with the rows of X, unchanged; the type of X is kept. Raises
+    `ValueError` (`ShapeError`, `RangeError`, `ReferenceSetError`) for invalid input.
 
     >>> from sklearn.datasets import load_digits
     >>> X, y = load_digits(return_X_y=True)
@@ -92,11 +91,11 @@ class LatentSampler(BaseOverSampler):
         images = form.images(rows)
         self.augment_.fit(zip(images.split(_AT_ONCE), labels.split(_AT_ONCE), strict=True))
         if self.augment_.policy.soft_classes(labels, self.augment_.reference) is not None:
-            raise InputError(f"policy {self.policy} mixes classes, and a sampler's labels are whole; use another one")
+            raise InputError(f"policy {self.policy} mixes classes; expected one that keeps them, such as 'smote(k=5)'")
         made, targets = [rows], [y]
         for label, count in self.sampling_strategy_.items():
             members = random.permutation(np.flatnonzero(y == label))
-            draws, places = np.divmod(np.arange(count), len(members))  # each row as often as the others, or once more
+            draws, places = np.divmod(np.arange(count), len(members))  # counts of rows differ by at most 1
             for start in range(0, count, _AT_ONCE):
                 part = slice(start, start + _AT_ONCE)
                 of = members[places[part]]
@@ -109,7 +108,7 @@ class LatentSampler(BaseOverSampler):
         return type(X)(samples) if sparse.issparse(X) else samples, np.concatenate(targets)
 
     def _prepare(self, rows: np.ndarray, seed: int) -> _Table | _Pixels:
-        """How rows become images, and the transform for these images, not yet fitted."""
+        """Return the conversion between rows and images, and set `augment_`, not yet fitted."""
         if self.autoencoder is None:
             table = _Table(rows)
             self.augment_ = LatentAugment(_trained(table.images(rows), seed), self.policy, strict=True)
@@ -119,11 +118,11 @@ class LatentSampler(BaseOverSampler):
 
 
 class _Pixels:
-    """Rows that are images already."""
+    """Conversion of rows that are flattened images."""
 
     def __init__(self, rows: np.ndarray, shape: Sequence[int | None]):
         if None in shape or math.prod(n or 0 for n in shape) != rows.shape[1]:
-            raise ShapeError(f"rows of {rows.shape[1]} numbers are no images {tuple(shape)}; give image_shape=(C,H,W)")
+            raise ShapeError(f"rows of {rows.shape[1]} values are not images {tuple(shape)}; give image_shape=(C,H,W)")
         self.shape, self.dtype = tuple(n or 0 for n in shape), rows.dtype
 
     def images(self, rows: np.ndarray) -> torch.Tensor:
@@ -134,7 +133,7 @@ class _Pixels:
 
 
 class _Table:
-    """Rows of any numbers: scaled to [0, 1], and filled up with zeros to an image that the dense autoencoder takes."""
+    """Conversion of rows of any numbers, which are scaled to [0, 1] and padded with zeros to an image."""
 
     def __init__(self, rows: np.ndarray):
         self.features, self.dtype = rows.shape[1], rows.dtype
@@ -143,7 +142,7 @@ class _Table:
         width = min(most, max(least, -(-self.features // least)))
         self.shape = (1, max(least, -(-self.features // width)), width)
         if self.shape[1] > most:
-            raise ShapeError(f"got rows of {self.features} numbers; more than {most**2} need an autoencoder of yours")
+            raise ShapeError(f"got rows of {self.features} values; for more than {most**2}, pass autoencoder=")
 
     def images(self, rows: np.ndarray) -> torch.Tensor:
         images = torch.zeros(len(rows), math.prod(self.shape))
@@ -152,7 +151,7 @@ class _Table:
 
     def rows(self, images: torch.Tensor) -> np.ndarray:
         made = self.scaler.inverse_transform(images.flatten(1)[:, : self.features].double().numpy())
-        made = made.clip(self.scaler.data_min_, self.scaler.data_max_)  # a feature that never varies stays what it is
+        made = made.clip(self.scaler.data_min_, self.scaler.data_max_)  # a constant feature keeps its value
         return (np.rint(made) if self.dtype.kind in "biu" else made).astype(self.dtype)
 
 

@@ -1,6 +1,6 @@
-"""Latents: statistics, standardisation, the reference set and its neighbours, encoding, its cache, pseudo-labels.
+"""Latents: statistics, standardisation, reference set, neighbours, encoding, cache and pseudo-labels.
 
-May import `_internal` and what is below it.
+This package may import `_internal` and the layers below it.
 """
 
 from .batch import (

@@ -1,10 +1,10 @@
-"""Latents, raw and standard: what an autoencoder and a policy exchange.
+"""Raw and standard latents, which autoencoders and policies exchange.
 
-    raw latents        what the encoder gives and the decoder takes
-    standard latents   the same with mean 0 and standard deviation 1 over the training images: per dimension for vectors
-                       (B,D), per channel for feature maps (B,C,H,W)
+    raw latents        output of the encoder and input of the decoder
+    standard latents   raw latents with mean 0 and standard deviation 1 over the training images: per dimension for
+                       vectors (B,D), per channel for feature maps (B,C,H,W)
 
-A policy acts on standard latents, so a strength means the same for every autoencoder.
+A policy operates on standard latents, so a strength means the same for every autoencoder.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from .statistics import LatentStats
 
 
 class Posterior(NamedTuple):
-    """The encoder's posterior of each image: mean and standard deviation, raw latents (B, *L); std may be None."""
+    """Posterior of the encoder per image: mean and standard deviation, raw latents (B, *L); std may be None."""
 
     mean: torch.Tensor
     std: torch.Tensor | None = None
 
     def take(self, rows: torch.Tensor) -> Posterior:
-        """Some of the samples, int64 (n,)."""
+        """Return the samples at `rows`, int64 (n,)."""
         rows = rows.to(self.mean.device)
         return Posterior(self.mean[rows], None if self.std is None else self.std[rows])
 
     def sent(self, device: torch.device | str) -> Posterior:
-        """The same on a device; the host does not wait for the copy."""
+        """Return the posterior on a device; the host does not wait for the copy."""
         return Posterior(sent(self.mean, device), None if self.std is None else sent(self.std, device))
 
 
@@ -40,11 +40,12 @@ class Posterior(NamedTuple):
 class Latents:
     """A batch of standard latents.
 
-    z: float (B, *L). posterior_std: the standard deviation of the encoder's posterior (B, *L), or None.
-    labels: int64 (B,) or float (B,K), of which negative numbers and rows of zeros are ignored, or None. kept: bool
-    (B,), true for samples that a policy left as they are because it found no partner for them; None where there are
-    none of these. real: the latents (B, *L) of the real samples that a policy has moved already; None before that.
-    stats: the statistics by which they were standardised; None where they are raw latents.
+    z: float (B, *L).
+    posterior_std: standard deviation of the encoder's posterior (B, *L), or None.
+    labels: int64 (B,), float (B,K) or None; negative numbers and rows of zeros are ignored.
+    kept: bool (B,), true for samples that a policy kept because it found no partner for them; None if there are none.
+    real: latents (B, *L) of the real samples if a policy has already perturbed z; None before that.
+    stats: the statistics used for the standardisation; None if z are raw latents.
     """
 
     z: torch.Tensor
@@ -58,36 +59,36 @@ class Latents:
         return len(self.z)
 
     def moved(self, z: torch.Tensor, labels: torch.Tensor | None = None, kept: torch.Tensor | None = None) -> Latents:
-        """These samples with other latents, other labels if given, and more of them kept."""
+        """Return these samples with new latents, and with new labels and more kept samples if given."""
         labels = self.labels if labels is None else labels
         return replace(self, z=z, labels=labels, kept=either(self.kept, kept), real=self.own)
 
     @property
     def own(self) -> torch.Tensor:
-        """The latents (B, *L) of the real samples themselves, wherever policies have moved them."""
+        """Latents (B, *L) of the real samples, before any policy perturbed them."""
         return self.z if self.real is None else self.real
 
     @property
     def raw(self) -> torch.Tensor:
-        """The same as raw latents (B, *L)."""
+        """Raw latents (B, *L)."""
         return self.z if self.stats is None else self.stats.unstandardise(self.z)
 
     def standardised(self, raw: torch.Tensor) -> torch.Tensor:
-        """Raw latents (B, *L) => standard latents, as these."""
+        """Standardise raw latents (B, *L) with the same statistics."""
         return raw if self.stats is None else self.stats.standardise(raw)
 
     def take(self, rows: torch.Tensor) -> Latents:
-        """Some of the samples, int64 (n,)."""
+        """Return the samples at `rows`, int64 (n,)."""
         parts = (self.posterior_std, self.labels, self.kept, self.real)
         std, labels, kept, real = (None if part is None else part[rows] for part in parts)
         return Latents(self.z[rows], std, labels, kept, real, self.stats)
 
     def where(self, mask: torch.Tensor, others: Latents) -> Latents:
-        """The other samples where the mask, bool (B,), is true."""
+        """Return these samples, with those of `others` where the mask, bool (B,), is true."""
         return self._joined(others, lambda mine, other: torch.where(per_sample(mask, mine), other, mine))
 
     def put(self, rows: torch.Tensor, others: Latents) -> Latents:
-        """These samples with others at some places, int64 (n,)."""
+        """Return these samples, with `others` at `rows`, int64 (n,)."""
         return self._joined(others, lambda mine, other: mine.index_copy(0, rows, other))
 
     def _joined(self, others: Latents, join: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> Latents:
@@ -104,24 +105,24 @@ def _none(latents: Latents) -> torch.Tensor:
 
 
 def either(a: torch.Tensor | None, b: torch.Tensor | None) -> torch.Tensor | None:
-    """Where one of two masks, bool (B,) or None for none, is true."""
+    """Return the union of two masks, bool (B,); None is an empty mask."""
     return a if b is None else b if a is None else a | b
 
 
 def per_sample(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    """(B,) => (B,1,...,1), to multiply latents (B, *L)."""
+    """Reshape values (B,) to (B,1,...,1), to multiply latents (B, *L)."""
     return values.reshape(-1, *(1 for _ in like.shape[1:]))
 
 
 def lerp(a: torch.Tensor, b: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """``a + weight * (b - a)`` with one weight (B,) a sample; weights outside [0, 1] extrapolate."""
+    """Return ``a + weight * (b - a)`` with one weight per sample, (B,); weights outside [0, 1] extrapolate."""
     return a + per_sample(weight, a) * (b - a)
 
 
 def slerp(a: torch.Tensor, b: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """Along the great circle from a to b (Shoemake 1985), lengths interpolated linearly.
+    """Interpolate along the great circle from a to b (Shoemake 1985), with lengths interpolated linearly.
 
-    Samples of a high-dimensional normal lie near a sphere; the straight line between two of them leaves it.
+    Samples of a high-dimensional normal distribution lie near a sphere; a straight line between two of them leaves it.
     """
     flat_a, flat_b = a.flatten(1), b.flatten(1)
     length_a, length_b = (v.norm(dim=1, keepdim=True).clamp_min(1e-8) for v in (flat_a, flat_b))
@@ -130,27 +131,27 @@ def slerp(a: torch.Tensor, b: torch.Tensor, weight: torch.Tensor) -> torch.Tenso
     t = weight.reshape(-1, 1)
     unit = (torch.sin((1 - t) * angle) * flat_a / length_a + torch.sin(t * angle) * flat_b / length_b) / angle.sin()
     curved = unit * (length_a + t * (length_b - length_a))
-    parallel = cosine.abs() > 1 - 1e-5  # no single great circle: go straight
+    parallel = cosine.abs() > 1 - 1e-5  # no unique great circle: interpolate linearly
     return torch.where(parallel, flat_a + t * (flat_b - flat_a), curved).reshape(a.shape)
 
 
-# Labels at or below this are ignored, as by `torch.nn.CrossEntropyLoss`; so is every other negative number.
+# The ignored label, as of `torch.nn.CrossEntropyLoss`. All other negative numbers are ignored too.
 IGNORED = -100
-# Keys of label sets that are no single class start here; class numbers lie below.
+# Keys of multi-hot and soft labels start here; class numbers are smaller.
 _SETS = 1 << 62
 
 
 def class_index(labels: torch.Tensor) -> torch.Tensor:
-    """Labels (B,) int or (B,K) soft => class numbers (B,) int64; the heaviest class of a soft label."""
+    """Convert labels (B,) int or (B,K) soft to class numbers (B,) int64: of a soft label its most probable class."""
     return labels.argmax(1) if labels.ndim == 2 else labels.long()
 
 
 def label_keys(labels: torch.Tensor) -> torch.Tensor:
-    """Labels (B,) int or (B,K) => int64 (B,), equal for samples that may be partners: those of one and the same label.
+    """Return keys int64 (B,) of labels (B,) int or (B,K), equal for samples with equal labels, which may be partners.
 
-    A class number is its own key, and so is a row that is one-hot. Any other row (B,K), multi-hot or soft, gets a
-    hash of all its entries, from 2^62 on: two multi-hot rows have one key if they are the same set of labels. Ignored
-    labels have -1: negative numbers, and rows of zeros, which is what those become as soft labels.
+    The key of a class number or a one-hot row is the class number. Any other row (B,K), multi-hot or soft, gets a hash
+    of all its entries, from 2^62 on, so equal rows have equal keys. Ignored labels have the key -1: negative numbers,
+    and rows of zeros, to which `soft_labels` converts them.
 
     >>> label_keys(torch.tensor([3, -100])).tolist()
     [3, -1]
@@ -160,7 +161,7 @@ def label_keys(labels: torch.Tensor) -> torch.Tensor:
     """
     if labels.ndim == 1:
         return labels.long().clamp_min(-1)
-    rows = labels.float() + 0.0  # -0.0 is 0.0
+    rows = labels.float() + 0.0  # turns -0.0 into 0.0
     words = rows.contiguous().view(torch.int32).long()
     words = _mixed(words + _mixed(torch.arange(1, words.shape[1] + 1, device=words.device) * _GOLDEN))
     sets = _mixed(words.sum(1)) & (_SETS - 1) | _SETS
@@ -169,7 +170,7 @@ def label_keys(labels: torch.Tensor) -> torch.Tensor:
 
 
 def is_class(keys: torch.Tensor) -> torch.Tensor:
-    """Bool (B,): which keys of labels are single classes."""
+    """Return which keys of labels are single classes, bool (B,)."""
     return (keys >= 0) & (keys < _SETS)
 
 
@@ -177,14 +178,14 @@ _GOLDEN = -0x61C8864680B583EB  # 2^64 divided by the golden ratio, as a signed n
 
 
 def _mixed(words: torch.Tensor) -> torch.Tensor:
-    """A bijection of int64 that spreads every bit over the others, as in splitmix64."""
+    """Apply a bijection of int64 that mixes all bits, as in splitmix64."""
     words = (words ^ (words >> 30)) * -0x40A7B892E31B1A47
     words = (words ^ (words >> 27)) * -0x6B2FB644ECCEEE15
     return words ^ (words >> 31)
 
 
 def soft_labels(labels: torch.Tensor, num_classes: int) -> torch.Tensor:
-    """Labels (B,) int or (B,K) soft => float32 (B,K). An ignored label becomes zeros, which no loss counts."""
+    """Convert labels (B,) int or (B,K) soft to float32 (B,K). Ignored labels become zeros, which add no loss."""
     if labels.ndim == 2:
         return labels.float()
     if labels.device.type == "cpu" and len(labels) and int(labels.max()) >= num_classes:

@@ -23,16 +23,15 @@ _KEY = "augmentor"
 
 
 class LatentCache:
-    """The encoder's posterior of every image: raw mean (N, *L), std (N, *L) or None, and labels or None.
+    """Cache of the encoder's posterior of every image: raw mean (N, *L), std (N, *L) or None, and labels or None.
 
-    The key is the autoencoder's and the data set's fingerprint. A file with another key is refused with a
-    `CacheError`; `rebuild=True` replaces it.
+    The key is the fingerprint of the autoencoder and of the data set. A file with another key raises `CacheError`;
+    `rebuild=True` replaces it.
 
-    `MixedDataset`, `AugmentedLoader` and `generate_shards` take it as ``cache=``, and then encode nothing. Latents are
-    those of the network as it is, in float32.
+    `MixedDataset`, `AugmentedLoader` and `generate_shards` accept it as ``cache=`` and then encode no images. Latents
+    are those of the unchanged network, in float32.
 
-    path: a `.safetensors` file to keep the latents in, memory-mapped (worker processes share it); None keeps them in
-        memory.
+    path: a `.safetensors` file for the latents, memory-mapped (worker processes share it); None keeps them in memory.
 
     >>> from augmentor.data import load_source
     >>> from augmentor.autoencoders import load_autoencoder
@@ -67,7 +66,7 @@ class LatentCache:
             if rebuild or not self._path.exists():
                 tensors = _encoded(dataset, autoencoder, batch_size)
                 data = dump_tensors(tensors, {_KEY: json.dumps(self.key, sort_keys=True)})
-                write_bytes(self._path, data, shared=True)  # every rank of a job may be the first
+                write_bytes(self._path, data, shared=True)  # several ranks of a job may write it
             self._keep(self._load(self._path))
         self.num_classes = len(class_names_of(dataset)) or None
 
@@ -78,19 +77,19 @@ class LatentCache:
         return RawPosterior(self.mean, self.std).take(torch.as_tensor(indices))
 
     def check(self, autoencoder: Encoder, dataset: Any = None) -> LatentCache:
-        """Itself, if it holds the latents of this autoencoder and (where given) data set; `CacheError` otherwise."""
+        """Return the cache if it belongs to this autoencoder and data set (if given), else raise `CacheError`."""
         found = {"autoencoder": _encoder_fingerprint(autoencoder)}
         if dataset is not None:
             found["dataset"] = dataset_fingerprint(dataset)
         if changed := [name for name, value in found.items() if self.key[name] != value]:
             raise CacheError(
-                f"the cache holds latents of another {' and '.join(changed)}; make it anew: "
+                f"the cache holds latents of another {' and '.join(changed)}; create it again: "
                 "LatentCache(dataset, augment.autoencoder)"
             )
         return self
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """Latents, and labels where there are any."""
+        """Return the latents, and the labels if there are any, by name."""
         named = {"mean": self.mean, "std": self.std, "labels": self.labels}
         return {name: tensor for name, tensor in named.items() if tensor is not None}
 
@@ -100,7 +99,7 @@ class LatentCache:
         self.labels = tensors.get("labels")
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the tensors of a file, which the receiving process maps again, so that nothing is copied."""
+        """Return the state without the tensors of a file, which the receiving process maps again."""
         dropped = () if self._path is None else ("mean", "std", "labels")
         return {name: value for name, value in self.__dict__.items() if name not in dropped}
 
@@ -117,12 +116,12 @@ class LatentCache:
                     changed = [name for name in self.key if key.get(name) != self.key[name]]
                     raise CacheError(
                         f"{path} holds latents of another {' and '.join(changed)}; "
-                        "name another file, or remove this one to encode anew"
+                        "name another file, or remove this one to encode the images again"
                     )
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
                 sizes = {name: len(tensor) for name, tensor in tensors.items()}
                 if "mean" not in sizes or set(sizes.values()) != {self._count}:
-                    raise ValueError(f"it has rows {sizes}; expected {self._count} of each, and 'mean' among them")
+                    raise ValueError(f"it has rows {sizes}; expected {self._count} of each tensor, including 'mean'")
                 return tensors
         except (SafetensorError, KeyError, ValueError, AttributeError, OSError) as error:
             if isinstance(error, CacheError):
@@ -137,6 +136,6 @@ def _encoded(dataset: Any, autoencoder: Encoder, batch_size: int) -> dict[str, t
 
 
 def _encoder_fingerprint(autoencoder: Encoder) -> str:
-    """Of all but the latent statistics, which raw latents do not depend on."""
+    """Return the fingerprint of all weights except the latent statistics, which raw latents do not use."""
     weights = {name: value for name, value in autoencoder.state_dict().items() if not name.startswith("stats.")}
     return fingerprint(weights)

@@ -1,4 +1,4 @@
-"""A small classifier of latents that scores each sample by a network that was not trained on it."""
+"""A small classifier of latents that scores each sample with a network that was not trained on it."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ from .batch import is_class, label_keys
 
 FOLDS = 5
 _HIDDEN, _STEPS, _BATCH, _RATE, _DECAY, _NOISE = 64, 300, 512, 1e-2, 1e-2, 0.3
-# Feature maps are averaged down to at most this many cells a side.
+# Feature maps are averaged down to at most this many cells per side.
 _LARGEST_MAP = 4
 
 
 class LatentClassifier:
-    """Standard latents (B, *L) => log-probabilities of the classes, by cross-fitting (Chernozhukov et al. 2018).
+    """Cross-fitted classifier of standard latents (B, *L) (Chernozhukov et al. 2018).
 
-    The samples are dealt into folds, class by class, and for each fold a network of one hidden layer is fitted on the
-    others. A sample, or one made from it, is scored by the network that was fitted without it: pass its fold. All
-    networks are fitted at once, as one batched product, in about a second; each training row gets a little noise, so
-    that a handful of labels gives smooth regions.
+    The samples are split into stratified folds, and for each fold a network with one hidden layer is fitted on the
+    other folds. A sample, or one made from it, is scored by the network that was fitted without it: pass its fold. All
+    networks are fitted at once, with batched matrix products, in about one second. Noise is added to the training rows,
+    so that a few labels give smooth decision regions.
 
-    z: float (N, *L). labels: int64 (N,), or float (N,K), of which each different row is a class of its own unless it is
-    one-hot (`label_keys`); samples with ignored labels, the negative ones, are left out.
-    folds: int64 (N,), the fold of each sample; -1 for one that is in none: the only one of its class, or left out.
+    z: float (N, *L).
+    labels: int64 (N,), or float (N,K), in which each distinct row is a class of its own unless it is one-hot
+        (`label_keys`); samples with ignored labels, the negative ones, are left out.
+    folds: int64 (N,), the fold of each sample; -1 for a sample in no fold: the only one of its class, or left out.
 
     >>> z = torch.cat([torch.randn(20, 4) - 2, torch.randn(20, 4) + 2])
     >>> classifier = LatentClassifier(z, torch.arange(40) // 20)
@@ -47,9 +48,9 @@ class LatentClassifier:
             self._fit(_features(z[known]).detach(), target, folds, rng)
 
     def log_probs(self, z: torch.Tensor, folds: torch.Tensor | None = None) -> torch.Tensor:
-        """Log-probabilities (B, len(classes)); gradients flow to `z`.
+        """Return log-probabilities (B, len(classes)); gradients flow to `z`.
 
-        folds: int64 (B,), which fold each sample came from; None or -1 asks all networks and takes their mean.
+        folds: int64 (B,), the fold of each sample; None or -1 averages the probabilities of all networks.
         """
         each = self._logits(_features(z)).log_softmax(2)  # (folds, B, classes)
         mean = each.logsumexp(0) - np.log(len(each))
@@ -59,10 +60,10 @@ class LatentClassifier:
         return torch.where((folds < 0)[:, None], mean, own)
 
     def agreement(self, z: torch.Tensor, labels: torch.Tensor, folds: torch.Tensor | None = None) -> torch.Tensor:
-        """How well the labels fit, float (B,), at most 0: minus the divergence of the prediction from the label.
+        """Return how well the labels fit, float (B,), at most 0: minus the KL divergence of prediction and label.
 
-        For a class number that is its log-probability; a label (B,K) is compared as a whole, or is one of the classes
-        where some of these are multi-hot or soft labels. An unknown class gives minus infinity.
+        For a class number this is its log-probability. A label (B,K) is compared as a distribution, or as one of the
+        classes if some of these are multi-hot or soft labels. An unknown class gives minus infinity.
         """
         log_probs = self.log_probs(z, folds)
         if labels.ndim == 1 or not self._single:
@@ -75,7 +76,7 @@ class LatentClassifier:
         return (share * log_probs - torch.xlogy(share, share)).sum(1).masked_fill(unknown, -torch.inf)
 
     def to(self, device: torch.device | str) -> LatentClassifier:
-        """The same on a device."""
+        """Return a copy on a device."""
         moved = copy.copy(self)
         moved.__dict__.update(
             {name: value.to(device) for name, value in self.__dict__.items() if isinstance(value, torch.Tensor)}
@@ -115,7 +116,7 @@ class LatentClassifier:
 
 
 def _features(z: torch.Tensor) -> torch.Tensor:
-    """Vectors as they are; feature maps averaged to a few cells."""
+    """Return vectors unchanged, and feature maps averaged to a few cells."""
     if z.ndim == 4:
         height, width = (min(side, _LARGEST_MAP) for side in z.shape[-2:])
         z = F.adaptive_avg_pool2d(z, (height, width))
@@ -123,7 +124,7 @@ def _features(z: torch.Tensor) -> torch.Tensor:
 
 
 def _deal(target: torch.Tensor) -> torch.Tensor:
-    """Folds of the samples, each class dealt out evenly."""
+    """Return the folds of the samples, with each class spread evenly."""
     folds = torch.empty_like(target)
     for number, count in enumerate(target.bincount().tolist()):
         rank = torch.arange(count, device=target.device)

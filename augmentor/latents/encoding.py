@@ -1,4 +1,4 @@
-"""Raw latents of a whole data set, with its labels."""
+"""Encoding of a whole data set to raw latents, with its labels."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from .._internal.progress import progress_bar
 from ..exceptions import DataError
 from .batch import Posterior as RawPosterior
 
-# Numbers in the images that are encoded at once: of large ones a whole batch would fill the memory.
+# Maximum number of values in images encoded at once; a batch of large images could fill the memory.
 _AT_ONCE = 1 << 24
 
 
 class Encoder(Protocol):
-    """What is needed of an autoencoder here."""
+    """Interface of an autoencoder for `encode_all`."""
 
     @property
     def device(self) -> torch.device: ...
@@ -34,10 +34,10 @@ def encode_all(
     device: torch.device | str | None = None,
     total: int | None = None,
 ) -> tuple[RawPosterior, torch.Tensor | None]:
-    """Raw latents (N, *L) on a device (the autoencoder's by default), and labels on the host if all samples have any.
+    """Return raw latents (N, *L) on a device (default: the autoencoder's), and labels on the host if all have any.
 
-    data: a map-style data set or an iterable of batches. total: images in such an iterable, for the progress bar.
-    Raises `DataError` for none, or for images of several sizes.
+    data: a map-style data set or an iterable of batches. total: number of images in an iterable, for the progress bar.
+    Raises `DataError` without images, or for images of several sizes.
     """
     means, stds, found = [], [], []
     total = num_samples(data) if total is None else total
@@ -53,7 +53,7 @@ def encode_all(
         raise DataError("got no images to encode; expected a data set or an iterable of batches")
     shapes = {tuple(mean.shape[1:]) for mean in means}
     if len(shapes) > 1:
-        raise DataError(f"got images of different sizes (latents {sorted(shapes)}); resize them to one")
+        raise DataError(f"got images of different sizes (latents {sorted(shapes)}); resize them to one size")
     labelled = [labels for labels in found if labels is not None]
     raw = RawPosterior(torch.cat(means), torch.cat(stds) if stds else None)
     return raw, torch.cat(labelled) if len(labelled) == len(found) else None

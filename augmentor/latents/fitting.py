@@ -1,4 +1,4 @@
-"""Raw latents of real images => the reference set that policies and the gate look at."""
+"""Fitting of the reference set of policies and the gate on raw latents of real images."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def fit_reference(
     num_classes: int | None = None,
     unlabelled: torch.Tensor | None = None,
 ) -> ReferenceSet:
-    """Standardised latents of raw ones (N, *L), with labels int64 (N,), float (N,K) or None.
+    """Return the reference set of raw latents (N, *L), with labels int64 (N,), float (N,K) or None.
 
-    stats: fitted on the latents first, unless they are fitted already. unlabelled: more raw latents (M, *L); where
-    there are labels, those of them join that get one by label spreading (`PseudoLabeller`), with a warning if labels
-    that were hidden do not come out right.
+    stats: fitted on the latents first, unless already fitted.
+    unlabelled: more raw latents (M, *L). If `labels` is given, only latents with confident pseudo-labels from label
+        spreading (`PseudoLabeller`) are added, with a warning if too few held-out labels are predicted correctly.
     """
     device = stats.mean.device
     raw, labels = raw.to(device), None if labels is None else labels.to(device)
@@ -43,8 +43,8 @@ def fit_reference(
 def _warn_of_wrong_labels(held_out: HeldOut | None) -> None:
     if held_out is not None and not held_out.reaches(MIN_ACCURACY):
         warnings.warn(
-            f"labels spread to the unlabelled images are right in about {held_out}, so reference samples of a class "
-            "hold images of others; use an autoencoder trained on all of these images, label more of them, or leave "
+            f"the accuracy of pseudo-labels of the unlabelled images is about {held_out}, so reference samples have "
+            "wrong classes; use an autoencoder trained on all of these images, label more of them, or leave "
             "unlabelled= out",
             AugmentorWarning,
             stacklevel=5,  # the call of LatentAugment.fit

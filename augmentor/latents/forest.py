@@ -1,4 +1,4 @@
-"""A few dozen rows that may be near a latent, found without looking at the others."""
+"""Search for a few dozen rows that may be near a latent, without comparing it with all rows."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ _TREES, _LEAF = 4, 8
 class Forest:
     """Random projection trees over the rows of a large table (Dasgupta and Freund 2008), on the CPU.
 
-    A tree halves the rows at the median along a random direction, one a level, until at most 8 are together. Four
-    trees give at most 32 candidates. What is all but a copy of a row shares a leaf with it almost surely; further away
-    a neighbour may be missed. rows: float (N, D), without a NaN.
+    A tree halves the rows at the median along one random direction per level, until a leaf has at most 8 rows. Four
+    trees give at most 32 candidates. A near-copy of a row is almost always in the same leaf as the row; more distant
+    neighbours may be missed.
 
-    For 64 or 256 latents among 100,000 rows of 16 to 512 dimensions it takes 6 to 43 ms; a matrix product with `topk`
-    takes 3 to 25 times as long, scikit-learn's brute force 4 to 38 times, its trees 43 times and more
+    rows: float (N, D), without NaN.
+
+    For 64 or 256 latents among 100,000 rows of 16 to 512 dimensions a search takes 6 to 43 ms. A matrix product with
+    `topk` takes 3 to 25 times as long, scikit-learn's brute force 4 to 38 times, and its trees at least 43 times
     (`benchmarks/results/neighbours.json`).
     """
 
@@ -27,7 +29,7 @@ class Forest:
         count, width = rows.shape
         self.count = count
         depth = max(0, math.ceil(math.log2(count / _LEAF)))
-        # Equal leaves: the last places of a tree hold the number `count`, which is no row, and stands behind all.
+        # All leaves have the same size: unused places hold `count`, which is not a row and is sorted after all rows.
         places = 2**depth * math.ceil(count / 2**depth)
         random = SampleRandom(sample_keys(0, 0, range(_TREES * depth)))
         self._directions = random.normal(width).to(rows).T
@@ -37,7 +39,7 @@ class Forest:
         self._cuts = [torch.stack(level) for level in zip(*(cuts for _, cuts in trees), strict=True)]
 
     def candidates(self, z: torch.Tensor) -> torch.Tensor:
-        """For latents (B, D) rows that may be near, int64 (B, C); `count` where there is no further one."""
+        """Return rows that may be near latents (B, D), int64 (B, C); `count` in unused places."""
         along = (z @ self._directions).T.unflatten(0, (_TREES, -1))
         node = torch.zeros(_TREES, len(z), dtype=torch.int64)
         for level, cuts in enumerate(self._cuts):
@@ -46,7 +48,7 @@ class Forest:
 
 
 def _halve(along: torch.Tensor, places: int) -> tuple[torch.Tensor, list[torch.Tensor]]:
-    """Leaves (2^depth, size) of a tree, and where it cuts, (2^level,) a level. along: (rows and one behind, depth)."""
+    """Return the leaves (2^depth, size) of a tree and its cuts, (2^level,) per level. along: (rows + 1, depth)."""
     last, cuts = len(along) - 1, []
     order = torch.arange(places).clamp_max(last)
     for level in range(along.shape[1]):

@@ -1,4 +1,4 @@
-"""Label spreading: labels go from neighbour to neighbour."""
+"""Label spreading: labels propagate between nearest neighbours."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ _NEIGHBOURS, _CLAMP, _ROUNDS = 10, 0.9, 200
 
 
 def label_spreading(points: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """A function of class numbers int64 (N,), -1 for none, that gives the probability of each class, float64 (N,K).
+    """Return a function from class numbers int64 (N,), -1 for none, to class probabilities float64 (N,K).
 
-    points: float64 (N,D). Label spreading over the graph of nearest neighbours (Zhou et al. 2004, "Learning with Local
-    and Global Consistency"), as scikit-learn has it. A row of zeros is of a point that no label reaches. The graph does
-    not depend on the labels and is built once, here.
+    points: float64 (N,D). The function is scikit-learn's label spreading over the graph of nearest neighbours (Zhou et
+    al. 2004, "Learning with Local and Global Consistency"). A point that no label reaches gets a row of zeros. The
+    graph does not depend on the labels and is built once.
 
     >>> points = np.concatenate([np.arange(12.0), 30 + np.arange(12.0)])[:, None]
     >>> label_spreading(points)(np.asarray([0] + [-1] * 22 + [1])).argmax(1).tolist()

@@ -1,6 +1,6 @@
-"""The search for the nearest rows of a reference set: exact, among a few candidates, or looked up.
+"""Search for the nearest rows of a reference set: exact, among a few candidates, or looked up.
 
-`benchmarks/neighbours.py` measures all three beside scikit-learn, among 100,000 rows.
+`benchmarks/neighbours.py` compares all three with scikit-learn, on 100,000 rows.
 """
 
 from __future__ import annotations
@@ -12,25 +12,25 @@ import torch
 from .._internal.random import SampleRandom, sample_keys
 from .forest import Forest
 
-# Standard latents closer than this (root mean square over the dimensions) are the same image.
+# Standard latents closer than this (root mean square over the dimensions) are of the same image.
 SAME = 1e-3
 
 # A table of distances has at most this many entries at a time.
 _TABLE = 1 << 24
-# On the CPU the rows are searched in blocks of this size, so that the distances to one stay in the processor's cache.
+# Rows per block on the CPU, so that the distances to a block fit into the cache.
 _BLOCK = 1 << 12
-# Matrix products round, so that more candidates than asked for are measured again.
+# Matrix products round, so this many more candidates get exact distances.
 _MARGIN = 8
-# Among more rows than these `nearby` takes its candidates from a forest.
+# With more rows than this, `nearby` takes its candidates from a forest.
 _LARGE = 1 << 14
-# A latent is looked up among so many rows on either side of its place along a line.
+# `find` compares a latent with this many rows on each side of its position along a line.
 _AROUND = 2
 
 Found = tuple[torch.Tensor, torch.Tensor]  # distances (B, k), ascending, and rows int64 (B, k)
 
 
 class Neighbours:
-    """Latents sorted by class, and the search for those nearest to other latents.
+    """Search for the nearest neighbours among latents that are sorted by class.
 
     z: float (N, *L). labels: int64 (N,), ascending. A distance is the root mean square over the dimensions.
 
@@ -47,14 +47,14 @@ class Neighbours:
         return len(self.z)
 
     def nearest(self, z: torch.Tensor, k: int, classes: torch.Tensor | None = None) -> Found:
-        """The k nearest rows (at most all) of each latent (B, *L), exactly; equally near ones in the order of rows.
+        """Return the exact k nearest rows (at most all) of each latent (B, *L); ties are in the order of rows.
 
-        classes: int64 (B,), where only rows of that class count; missing ones are at infinity.
+        classes: int64 (B,), to search only rows of that class; missing neighbours have an infinite distance.
         """
         z, k = z.detach().flatten(1), min(k, len(self))
         if classes is None or z.device.type != "cpu":
             return self._nearest_within(z, k, 0, len(self), classes)
-        # The rows of a class stand together, so only they are searched.
+        # The rows of a class are contiguous, so only they are searched.
         distance, rows = z.new_full((len(z), k), torch.inf, dtype=torch.float32), torch.zeros(len(z), k).long()
         for label in classes.unique():
             places = (classes == label).nonzero().squeeze(1)
@@ -66,10 +66,11 @@ class Neighbours:
         return distance, rows
 
     def nearby(self, z: torch.Tensor, k: int, origin: torch.Tensor | None = None) -> Found:
-        """`nearest`; among more than 16,384 rows on the CPU, the nearest of a few dozen candidates.
+        """Return the result of `nearest`, or an approximation with more than 16,384 rows on the CPU.
 
-        A neighbour may be missing there, unless it is all but a copy, so that distances are upper bounds: compare them
-        with others from `nearby`. origin: int64 (B,), rows that are candidates in any case.
+        It is the nearest of a few dozen candidates. A neighbour may be missed, unless it is a near-copy, so distances
+        are upper bounds: compare them only with others from `nearby`. origin: int64 (B,), rows that are always
+        candidates.
         """
         if z.device.type != "cpu" or len(self) <= _LARGE:
             return self.nearest(z, k)
@@ -86,7 +87,7 @@ class Neighbours:
         return distance, candidates.gather(1, order)
 
     def find(self, z: torch.Tensor) -> torch.Tensor:
-        """The row that each latent (B, *L) is, int64 (B,), on the CPU; -1 for one that is no row, or is not found."""
+        """Return the row equal to each latent (B, *L), int64 (B,), on the CPU; -1 if no such row is found."""
         z = z.detach().flatten(1)
         order, along, direction = self._line
         place = torch.searchsorted(along, z.to(direction.dtype) @ direction)
@@ -95,7 +96,7 @@ class Neighbours:
         return torch.where(distance < SAME, near.gather(1, at[:, None]).squeeze(1), -1)
 
     def looked_up(self, z: torch.Tensor, k: int, classes: torch.Tensor | None = None) -> Found:
-        """`nearest`, on the CPU, where the neighbours of each row under its own class are remembered once found."""
+        """Return the result of `nearest`, on the CPU; it is cached for latents that are rows, with their own class."""
         z, k, row = z.detach().flatten(1), min(k, len(self)), self.find(z)
         if classes is not None:
             row = torch.where(self.labels[row] == classes, row, -1)
@@ -106,7 +107,7 @@ class Neighbours:
         distance, found = distances[row], rows[row]
         new = ((row < 0) | distance[:, 0].isnan()).nonzero().squeeze(1)
         if len(new):
-            # Searched for is the row itself, because what is remembered must not depend on who asked first.
+            # Search for the stored row, because a cached result must not depend on the order of calls.
             asked = torch.where(row[new, None] < 0, z[new], self._rows[row[new]])
             distance[new], found[new] = self.nearest(asked, k, None if classes is None else classes[new])
             own = new[row[new] >= 0]
@@ -116,7 +117,7 @@ class Neighbours:
     def _nearest_within(
         self, z: torch.Tensor, k: int, first: int, end: int, classes: torch.Tensor | None = None
     ) -> Found:
-        """The k nearest of the rows from `first` to `end`, for some latents at a time."""
+        """Return the k nearest of the rows from `first` to `end`, in batches of latents."""
         block = _BLOCK if z.device.type == "cpu" else end - first
         step = max(1, _TABLE // max(min(block, end - first), (k + _MARGIN) * z.shape[1]))
         parts = [
@@ -132,7 +133,7 @@ class Neighbours:
         rough, candidates = [], []
         for at in range(first, end, block):
             part = slice(at, min(at + block, end))
-            # Squared distances, but for a term of the latent; around the centre, where products round least.
+            # Squared distances up to a constant per latent; relative to the centre, to reduce rounding errors.
             table = torch.addmm(self._squares[part], z - self._centre, self._rows[part].T, alpha=-2)
             if classes is not None:
                 table = table.masked_fill(classes[:, None] != self.labels[part], torch.inf)
@@ -140,15 +141,15 @@ class Neighbours:
             rough.append(least)
             candidates.append(at + places)
         least, order = torch.cat(rough, 1).topk(count, largest=False)
-        # They round all the same: the candidates are measured again, pair by pair.
+        # The products still round: distances of the candidates are computed again, pair by pair.
         rows, order = torch.cat(candidates, 1).gather(1, order).sort(1)
         distance = self._measured(z, rows).masked_fill(least.isinf().gather(1, order), torch.inf)
         distance, order = distance.sort(dim=1, stable=True)
         return distance[:, :k], rows.gather(1, order[:, :k])
 
     def _measured(self, z: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-        """Distances (B, C) from latents (B, D) to rows (B, C), pair by pair."""
-        real = self._rows.index_select(0, rows.flatten()).unflatten(0, rows.shape)  # faster than an index
+        """Return distances (B, C) from latents (B, D) to rows (B, C), pair by pair."""
+        real = self._rows.index_select(0, rows.flatten()).unflatten(0, rows.shape)  # faster than indexing
         pairs = torch.cdist(z[:, None], real, compute_mode="donot_use_mm_for_euclid_dist")
         return pairs.squeeze(1) / z.shape[1] ** 0.5
 
@@ -166,7 +167,7 @@ class Neighbours:
 
     @cached_property
     def _line(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """The rows in the order in which they stand along some direction, where they stand, and the direction."""
+        """Rows ordered by their position along a random direction, these positions, and the direction."""
         direction = SampleRandom(sample_keys(0, 0, 0)).normal(self._rows.shape[1])[0].to(self._rows)
         along, order = (self._rows @ direction).sort(stable=True)
         return order, along, direction

@@ -1,4 +1,4 @@
-"""Labels for unlabelled latents, from labelled ones, and how many of them are right."""
+"""Pseudo-labels of unlabelled latents, and an estimate of their accuracy."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from .self_training import self_training
 METHODS: dict[str, Callable[[np.ndarray], Callable[[np.ndarray], np.ndarray]]] = {
     method.__name__: method for method in (label_spreading, self_training)
 }
-# The share of the unlabelled that gets a label, the most probable first. On MNIST with 5 labels a class about 94 % of
-# these are right, and 98 % of the more probable half, which holds next to none of the hard classes.
+# Fraction of the unlabelled latents that get a label, the most probable first. On MNIST with 5 labels per class about
+# 94 % of these are correct, and 98 % of the more probable half, which has almost no images of the hard classes.
 SURE_SHARE = 0.8
-# The share of right labels below which they do more harm than good.
+# Accuracy below which pseudo-labels do more harm than good.
 MIN_ACCURACY = 0.8
 _FOLDS = 5
 
 
 class PseudoLabels(NamedTuple):
-    """Rows of the unlabelled that get a label, int64 (n,), ascending; the labels, int64 (n,); how probable each of them
-    is, float32 (n,).
+    """Rows of the unlabelled latents that get a label, int64 (n,), ascending; the labels, int64 (n,); their
+    probabilities, float32 (n,).
     """
 
     rows: torch.Tensor
@@ -39,7 +39,7 @@ class PseudoLabels(NamedTuple):
 
 
 class HeldOut(NamedTuple):
-    """How many labels that were hidden came out right, of how many.
+    """Number of held-out labels that were predicted correctly, and number of held-out labels.
 
     >>> print(HeldOut(30, 39)), HeldOut(30, 39).reaches(0.8), HeldOut(2, 4).reaches(0.8)
     77 % (30 of 39 held-out labels, standard error 7 points)
@@ -51,14 +51,14 @@ class HeldOut(NamedTuple):
 
     @property
     def accuracy(self) -> float:
-        """The share of right ones, 0 to 1."""
+        """Fraction of correct labels, 0 to 1."""
         return self.right / self.total
 
     def reaches(self, least: float) -> bool:
-        """Whether at least this share of the labels may be right.
+        """Return whether the accuracy may be at least `least`.
 
-        One standard error is allowed for, because a few labels say little: of 50 it is about 6 points. One wrong label
-        is added, because else two labels that happen to be right would be enough.
+        One standard error is allowed, because the estimate from a few labels is imprecise: with 50 labels it is about 6
+        points. One wrong label is added, because otherwise two labels that are correct by accident would be enough.
         """
         total = self.total + 1
         return self.right / total + math.sqrt(least * (1 - least) / total) >= least
@@ -72,11 +72,15 @@ class HeldOut(NamedTuple):
 
 
 class PseudoLabeller:
-    """Labels for the surest share of the unlabelled latents.
+    """Labeller that assigns confident pseudo-labels to unlabelled latents.
 
-    z: float (N, *L). labels: int64 (N,), of which negative ones are ignored, or one-hot (N,K). unlabelled: float
-    (M, *L). method: a name of `METHODS`. share: of the unlabelled, in (0, 1]; the most probable ones get a label.
-    Raises `DataError` for labels of one class, and for labels of several classes at once; `InputError` for arguments
+    z: float (N, *L).
+    labels: int64 (N,), of which negative ones are ignored, or one-hot (N,K).
+    unlabelled: float (M, *L).
+    method: a name of `METHODS`.
+    share: fraction of the unlabelled latents that get a label, the most probable first, in (0, 1].
+
+    Raises `DataError` for labels of only one class, and for multi-hot or soft labels; `InputError` for other arguments
     that do not fit.
 
     >>> z, more = torch.tensor([[-3.1], [-2.9], [2.9], [3.1]]), torch.linspace(-4, 4, 40)[:, None]
@@ -97,17 +101,17 @@ class PseudoLabeller:
         if method not in METHODS:
             raise UnknownNameError(f"unknown method {method!r}{did_you_mean(method, METHODS)}")
         if not 0 < share <= 1:
-            raise InputError(f"share is the part of the unlabelled images that gets a label, in (0, 1]; got {share}")
+            raise InputError(f"share is the fraction of unlabelled images that get a label, in (0, 1]; got {share}")
         keys = label_keys(labels)
         labelled = keys >= 0
         if not bool(is_class(keys[labelled]).all()):
-            raise DataError("labels can be spread where each image has one class, got multi-hot or soft labels")
+            raise DataError("pseudo-labels need one class per image, got multi-hot or soft labels")
         z = z[labelled]
         classes, known = keys[labelled].cpu().unique(return_inverse=True)
         if len(classes) < 2:
             raise DataError(
-                f"labels can be spread from at least 2 classes, got {len(classes)}; label images of another class, or "
-                "use no unlabelled images"
+                f"pseudo-labels need labels of at least 2 classes, got {len(classes)}; label images of another class, "
+                "or use no unlabelled images"
             )
         self.share, self._classes, self._device = share, classes, z.device
         self._known = np.concatenate([known.numpy(), np.full(len(unlabelled), -1)])
@@ -116,7 +120,7 @@ class PseudoLabeller:
         self._probabilities = METHODS[method](points)
 
     def pseudo_labels(self) -> PseudoLabels:
-        """The labels of the surest share; fewer, where there are more that no label reaches."""
+        """Return labels for the fraction `share` of the unlabelled latents, or for fewer if labels reach fewer."""
         probabilities = self._probabilities(self._known)
         surest = self._surest(probabilities, np.arange(self._labelled, len(self._known)))
         chosen = torch.from_numpy(probabilities[surest])
@@ -125,11 +129,12 @@ class PseudoLabeller:
         return PseudoLabels(*(x.to(self._device) for x in (rows, self._classes[best], confidences.float())))
 
     def held_out(self, seed: int = 0) -> HeldOut | None:
-        """How many of the labels come out right if they are hidden, a fold at a time, and the rest stay.
+        """Return how many labels are predicted correctly if they are hidden, one fold at a time.
 
-        Only those count that are among the surest share of all that have no label then. There are as many folds as the
-        rarest class has labels, up to five, and each class is spread evenly over them. As fewer labels are left, a
-        little fewer come out right than in `pseudo_labels`. None where a class has but one label, or none is reached.
+        A hidden label counts only if its latent is in the most probable fraction `share` of those without a label. The
+        number of folds is the number of labels of the rarest class, at most five, and each class is spread evenly over
+        them. As fewer labels are left, the accuracy is slightly lower than in `pseudo_labels`. The result is None if a
+        class has only one label, or if no hidden label counts.
         """
         labels = self._known[: self._labelled]
         folds = min(_FOLDS, int(np.bincount(labels).min()))
@@ -150,16 +155,16 @@ class PseudoLabeller:
         return HeldOut(right, total) if total else None
 
     def _surest(self, probabilities: np.ndarray, candidates: np.ndarray) -> np.ndarray:
-        """The surest share of the candidates, ascending; those that no label reaches are not among them."""
+        """Return the most probable fraction of the candidates, ascending, without those that no label reaches."""
         sure = probabilities[candidates].max(1, initial=0)
         count = min(round(self.share * len(candidates)), int((sure > 0).sum()))
         return np.sort(candidates[np.argsort(-sure, kind="stable")[:count]])
 
 
 def spread_labels(z: torch.Tensor, labels: torch.Tensor, unlabelled: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rows of the unlabelled latents that get a label, int64 (n,), ascending, and their labels, int64 (n,).
+    """Return rows of the unlabelled latents that get a label, int64 (n,), ascending, and their labels, int64 (n,).
 
-    Those of `PseudoLabeller` by label spreading, for the most probable 80 %; it says what is taken and raised.
+    Label spreading labels the most probable 80 % of them. `PseudoLabeller` documents the arguments and errors.
 
     >>> z, more = torch.tensor([[-3.0], [3.0]]), torch.cat([torch.randn(30, 1) - 3, torch.randn(30, 1) + 3])
     >>> rows, labels = spread_labels(z, torch.tensor([0, 1]), more)

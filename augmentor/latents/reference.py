@@ -1,4 +1,4 @@
-"""The samples that a policy may combine a sample with: a fitted reference set of latents, or else the batch itself."""
+"""Reference set of a policy: fitted latents of real samples, or the current batch."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from .neighbours import SAME, Neighbours
 
 
 class Partners(NamedTuple):
-    """A reference sample for each sample: latents (B, *L), labels int64 (B,) or float (B,K), and where there is one.
+    """One reference sample per sample: latents (B, *L), labels int64 (B,) or float (B,K), and whether it exists.
 
-    found: bool (B,), false for a sample that has no partner; what stands there means nothing.
+    found: bool (B,), false for a sample without a partner; its latent and label are then arbitrary.
     """
 
     z: torch.Tensor
@@ -26,14 +26,16 @@ class Partners(NamedTuple):
 
 
 class ReferenceSet(Neighbours):
-    """Standard latents of real samples, kept sorted by class so that a reference sample is found in constant time.
+    """Standard latents of real samples, sorted by class so that a reference sample is found in constant time.
 
-    z: float (N, *L). labels: int64 (N,), float (N,K), or None, which makes all samples one class. num_classes: K, or
-    None where it is not known. fitted: False for a reference set that is just the current batch.
+    z: float (N, *L).
+    labels: int64 (N,), float (N,K), or None, which makes all samples one class.
+    num_classes: K, or None if unknown.
+    fitted: False for a reference set that is only the current batch.
 
-    Partners of the same class are those of the same label: the same class number, or the same row of a multi-hot or
-    soft label (`label_keys`). A sample with an ignored label, a negative number or a row of zeros, is never a partner
-    and has none.
+    Partners of the same class have the same label: the same class number, or the same row of a multi-hot or soft label
+    (`label_keys`). A sample with an ignored label, a negative number or a row of zeros, is never a partner and has no
+    partner.
 
     >>> reference = ReferenceSet(torch.randn(6, 2), torch.tensor([0, 0, 0, 1, 1, 1]))
     >>> reference.class_counts()
@@ -51,7 +53,7 @@ class ReferenceSet(Neighbours):
         keys = torch.zeros(len(z), dtype=torch.int64, device=z.device) if labels is None else label_keys(labels)
         keys, order = torch.sort(keys, stable=True)
         super().__init__(z[order], keys)
-        self.order = order  # of the given samples: which of them each row is, int64 (N,)
+        self.order = order  # index of each row among the given samples, int64 (N,)
         self.soft_labels = labels[order] if labels is not None and labels.ndim == 2 else None
         self.labelled = labels is not None
         self.num_classes = num_classes
@@ -59,13 +61,13 @@ class ReferenceSet(Neighbours):
 
     @classmethod
     def of_batch(cls, latents: Latents) -> ReferenceSet:
-        """The batch as its own reference set, of the real samples."""
+        """Return the real samples of a batch as a reference set."""
         soft = latents.labels is not None and latents.labels.ndim == 2
         classes = latents.labels.shape[1] if soft else None  # type: ignore[union-attr]
         return cls(latents.own.detach(), latents.labels, classes, fitted=False)
 
     def to(self, device: torch.device | str) -> ReferenceSet:
-        """The reference set on a device; itself when it is there already."""
+        """Return the reference set on a device, without a copy if it is already there."""
         if self.z.device == torch.device(device):
             return self
         known = self.given_labels
@@ -78,16 +80,16 @@ class ReferenceSet(Neighbours):
 
     @property
     def given_labels(self) -> torch.Tensor | None:
-        """The labels of the rows, int64 (N,) or float (N,K), ignored ones -1; None without labels."""
+        """Labels of the rows, int64 (N,), where ignored ones are -1, or float (N,K); None without labels."""
         return None if not self.labelled else self.labels if self.soft_labels is None else self.soft_labels
 
     def class_counts(self) -> dict[int, int]:
-        """How many samples each class has, or each set of labels by its key; those with ignored labels left out."""
+        """Return the number of samples per class, or per label key; samples with ignored labels are left out."""
         classes, counts = self.labels[self.labels >= 0].unique_consecutive(return_counts=True)
         return dict(zip(classes.tolist(), counts.tolist(), strict=True))
 
     def random_samples(self, latents: Latents, random: SampleRandom, *, same_class: bool = True) -> Partners:
-        """A random other sample for each sample."""
+        """Return a random other sample for each sample, of its class or of any class."""
         start, count = self._range(latents, same_class)
         pick = (random.uniform() * count).long().minimum(count - 1).clamp_min(0)
         row = self._row(start + pick)
@@ -96,10 +98,10 @@ class ReferenceSet(Neighbours):
         return self._partners(row, count > itself)
 
     def neighbours(self, latents: Latents, random: SampleRandom, k: int) -> Partners:
-        """A random one of the k nearest other samples of the class of each sample."""
+        """Return, for each sample, a random one of the k nearest other samples of its class."""
         keys = self._keys(latents, same_class=True)
         nearest, rows = (self.looked_up if self._recurs else self.nearest)(latents.z, k + 1, keys)
-        # A sample that has not moved is the nearest one to itself.
+        # An unperturbed sample is its own nearest neighbour.
         itself = nearest[:, :1] < SAME if latents.real is None else self._is(latents.own, rows) & nearest.isfinite()
         found, place = itself.max(1)
         usable = (nearest.isfinite().sum(1) - found.long()).clamp_max(k)
@@ -109,7 +111,7 @@ class ReferenceSet(Neighbours):
         return self._partners(row, usable > 0 if keys is None else (usable > 0) & (keys >= 0))
 
     def origin(self, z: torch.Tensor) -> torch.Tensor:
-        """The row that each latent (B, *L) of a real sample is, or else is nearest to: int64 (B,)."""
+        """Return the row equal to each latent (B, *L) of a real sample, or else the nearest row: int64 (B,)."""
         if not self._recurs:
             return self.nearest(z, 1)[1].squeeze(1)
         rows = self.find(z)
@@ -120,18 +122,18 @@ class ReferenceSet(Neighbours):
 
     @cached_property
     def classifier(self) -> LatentClassifier | None:
-        """Fitted on the reference set when it is first asked for; None without labels or with one class."""
+        """Classifier of the reference set, fitted at first use; None without labels or with one class."""
         if len(self.class_counts()) < 2:
             return None
         return LatentClassifier(self.z, self.labels)
 
     @property
     def _recurs(self) -> bool:
-        """Whether to look samples up: those of a fitted reference set recur, and on the CPU the host does not wait."""
+        """Whether to use `looked_up`: samples of a fitted reference set recur, and a CPU needs no synchronisation."""
         return self.fitted and self.z.device.type == "cpu"
 
     def _is(self, z: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-        """Which of the rows, int64 (B,k), each latent (B, *L) is: bool (B,k)."""
+        """Return which of the rows, int64 (B,k), are equal to each latent (B, *L): bool (B,k)."""
         return (z.unsqueeze(1) - self.z[rows]).flatten(2).square().mean(2).sqrt() < SAME
 
     def _partners(self, row: torch.Tensor, found: torch.Tensor) -> Partners:
@@ -139,13 +141,13 @@ class ReferenceSet(Neighbours):
         return Partners(self.z[row], labels[row], found)
 
     def _row(self, row: torch.Tensor) -> torch.Tensor:
-        """A row that exists, also for a class that has none."""
+        """Return an existing row, also for a class without rows."""
         return row.clamp_max(len(self) - 1)
 
     def _range(self, latents: Latents, same_class: bool) -> tuple[torch.Tensor, torch.Tensor]:
-        """For each sample the first row and the number of rows it may be paired with."""
+        """Return, for each sample, the first row and the number of rows that may be its partner."""
         keys = self._keys(latents, same_class)
-        if keys is None:  # all rows that are not ignored, which stand first
+        if keys is None:  # all rows except the ignored ones, which come first
             first = torch.searchsorted(self.labels, torch.zeros(1, dtype=torch.int64, device=self.labels.device))
             start = first.expand(len(latents))
             count = len(self) - start
@@ -156,10 +158,10 @@ class ReferenceSet(Neighbours):
         return start, count.masked_fill(keys < 0, 0)
 
     def _keys(self, latents: Latents, same_class: bool) -> torch.Tensor | None:
-        """The labels that partners share, int64 (B,); None where any sample may be a partner."""
+        """Return the keys that partners share, int64 (B,); None if any sample may be a partner."""
         if latents.labels is not None and not self.labelled:
             raise ReferenceSetError(
-                "the samples are labelled and the reference set is not, so no partner is known to be of their class; "
+                "the samples are labelled and the reference set is not, so it has no partners of a known class; "
                 "fit it on labelled data, or pass the samples without labels"
             )
         if not same_class or not self.labelled:

@@ -1,4 +1,4 @@
-"""The statistics that turn raw latents into standard ones and back."""
+"""Statistics that convert raw latents to standard latents and back."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..exceptions import ShapeError
 
 
 class LatentStats(nn.Module):
-    """Mean and standard deviation of raw latents, which turn raw latents into standard ones and back.
+    """Mean and standard deviation of raw latents, which convert raw latents to standard latents and back.
 
     >>> stats = LatentStats(latent_shape=(16,))
     >>> raw = torch.randn(8, 16)
@@ -32,7 +32,7 @@ class LatentStats(nn.Module):
         self.register_buffer("fitted", torch.tensor(False))
 
     def fit(self, batches: Iterable[torch.Tensor]) -> LatentStats:
-        """Take mean and standard deviation from batches of raw latents (B, *L), accumulated in float64."""
+        """Compute mean and standard deviation of batches of raw latents (B, *L), accumulated in float64."""
         count = 0
         total = squares = torch.zeros((), dtype=torch.float64, device=self.mean.device)
         for raw in batches:
@@ -46,7 +46,7 @@ class LatentStats(nn.Module):
             raise ShapeError("expected at least one batch of raw latents, got none")
         mean = total / count
         variance = (squares / count - mean.square()).clamp_min(0)
-        # A constant dimension carries no information; dividing by a standard deviation of zero would make noise of it.
+        # A constant dimension carries no information; dividing by a standard deviation of zero would make it noise.
         std = variance.sqrt().clamp_min(1e-6)
         self.mean.copy_(mean.reshape(self.mean.shape))
         self.std.copy_(std.reshape(self.std.shape))
@@ -54,11 +54,11 @@ class LatentStats(nn.Module):
         return self
 
     def values(self) -> dict[str, list[float]]:
-        """Mean and standard deviation as plain JSON values, exact to the last bit."""
+        """Return mean and standard deviation as JSON values, exact to the last bit."""
         return {"mean": self.mean.flatten().tolist(), "std": self.std.flatten().tolist()}
 
     def restore(self, mean: Sequence[float], std: Sequence[float]) -> LatentStats:
-        """Take what `values` gave; `ShapeError` for those of other latents."""
+        """Set statistics that `values` returned; raise `ShapeError` for those of other latents."""
         if not len(mean) == len(std) == self.mean.numel():
             raise ShapeError(f"expected statistics of {self.mean.numel()} dimensions, got {len(mean)} and {len(std)}")
         for buffer, numbers in ((self.mean, mean), (self.std, std)):
@@ -67,9 +67,9 @@ class LatentStats(nn.Module):
         return self
 
     def standardise(self, raw: torch.Tensor) -> torch.Tensor:
-        """Raw => standard."""
+        """Convert raw latents to standard latents."""
         return (raw - self.mean) / self.std
 
     def unstandardise(self, z: torch.Tensor) -> torch.Tensor:
-        """Standard => raw."""
+        """Convert standard latents to raw latents."""
         return torch.addcmul(self.mean, z, self.std)

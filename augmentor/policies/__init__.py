@@ -1,6 +1,6 @@
-"""Perturbation policies. A new one is a new file here and one import line below.
+"""Policies, which perturb latents. A new policy is a new file in this folder and one import line below.
 
-May import `denoisers` and what is below it.
+This package may import `denoisers` and the layers below it.
 """
 
 from ._base import LatentPolicy, default_policy, get_policy, list_policies, policies

@@ -1,4 +1,4 @@
-"""A few steps uphill in standard latent space, inside a ball around each sample and inside its class."""
+"""Gradient ascent in standard latent space, within a ball around each sample and within its class."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from .._internal.random import SampleRandom
 from ..latents import Latents, ReferenceSet, label_keys, per_sample
 from ._base import LatentPolicy, Params, check_count, check_strength
 
-Score = Callable[[torch.Tensor], torch.Tensor]  # latents (B, *L) => one number a sample (B,), differentiable
+Score = Callable[[torch.Tensor], torch.Tensor]  # latents (B, *L) => one number per sample (B,), differentiable
 
-# A label is kept where the classifier gives it this probability, or at least what it gives to the source.
+# A point keeps the label if its probability of the label is at least this value, or at least that of the source.
 SURE = 0.98
-# An agreement below this is that of a class the classifier does not know, and the sample stays where it is.
+# Lower bound of the agreement that a point must reach. For an unknown class, whose agreement is minus infinity, no
+# point reaches it, and the sample does not move.
 _UNKNOWN = -1e9
 _TINY = 1e-12
 
 
 class AscendingPolicy(LatentPolicy):
-    """Moves each sample uphill on an objective, by projected gradient ascent (Madry et al. 2018, eq. 2.2).
+    """Base class of policies that maximise an objective by projected gradient ascent (Madry et al. 2018, eq. 2.2).
 
-    All the work is done when drawing: the parameters are the displacement, so that for gradients it is a constant.
-    What a sample becomes depends on its latent, its label, its own random sequence and the reference set, never on the
-    batch.
+    `draw` computes the displacement and returns it as the parameters, so it is a constant for gradients. The result
+    for a sample depends on its latent, its label, its own random sequence and the reference set, not on the batch.
     """
 
     needs_reference = True
-    weight: ClassVar[float]  # what agreement with the label weighs against the objective
-    enough: ClassVar[float] = 1.0  # a probability of the label beyond which more of it is no aim
+    weight: ClassVar[float]  # weight of the agreement with the label
+    enough: ClassVar[float] = 1.0  # a higher probability of the label adds nothing
 
     def __init__(self, radius: float, steps: int):
         check_strength(self.name, radius=radius)
@@ -40,7 +40,7 @@ class AscendingPolicy(LatentPolicy):
         self.fitted: ReferenceSet | None = None
 
     def fit(self, reference: ReferenceSet) -> None:
-        _ = reference.classifier  # fitted now, so that workers get it with the reference set
+        _ = reference.classifier  # fitted here, so that workers get it with the reference set
         self.fitted = reference
 
     def draw(self, latents: Latents, random: SampleRandom, reference: ReferenceSet | None = None) -> Params:
@@ -68,7 +68,7 @@ class AscendingPolicy(LatentPolicy):
         return self.radius == 0
 
     def _known(self, latents: Latents, reference: ReferenceSet) -> torch.Tensor:
-        """Which samples have a label that the reference set knows, bool (B,); the others are kept."""
+        """Return bool (B,): whether the label of each sample occurs in the reference set. Other samples are kept."""
         if latents.labels is None or not reference.labelled:
             return torch.ones(len(latents), dtype=torch.bool, device=latents.z.device)
         keys = label_keys(latents.labels).contiguous()
@@ -76,17 +76,17 @@ class AscendingPolicy(LatentPolicy):
         return (reference.labels[row] == keys) & (keys >= 0)
 
     def _objective(self, latents: Latents, random: SampleRandom, reference: ReferenceSet) -> Score:
-        """What to raise; one row of it is a function of the same row of the latents."""
+        """Return the function to maximise. Each of its values depends on the same row of the latents only."""
         raise NotImplementedError
 
 
 def _ascend(
     source: torch.Tensor, random: SampleRandom, height: Score, agreement: Score, radius: float, steps: int
 ) -> torch.Tensor:
-    """The displacement (B, *L): from a random point of the ball, in normalised steps that come to one radius.
+    """Return the displacement (B, *L) after steps of length ``radius / steps`` from a random point of the ball.
 
-    It ends at the last point where the label was kept, or at the source if there was none. The number of steps is
-    fixed and rows are chosen by `where`, so that nothing waits for the device.
+    The result is the last point that keeps the label, or the source if no point does. The number of steps is fixed and
+    rows are selected with `where`, so the host does not wait for the device.
     """
     least = agreement(source).clamp(_UNKNOWN, math.log(SURE))
     z = source + per_sample(radius * random.uniform(), source) * _unit(random.normal(*source.shape[1:]))
@@ -100,9 +100,9 @@ def _ascend(
 
 
 def _agreement(latents: Latents, reference: ReferenceSet) -> Score:
-    """How well the labels fit latents made from these, at most 0; always 0 where nothing is labelled.
+    """Return the function that computes how well the labels fit moved latents: at most 0, and 0 without labels.
 
-    A sample is classified by the network that was fitted without it, or without the real sample nearest to it.
+    Each sample is classified by the network that was fitted without it, or without the real sample nearest to it.
     """
     classifier, labels = reference.classifier, latents.labels
     if classifier is None or labels is None:
@@ -117,7 +117,7 @@ def _into_ball(centre: torch.Tensor, z: torch.Tensor, radius: float) -> torch.Te
 
 
 def _unit(direction: torch.Tensor) -> torch.Tensor:
-    """Each row at root mean square 1; zeros stay."""
+    """Scale each row to a root mean square of 1. Rows of zeros do not change."""
     return direction / per_sample(_rms(direction).clamp_min(_TINY), direction)
 
 

@@ -1,7 +1,7 @@
-"""The contract of a policy: standard latents => standard latents, labels with them.
+"""Base class of policies, which map standard latents and their labels to standard latents and labels.
 
-Draw, then apply: `draw` turns a sample's own random sequence into parameters, `apply` uses them and is a pure
-function. Applying to a batch equals applying to each row with that row's parameters.
+`draw` computes parameters from the random sequence of each sample. `apply` is a pure function of latents and
+parameters: applied to a batch, it gives the same result as applied to each row with the parameters of that row.
 """
 
 from __future__ import annotations
@@ -20,70 +20,70 @@ from ..latents import Latents, ReferenceSet
 
 policies: Registry[LatentPolicy] = Registry("policy", parts=denoisers)
 
-Params: TypeAlias = dict[str, Any]  # tensors with one row a sample; a policy of policies nests one dict for each
+Params: TypeAlias = dict[str, Any]  # tensors with one row per sample; for combined policies, one dict per policy
 
 
 class LatentPolicy:
-    """Base of all policies: plain objects, not modules (a module's `apply` means something else).
+    """Base class of all policies. It is not an `nn.Module`, because `nn.Module.apply` has another meaning.
 
-    A member stores its constructor's arguments under their own names; ``str(policy)`` is then its text form, which
-    `get_policy` reads back. CONTRIBUTING.md has a new one in ten lines.
+    A subclass stores the arguments of its constructor under their own names, so that ``str(policy)`` is the text form
+    that `get_policy` reads. CONTRIBUTING.md shows how to write a policy.
 
     >>> isinstance(get_policy("gaussian"), LatentPolicy)
     True
     """
 
     name: ClassVar[str]
-    # Whether it works with the latents of any autoencoder.
+    # Whether the policy works with the latents of any autoencoder.
     universal: ClassVar[bool] = True
     needs_reference: bool = False
-    # Whether labels matter to it; always where it needs a reference set.
+    # Whether the result depends on labels. Policies with `needs_reference` always use labels.
     needs_labels: bool = False
-    # Whether things stay where they are in the image where latents are feature maps, so that its boxes still fit.
+    # Whether objects keep their positions in the image if latents are feature maps, so that bounding boxes stay valid.
     keeps_geometry: bool = False
 
     def draw(self, latents: Latents, random: SampleRandom, reference: ReferenceSet | None = None) -> Params:
-        """Parameters for each sample: random numbers from `random`, reference samples from `reference` or the batch."""
+        """Draw the parameters of each sample. Reference samples are taken from `reference`, or else from the batch."""
         raise NotImplementedError
 
     def apply(self, latents: Latents, params: Params) -> Latents:
-        """The latents (and labels, if they change) that these parameters make; `kept` where nothing could be made."""
+        """Return the changed latents, and labels if they change. `kept` marks samples that could not be changed."""
         raise NotImplementedError
 
     def __call__(self, latents: Latents, random: SampleRandom, reference: ReferenceSet | None = None) -> Latents:
-        """Draw, then apply."""
+        """Draw parameters and apply them."""
         return self.apply(latents, self.draw(latents, random, reference))
 
     def check_autoencoder(self, autoencoder: Any) -> None:
-        """Raise `InputError` for an autoencoder with whose latents the policy cannot work."""
+        """Raise `InputError` if the policy does not work with the latents of this autoencoder."""
 
     def fit(self, reference: ReferenceSet) -> None:
-        """Take what the policy needs from a reference set; raise `ReferenceSetError` if it cannot work with that."""
+        """Fit the policy to a reference set. Raises `ReferenceSetError` for one that it cannot use."""
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """Tensors that decide what the policy makes and that its text does not tell: weights of its networks."""
+        """Return tensors that change the output and are not in the text form: the weights of networks."""
         return {}
 
     def models(self) -> list[str]:
-        """Models of others that the policy uses, each in one line: where it is from, which revision, its licence."""
+        """Return one line per third-party model that the policy uses, with its source, revision and licence."""
         return []
 
     def soft_classes(self, labels: torch.Tensor, reference: ReferenceSet | None) -> int | None:
-        """The number of classes K if the policy turns these labels into soft ones (B,K), or None if it keeps them."""
+        """Return the number of classes K if the policy makes these labels soft (B,K), or None if it keeps them."""
         return None
 
     def is_identity(self) -> bool:
-        """Whether the settings make the policy do nothing."""
+        """Return whether the policy changes nothing with its settings."""
         return False
 
     @classmethod
     def example(cls) -> LatentPolicy:
-        """A usual instance, for tests, benchmarks and documentation."""
+        """Return an instance with usual settings, for tests, benchmarks and documentation."""
         return cls()
 
     @classmethod
     def strengths(cls) -> tuple[LatentPolicy, LatentPolicy, LatentPolicy]:
-        """A mild, a usual and a strong instance, for previews."""
+        """Return a mild, a usual and a strong instance, for previews."""
         raise NotImplementedError
 
     def __repr__(self) -> str:
@@ -91,28 +91,28 @@ class LatentPolicy:
 
 
 def reference_or_batch(latents: Latents, reference: ReferenceSet | None) -> ReferenceSet:
-    """The fitted reference set, or else the batch itself."""
+    """Return the fitted reference set, or the batch itself if there is none."""
     return ReferenceSet.of_batch(latents) if reference is None else reference
 
 
 def check_strength(policy: str, **values: float) -> None:
-    """Strengths are finite and not negative."""
+    """Raise `InputError` unless all values are finite and at least 0."""
     for argument, value in values.items():
         if not (isinstance(value, (int, float)) and math.isfinite(value) and value >= 0):
             raise InputError(f"policy {policy!r} takes a finite {argument} >= 0, got {value!r}")
 
 
 def check_count(policy: str, **values: int) -> None:
-    """Counts are whole numbers of at least 1."""
+    """Raise `InputError` unless all values are whole numbers of at least 1."""
     for argument, value in values.items():
         if not isinstance(value, int) or value < 1:
             raise InputError(f"policy {policy!r} takes a whole number {argument} >= 1, got {value!r}")
 
 
 def get_policy(spec: str | LatentPolicy, classes: Sequence[str] = ()) -> LatentPolicy:
-    """The policy that a text such as ``"gaussian(std=0.5)"`` describes; a policy is returned as it is.
+    """Return the policy that a text such as ``"gaussian(std=0.5)"`` describes; a policy is returned unchanged.
 
-    classes: names of the classes, for a denoiser that takes some and whose text does not give them.
+    classes: names of the classes, for a denoiser that takes them and whose text does not contain them.
 
     >>> str(get_policy("compose(gaussian(std=0.3), smote(k=3))"))
     'compose(gaussian(std=0.3), smote(k=3, strength=1.0))'
@@ -125,9 +125,9 @@ def get_policy(spec: str | LatentPolicy, classes: Sequence[str] = ()) -> LatentP
 
 
 def default_policy(latent_shape: Sequence[int | None]) -> LatentPolicy:
-    """What is done where no policy is named, for latents that are vectors (D,) or feature maps (C,h,w).
+    """Return the default policy, for latents that are vectors (D,) or feature maps (C,h,w).
 
-    `benchmarks/defaults.py` measures why.
+    `benchmarks/defaults.py` compares it with other policies.
 
     >>> default_policy((16,)), default_policy((8, None, None))
     (gaussian(std=0.5), smooth(std=0.25, cells=2))
@@ -136,7 +136,7 @@ def default_policy(latent_shape: Sequence[int | None]) -> LatentPolicy:
 
 
 def list_policies() -> list[str]:
-    """Names of the policies that work with any autoencoder; `denoise` needs one that fits its denoiser.
+    """Return the names of the policies that work with any autoencoder; `denoise` needs one that fits its denoiser.
 
     >>> "smote" in list_policies(), "denoise" in list_policies()
     (True, False)

@@ -1,4 +1,4 @@
-"""Hard examples for a classifier: uphill on the loss of the user's own model, inside the class."""
+"""Hard examples for a classifier: gradient ascent on the loss of the user's model, within the class."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ from ._base import Params
 
 
 class Decoder(Protocol):
-    """What is needed of an `Autoencoder`."""
+    """The part of `Autoencoder` that the policy uses."""
 
     @property
     def stats(self) -> LatentStats:
-        """From standard latents to raw ones."""
+        """Statistics that convert standard latents to raw ones."""
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
-        """Raw latents => images in [0, 1]."""
+        """Decode raw latents to images in [0, 1]."""
 
 
 class Adversarial(AscendingPolicy):
-    """Up the cross-entropy of a model, while the reference set's classifier, which is another one, keeps the label.
+    """Gradient steps that increase the loss of a model, as long as a classifier of the reference set keeps the label.
 
-    Adversarial training (Madry et al. 2018) along the latent space, so that what is hard is a shape and not a pattern
-    of pixels (Stutz et al. 2019, "Disentangling Adversarial Robustness and Generalization"). It has to be fitted
-    (`augment.fit(dataset)`), on labels of at least two classes.
+    This is adversarial training (Madry et al. 2018) in latent space: it changes shapes and not patterns of pixels
+    (Stutz et al. 2019, "Disentangling Adversarial Robustness and Generalization"). The policy must be fitted
+    (`augment.fit(dataset)`) on labels of at least two classes.
 
     model: the classifier that is being trained, images (B,C,H,W) in [0, 1] => logits (B,K), on the device of the
-        autoencoder and without a distributed wrapper. It is asked in eval mode and left as it was: its mode, its
-        statistics and its gradients do not change.
-    autoencoder: the transform's own, ``augment.autoencoder``.
-    radius: how far a latent may move, as the root mean square over its dimensions. steps: each one passes the decoder
-        and the model forwards and backwards.
+        autoencoder and without a distributed wrapper. It is evaluated in eval mode. Its mode, statistics and gradients
+        do not change.
+    autoencoder: the autoencoder of the transform, ``augment.autoencoder``.
+    radius: largest displacement of a latent, as the root mean square over its dimensions. steps: number of gradient
+        steps, each with one forward and one backward pass through the decoder and the model.
 
-    A sample's result depends on the model as it is at that moment. Use it in the training loop (`AugmentedLoader`, or
-    the transform on batches): a loader's workers have the model as it was when they started. As a model has no text
-    form, neither has the policy.
+    The result depends on the current weights of the model. Use the policy in the training loop (`AugmentedLoader`, or
+    the transform on batches): the workers of a data loader keep the weights that the model had when they started. The
+    policy has no text form, because the model has none.
 
     >>> from augmentor import LatentAugment, load_autoencoder
     >>> autoencoder = load_autoencoder("digits")
@@ -53,7 +53,7 @@ class Adversarial(AscendingPolicy):
 
     name = "adversarial"
     weight = 100.0
-    enough = SURE  # what the classifier is surer of is easier for the model too
+    enough = SURE  # samples with a higher probability are also easier for the model
 
     def __init__(self, model: nn.Module, autoencoder: Decoder, radius: float = 0.3, steps: int = 3):
         super().__init__(radius, steps)
@@ -71,8 +71,8 @@ class Adversarial(AscendingPolicy):
         labels = latents.labels
         if labels is None or reference.classifier is None:
             raise ReferenceSetError(
-                "adversarial needs labels of at least two classes, of the samples (labels_getter, or labels=) and of "
-                "the data set it is fitted on"
+                "adversarial needs labels of at least two classes; pass the labels of the samples (labels_getter, or "
+                "labels=), and fit it on a data set with labels"
             )
 
         def odds(z: torch.Tensor) -> torch.Tensor:
@@ -80,10 +80,10 @@ class Adversarial(AscendingPolicy):
             logits = self.model(images).float()
             if logits.ndim != 2 or len(logits) != len(z) or logits.shape[1] < 2:
                 raise ShapeError(
-                    f"adversarial takes a model that gives logits ({len(z)}, classes), got {tuple(logits.shape)}"
+                    f"adversarial takes a model that returns logits ({len(z)}, classes), got {tuple(logits.shape)}"
                 )
             own = soft_labels(class_index(labels), logits.shape[1]).bool()
-            # The log odds against the label rise with the cross-entropy, and do not round to 0 where the model is sure.
+            # The log odds against the label increase with the cross-entropy, which can round to 0 for confident models.
             return logits.masked_fill(own, -torch.inf).logsumexp(1) - logits.masked_fill(~own, 0).sum(1)
 
         return odds

@@ -1,4 +1,4 @@
-"""A fresh sample of the class: one normal distribution fitted to the latents of each class."""
+"""Samples of a normal distribution that is fitted to the latents of each class."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from ..exceptions import ReferenceSetError
 from ..latents import Latents, ReferenceSet, label_keys, per_sample
 from ._base import LatentPolicy, Params, check_strength, policies
 
-# A covariance has the square of this many numbers for each class.
+# The covariance of each class has the square of this number of entries.
 _MAX_DIMENSIONS = 2048
 
 
 @policies.register("class_gaussian")
 class ClassGaussian(LatentPolicy):
-    """``mean[class] + std * factor[class] @ noise``, the covariance shrunk as by Ledoit and Wolf (2004).
+    """A sample of a normal distribution fitted to the class: ``mean[class] + std * factor[class] @ noise``.
 
-    As in BAGAN's initialisation (Mariani et al. 2018). It replaces the latent, and keeps only the sample's label. It
-    has to be fitted (`augment.fit(dataset)`); samples of a class that had fewer than two images then are kept.
+    ``factor`` is the Cholesky factor of the covariance, shrunk as by Ledoit and Wolf (2004). The initialisation of
+    BAGAN (Mariani et al. 2018) draws samples in the same way. The policy replaces the latent and keeps only the label.
+    It must be fitted (`augment.fit(dataset)`). Samples of a class with fewer than two images in that data set are kept.
 
     >>> ClassGaussian(std=0.8).std
     0.8
@@ -39,13 +40,13 @@ class ClassGaussian(LatentPolicy):
         return cls(0.5), cls(0.75), cls(1.0)
 
     def fit(self, reference: ReferenceSet) -> None:
-        from sklearn.covariance import ledoit_wolf  # 0.5 s to import, needed only here
+        from sklearn.covariance import ledoit_wolf  # imported here, because it takes 0.5 s
 
         flat = reference.z.flatten(1).double().cpu().numpy()
         if flat.shape[1] > _MAX_DIMENSIONS:
             raise ReferenceSetError(
-                f"class_gaussian fits a covariance, and {flat.shape[1]} latent dimensions are too many "
-                f"(at most {_MAX_DIMENSIONS}); use gaussian or smote for feature-map latents"
+                f"class_gaussian fits a covariance matrix, and {flat.shape[1]} latent dimensions are too many "
+                f"(at most {_MAX_DIMENSIONS}); use gaussian or smote for latents that are feature maps"
             )
         labels = reference.labels.cpu().numpy()
         classes = np.asarray([label for label, count in reference.class_counts().items() if count > 1], np.int64)
@@ -73,7 +74,7 @@ class ClassGaussian(LatentPolicy):
         if self.fitted is None:
             return latents.moved(latents.z, kept=params["kept"])
         noise, row = params["noise"].flatten(1), params["row"]
-        # Every class's factor on every sample, then the sample's own: small, and without waiting for the device.
+        # Multiply every sample by all factors, then select by class: the host does not wait for the device.
         offsets = torch.einsum("kde,be->bkd", self.fitted.factors, noise)
         offset = offsets[torch.arange(len(row), device=row.device), row]
         z = (self.fitted.means[row] + self.std * offset).reshape(latents.z.shape)
@@ -82,9 +83,10 @@ class ClassGaussian(LatentPolicy):
 
 @dataclass(frozen=True)
 class ClassGaussians:
-    """classes: int64 (K,), sorted. means: (K,D). factors: Cholesky factors of the covariances (K,D,D).
+    """Normal distributions of the latents of each class.
 
-    labelled: whether the classes are those of labels; without labels there is one.
+    classes: int64 (K,), sorted. means: (K,D). factors: Cholesky factors of the covariances (K,D,D). labelled: whether
+    the classes come from labels; without labels there is one class.
     """
 
     classes: torch.Tensor
@@ -93,19 +95,19 @@ class ClassGaussians:
     labelled: bool
 
     def to(self, like: torch.Tensor) -> ClassGaussians:
-        """The same on the device and in the dtype of `like`."""
+        """Return the distributions on the device and in the dtype of `like`."""
         if self.means.device == like.device and self.means.dtype == like.dtype:
             return self
         return ClassGaussians(self.classes.to(like.device), self.means.to(like), self.factors.to(like), self.labelled)
 
     def rows(self, latents: Latents) -> tuple[torch.Tensor, torch.Tensor]:
-        """For each sample the row of its class, int64 (B,), and whether there is one, bool (B,)."""
+        """Return the row of the class of each sample, int64 (B,), and whether the class was fitted, bool (B,)."""
         if (latents.labels is not None) != self.labelled:
             raise ReferenceSetError(
-                "class_gaussian was fitted with labels; pass the samples' labels as well"
+                "class_gaussian was fitted with labels, and the samples have none; pass the samples' labels"
                 if self.labelled
-                else "class_gaussian was fitted without labels; fit it on labelled data, or pass the samples without "
-                "labels"
+                else "class_gaussian was fitted without labels, and the samples have labels; fit it on labelled data, "
+                "or pass the samples without labels"
             )
         if latents.labels is None:
             row = torch.zeros(len(latents), dtype=torch.int64, device=latents.z.device)

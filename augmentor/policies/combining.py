@@ -1,4 +1,4 @@
-"""Policies that combine a sample with a reference sample: pick one, draw a weight, move along a path."""
+"""Policies that move a sample along a path towards a reference sample, or away from it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from ._base import LatentPolicy, Params, check_count, check_strength, policies, 
 
 
 class ReferencePolicy(LatentPolicy):
-    """Moves each sample towards a reference sample of its class, by a weight uniform on [0, strength).
+    """Base class of policies that move a sample towards a reference sample of its class.
 
-    A sample that has no partner is kept. A member overrides what it does otherwise: `_pick` the reference sample, or
-    `_move` along another path.
+    The weight is uniform on [0, strength). A sample that has no reference sample is kept. A subclass overrides `_pick`,
+    which selects the reference sample, or `_move`, which defines the path.
     """
 
     needs_reference = True
@@ -51,18 +51,18 @@ class ReferencePolicy(LatentPolicy):
         return reference.random_samples(latents, random)
 
     def _move(self, z: torch.Tensor, target: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        """Latents and targets (B, *L), and weights (B,) => moved latents (B, *L)."""
+        """Move latents (B, *L) towards targets (B, *L) by weights (B,)."""
         return lerp(z, target, weight)
 
 
 @policies.register("interpolate")
 class Interpolate(ReferencePolicy):
-    """``z + w (target - z)`` with w uniform on [0, strength) (DeVries and Taylor 2017, eq. 2).
+    """Linear interpolation towards a reference sample: ``z + w (target - z)`` with w uniform on [0, strength)
+    (DeVries and Taylor 2017, eq. 2).
 
-    same_class: the reference sample is of the sample's own class, and the label stays. False takes any reference
-        sample and mixes the labels with the same weight, as Mixup does for pixels (Zhang et al. 2018); labels become
-        float (B,K).
-    num_classes: K, needed across classes where neither a fitted reference set nor soft labels tell it.
+    same_class: if True, the reference sample is of the same class, and the label does not change. If False, it is of
+        any class, and the labels are mixed with the same weight, as in Mixup (Zhang et al. 2018), to float (B,K).
+    num_classes: K, for ``same_class=False``. Default: that of soft labels or of the fitted reference set.
 
     >>> Interpolate(strength=0.5, same_class=False, num_classes=10).strength
     0.5
@@ -73,7 +73,7 @@ class Interpolate(ReferencePolicy):
         if num_classes is not None:
             check_count(self.name, num_classes=num_classes)
         if not same_class and strength > 1:
-            raise InputError(f"policy 'interpolate' across classes takes a strength up to 1, got {strength}")
+            raise InputError(f"policy 'interpolate' with same_class=False takes a strength up to 1, got {strength}")
         self.same_class, self.num_classes = same_class, num_classes
 
     def _pick(self, reference: ReferenceSet, latents: Latents, random: SampleRandom) -> Partners:
@@ -86,15 +86,16 @@ class Interpolate(ReferencePolicy):
         known = labels.shape[1] if labels.ndim == 2 else of_reference if self.num_classes is None else self.num_classes
         if known is None:
             raise InputError(
-                "policy 'interpolate' across classes makes soft labels and does not know how many classes there "
-                "are; pass num_classes=, or call augment.fit(dataset)"
+                "policy 'interpolate' with same_class=False makes soft labels and needs the number of classes; "
+                "pass num_classes=, or call augment.fit(dataset)"
             )
         return known
 
 
 @policies.register("extrapolate")
 class Extrapolate(ReferencePolicy):
-    """``z + w (z - target)`` with w uniform on [0, strength) (DeVries and Taylor 2017, eq. 3).
+    """Linear extrapolation away from a reference sample: ``z + w (z - target)`` with w uniform on [0, strength)
+    (DeVries and Taylor 2017, eq. 3).
 
     >>> Extrapolate(strength=0.5).strength
     0.5
@@ -109,7 +110,8 @@ class Extrapolate(ReferencePolicy):
 
 @policies.register("slerp")
 class Slerp(ReferencePolicy):
-    """Spherical interpolation (Shoemake 1985; White 2016 for latents), weight uniform on [0, strength).
+    """Spherical interpolation towards a reference sample, with a weight uniform on [0, strength)
+    (Shoemake 1985; White 2016 for latents).
 
     >>> Slerp(strength=0.5).strength
     0.5
@@ -121,9 +123,10 @@ class Slerp(ReferencePolicy):
 
 @policies.register("smote")
 class Smote(ReferencePolicy):
-    """Towards one of the nearest neighbours: Chawla et al. 2002 on latents, as in DeepSMOTE (Dablain et al. 2021).
+    """Linear interpolation towards a random one of the k nearest reference samples of the class, as in SMOTE
+    (Chawla et al. 2002) and, for latents, DeepSMOTE (Dablain et al. 2021).
 
-    k: how many nearest neighbours of the class to choose from; classes with fewer use what they have.
+    k: number of nearest neighbours to choose from. Classes with fewer samples use all of them.
 
     >>> Smote(k=3).k
     3

@@ -1,4 +1,4 @@
-"""Policies made of policies: one after the other, or one of several."""
+"""Policies that combine other policies: all in sequence, or a random one of them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ._base import LatentPolicy, Params, get_policy, policies
 
 
 class _Several(LatentPolicy):
-    """A policy that holds others."""
+    """Base class of policies that contain other policies."""
 
     def __init__(self, *policies: LatentPolicy | str):
         if not policies:
@@ -60,7 +60,7 @@ class _Several(LatentPolicy):
 
 @policies.register("compose")
 class Compose(_Several):
-    """Each policy in turn, on what the one before it made.
+    """Several policies in sequence: each policy is applied to the output of the previous one.
 
     >>> str(Compose("gaussian(std=0.3)", "smote"))
     'compose(gaussian(std=0.3), smote(k=5, strength=1.0))'
@@ -81,7 +81,7 @@ class Compose(_Several):
 
 @policies.register("one_of")
 class OneOf(_Several):
-    """One of the policies for each sample, with probabilities proportional to `weights` (equal by default).
+    """A random one of several policies for each sample, with probabilities proportional to `weights` (default: equal).
 
     >>> str(OneOf("gaussian(std=0.3)", "extrapolate(strength=0.5)", weights=[3, 1]))
     'one_of(gaussian(std=0.3), extrapolate(strength=0.5), weights=[3, 1])'
@@ -93,7 +93,7 @@ class OneOf(_Several):
             len(weights) == len(policies) and min(weights) >= 0 and 0 < sum(weights) < math.inf
         ):
             raise InputError(
-                f"policy 'one_of' takes one finite weight >= 0 a policy, not all 0; "
+                f"policy 'one_of' takes one finite weight >= 0 per policy, not all 0; "
                 f"got {list(weights)} for {len(policies)} policies"
             )
         self.weights = None if weights is None else list(weights)

@@ -1,4 +1,4 @@
-"""Part of the way to noise and back: image-to-image in latent space."""
+"""Image-to-image generation in latent space: noise is added to latents and removed by a denoiser."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from ._base import LatentPolicy, Params, check_count, policies
 
 @policies.register("denoise")
 class Denoise(LatentPolicy):
-    """Noises latents part of the way and brings them back with a denoiser, as SDEdit (Meng et al. 2022) does.
+    """Noise that is added to latents and removed by a diffusion or flow model, as in SDEdit (Meng et al. 2022).
 
-    Used to augment training images by He et al. (2023, "Is synthetic data from generative models ready for image
-    recognition?") and DA-Fusion (Trabucco et al. 2024). The denoiser has to know the latents of the autoencoder.
+    He et al. (2023, "Is synthetic data from generative models ready for image recognition?") and DA-Fusion (Trabucco
+    et al. 2024) augment training images in this way. The denoiser must fit the latents of the autoencoder.
 
     denoiser: the name or path of a prior (`augmentor train-prior`), ``"diffusers:PLACE"``, or a `Denoiser`.
-    strength: how far towards noise, 0 to 1; at 0 a latent stays as it is, at 1 only its class is kept.
-    steps: of the denoiser for the whole path from noise; ``strength * steps`` of them are taken.
-    guidance: how strongly the class, or the text, is followed (classifier-free guidance, Ho and Salimans 2022); 1 is
-        without guidance. None is the denoiser's own: 1 for a prior, 7.5 for a pipeline with text.
+    strength: amount of noise, 0 to 1. With 0 a latent does not change; with 1 only its class is kept.
+    steps: number of denoising steps for the whole path from noise; ``strength * steps`` of them are computed.
+    guidance: weight of the class, or of the text (classifier-free guidance, Ho and Salimans 2022); 1 is without
+        guidance. Default: that of the denoiser, which is 1 for a prior and 7.5 for a pipeline with text.
 
     >>> from augmentor import LatentAugment
     >>> augment = LatentAugment("digits", "denoise('digits-prior', strength=0.4)", p=1.0)

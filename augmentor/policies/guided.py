@@ -1,4 +1,4 @@
-"""New, and still of its class: a few gradient steps away from what is there already."""
+"""New latents of a class: a few gradient steps away from the real latents."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from ..latents import SAME, Latents, ReferenceSet
 from ._ascent import AscendingPolicy, Score
 from ._base import check_count, policies
 
-# So many random reference samples stand in for the batch of a sample.
+# Number of random reference samples that are used instead of the other samples of the batch.
 _RANDOM_SAMPLES = 3
 
 
 @policies.register("guided")
 class Guided(AscendingPolicy):
-    """Up the mean log distance to the nearest real latents, while the reference set's classifier keeps the label.
+    """Gradient steps away from the nearest real latents, as long as a classifier of the reference set keeps the label.
 
-    After GIF (Zhang et al. 2023, "Expanding Small-Scale Datasets with Guided Imagination") and LatentAugment (Tronchin
-    et al. 2023), which shares a name with our transform and differs in what it needs: see docs/guided.md. It has to be
-    fitted (`augment.fit(dataset)`).
+    The steps increase the mean log distance. The policy is based on GIF (Zhang et al. 2023, "Expanding Small-Scale
+    Datasets with Guided Imagination") and on LatentAugment (Tronchin et al. 2023), which is not the transform of this
+    package: see docs/guided.md. The policy must be fitted (`augment.fit(dataset)`).
 
-    radius: how far a latent may move, as the root mean square over its dimensions; most go nearly as far.
-    steps: gradient steps, from a random point inside that ball. k: how many nearest real latents, searched at each
-        step, it moves away from; a few random ones of its class are added.
+    radius: largest displacement of a latent, as the root mean square over its dimensions; most move nearly as far.
+    steps: number of gradient steps, from a random point inside that ball. k: number of nearest real latents, searched
+        at each step, to move away from; 3 random ones of the class are added.
 
-    A sample does not move away from its batch, because then its result would depend on the batch; the random samples
-    stand in for it. Draws of one sample differ by their random start.
+    The random latents replace the other samples of the batch, so the result does not depend on the batch. Draws of one
+    sample differ by their random starting point.
 
     >>> Guided(radius=0.5)
     guided(radius=0.5, steps=4, k=5)
@@ -50,6 +50,6 @@ class Guided(AscendingPolicy):
             _, rows = reference.nearest(z, self.k)
             others = torch.cat([reference.z[rows], random_samples], 1)
             squares = (z.unsqueeze(1) - others).flatten(2).square().mean(2)
-            return (squares + SAME**2).log().mean(1) / 2  # bounded below; above, the ball bounds it
+            return (squares + SAME**2).log().mean(1) / 2  # SAME bounds it from below, the ball from above
 
         return diversity

@@ -1,4 +1,4 @@
-"""Policies that add normal noise: the same everywhere, as wide as the encoder's posterior, or smooth over a map."""
+"""Policies that add normal noise: independent, scaled as the encoder's posterior, or smooth over a feature map."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from ._base import LatentPolicy, Params, check_count, check_strength, policies
 
 @policies.register("gaussian")
 class Gaussian(LatentPolicy):
-    """``z + std * noise``, in units of the latents' own standard deviation (DeVries and Taylor 2017, section 3.2).
+    """Independent normal noise: ``z + std * noise``, with `std` in units of the standard deviation of the latents
+    (DeVries and Taylor 2017, section 3.2).
 
     >>> Gaussian(std=0.5)
     gaussian(std=0.5)
@@ -38,9 +39,9 @@ class Gaussian(LatentPolicy):
 
 @policies.register("posterior")
 class Posterior(LatentPolicy):
-    """A sample of the encoder's posterior, its standard deviation times `factor` (Kingma and Welling 2014, eq. 10).
+    """A sample of the encoder's posterior with `factor` times its standard deviation (Kingma and Welling 2014, eq. 10).
 
-    Needs a variational autoencoder: one without a posterior standard deviation is refused with an `InputError`.
+    Needs a variational autoencoder. Raises `InputError` if the encoder returns no posterior standard deviation.
 
     >>> Posterior(factor=2.0).factor
     2.0
@@ -53,8 +54,8 @@ class Posterior(LatentPolicy):
     def draw(self, latents: Latents, random: SampleRandom, reference: ReferenceSet | None = None) -> Params:
         if latents.posterior_std is None:
             raise InputError(
-                "policy 'posterior' needs an encoder that gives a posterior standard deviation, and this autoencoder "
-                "gives none; use gaussian(std=0.5), or a variational autoencoder (vae, spatial_kl)"
+                "policy 'posterior' needs an encoder that returns a posterior standard deviation, and that of this "
+                "autoencoder returns none; use gaussian(std=0.5), or a variational autoencoder (vae, spatial_kl)"
             )
         return {"noise": random.normal(*latents.z.shape[1:])}
 
@@ -72,11 +73,11 @@ class Posterior(LatentPolicy):
 
 @policies.register("smooth")
 class Smooth(LatentPolicy):
-    """``z + std * field``: normal noise on a grid of `cells` x `cells` corners, bilinear between them.
+    """Smooth normal noise: ``z + std * field``, with a field interpolated from noise on a `cells` x `cells` grid.
 
-    Independent noise at each place, as `gaussian` adds it, decodes to grain. Noise that changes slowly over a feature
-    map changes colour, light and texture over a region, and leaves its details. The field has standard deviation 1 at
-    every place; with one cell the whole image changes alike. A vector has no places, so there it is `gaussian`.
+    Independent noise at each position, as `gaussian` adds it, decodes to grain. Smooth noise on a feature map changes
+    the colour, lighting and texture of regions and keeps details. The interpolation is bilinear. The field has standard
+    deviation 1 at every position, and is constant for ``cells=1``. For latent vectors the policy equals `gaussian`.
 
     >>> Smooth(std=0.25)
     smooth(std=0.25, cells=2)
@@ -108,7 +109,7 @@ class Smooth(LatentPolicy):
 
 
 def _stretched(noise: torch.Tensor, axis: int, places: int) -> torch.Tensor:
-    """Independent normals at corners along an axis => at `places` between them, still with standard deviation 1."""
+    """Interpolate independent normals along an axis to `places` positions, with standard deviation 1 at each."""
     at = torch.linspace(0, noise.shape[axis] - 1, places, device=noise.device)
     left = at.floor().long()
     right = at.ceil().long()

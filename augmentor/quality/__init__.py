@@ -1,6 +1,6 @@
-"""What judges images and latents: the gate, copies, features, FID and KID, reconstruction.
+"""Quality of images and latents: the gate, copies, features, FID and KID, reconstruction.
 
-May import `denoisers` and what is below it.
+This package may import `denoisers` and the layers below it.
 """
 
 from .copies import find_copies

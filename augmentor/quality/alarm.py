@@ -1,4 +1,4 @@
-"""One answer about generated images: can they be told from real ones beyond what two halves of the real ones show?"""
+"""Test whether generated images differ from real ones more than two halves of the real images from each other."""
 
 from __future__ import annotations
 
@@ -6,28 +6,28 @@ import torch
 
 from .frechet import checked_pair, frechet_distance
 
-# An alarm is given where the Frechet distance, less that of real halves, is more than `FAR` times the variance of the
-# real features, and where the generated features have less than the share `NARROW` of that variance. Neither depends on
-# the number of images. Of 240 to 1,000 photographs of 32 and 64 px, and digits, with `SmallNetFeatures`:
-# reconstructions and mild samples of good autoencoders have at most 0.9 times and at least 92 %; bad ones of
-# photographs (constant, blurred, of 0 to 100 steps) at least 1.8 times.
+# An alarm is given if the Frechet distance minus that of the real halves is more than `FAR` times the variance of the
+# real features, or if the generated features have less than the fraction `NARROW` of that variance. Neither depends on
+# the number of images. With `SmallNetFeatures`, for 240 to 1,000 photographs of 32 and 64 px, and digits:
+# reconstructions and mild samples of good autoencoders have at most 0.9 times and at least 92 %. Those of bad ones
+# (constant, blurred, trained for 0 to 100 steps) have at least 1.8 times for photographs.
 FAR, NARROW = 1.3, 0.5
 
 
 def alarm(
     generated_features: torch.Tensor, real_features: torch.Tensor, halves: tuple[torch.Tensor, torch.Tensor]
 ) -> list[str]:
-    """Why generated images can be told from real ones, a text for each reason; empty where they cannot.
+    """Return the reasons why generated images are distinguishable from real ones, one text per reason.
 
     Features (N, F) and (M, F), of `SmallNetFeatures`, for which the thresholds were measured. halves: rows of two
-    halves of the real images. Raises what `compare` raises for features.
+    halves of the real images. Raises the errors of `compare` for features.
 
     >>> real, noise = torch.randn(2, 200, 8, generator=torch.Generator().manual_seed(0))
     >>> halves = torch.arange(200).chunk(2)
     >>> alarm(real + 0.1 * noise, real, halves)
     []
     >>> alarm(0.1 * real, real, halves)
-    ['generated images have 1% of the variance of real images (at least 50% where they are as varied)']
+    ['generated images have 1% of the variance of real images (expected: at least 50%)']
     """
     generated, real = checked_pair(generated_features, real_features)
     one, other = halves
@@ -36,12 +36,12 @@ def alarm(
     reasons = []
     if excess > FAR * variance:
         reasons.append(
-            f"the distance, less that of real images, is {excess / max(variance, 1e-12):.1f} times the variance of "
-            f"real images (at most {FAR} where they look alike)"
+            f"the distance, minus that of real images, is {excess / max(variance, 1e-12):.1f} times the variance of "
+            f"real images (expected: at most {FAR})"
         )
     if varied < NARROW * variance:
         reasons.append(
-            f"generated images have {varied / variance:.0%} of the variance of real images (at least {NARROW:.0%} "
-            "where they are as varied)"
+            f"generated images have {varied / variance:.0%} of the variance of real images (expected: at least "
+            f"{NARROW:.0%})"
         )
     return reasons

@@ -1,7 +1,7 @@
-"""Which generated images are copies of real ones: a generator that has memorised its data has the best FID.
+"""Detection of generated images that are copies of real ones. FID is best for a generator that memorised its data.
 
-Each generated image is compared with the real ones nearest to it, and its distance with the distances of real images
-to each other (Meehan, Chaudhuri and Dasgupta 2020, "A non-parametric test to detect data-copying in generative
+Each generated image is compared with the nearest real images, and its distance with the distances between real images
+(Meehan, Chaudhuri and Dasgupta 2020, "A non-parametric test to detect data-copying in generative
 models").
 """
 
@@ -17,18 +17,18 @@ from ..latents import SAME, ReferenceSet
 from .features import Extractor, Images, extract
 from .frechet import checked_pair
 
-# Distances between real images are measured for at most this many, at equal steps through the set.
+# Distances between real images are computed for at most this many images, at equal steps through the set.
 _HELD_OUT = 2000
 
 
 @dataclass(frozen=True)
 class Copies:
-    """Generated images (N) and the k real ones nearest to each.
+    """Generated images (N) and the k nearest real images of each.
 
     distance: (N,k), ascending: root mean square over the features, each with standard deviation 1 over the real images.
-    rows: int64 (N,k), which real images. novelty: (N,) in [0, 1], the share of real images that are as near to another
-    real one, and 0 for an exact copy: what `QualityGate` calls novelty. real_distance: of real images to the nearest
-    other real one.
+    rows: int64 (N,k), indices of the real images. novelty: (N,) in [0, 1], the fraction of real images that are at
+    least as near to another real image, and 0 for an exact copy, as in `QualityGate`. real_distance: distance of real
+    images to the nearest other real image.
     """
 
     distance: torch.Tensor
@@ -37,11 +37,11 @@ class Copies:
     real_distance: torch.Tensor
 
     def summary(self) -> dict[str, Any]:
-        """Figures of the generated images, and under `floor` the same of real images, each against all the others.
+        """Return statistics of the generated images, and under `floor` those of real images against the others.
 
-        exact: how many are the same image to the features. nearer_than_99_percent, nearer_than_all: the shares that
-        are nearer to a real image than 99 % of the real images, and than any of them, are to another. median_distance:
-        to the nearest.
+        exact: number of images whose features equal those of a real image. nearer_than_99_percent, nearer_than_all:
+        fractions that are nearer to a real image than 99 %, or all, of the real images are to another.
+        median_distance: median distance to the nearest real image.
         """
         floor = _novelty(self.real_distance, self.real_distance)
         return {
@@ -53,8 +53,8 @@ class Copies:
         mine, floor = self.summary(), self.summary()["floor"]
         return (
             f"{mine['exact']} of {mine['images']} are the same as a real image; {mine['nearer_than_99_percent']:.1%} "
-            f"lie nearer to one than 99 % of the real images to another "
-            f"(real images themselves: {floor['nearer_than_99_percent']:.1%})"
+            f"are nearer to a real image than 99 % of the real images are to another "
+            f"(real images: {floor['nearer_than_99_percent']:.1%})"
         )
 
 
@@ -67,10 +67,11 @@ def find_copies(
     batch_size: int = 256,
     device: torch.device | str | None = None,
 ) -> Copies:
-    """The real images nearest to each generated one, and how near that is for real images.
+    """Find the nearest real images of each generated image, and compare the distances with those of real images.
 
-    generated, real: tensors (N,C,H,W) or map-style data sets, as `extract` takes them; `real` should be all that the
-    generator was trained on. features: the extractor, such as `AutoencoderFeatures`. Raises what `compare` raises.
+    generated, real: tensors (N,C,H,W) or map-style data sets, as in `extract`; `real` should contain all training
+    images of the generator. features: the extractor, such as `AutoencoderFeatures`. k: number of nearest real images.
+    Raises the errors of `compare`.
 
     >>> real = torch.rand(60, 1, 8, 8)
     >>> found = find_copies(real[:20], real, torch.nn.Flatten())
@@ -83,8 +84,8 @@ def find_copies(
         extract(features, generated, batch_size, device), extract(features, real, batch_size, device)
     )
     mean, deviation = reals.mean(0), reals.std(0)
-    scale = torch.where(deviation > 1e-6, 1 / deviation, 0)  # a feature that never moves says nothing
-    reference = ReferenceSet((reals - mean) * scale)  # without labels it keeps the order
+    scale = torch.where(deviation > 1e-6, 1 / deviation, 0)  # constant features are ignored
+    reference = ReferenceSet((reals - mean) * scale)  # without labels the order does not change
     held_out = reference.z[:: -(-len(reference) // _HELD_OUT)]
     among_real, _ = reference.nearest(held_out, 2)  # the first is the image itself
     distance, rows = reference.nearest((made - mean) * scale, k)
@@ -102,6 +103,6 @@ def _figures(distance: torch.Tensor, novelty: torch.Tensor) -> dict[str, float |
 
 
 def _novelty(distance: torch.Tensor, real_distance: torch.Tensor) -> torch.Tensor:
-    """Share of the real images that are as near to another; a copy is not novel even where real images repeat."""
+    """Return the fraction of real images that are as near to another; 0 for copies, even if real images repeat."""
     as_near = torch.searchsorted(real_distance.sort().values, distance.contiguous(), right=True)
     return (as_near / len(real_distance)).masked_fill(distance < SAME, 0)

@@ -1,4 +1,4 @@
-"""Feature extractors by name, and the one to take where none is named."""
+"""Feature extractors by name, and the default extractor."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ EXTRACTORS: dict[str, type[Features]] = {
     extractor.name: extractor
     for extractor in (SmallNetFeatures, EfficientNetFeatures, InceptionFeatures, DINOv2Features)
 }
-# Photographs have at least this many pixels a side.
+# Photographs have at least this many pixels per side.
 _PHOTOGRAPH = 64
 
 
 def load_features(name: str) -> Features:
-    """A feature extractor by its name: "smallnet", "efficientnet-lite0", "inception" or "dinov2-vit-s-14".
+    """Return a feature extractor by its name: "smallnet", "efficientnet-lite0", "inception" or "dinov2-vit-s-14".
 
-    Raises `UnknownNameError` for another name, and what the extractor's class raises.
+    Raises `UnknownNameError` for another name, and the errors of the extractor's class.
 
     >>> load_features("smallnet").name
     'smallnet'
@@ -34,10 +34,10 @@ def load_features(name: str) -> Features:
 
 
 def independent_features(image_shape: Sequence[int]) -> Features:
-    """The extractor for images (C,H,W) that no autoencoder of this package has a part in.
+    """Return an extractor for images (C,H,W) that does not share weights with any autoencoder of this package.
 
-    EfficientNet-Lite0 for RGB images of 64 pixels a side and more, if the extra ``photographs`` is installed; else the
-    network that comes with the package.
+    EfficientNet-Lite0 for RGB images of at least 64 pixels per side, if the extra ``photographs`` is installed;
+    otherwise `SmallNetFeatures`.
 
     >>> independent_features((1, 28, 28)).name
     'smallnet'

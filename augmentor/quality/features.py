@@ -1,8 +1,8 @@
-"""Feature extractors, images (B,C,H,W) => features (B,F), and the loop that runs one over a data set.
+"""Feature extractors, images (B,C,H,W) => features (B,F), and the function that applies one to a data set.
 
-Distances between sets of images are distances between their features. Published numbers use Inception's; on
-small or grey images those of an autoencoder or of a classifier that knows the data say more. A number means
-something only beside others made with the same extractor.
+Distances between sets of images are distances between their features. Published scores use Inception's features. For
+small or grey images, features of an autoencoder or of a classifier of the same data are more informative. Scores are
+comparable only if they were computed with the same extractor.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from ..exceptions import DataError, InputError, ShapeError
 Images: TypeAlias = "torch.Tensor | Dataset[Any]"
 Extractor: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
 
-# Feature maps are averaged down to at most this many cells a side: a covariance of F x F has to be estimated.
+# Feature maps are averaged to at most this many cells per side, because an F x F covariance is estimated.
 _LARGEST_MAP = 8
 
 
 class Features(nn.Module):
-    """Base of the extractors: no gradients, eval mode, and each module's own mode afterwards.
+    """Base class of extractors, which run without gradients and in eval mode; then each module's mode is restored.
 
-    name: what stands beside the figures made with it.
+    name: name of the extractor, which is recorded with its scores.
 
     >>> class Colours(Features):
     ...     def _features(self, images):
@@ -43,13 +43,13 @@ class Features(nn.Module):
     name = "features"
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Images (B,C,H,W), uint8 or floating in [0, 1] => float32 features (B, F)."""
+        """Return float32 features (B, F) of images (B,C,H,W), uint8 or floating in [0, 1]."""
         with torch.no_grad(), eval_mode(self):
             features = self._features(images)
         if not isinstance(features, torch.Tensor):
             raise InputError(
                 f"{type(self).__name__} takes a network whose output is one tensor, "
-                f"got {type(features).__name__}; wrap it so that it returns the features alone"
+                f"got {type(features).__name__}; wrap it so that it returns only the features"
             )
         return features.flatten(1).float()
 
@@ -60,8 +60,8 @@ class Features(nn.Module):
 class AutoencoderFeatures(Features):
     """The mean of an autoencoder's posterior, flattened.
 
-    autoencoder: a module with ``encode(images).mean``. A latent that is a feature map is averaged to at most
-    8x8 first. An autoencoder that also decoded the generated images flatters them: prefer another one.
+    autoencoder: a module with ``encode(images).mean``. Latents that are feature maps are averaged to at most 8x8.
+    The scores are too good if the same autoencoder decoded the generated images; use another one.
 
     >>> from types import SimpleNamespace
     >>> class Halves(nn.Module):
@@ -92,9 +92,9 @@ class AutoencoderFeatures(Features):
 
 
 class ModuleFeatures(Features):
-    """The output of any network, flattened; a classifier's last hidden layer is a good choice.
+    """The output of any network, flattened, such as the last hidden layer of a classifier.
 
-    module: takes float images in [0, 1]; if it wants them normalised, put ``v2.Normalize`` in front of it.
+    module: takes float images in [0, 1]; if it needs normalised images, put ``v2.Normalize`` before it.
 
     >>> ModuleFeatures(nn.AvgPool2d(4))(torch.rand(2, 3, 8, 8)).shape
     torch.Size([2, 12])
@@ -112,7 +112,7 @@ class ModuleFeatures(Features):
 
 
 def rgb(images: torch.Tensor, owner: str) -> torch.Tensor:
-    """Grey or RGB images (B, 1 or 3, H, W) => (B,3,H,W), of the same type; `ShapeError` for others."""
+    """Convert grey or RGB images (B, 1 or 3, H, W) to (B,3,H,W) of the same dtype; raise `ShapeError` for others."""
     check_range(images, owner)
     if images.ndim != 4 or images.shape[1] not in (1, 3):
         raise ShapeError(
@@ -123,7 +123,7 @@ def rgb(images: torch.Tensor, owner: str) -> torch.Tensor:
 
 
 def resized(images: torch.Tensor, side: int) -> torch.Tensor:
-    """Float images (B,C,H,W) with a shorter side of `side` pixels, bilinear, and without aliases where they shrink."""
+    """Resize float images (B,C,H,W) to a shorter side of `side` pixels: bilinear, antialiased when they shrink."""
     shorter = min(images.shape[-2:])
     if side == shorter:
         return images
@@ -137,12 +137,13 @@ def extract(
     batch_size: int = 256,
     device: torch.device | str | None = None,
 ) -> torch.Tensor:
-    """Features of every image, in order: float32 (N, F) on the CPU.
+    """Return the features of all images, in order: float32 (N, F) on the CPU.
 
     features: an extractor of this module, or any function from images (B,C,H,W) to features (B, F).
     images: a tensor (N,C,H,W), or a map-style data set of images (C,H,W) or of (image, label).
-    device: where to compute, and the extractor is moved there; None is where its weights are.
-    Raises `DataError` for an empty or unfit data set, `ShapeError` for images or features of a wrong shape.
+    device: device of the computation, to which the extractor is moved. Default: the device of its weights.
+    Raises `DataError` for an empty data set or one of the wrong kind, `ShapeError` for images or features of a wrong
+    shape.
 
     >>> extract(ModuleFeatures(nn.AvgPool2d(4)), torch.rand(10, 1, 8, 8), batch_size=4).shape
     torch.Size([10, 4])
@@ -153,30 +154,30 @@ def extract(
         else:
             device = next((p.device for p in features.parameters()), None)
     if isinstance(images, torch.Tensor) and images.ndim != 4:
-        raise ShapeError(f"expected images (N,C,H,W), got {tuple(images.shape)}; add or drop dimensions")
+        raise ShapeError(f"expected images (N,C,H,W), got {tuple(images.shape)}; add or remove dimensions")
     dataset: Any = TensorDataset(images) if isinstance(images, torch.Tensor) else images
     if not is_map_style(dataset):
         raise DataError(f"expected a tensor of images (N,C,H,W) or a map-style data set, got {type(images).__name__}")
     if len(dataset) == 0:
         raise DataError("expected at least one image, got an empty data set")
-    # A loader of its own generator: without one it would advance the global one.
+    # Without a generator of its own the loader would advance the global one.
     loader = DataLoader(dataset, batch_size, collate_fn=_stack_images, generator=torch.Generator())
     rows: list[torch.Tensor] = []
     for batch in progress_bar(loader, desc="features", unit="batch", leave=False):
         if isinstance(features, Features):
-            check_range(batch, type(features).__name__)  # here: on an accelerator the extractor does not check
+            check_range(batch, type(features).__name__)  # on an accelerator the extractor does not check
         out = features(batch if device is None else batch.to(device))
         if out.ndim != 2 or len(out) != len(batch):
             raise ShapeError(
                 f"expected features ({len(batch)}, F) of {len(batch)} images, got {tuple(out.shape)}; "
-                "flatten them to one row an image"
+                "flatten them to one row per image"
             )
         rows.append(out.detach().float().cpu())
     return torch.cat(rows)
 
 
 def num_channels(images: Images) -> int:
-    """Of the first image."""
+    """Return the number of channels of the first image."""
     return _stack_images([images[0]]).shape[1]
 
 
@@ -186,7 +187,7 @@ def _stack_images(items: Sequence[Any]) -> torch.Tensor:
         if not isinstance(image, torch.Tensor) or image.ndim != 3:
             seen = tuple(image.shape) if isinstance(image, torch.Tensor) else type(image).__name__
             raise DataError(
-                f"expected a data set of image tensors (C,H,W), alone or first in a tuple, got {seen}; "
+                f"expected a data set of image tensors (C,H,W), or of tuples that begin with one, got {seen}; "
                 "add v2.ToImage() to its transform"
             )
         if image.shape != images[0].shape:

@@ -1,12 +1,12 @@
-"""How near one set of images is to another: FID, KID, precision and recall, as torch-fidelity computes them.
+"""Distances between two sets of images: FID, KID, precision and recall, computed by torch-fidelity.
 
-On other features than Inception's these are no FID and KID of the literature, and are written `fd-NAME`, `kd-NAME`.
+With other features than Inception's these are not FID and KID, and are named `fd-NAME` and `kd-NAME`.
 
-fid        Frechet distance of two normals fitted to the features (Heusel et al. 2017); it falls with the number
-           of samples, so compare only equal counts
-kid        squared maximum mean discrepancy, cubic kernel (Binkowski et al. 2018); unbiased at any count
-precision  share of generated samples within the real manifold (Kynkaanniemi et al. 2019): are they plausible
-recall     share of real samples within the generated manifold: is everything covered
+fid        Frechet distance of two normals fitted to the features (Heusel et al. 2017); it decreases with the number
+           of samples, so compare only equal numbers
+kid        squared maximum mean discrepancy, cubic kernel (Binkowski et al. 2018); unbiased for any number
+precision  fraction of generated samples within the real manifold (Kynkaanniemi et al. 2019): plausibility
+recall     fraction of real samples within the generated manifold: coverage
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ def compare(
     k: int = 3,
     seed: int = 0,
 ) -> dict[str, float]:
-    """`fid`, `kid`, `kid_std`, `precision` and `recall` of generated features (N, F) against real ones (M, F).
+    """Return `fid`, `kid`, `kid_std`, `precision` and `recall` of generated features (N, F) against real ones (M, F).
 
-    kid_subset_size: samples in each of the 100 subsets that KID is the mean over; at most half of the smaller
-    set is taken, so that the subsets differ and their standard deviation means something. k: which neighbour's
-    distance is the radius of the manifold around a sample. seed: draws the subsets. Raises `DataError` for
-    fewer than 10 samples, `ShapeError` for features that do not match, `RangeError` for features that are not
+    kid_subset_size: number of samples in each of the 100 subsets over which KID is averaged. At most half of the
+    smaller set is used, so that the subsets differ and have a meaningful standard deviation. k: the distance to the
+    k-th nearest neighbour is the radius of the manifold around a sample. seed: seed of the subsets. Raises `DataError`
+    for fewer than 10 samples, `ShapeError` for features that do not match, `RangeError` for features that are not
     finite.
 
     >>> features = torch.rand(50, 4, generator=torch.Generator().manual_seed(0))
@@ -45,7 +45,7 @@ def compare(
     >>> round(scores["fid"], 6), scores["precision"], scores["recall"]
     (0.0, 1.0, 1.0)
     """
-    # Imported when used: 4.5 seconds.
+    # Imported here, because it takes 4.5 seconds.
     from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, KEY_METRIC_KID_STD, kid_features_to_metric
     from torch_fidelity.metric_prc import KEY_METRIC_PRECISION, KEY_METRIC_RECALL, prc_features_to_metric
 
@@ -84,18 +84,18 @@ def evaluate(
     batch_size: int = 256,
     device: torch.device | str | None = None,
 ) -> dict[str, Any]:
-    """The scores of generated against real images, the floor that perfect images would reach, and an alarm.
+    """Compute the scores of generated against real images, the scores of real images as a floor, and an alarm.
 
-    generated, real: tensors (N,C,H,W) or map-style data sets, as `extract` takes them. features: the extractor, such
-    as ``independent_features(image_shape)``. labels: class numbers (N,) int of the generated and of the real images;
-    with them there is the Frechet joint distance `fjd`.
+    generated, real: tensors (N,C,H,W) or map-style data sets, as in `extract`. features: the extractor, such as
+    ``independent_features(image_shape)``. labels: class numbers (N,) int of the generated and of the real images; with
+    labels, the Frechet joint distance `fjd` is computed as well.
 
-    Returns the scores of `compare`; under `floor` the same for one random half of the real images against the other;
-    under `counts` how many images were `generated`, `real`, and in each half of the `floor`; under `alarm` the reasons
-    (texts) why the generated images can be told from real ones, as `alarm` finds them with `SmallNetFeatures`,
-    whichever features the scores are of (for images other than grey and RGB: with these features). FID falls with the
-    count, so its floor lies high where the halves are much smaller than the sets compared. Raises what `compare`
-    raises, and `ShapeError` for labels that do not fit.
+    Returns the scores of `compare`; under `floor` the same scores of one random half of the real images against the
+    other half; under `counts` the numbers of images: `generated`, `real`, and in each half of the `floor`; under
+    `alarm` the reasons (texts) why the generated images are distinguishable from real ones, computed by `alarm` with
+    `SmallNetFeatures`, independently of `features` (for images other than grey and RGB: with `features`). FID decreases
+    with the number of images, so its floor is too high if the halves are much smaller than the sets that are compared.
+    Raises the errors of `compare`, and `ShapeError` for labels that do not fit.
 
     >>> draw = torch.Generator().manual_seed(0)
     >>> real, generated = torch.rand(2, 60, 1, 8, 8, generator=draw)
@@ -113,7 +113,7 @@ def evaluate(
     if half < FEWEST:
         raise DataError(
             f"expected at least {2 * FEWEST} real images, so that one half can be compared with the other, "
-            f"got {len(real_features)}; some thousands make the numbers steady"
+            f"got {len(real_features)}; a few thousand give stable values"
         )
     order = torch.randperm(len(real_features), generator=torch.Generator().manual_seed(fold(seed, "halves")))
     one, other = order[:half], order[half : 2 * half]
@@ -132,10 +132,10 @@ def evaluate(
 
 
 def named_scores(scores: Mapping[str, Any], features: str) -> dict[str, Any]:
-    """Scores under the names that tell with which features they were made, so that none is taken for Inception's FID.
+    """Return scores under names that contain the name of the features, so that they are not mistaken for FID.
 
-    features: the extractor's `name`. As the literature writes FD-DINOv2, `fid` becomes `fd-smallnet`, and `kid`
-    `kd-smallnet`.
+    features: the extractor's `name`. For example, `fid` becomes `fd-smallnet` and `kid` becomes `kd-smallnet`, as
+    FD-DINOv2 in the literature. Scores of "inception" keep their names.
 
     >>> named_scores({"fid": 1.0, "kid": 0.1, "precision": 0.9}, "smallnet")
     {'fd-smallnet': 1.0, 'kd-smallnet': 0.1, 'precision': 0.9}

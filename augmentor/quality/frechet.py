@@ -1,4 +1,4 @@
-"""The Frechet distance of two sets of features, also together with labels, and what is asked of such sets."""
+"""The Frechet distance of two sets of features, with or without labels, and the checks of such sets."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import torch.nn.functional as F
 
 from ..exceptions import DataError, RangeError, ShapeError
 
-# Fewer samples than this say nothing about a distribution.
+# Minimum number of samples for an estimate of their distribution.
 FEWEST = 10
 
 
 def frechet_distance(generated: torch.Tensor, real: torch.Tensor) -> float:
-    """Of two normals fitted to checked features; never below zero, where rounding may take that of equal sets."""
+    """Return the Frechet distance of normals fitted to checked features. Negative values, due to rounding, become 0."""
     from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
 
     made, known = fid_features_to_statistics(generated), fid_features_to_statistics(real)
@@ -25,12 +25,12 @@ def frechet_joint_distance(
     real_features: torch.Tensor,
     real_labels: torch.Tensor,
 ) -> float:
-    """Frechet distance of features together with labels: it rises also where images have wrong labels.
+    """Return the Frechet distance of features together with labels, which also increases with wrong labels.
 
     Features (N, F) and (M, F) are joined with the one-hot class numbers (N,) and (M,), int, which are scaled so that
-    both parts have the same total variance over the real images (DeVries et al. 2019, "On the evaluation of
-    conditional GANs", where they get the same mean norm). Raises what `compare` raises, and `ShapeError` for labels
-    that are not one number a sample.
+    both parts have the same total variance over the real images; DeVries et al. (2019, "On the evaluation of
+    conditional GANs") scale to the same mean norm. Raises the errors of `compare`, and `ShapeError` for labels that
+    are not one number per sample.
 
     >>> features = torch.rand(60, 4, generator=torch.Generator().manual_seed(0))
     >>> labels = (features[:, 0] > 0.5).long()
@@ -42,8 +42,8 @@ def frechet_joint_distance(
     for which, rows, given in (("generated", generated, generated_labels), ("real", real, real_labels)):
         if given.shape != (len(rows),) or given.is_floating_point() or (given < 0).any():
             raise ShapeError(
-                f"expected {len(rows)} class numbers of the {which} images, 0 or more, got {given.dtype} "
-                f"{tuple(given.shape)}; leave the labels out where some are unknown"
+                f"expected {len(rows)} class numbers of the {which} images, integers >= 0, got {given.dtype} "
+                f"{tuple(given.shape)}; leave the labels out if some are unknown"
             )
     classes = 1 + int(max(generated_labels.max(), real_labels.max()))
     made, known = (F.one_hot(given.cpu().long(), classes).double() for given in (generated_labels, real_labels))
@@ -53,31 +53,31 @@ def frechet_joint_distance(
 
 
 def checked_pair(generated: torch.Tensor, real: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Both sets of features in float64 on the CPU, of one width; refused where they cannot be compared."""
+    """Return both sets of features in float64 on the CPU; raise an error if they cannot be compared."""
     generated, real = _checked(generated, "generated"), _checked(real, "real")
     if generated.shape[1] != real.shape[1]:
         raise ShapeError(
-            f"expected as many features of generated as of real images, got {generated.shape[1]} and "
-            f"{real.shape[1]}; extract both with one extractor"
+            f"expected the same number of features of generated and real images, got {generated.shape[1]} and "
+            f"{real.shape[1]}; extract both with the same extractor"
         )
     return generated, real
 
 
 def _checked(features: torch.Tensor, which: str) -> torch.Tensor:
-    """Float64 features (N, F) on the CPU: in float32 the covariances lose digits that the FID then shows."""
+    """Return float64 features (N, F) on the CPU: float32 covariances are not precise enough for the FID."""
     if features.ndim != 2 or features.shape[1] < 2:
         raise ShapeError(
-            f"expected {which} features (N, F) with F of 2 or more, got {tuple(features.shape)}; "
-            "flatten them to one row an image"
+            f"expected {which} features (N, F) with F >= 2, got {tuple(features.shape)}; "
+            "flatten them to one row per image"
         )
     if len(features) < FEWEST:
         raise DataError(
-            f"expected at least {FEWEST} {which} samples, got {len(features)}; some thousands make the numbers steady"
+            f"expected at least {FEWEST} {which} samples, got {len(features)}; a few thousand give stable values"
         )
     features = features.detach().cpu().double()
     if not features.isfinite().all():
         raise RangeError(
             f"expected finite features, got NaN or infinity in {int((~features.isfinite()).any(1).sum())} of "
-            f"{len(features)} {which} samples; look at those images and at the extractor's weights"
+            f"{len(features)} {which} samples; check these images and the extractor's weights"
         )
     return features

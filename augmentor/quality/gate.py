@@ -1,16 +1,16 @@
-"""`QualityGate`: which synthetic samples are worth training on.
+"""`QualityGate`: selection of synthetic samples for training.
 
-Five scores in two views of a sample. Each is compared with the scores of held-out real samples, so no threshold has to
-be chosen for a data set:
+The gate computes five scores in two views of a sample. Each is compared with the scores of held-out real samples, so no
+threshold has to be chosen for a data set:
 
-    latents  fidelity     is it where real samples are?       distance to the k-th nearest real latent
-             agreement    does it still look like its label?  a classifier that has not seen the sample it was made from
-             novelty      is it more than a copy?             distance to the nearest real latent
-    pixels   realism      does it look like real images?      distance to the k-th nearest real image's features
-             recognition  is it still seen as its label?      a classifier of features of real images
+    latents  fidelity     similarity to real samples          distance to the k-th nearest real latent
+             agreement    agreement with the label            a classifier fitted without the source of the sample
+             novelty      not a copy of a real sample         distance to the nearest real latent
+    pixels   realism      similarity to real images           distance to the k-th nearest real image's features
+             recognition  agreement with the label            a classifier of features of real images
 
-The pixels are those that are handed out, and their features come from a network that has no part in any autoencoder: an
-autoencoder that gives blur, blobs or one image for all is not seen in its own latents.
+The pixels are those of the output images. Their features come from a network that does not share weights with any
+autoencoder, because latents do not show that an autoencoder decodes to blurred or equal images.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ ACTIONS = ("redraw", "weigh")
 
 @dataclass(frozen=True)
 class GateScores:
-    """For each sample the share of held-out real samples that do no better: float (B,) in [0, 1], 0 the worst.
+    """Scores of samples: the fraction of held-out real samples that score the same or worse, float (B,) in [0, 1].
 
-    agreement and recognition are None where nothing is labelled, realism and recognition where no image was seen.
+    agreement and recognition are None without labels, realism and recognition without images.
 
     >>> list(GateScores(torch.ones(2), torch.zeros(2), None).each())
     ['fidelity', 'novelty']
@@ -52,17 +52,18 @@ class GateScores:
     recognition: torch.Tensor | None = None
 
     def each(self) -> dict[str, torch.Tensor]:
-        """The scores that there are, by name."""
+        """Return the scores that are not None, by name."""
         named = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return {name: score for name, score in named.items() if score is not None}
 
 
 @dataclass
 class GateCounts:
-    """What a gate has done in this process.
+    """Numbers of samples that a gate has scored in this process.
 
-    samples: asked for. drawn: samples scored, re-draws included. passed: samples that passed in the end; the others
-    were rejected. fidelity, novelty, agreement, realism, recognition: how many of the drawn failed for that reason.
+    samples: requested samples. drawn: scored samples, including redrawn ones. passed: samples that passed in the end
+    (with action "redraw" the others were rejected). fidelity, novelty, agreement, realism, recognition: drawn samples
+    that failed this check.
 
     >>> (GateCounts(samples=2, drawn=5, passed=1, novelty=4) + GateCounts(samples=1, drawn=1, passed=1)).drawn
     6
@@ -89,9 +90,9 @@ class GateCounts:
 
 
 class Chosen(NamedTuple):
-    """What `QualityGate.choose` gives: latents, their weights float (B,), and their images (B,C,H,W).
+    """Output of `QualityGate.choose`: latents, their weights float (B,), and their images (B,C,H,W).
 
-    images: None where the gate decoded nothing; where a sample was rejected, its last draw.
+    images: None if the gate decoded nothing; for a rejected sample, the image of its last draw.
     """
 
     latents: Latents
@@ -100,32 +101,33 @@ class Chosen(NamedTuple):
 
 
 class QualityGate:
-    """Scores synthetic samples against real ones, and re-draws or weighs those that fall short.
+    """Filter that scores synthetic samples against real ones, and redraws or weights samples with low scores.
 
-    keep: the share of held-out real samples that would pass all checks, 0 to 1 (each check may turn away
-        ``(1 - keep) / 5`` of them, the union bound): the nearer to 1, the more lenient, and 1 lets everything pass.
-        With fewer than a hundred real images fewer pass: a sample that is worse than all of them fails.
-    k: which neighbour measures fidelity, as in improved precision and recall (Kynkaanniemi et al. 2019).
-    redraws: how often a sample that fails is drawn again, from its own random sequence. One that still fails is
-        rejected: the original is kept in its place, with weight 0.
+    keep: fraction of held-out real samples that would pass all checks, 0 to 1 (each check may reject ``(1 - keep) / 5``
+        of them, the union bound). Values near 1 are lenient; with 1 every sample passes. With fewer than 100 real
+        images fewer pass, because a sample that is worse than all of them fails.
+    k: fidelity and realism use the distance to the k-th nearest neighbour, as improved precision and recall do
+        (Kynkaanniemi et al. 2019).
+    redraws: maximum number of times that a failed sample is redrawn, from its own random sequence. If it still fails,
+        it is rejected: the original is kept in its place, with weight 0.
     action: "redraw", or "weigh", which draws once, rejects nothing, and gives each sample a weight in [0, 1] that
-        falls with its lowest score (for a loss; `LatentAugment.synthesize(return_weights=True)`, `AugmentedLoader`).
+        grows with its lowest score (for a loss; `LatentAugment.synthesize(return_weights=True)`, `AugmentedLoader`).
 
-    `LatentAugment.fit` shows it real images, and then it judges pixels too. Where latents are all that is known (a
-    `LatentCache`, `fit_latents`), give it their images with ``images=``; without them it judges latents alone, and a
-    warning says so. The features are those of `SmallNetFeatures`. `LatentAugment.fit` also assesses the autoencoder on
-    some real images (`assess`): if it is poor for them, realism is 0 for every sample, and a warning gives the figures.
-    What is assessed is what the transform hands out for latents that nothing has moved; with residual=1 these are the
-    images themselves, which are never poor.
+    `LatentAugment.fit` passes real images to the gate, which then also scores pixels. If only latents are available (a
+    `LatentCache`, `fit_latents`), pass their images as ``images=``. Otherwise the gate scores latents only, and a
+    warning is given. The features are those of `SmallNetFeatures`. `LatentAugment.fit` also assesses the autoencoder on
+    some real images (`assess`). If it is poor for them, realism is 0 for every sample, and a warning gives the scores.
+    The assessed images are the output of the transform for unchanged latents; with residual=1 this is the images
+    themselves, which are never poor.
 
-    A sample is a copy if it is nearer to a real one than nearly all real ones are to each other, and no farther than
-    the distance by which decoding and encoding typically moves an image.
+    A sample is a copy if it is nearer to a real sample than nearly all real samples are to each other, and not farther
+    than the distance by which decoding and encoding typically moves an image.
 
     Calibrating every score on real samples is conformal anomaly detection (Laxhammar and Falkman 2010). The
-    classifier is cross-fitted (`LatentClassifier`). A sample with an ignored label has no class that could be seen, and
-    is rejected. Samples between a real one and a near neighbour of it, such as
-    those of `smote`, often fail for novelty. A label (B,K) is compared as a whole. In a large reference set distances
-    are to the nearest of some candidates (`ReferenceSet.nearby`), for real samples and synthetic ones alike.
+    classifier is cross-fitted (`LatentClassifier`). A sample with an ignored label has no class and is rejected.
+    Samples between a real sample and a near neighbour of it, such as those of `smote`, often fail for novelty. A label
+    (B,K) is compared as a whole. In a large reference set, distances are to the nearest of some candidates
+    (`ReferenceSet.nearby`), for real and synthetic samples.
 
     >>> reference = ReferenceSet(torch.randn(200, 4))
     >>> gate = QualityGate().fit(reference)
@@ -143,7 +145,7 @@ class QualityGate:
         if action not in ACTIONS:
             raise InputError(f"QualityGate takes action 'redraw' or 'weigh', got {action!r}")
         self.keep, self.k, self.redraws, self.action = keep, k, redraws, action
-        self._tally: dict[str, int | torch.Tensor] = {}  # added up on the device, looked at by `counts`
+        self._tally: dict[str, int | torch.Tensor] = {}  # summed on the device, read by `counts`
         self._latents: View | None = None
         self._pixels: View | None = None
         self._extractor: Features | None = None
@@ -157,9 +159,9 @@ class QualityGate:
         verdict: Verdict | None = None,
         own_error: torch.Tensor | None = None,
     ) -> QualityGate:
-        """Take the scores of real samples from a reference set; `ReferenceSetError` for fewer than two samples.
+        """Compute the scores of the real samples of a reference set; `ReferenceSetError` for fewer than two samples.
 
-        real: real images, without which no pixels are judged. verdict: on the autoencoder. own_error: the distance in
+        real: real images, without which pixels are not scored. verdict: that of the autoencoder. own_error: distance in
         standard latents by which the autoencoder typically moves an image when it decodes and encodes it.
         """
         self._latents, self._pixels, self._extractor = View(reference, self.k, own_error), None, None
@@ -174,10 +176,10 @@ class QualityGate:
         if real is not None:
             self._extractor, features = real.extractor, real.features
             self._centre, self._scale = features.mean(0), features.std(0)
-            self._scale[self._scale < 1e-6] = torch.inf  # a feature that never moves says nothing
+            self._scale[self._scale < 1e-6] = torch.inf  # constant features are ignored
             pixels = ReferenceSet((features - self._centre) / self._scale, real.labels)
             self._pixels = View(pixels, self.k)
-            # The image that each row of the reference set is, so that its own fold is asked.
+            # The row in `pixels` of each row of the reference set, to use the classifier of its fold.
             place = reference.order.new_full((max(len(reference), int(reference.order.max()) + 1),), -1)
             place[real.rows.to(place.device)[pixels.order]] = torch.arange(len(pixels), device=place.device)
             self._image_of = place[reference.order]
@@ -185,7 +187,7 @@ class QualityGate:
 
     @property
     def judges(self) -> str:
-        """What it looks at, for records: "latents", or "latents and pixels (smallnet)".
+        """The views that are scored, for records: "latents", or "latents and pixels (smallnet)".
 
         >>> QualityGate().judges
         'latents'
@@ -194,29 +196,31 @@ class QualityGate:
 
     @property
     def judges_pixels(self) -> bool:
-        """Whether it has seen real images, so that it needs those of the samples."""
+        """Whether the gate was fitted to real images, so that it needs the images of samples."""
         return self._pixels is not None
 
     def score(self, latents: Latents, source: Latents | None = None, images: torch.Tensor | None = None) -> GateScores:
-        """Scores of synthetic latents. source: the real ones they were made from, where that is known. images: what is
-        handed out for them, float (B,C,H,W); without them nothing is said of pixels.
+        """Return the scores of synthetic latents.
+
+        source: the real latents that they were made from, if known. images: the output images of these latents, float
+        (B,C,H,W); without them pixels are not scored.
         """
         return self._score(latents, None if source is None else self._origin(source), images)
 
     def passes(
         self, latents: Latents, source: Latents | None = None, images: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Bool (B,): whether no score is among the worst of real samples; arguments as of `score`."""
+        """Return bool (B,): whether no score is among the worst of real samples. Arguments as in `score`."""
         return self.weigh(self.score(latents, source, images)) == 1
 
     def weigh(self, scores: GateScores) -> torch.Tensor:
-        """Float (B,) in [0, 1]: 1 for samples that pass, and less the lower their lowest score."""
+        """Return weights, float (B,) in [0, 1]: 1 for samples that pass, else proportional to their lowest score."""
         each = torch.stack(list(scores.each().values()))
         limit = (1 - self.keep) / len(each)
         return (each / limit).clamp_max(1).amin(0) if limit > 0 else torch.ones_like(each[0])
 
     def rejected(self, weights: torch.Tensor) -> torch.Tensor:
-        """Bool (B,): which samples of these weights are rejected, so that `choose` keeps the original."""
+        """Return bool (B,): whether samples with these weights are rejected, so that `choose` keeps the original."""
         return (weights == 0) & (self.action == "redraw")
 
     def choose(
@@ -226,12 +230,12 @@ class QualityGate:
         random: SampleRandom,
         decode: Callable[[Latents, torch.Tensor], torch.Tensor] | None = None,
     ) -> Chosen:
-        """Synthetic latents for these sources, their weights (B,), and their images.
+        """Return synthetic latents for these sources, their weights (B,), and their images.
 
         draw: makes latents from sources and their random sequences, as a policy does. Every attempt continues the
-        sample's own sequence, so its result does not depend on the other samples. decode: latents and the places of
-        their sources, int64 (n,) => the images that are handed out, float (n,C,H,W); not asked by a gate that does not
-        judge pixels. When samples are re-drawn, a weight is 1 or 0, and where it is 0 the latent is the source's own.
+        sample's own sequence, so its result does not depend on the other samples. decode: maps latents and the indices
+        of their sources, int64 (n,), to output images, float (n,C,H,W); not called by a gate that does not score
+        pixels. With action "redraw" a weight is 1 or 0, and a latent with weight 0 is that of the source.
         """
         decode = decode if self.judges_pixels else None
         made, origin = draw(source, random), self._origin(source)
@@ -241,7 +245,7 @@ class QualityGate:
         if self.action == "redraw":
             weight = (weight == 1).to(weight.dtype)
             for _ in range(self.redraws):
-                if weight.device.type == "cpu":  # elsewhere the host would have to wait
+                if weight.device.type == "cpu":  # on other devices the host would wait
                     failed = (weight[places] == 0).nonzero().squeeze(1)
                     if len(failed) == 0:
                         break
@@ -261,7 +265,7 @@ class QualityGate:
 
     @property
     def counts(self) -> GateCounts:
-        """What it has done so far in this process."""
+        """Numbers of samples so far in this process."""
         return GateCounts(**{name: int(number) for name, number in self._tally.items()})
 
     @counts.setter
@@ -272,7 +276,7 @@ class QualityGate:
         return describe(self)
 
     def _origin(self, source: Latents) -> torch.Tensor:
-        """For each real sample the row of the reference set that it is, or else is nearest to, int64 (B,)."""
+        """Return the row of each real sample in the reference set, or else the nearest row, int64 (B,)."""
         return self._fitted_on(source.z.device).reference.origin(source.z)
 
     def _score(self, latents: Latents, origin: torch.Tensor | None, images: torch.Tensor | None) -> GateScores:
@@ -287,7 +291,7 @@ class QualityGate:
     def _weights(
         self, made: Latents, origin: torch.Tensor, images: torch.Tensor | None, counted: torch.Tensor
     ) -> torch.Tensor:
-        """Weights (B,). origin: rows that they were made from. counted: bool (B,), which ones to count."""
+        """Return weights (B,). origin: rows of the source samples. counted: bool (B,), which ones to count."""
         scores = self._score(made, origin, images)
         each = scores.each()
         limit = (1 - self.keep) / len(each)
@@ -300,10 +304,10 @@ class QualityGate:
             self._tally[name] = self._tally.get(name, 0) + number
 
     def _fitted_on(self, device: torch.device) -> View:
-        """The view of latents, with all that was fitted on this device."""
+        """Return the view of latents, after moving all fitted tensors to this device."""
         if self._latents is None:
             raise ReferenceSetError(
-                "QualityGate compares with real samples, and has seen none; call augment.fit(dataset)"
+                "QualityGate compares samples with real ones and is not fitted; call augment.fit(dataset)"
             )
         if self._pixels is not None and self._extractor is not None and self._centre.device != device:
             self._pixels, self._extractor = self._pixels.to(device), self._extractor.to(device)

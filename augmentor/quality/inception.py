@@ -1,4 +1,4 @@
-"""The feature extractor of published FID numbers, from torch-fidelity."""
+"""The feature extractor of published FID values, from torch-fidelity."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from .features import Features, rgb
 
 
 class InceptionFeatures(Features):
-    """The 2048 pooled features of Inception v3 as trained in 2015 (Heusel et al. 2017).
+    """The 2048 pooled features of Inception v3, trained in 2015 (Heusel et al. 2017).
 
-    weights_path: torch-fidelity's ``weights-inception-2015-12-05-6726825d.pth``, 91 MB; None is its usual place,
-    the cache of torch hub. download: fetch it there if it is absent; nothing is fetched otherwise.
-    Images are grey or RGB; the network enlarges them to 299 pixels a side.
-    Raises `WeightsError` when the file is absent, damaged, or not plain tensors.
+    weights_path: torch-fidelity's ``weights-inception-2015-12-05-6726825d.pth``, 91 MB. Default: the file of this
+    name in the cache of torch hub. download: download a missing file to that cache; otherwise nothing is downloaded.
+    Images are grey or RGB; the network resizes them to 299 x 299 pixels.
+    Raises `WeightsError` if the file is missing or damaged, or contains other objects than tensors.
 
     >>> InceptionFeatures("weights.pth")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
@@ -31,11 +31,11 @@ class InceptionFeatures(Features):
 
     def __init__(self, weights_path: str | Path | None = None, *, download: bool = False):
         super().__init__()
-        # Imported when used: 4.5 seconds.
+        # Imported here, because it takes 4.5 seconds.
         from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, FeatureExtractorInceptionV3
 
         path = _find(weights_path, URL_INCEPTION_V3, download)
-        # The library draws initial weights before it reads the file; the caller's random state stays as it is.
+        # The library draws initial weights before it reads the file; this must not change the caller's random state.
         with torch.random.fork_rng(devices=[]):
             try:
                 self.network = FeatureExtractorInceptionV3(
@@ -44,7 +44,7 @@ class InceptionFeatures(Features):
             except (RuntimeError, TypeError) as error:
                 raise WeightsError(
                     f"{path} does not hold the weights of this Inception network: "
-                    f"{' '.join(str(error).split())[:200]}; fetch {URL_INCEPTION_V3}"
+                    f"{' '.join(str(error).split())[:200]}; download {URL_INCEPTION_V3}"
                 ) from error
 
     def _features(self, images: torch.Tensor) -> torch.Tensor:
@@ -52,38 +52,38 @@ class InceptionFeatures(Features):
 
 
 def _find(weights_path: str | Path | None, url: str, download: bool) -> Path:
-    """The weights file: the one that was named, or that in torch hub's cache, fetched there if asked for."""
+    """Return the weights file: the given one, or that in the cache of torch hub, downloaded if `download` is set."""
     usual = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
     path = usual if weights_path is None else absolute_path(weights_path)
     if weights_path is None and download and not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        # The start of the file's SHA-256 stands at the end of its name.
+        # The name ends with the first digits of the SHA-256 of the file.
         digest = path.stem.rpartition("-")[2]
         try:
             torch.hub.download_url_to_file(url, str(path), hash_prefix=digest, progress=False)
         except (OSError, RuntimeError) as error:
             raise WeightsError(
-                f"cannot fetch {url}: {error}; fetch it by other means and name it with weights_path"
+                f"cannot download {url}: {error}; download it by other means and pass its path as weights_path"
             ) from error
     if not path.exists():
         raise WeightsError(
-            f"the Inception weights are not at {path}; fetch {url} and save it there, "
-            "or measure on the features 'smallnet', which come with the package"
+            f"the Inception weights are not at {path}; download {url} and save it there, "
+            "or use the features 'smallnet', which come with the package"
         )
     return path
 
 
 def _plain_tensors(path: Path) -> io.BytesIO:
-    """The file's tensors, written anew.
+    """Return a new file with the tensors of the file.
 
-    The library unpickles what it is given without restriction, so it is given only what was read under restriction.
+    The library unpickles its input without restriction. Its input is therefore read with ``weights_only=True`` first.
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         raise WeightsError(
-            f"{path} is not a file of plain tensors ({type(error).__name__}); nothing in it was run; "
-            "fetch the weights again"
+            f"{path} is not a file of plain tensors ({type(error).__name__}); no code in it was run; "
+            "download the weights again"
         ) from error
     buffer = io.BytesIO()
     torch.save(state, buffer)

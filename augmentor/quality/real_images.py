@@ -1,4 +1,4 @@
-"""What the gate keeps of real images while they pass: features of some, and a few of the images themselves."""
+"""Features of some real images, and a few of the images, which are stored for the gate while the data is read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .smallnet import SmallNetFeatures
 from .verdict import ANY, centre
 from .view import HELD_OUT
 
-# So many images are reconstructed for the verdict on the autoencoder, and of larger ones their centre.
+# Maximum number of images that are reconstructed to assess the autoencoder. Large images are cropped to the centre.
 _SHOWN = 256
 
 Batches = Iterable[tuple[torch.Tensor, torch.Tensor | None]]
@@ -23,10 +23,10 @@ Batches = Iterable[tuple[torch.Tensor, torch.Tensor | None]]
 class RealImages:
     """Features of at most 2,000 real images, at equal steps through the data, and at most 256 of the images.
 
-    The features are those of `SmallNetFeatures` wherever the gate runs, so that its answers do not depend on which
-    extras are installed. Of images with other than 1 or 3 channels it keeps no features, and a warning says so. total:
-    how many images there are, if that is known. device: where features are computed. known: labels of a batch => the
-    same, where those that are ignored are negative. image_shape: (C,H,W) of the autoencoder, None for any size.
+    The features are always those of `SmallNetFeatures`, so that the scores do not depend on the installed extras. For
+    images with other than 1 or 3 channels no features are stored, and a warning is given. total: number of images, if
+    known. device: device that computes the features. known: function that makes ignored labels of a batch negative.
+    image_shape: (C,H,W) of the autoencoder, with None for any size.
 
     >>> real = RealImages()
     >>> len(list(real.watch([(torch.rand(5, 1, 8, 8), torch.arange(5))] * 2)))
@@ -48,7 +48,7 @@ class RealImages:
         self._described, self._shown = _EqualSteps(HELD_OUT, total), _EqualSteps(_SHOWN, total)
 
     def watch(self, batches: Batches) -> Iterator[tuple[torch.Tensor, torch.Tensor | None]]:
-        """The same batches, images (B,C,H,W) and labels or None, of which some rows are kept."""
+        """Yield the batches, images (B,C,H,W) and labels or None, unchanged, and store some of their rows."""
         for images, labels in batches:
             given, labels = labels, labels if labels is None or self._known is None else self._known(labels)
             rows = self._described.following(len(images))
@@ -66,7 +66,7 @@ class RealImages:
         if self.usable and images.shape[1] not in (1, 3):
             self.usable = False
             warnings.warn(
-                f"the gate judges latents alone: it sees pixels of images with 1 or 3 channels, and these have "
+                f"the gate scores latents only: scores of pixels need images with 1 or 3 channels, and these have "
                 f"{images.shape[1]}",
                 AugmentorWarning,
                 stacklevel=6,
@@ -75,17 +75,17 @@ class RealImages:
 
     @property
     def features(self) -> torch.Tensor:
-        """Float32 (n,F), on the device."""
+        """Features of the selected images, float32 (n,F), on the device."""
         return self._described.values()
 
     @property
     def labels(self) -> torch.Tensor | None:
-        """Of these images: int64 (n,), float (n,K), or None where some have none."""
+        """Labels of these images: int64 (n,), float (n,K), or None if some images have none."""
         return self._described.labels()
 
     @property
     def rows(self) -> torch.Tensor:
-        """Which images of the data they are of, int64 (n,)."""
+        """Indices of these images in the data, int64 (n,)."""
         return torch.tensor([row for row, _, _ in self._described.kept])
 
     @property
@@ -97,7 +97,7 @@ class RealImages:
 class _EqualSteps:
     """At most `most` rows of a stream, at equal steps.
 
-    Where the length is not known, the step doubles whenever there are too many.
+    If the length is not known, the step doubles whenever there are too many rows.
     """
 
     def __init__(self, most: int, total: int | None):
@@ -105,13 +105,13 @@ class _EqualSteps:
         self.kept: list[tuple[int, torch.Tensor, torch.Tensor | None]] = []
 
     def following(self, count: int) -> torch.Tensor:
-        """Which of the next `count` rows are wanted, int64 (n,)."""
+        """Return which of the next `count` rows are selected, int64 (n,)."""
         rows = torch.arange(-self._seen % self._step, count, self._step)
         self._start, self._seen = self._seen, self._seen + count
         return rows
 
     def keep(self, rows: torch.Tensor, values: torch.Tensor, labels: torch.Tensor | None) -> None:
-        """What is known of those rows."""
+        """Store the values and labels of the selected rows."""
         of = [None] * len(rows) if labels is None else list(labels)
         self.kept += zip((self._start + rows).tolist(), values, of, strict=True)
         while len(self.kept) > self._most:

@@ -1,4 +1,4 @@
-"""How well an autoencoder gives images back."""
+"""Reconstruction error of an autoencoder."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from ..exceptions import DataError
 
 
 def psnr(made: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
-    """Peak signal-to-noise ratio in decibels of each image (B,C,H,W) of `made`, (B,); both are floating in [0, 1]."""
+    """Return the PSNR (B,) in decibels of images `made` (B,C,H,W) against `images`; both are floating in [0, 1]."""
     return -10 * (made - images).square().flatten(1).mean(1).clamp_min(1e-10).log10()
 
 
 @torch.no_grad()
 def reconstruction_psnr(autoencoder: Any, dataset: Any, batch_size: int = 256) -> float:
-    """Mean over images of the peak signal-to-noise ratio of their reconstructions, in decibels; higher is better.
+    """Return the mean peak signal-to-noise ratio of reconstructed images, in decibels; higher is better.
 
     autoencoder: a module that maps images (B,C,H,W) to reconstructions in [0, 1]. dataset: map-style, or batches.
 
@@ -32,5 +32,5 @@ def reconstruction_psnr(autoencoder: Any, dataset: Any, batch_size: int = 256) -
         total += float(psnr(autoencoder(images), images).sum())
         count += len(images)
     if count == 0:
-        raise DataError("got no images to reconstruct; expected a data set or batches with at least one")
+        raise DataError("got no images to reconstruct; expected a data set or batches with at least one image")
     return total / count

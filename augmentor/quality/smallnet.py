@@ -1,4 +1,4 @@
-"""The feature extractor that comes with the package: a small classifier of images and of what was done to them."""
+"""The feature extractor that comes with the package: a small classifier of images and of their corruptions."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from .._internal.pretrained import pretrained_card, pretrained_folder, pretraine
 from .._internal.weights import OF_AUTOENCODER, load_network
 from .features import Features, resized, rgb
 
-# Images of a shorter side below the first are enlarged, and above the second shrunk.
+# Images are enlarged if their shorter side is below the first, and shrunk if it is above the second.
 SMALLEST, LARGEST = 32, 128
 
 
 class SmallNet(nn.Module):
     """A residual network (He et al. 2016) of three stages, each of which halves the side, for RGB images of any size.
 
-    Its features are the means over the image of the first stage, which sees sharpness, noise and texture, and of the
-    last, which sees content. channels: of each stage.
+    Its features are the means over the image of the first stage (sharpness, noise and texture) and of the last stage
+    (content). channels: number of channels of each stage.
 
     >>> SmallNet()(torch.rand(2, 3, 40, 56)).shape
     torch.Size([2, 120])
@@ -42,7 +42,7 @@ class SmallNet(nn.Module):
         self.register_buffer("scale", torch.ones(first + last))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """RGB images (B,3,H,W) in [0, 1] => features (B, F)."""
+        """Return features (B, F) of RGB images (B,3,H,W) in [0, 1]."""
         first = self.first(4 * images - 2)
         return torch.cat([first.mean((2, 3)), self.last(first).mean((2, 3))], 1) * self.scale
 
@@ -64,10 +64,10 @@ class _Residual(nn.Module):
 class SmallNetFeatures(Features):
     """120 features of a small network that comes with the package, for grey and RGB images of any size.
 
-    The network was trained on free images (digits, CIFAR-10, clothes, photographs) to tell their classes and whether,
-    and how much, they were blurred, made noisy or compressed (``pretrained/smallnet/card.md``). So its features follow
-    content and quality. Images of less than 32 pixels a side are enlarged, and those of more than 128 shrunk. The
-    Frechet distance on them is no FID: that name belongs to Inception's features.
+    The network was trained on free images (digits, CIFAR-10, clothes, photographs) to predict their classes and
+    whether, and how much, they were blurred, made noisy or compressed (``pretrained/smallnet/card.md``). Its features
+    therefore represent content and quality. Images with a shorter side of less than 32 pixels are enlarged, and those
+    of more than 128 shrunk. The Frechet distance of these features is not FID, which uses Inception's features.
     Raises `WeightsError` for weights that are missing or do not match their checksum, `ShapeError` for images of other
     than 1 or 3 channels.
 
@@ -87,13 +87,13 @@ class SmallNetFeatures(Features):
 
 
 def fitted(images: torch.Tensor) -> torch.Tensor:
-    """Images (B,C,H,W) whose shorter side has from `SMALLEST` to `LARGEST` pixels."""
+    """Resize images (B,C,H,W) so that the shorter side has from `SMALLEST` to `LARGEST` pixels."""
     return resized(images, min(max(min(images.shape[-2:]), SMALLEST), LARGEST))
 
 
 @functools.cache
 def _loaded() -> SmallNet:
-    """The network, read once in a process, since every verdict asks for it; nobody changes or moves this one."""
+    """Return the network, which is read once per process. It is shared, so callers must copy it."""
     folder = pretrained_folder() / SmallNet.name
     path = pretrained_weights(folder, OF_AUTOENCODER, pretrained_card(folder)["sha256"])
     return load_network(path, SmallNet.family, {SmallNet.name: SmallNet}).float().requires_grad_(False)

@@ -1,8 +1,8 @@
-"""The verdict on an autoencoder: how well it gives these images back, beside what simple codes do.
+"""The verdict on an autoencoder: how well it reconstructs images, compared with simple codes of the same images.
 
-A figure in decibels means little by itself: 20 dB is poor for photographs and good for digits. So it is compared with
-codes that anybody can write down (the mean image, fewer pixels), and a classifier is asked whether it still recognises
-what it recognised before.
+A PSNR is hard to interpret by itself: 20 dB is poor for photographs and good for digits. Therefore it is compared with
+that of simple codes (the mean image, fewer pixels). In addition, a classifier is applied to images before and after
+decoding.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ from .reconstruction import psnr
 
 VERDICTS = POOR, FAIR, GOOD = "poor", "fair", "good"
 
-# Good: so many decibels above images of a quarter of the side and above a simple code of the latent's size, and so much
-# of what was recognised still is. Poor: below the share, or no better than such a code.
-# benchmarks/results/bad-autoencoders.json has what these separate.
+# Good: this many decibels above images of a quarter of the side and above a simple code of the latent's size, and this
+# fraction of the recognised images is recognised after decoding. Poor: below the fraction, or not above such a code.
+# benchmarks/results/bad-autoencoders.json contains measurements of good and bad autoencoders.
 GOOD_MARGIN = 3.0
-# From here on (an error of 4.5 levels of 255) PSNR is good enough.
+# From this PSNR on (a root mean square error of 4.5 levels of 255) the reconstructions are precise enough.
 ENOUGH = 35.0
-# The PSNR of one image counts as no more: simple codes give a blank image back as it is, and a few would lift the mean.
+# Upper limit of the PSNR of one image: simple codes reproduce blank images exactly, and a few would raise the mean.
 _MOST_DB = 40.0
 GOOD_RECOGNISED, POOR_RECOGNISED = 0.8, 0.6
-# Poor from here on, where two different images are 1 apart. Of 240 photographs or digits, and of the first 8 of them,
-# good reconstructions are at most 0.93 apart, and bad ones at least 1.66.
+# Poor from this distance on, relative to the distance of two different images. For 240 photographs or digits, and for
+# the first 8 of them, it is at most 0.93 for good reconstructions, and at least 1.66 for bad ones.
 POOR_APART = 1.3
-# Images of one class may hardly differ: two different ones count as at least so far apart, as a share of the mean
-# square of features. Two digits of MNIST, of any class, are 0.16, two photographs 0.22 to 0.26.
+# Lower limit of the distance of two different images, as a fraction of the mean square of features, because images of
+# one class may hardly differ. Measured: 0.16 for digits of MNIST of any class, 0.22 to 0.26 for photographs.
 _LEAST_APART = 0.15
-# A share of fewer recognised images than this says nothing.
+# Minimum number of recognised images from which a fraction is computed.
 _FEWEST = 10
-_LEARNT_FROM = 500  # images of `training` at most
+_LEARNT_FROM = 500  # maximum number of images of `training`
 _FOLDS = 5
-# Of an image of any size this much is looked at, in pixels a side: whole photographs take seconds each.
+# Large images are cropped to this size in pixels if the autoencoder takes any size: whole ones take seconds each.
 _CENTRE = 256
 
 ANY: Size = (None, None, None)
@@ -55,17 +55,16 @@ ANY: Size = (None, None, None)
 
 @dataclass(frozen=True)
 class Verdict:
-    """What `assess` found.
+    """Result of `assess`.
 
-    psnr_db: mean over the images of the PSNR of their reconstructions, each 40 dB at most. mean_image, eighth, quarter,
-    same_size: the same of simple codes: the mean of the other images; the image averaged down to an eighth and to a
-    quarter of its side, and to as many numbers as the latent has (at most a quarter of the pixels), each enlarged
-    again.
-    apart: the mean squared distance between the independent features of an image and of its reconstruction, where that
-    of two different images is 1; None for one image, and for other than 1 or 3 channels. recognised: of the images
-    whose class a classifier of independent features recognises, the share that it recognises after decoding; None
-    where there are no labels, or where it recognises too few. latent_size: how many numbers the latent of an image has.
-    images: how many were looked at.
+    psnr_db: mean PSNR of the reconstructions, each at most 40 dB. mean_image, eighth, quarter, same_size: mean PSNR of
+    simple codes: the mean of the other images; the image averaged down to an eighth and to a quarter of its side, and
+    to as many numbers as the latent has (at most a quarter of the pixels), each enlarged again.
+    apart: mean squared distance between the independent features of an image and of its reconstruction, relative to
+    that of two different images; None for one image, and for other than 1 or 3 channels. recognised: fraction of the
+    images recognised by a classifier of independent features that it also recognises after decoding; None without
+    labels, or if it recognises too few images. latent_size: number of latent dimensions per image. images: number of
+    assessed images.
 
     >>> Verdict(34.2, 13.8, 18.8, 22.4, 27.2, 0.95, latent_size=768, images=240, apart=0.06).word
     'good'
@@ -83,10 +82,12 @@ class Verdict:
 
     @property
     def word(self) -> str:
-        """poor: no better than the mean image, an eighth of the side or a simple code of the latent's size, or 1.3
-        times as far from the images as other images are, or less than 60 % recognised. good: 3 dB above a quarter of
-        the side and above a code of the latent's size, and at least 80 % recognised. fair: the others. From 35 dB on
-        only what is recognised counts.
+        """The verdict in one word: "poor", "fair" or "good".
+
+        poor: no better than the mean image, an eighth of the side or a simple code of the latent's size, or 1.3 times
+        as far from the images as other images are, or less than 60 % recognised. good: 3 dB above a quarter of the side
+        and above a code of the latent's size, and at least 80 % recognised. fair: the others. From 35 dB on only the
+        fraction of recognised images is used.
         """
         recognised = 1.0 if self.recognised is None else self.recognised
         simple = max(self.mean_image, self.eighth, self.same_size)
@@ -101,7 +102,7 @@ class Verdict:
 
     @classmethod
     def of(cls, figures: Any) -> Verdict | None:
-        """The verdict that `figures` gave, or None for what is none."""
+        """Return the verdict with these `figures()`, or None if they are not those of a verdict."""
         names = [field.name for field in dataclasses.fields(cls)]
         if not isinstance(figures, dict) or not set(names) <= set(figures):
             return None
@@ -110,20 +111,20 @@ class Verdict:
         return cls(**found) if all(map(is_number, needed)) else None
 
     def figures(self) -> dict[str, Any]:
-        """JSON values: the word and what it comes from."""
+        """Return the word and the values as a dict for JSON."""
         return {"verdict": self.word, **dataclasses.asdict(self)}
 
     def __str__(self) -> str:
         text = (
             f"{self.word}: reconstructs {self.images} images with {self.psnr_db:.1f} dB (mean image "
-            f"{self.mean_image:.1f}, 8 times fewer pixels a side {self.eighth:.1f}, 4 times {self.quarter:.1f}, as few "
-            f"numbers as the latent, {self.latent_size}, {self.same_size:.1f})"
+            f"{self.mean_image:.1f}, 8 times fewer pixels per side {self.eighth:.1f}, 4 times {self.quarter:.1f}, "
+            f"as many numbers as the latent ({self.latent_size}) {self.same_size:.1f})"
         )
         if self.apart is not None:
-            text = f"{text}; looks {self.apart:.0%} as different as another image"
+            text = f"{text}; features differ by {self.apart:.0%} of the difference between two images"
         if self.recognised is None:
             return text
-        return f"{text}; a classifier still recognises {self.recognised:.0%} of what it recognised"
+        return f"{text}; after decoding, a classifier recognises {self.recognised:.0%} of the images that it recognised"
 
 
 _OPTIONAL = ("recognised", "apart")
@@ -142,15 +143,15 @@ def assess(
     batch_size: int = 64,
     seed: int = 0,
 ) -> Verdict:
-    """How well an autoencoder reconstructs these images.
+    """Assess how well an autoencoder reconstructs images.
 
     autoencoder: maps images (B,C,H,W) to reconstructions, and has ``encode(images).mean``. data: images (N,C,H,W),
-    uint8 or floating in [0, 1], or a map-style data set of images or `(image, label)`; images that it was not trained
-    on, since those that it was trained on flatter it. labels: of a tensor, int64 (N,) or float (N,K). training: a data
-    set of `(image, label)`, with none of `data` in it, that the classifier learns from; without it the classifier
-    learns from `data`, and each image is recognised by one that has not seen it. features: the extractor that the
-    classifier looks through, by default `independent_features`. most: so many images at most, drawn with `seed`. Raises
-    `DataError` for an empty data set and for `training` without labels, and what `autoencoder.encode` raises.
+    uint8 or floating in [0, 1], or a map-style data set of images or `(image, label)`. Use images that were not used
+    for training; the scores of training images are too good. labels: labels of a tensor, int64 (N,) or float (N,K).
+    training: a data set of `(image, label)` without images of `data`, to which the classifier is fitted. Default: it is
+    cross-fitted on `data`, so each image is classified by a model that was fitted without it. features: the extractor.
+    Default: `independent_features`. most: maximum number of images, drawn with `seed`. Raises `DataError` for an empty
+    data set and for `training` without labels, and the errors of `autoencoder.encode`.
 
     >>> from augmentor.autoencoders import load_autoencoder
     >>> from augmentor.data import load_source
@@ -185,7 +186,7 @@ def assess(
 
 
 def pooled(verdicts: Sequence[Verdict]) -> Verdict:
-    """The verdict on the images of several verdicts together, without `recognised`."""
+    """Return the verdict on the images of several verdicts together, without `recognised`."""
     total = sum(verdict.images for verdict in verdicts)
 
     def mean(name: str) -> float:
@@ -203,7 +204,7 @@ def pooled(verdicts: Sequence[Verdict]) -> Verdict:
 def _some(
     data: Images, labels: torch.Tensor | None, most: int, seed: int, image_shape: Size = ANY
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Float images, at most `most`, and their labels."""
+    """Return at most `most` images as floats, and their labels."""
     if len(data) == 0:  # type: ignore[arg-type]
         raise DataError("got no images to reconstruct; expected at least one")
     rows = np.random.Generator(np.random.Philox(fold(seed, "verdict"))).permutation(len(data))[:most]  # type: ignore[arg-type]
@@ -215,9 +216,9 @@ def _some(
 
 
 def centre(images: torch.Tensor, image_shape: Size = ANY) -> torch.Tensor:
-    """Of images (B,C,H,W) what is looked at: at most the 256 pixels a side in the middle.
+    """Crop images (B,C,H,W) to at most 256 pixels per side in the centre.
 
-    image_shape: (C,H,W) of the autoencoder; a side that has to be of one length stays whole.
+    image_shape: (C,H,W) of the autoencoder; a side of fixed length is not cropped.
     """
     for axis, wanted in zip((-2, -1), image_shape[1:], strict=True):
         if wanted is None and images.shape[axis] > _CENTRE:
@@ -230,13 +231,13 @@ def _mean_psnr(made: torch.Tensor, images: torch.Tensor) -> float:
 
 
 def _apart(real: torch.Tensor, decoded: torch.Tensor) -> float:
-    """Features (N,F) of images and of their reconstructions; two different images are twice the variance apart."""
+    """Return the distance `apart` of features (N,F); the squared distance of two images is twice the variance."""
     least = _LEAST_APART * real.square().sum(1).mean()
     return float((decoded - real).square().sum(1).mean() / torch.maximum(2 * real.var(0).sum(), least).clamp_min(1e-12))
 
 
 def _averaged(images: torch.Tensor, times: float) -> torch.Tensor:
-    """Averaged down to so many times fewer pixels a side, and enlarged again."""
+    """Average images down to `times` fewer pixels per side, and enlarge them again."""
     height, width = images.shape[-2:]
     size: Sequence[int] = [max(1, round(side / times)) for side in (height, width)]
     return F.interpolate(F.interpolate(images, size, mode="area"), (height, width), mode="bilinear")
@@ -250,9 +251,9 @@ def _recognised(
     extractor: Extractor,
     seed: int,
 ) -> float | None:
-    """Of the images that a classifier recognises which was fitted without them, the share it recognises decoded.
+    """Return the fraction of the images recognised by a classifier that it also recognises after decoding.
 
-    real, decoded: features (N,F).
+    The classifier is fitted without these images. real, decoded: features (N,F).
     """
     keys = label_keys(labels.cpu())
     known = keys >= 0
@@ -263,7 +264,7 @@ def _recognised(
     else:
         more, more_labels = _some(training, None, _LEARNT_FROM, seed)
         if more_labels is None:
-            raise DataError("training needs labels, and this data set has none; give one of (image, label), or None")
+            raise DataError("training needs labels, and has none; pass a data set of (image, label), or None")
         before, after = _predicted(extract(extractor, more), label_keys(more_labels.cpu()), real, decoded)
     right, total = (before == keys) & known, float(known.sum())
     chance = float(keys[known].unique(return_counts=True)[1].max()) / total
@@ -274,8 +275,8 @@ def _recognised(
 
 
 def _cross_fitted(real: torch.Tensor, decoded: torch.Tensor, keys: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Classes predicted from features of real and of decoded images, by classifiers fitted without these images."""
-    rank = torch.stack([(keys[:row] == key).sum() for row, key in enumerate(keys)])  # deals each class out evenly
+    """Predict classes from features of real and of decoded images, with classifiers fitted without these images."""
+    rank = torch.stack([(keys[:row] == key).sum() for row, key in enumerate(keys)])  # distributes each class evenly
     before, after = torch.full_like(keys, -1), torch.full_like(keys, -1)
     for fold_number in rank.unique()[:_FOLDS]:
         held_out = rank % _FOLDS == fold_number
@@ -286,13 +287,13 @@ def _cross_fitted(real: torch.Tensor, decoded: torch.Tensor, keys: torch.Tensor)
 
 
 def _predicted(features: torch.Tensor, keys: torch.Tensor, *others: torch.Tensor) -> list[torch.Tensor]:
-    """Classes that linear discriminant analysis, fitted on features of known class, sees in other features."""
-    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis  # imported when used: a second
+    """Fit linear discriminant analysis to features with known classes, and predict the classes of other features."""
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis  # imported here: takes 1 s
 
     classes, counts = keys.unique(return_counts=True)
     known = torch.isin(keys, classes[(classes >= 0) & (counts > 1)])  # one image has no covariance
     if len(keys[known].unique()) < 2:
         return [torch.full((len(other),), -1) for other in others]
-    # With as few images as features the covariance is shrunk as Ledoit and Wolf (2004) do.
+    # The covariance is shrunk (Ledoit and Wolf 2004), because there may be fewer images than features.
     classifier = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto").fit(features[known], keys[known])
     return [torch.from_numpy(classifier.predict(other)) for other in others]

@@ -1,4 +1,4 @@
-"""Where samples are among real ones: one view of them, by latents or by features of images."""
+"""Scores of samples relative to real samples, in one view: latents, or features of images."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ HELD_OUT = 2000
 
 
 class Place(NamedTuple):
-    """For each sample the share of held-out real samples that do no better, float (B,) in [0, 1].
+    """Scores of samples: the fraction of held-out real samples that score the same or worse, float (B,) in [0, 1].
 
-    near: at being where real samples are. apart: at being more than a copy. agrees: at looking like the label; None
-    where nothing is labelled. copy: bool (B,), whether it is a real sample.
+    near: for the distance to the k-th nearest real sample. apart: for the distance to the nearest real sample. agrees:
+    for the agreement with the label; None without labels. copy: bool (B,), whether the sample equals a real sample.
     """
 
     near: torch.Tensor
@@ -27,10 +27,10 @@ class Place(NamedTuple):
 
 
 class View:
-    """A reference set of real samples, and what these score when each is compared with the others.
+    """A reference set of real samples, and the scores of each of them against the others.
 
-    k: which neighbour's distance is measured. copies: a distance from which on no sample counts as a copy, however far
-    real samples are from each other. Raises `ReferenceSetError` for fewer than two real samples.
+    k: number of the neighbour whose distance is measured. copies: distance from which on a sample is never a copy, even
+    if real samples are farther from each other. Raises `ReferenceSetError` for fewer than two real samples.
 
     >>> view = View(ReferenceSet(torch.randn(200, 4)), k=3)
     >>> view.place(torch.full((1, 4), 9.0), None, None).near
@@ -40,7 +40,8 @@ class View:
     def __init__(self, reference: ReferenceSet, k: int, copies: torch.Tensor | None = None):
         if len(reference) < 2:
             raise ReferenceSetError(
-                f"QualityGate compares real samples with each other, and the reference set has {len(reference)}"
+                f"QualityGate needs at least 2 real samples, and the reference set has {len(reference)}; "
+                "fit it on more images"
             )
         self.reference, self._k = reference, min(k, len(reference) - 1)
         rows = torch.arange(0, len(reference), -(-len(reference) // HELD_OUT), device=reference.z.device)
@@ -55,18 +56,19 @@ class View:
         self._real = {name: values.sort().values for name, values in raw.items()}
 
     def place(self, z: torch.Tensor, labels: torch.Tensor | None, origin: torch.Tensor | None) -> Place:
-        """z: (B, *L). labels: int64 (B,), float (B,K) or None. origin: the row that each was made from, int64 (B,), -1
-        for one that is not in the reference set; None where it is not known, and the nearest is taken for it.
+        """Return the scores of samples z (B, *L) with labels int64 (B,), float (B,K) or None.
+
+        origin: the row that each was made from, int64 (B,), -1 if it is not in the reference set. None: the nearest.
         """
         distance, near = self.reference.nearby(z, self._k, None if origin is None else origin.clamp_min(0))
         raw = self._raw(distance, z, labels, near[:, 0] if origin is None else origin)
         shares = {name: _share(self._real[name], values) for name, values in raw.items() if name in self._real}
         copy = distance[:, 0] < SAME
-        # A copy is not apart even where the reference set holds copies too.
+        # A copy gets 0 even if the reference set contains copies, too.
         return Place(shares["near"], shares["apart"].masked_fill(copy, 0), shares.get("agrees"), copy)
 
     def to(self, device: torch.device) -> View:
-        """Itself, on a device."""
+        """Move the view to a device, and return it."""
         self.reference = self.reference.to(device)
         self._real = {name: values.to(device) for name, values in self._real.items()}
         return self
@@ -74,7 +76,7 @@ class View:
     def _raw(
         self, distance: torch.Tensor, z: torch.Tensor, labels: torch.Tensor | None, origin: torch.Tensor
     ) -> dict[str, torch.Tensor]:
-        """Scores of which more is better, (B,) each. distance: (B,k), ascending."""
+        """Return raw scores (B,), of which higher ones are better. distance: (B,k), ascending."""
         raw = {"near": -distance[:, -1], "apart": distance[:, 0]}
         classifier = self.reference.classifier
         if labels is not None and classifier is not None:
@@ -84,5 +86,5 @@ class View:
 
 
 def _share(real: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-    """Share of the real samples, ascending, that have no more than each value; none for NaN."""
+    """Return the fraction of real scores, ascending, that are at most each value; 0 for NaN."""
     return torch.searchsorted(real, values.contiguous(), right=True).masked_fill(values.isnan(), 0) / len(real)

@@ -1,16 +1,16 @@
 """Shards: synthetic samples on disk.
 
-    plan      plan.py, checks.py             which samples are in which shard, and the settings that decide their bytes
+    plan      plan.py, checks.py             samples of each shard, and the settings that determine its bytes
               manifest.py                    these settings and the finished files, as one JSON document
     write     generate.py                    check, plan, fit, fill, finish
               work.py, real_images.py, precision.py    one shard => its bytes
-              folder.py, journal.py          what is there, what is missing, and when the folder is complete
+              folder.py, journal.py          finished and missing shards, completion of the folder
     read      dataset.py, decoder.py         the folder as a data set
-              storage.py, rows.py            where arrays lie in an HDF5 file, and reading their rows
-    verify    verify.py                      whether the files are those of the manifest
+              storage.py, rows.py            location of arrays in an HDF5 file, and reading of rows
+    verify    verify.py                      comparison of the files with the manifest
     formats/  HDF5, WebDataset               engines/  this process, torchrun, Ray
 
-May import `autoencoders` and what is below it.
+This package may import `autoencoders` and the layers below it.
 """
 
 from .dataset import ShardDataset

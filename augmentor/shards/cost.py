@@ -1,4 +1,4 @@
-"""What generation will take: one micro-batch is made and measured before the rest."""
+"""Estimate of the cost of generation, measured on one micro-batch."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ from .plan import sources_of
 from .precision import full_precision
 from .work import Work
 
-# A micro-batch that takes fewer seconds is measured a second time: the first includes what is done only once.
+# A micro-batch that takes fewer seconds is measured again, because the first one includes one-time work.
 _SHORT = 2.0
 _UNITS = {"hours": 3600, "minutes": 60, "seconds": 1}
 
 
 @dataclass(frozen=True)
 class Cost:
-    """images: still to be made, in this process. seconds: for all of them. memory_bytes: of the GPU, at most; None
-    without one.
+    """Cost of the missing images in this process.
+
+    images: number of missing images. seconds: time for all of them. memory_bytes: peak memory of the GPU, or None.
 
     >>> print(Cost(images=1000, seconds=7380.0, memory_bytes=2**31))
     2.05 hours for 1,000 images (7.4 s per image, 2.0 GiB of GPU memory)
@@ -44,14 +45,14 @@ class Cost:
 
 
 def still_to_make(folder: Path, units: Sequence[int]) -> list[int]:
-    """Those of the units that no earlier call has recorded in the folder."""
+    """Return the units that are not yet recorded in the folder."""
     begun = read_manifest(folder / MANIFEST) if (folder / MANIFEST).exists() else read_partial(folder)
     recorded = set() if begun is None else {entry.unit for entry in begun.shards}
     return [unit for unit in units if unit not in recorded]
 
 
 def cost_of(work: Work, units: Sequence[int]) -> Cost:
-    """Measured on the first micro-batch of these units, whose result is not kept."""
+    """Estimate the cost of these units from their first micro-batch, whose result is not kept."""
     settings, device = work.settings, work.augment.device
     sources, draws = sources_of(settings.samples(units[0])[: settings.micro_batch], len(work.dataset))
     images, labels = fetch(work.dataset, sources.tolist())

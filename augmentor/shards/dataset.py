@@ -24,34 +24,35 @@ from .formats import ShardArrays
 from .rows import BlockCache
 from .verify import check_size, complete_manifest, open_shard, verify_shard
 
-# An open shard holds one file descriptor, mapped or not, and a process may often have no more than 1024.
+# An open shard uses one file descriptor, mapped or not, and the limit per process is often 1024.
 _MAX_OPEN_SHARDS = 256
 
-_MANY = (slice, list, range, np.ndarray, torch.Tensor)  # what stands for a batch, and not for one sample
+_MANY = (slice, list, range, np.ndarray, torch.Tensor)  # index types of a batch
 
 
 class ShardDataset(Dataset[tuple[Any, Any]]):
-    """Items `(uint8 tensor (C,H,W), int)`, or `(uint8 tensor, float32 tensor (K,))` where labels are soft.
+    """Data set of shards. Items are `(uint8 tensor (C,H,W), int)`; soft labels are float32 tensors (K,).
 
-    `data[5]` is an item. A slice or a list of numbers is a batch, `data[100:356]` or `data[[7, 1, 5]]`: images uint8
-    (B,C,H,W) and labels int64 (B,) or float32 (B,K), read several times as fast as items that are collated. A loader
-    reads so with ``DataLoader(data, batch_size=None, sampler=BatchSampler(sampler, 256, drop_last=False))``.
+    `data[5]` returns an item. A slice or a list of indices, `data[100:356]` or `data[[7, 1, 5]]`, returns a batch:
+    images uint8 (B,C,H,W) and labels int64 (B,) or float32 (B,K). This is several times as fast as collating items. A
+    loader does so with ``DataLoader(data, batch_size=None, sampler=BatchSampler(sampler, 256, drop_last=False))``.
 
-    Every process opens the shards it needs for itself, so workers may be forked, spawned or served, and the data set
-    pickles as the name of its folder and its manifest. For a shuffle that reads each part of the files once, and for
-    going on in the middle of an epoch, give the loader a `BlockSampler`.
+    Each process opens its own shards, so all start methods of workers are supported, and the data set pickles as the
+    name of its folder and its manifest. For a shuffle that reads each part of the files once and can be resumed within
+    an epoch, give the loader a `BlockSampler`.
 
-    folder: made by `generate_shards` or ``augmentor generate``, in HDF5.
-    verify: hash every file first (about 1 GB a second), as ``augmentor verify`` does. Without it sizes are compared,
-        and what a file says of its content is checked against the manifest when it is opened: damage to the pixels of
-        an uncompressed file then goes unseen.
-    transform: called on each image, of a batch too, which is then collated as by a loader.
-    autoencoder: for shards of latents, which are decoded here, a batch in one call: a name, a `.safetensors` file or an
-        `Autoencoder`. By default the pretrained one that made them. Its weights must be those of the manifest.
-    device: where latents are decoded, and where the images then are; the CPU by default.
+    folder: HDF5 shards made by `generate_shards` or ``augmentor generate``.
+    verify: compare the hash of every file first (about 1 GB per second), as ``augmentor verify`` does. Otherwise only
+        sizes are compared, and the structure of a file when it is opened, so that damaged pixels in an uncompressed
+        file are not detected.
+    transform: called on each image. The transformed images of a batch are collated as by a loader.
+    autoencoder: for shards of latents, which are decoded on access, one batch per call: a name, a `.safetensors` file
+        or an `Autoencoder`. Default: the pretrained one that made them. Its weights must be those of the manifest.
+    device: device on which latents are decoded and images are returned. Default: the device of the autoencoder, which
+        is the CPU for a pretrained one.
 
-    Raises `ShardError` for a folder that is absent, empty, unfinished, or does not fit its manifest, `InputError` or
-    `WeightsError` for an autoencoder that does not fit, `DeviceError` for CUDA inside a loader worker.
+    Raises `ShardError` for a folder that does not exist, is empty or unfinished, or does not match its manifest,
+    `InputError` or `WeightsError` for an unsuitable autoencoder, `DeviceError` for CUDA inside a loader worker.
 
     >>> import tempfile
     >>> from augmentor.data import load_source
@@ -79,7 +80,7 @@ class ShardDataset(Dataset[tuple[Any, Any]]):
         self.transform = transform
         self.manifest = complete_manifest(self.folder)
         if not self.manifest.form.readable:
-            raise ShardError(f"{self.folder} holds {self.manifest.files} files; read them with that package")
+            raise ShardError(f"{self.folder} contains {self.manifest.files} files; read them with that package")
         for entry in self.manifest.shards:
             (verify_shard if verify else check_size)(self.folder / entry.file, entry)
         if self.manifest.store == "images" and (autoencoder is not None or device is not None):
@@ -89,22 +90,22 @@ class ShardDataset(Dataset[tuple[Any, Any]]):
 
     @property
     def classes(self) -> list[str]:
-        """Names by class number."""
+        """Name of each class."""
         return list(self.manifest.class_names)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """(C, H, W)."""
+        """Shape of an image, (C, H, W)."""
         return self.manifest.image_shape
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over the hashes of the shards."""
+        """SHA-256 of the hashes of the shards."""
         return hashlib.sha256("\n".join(entry.sha256 for entry in self.manifest.shards).encode()).hexdigest()
 
     @cached_property
     def blocks(self) -> np.ndarray:
-        """Where each block of samples that is read at once begins, and the end: int64 (blocks + 1,)."""
+        """Start of each block of samples that is read at once, and the end: int64 (blocks + 1,)."""
         manifest = self.manifest
         starts = [
             np.arange(0, entry.count, manifest.form.rows_at_once(manifest, entry.count)) + unit * manifest.shard_size
@@ -114,19 +115,19 @@ class ShardDataset(Dataset[tuple[Any, Any]]):
 
     @cached_property
     def targets(self) -> torch.Tensor:
-        """All labels: int64 (N,) or float32 (N,K)."""
+        """All labels, int64 (N,) or float32 (N,K)."""
         return torch.from_numpy(np.concatenate([shard.labels for shard in self._shards()]))
 
     @cached_property
     def draw_indices(self) -> torch.Tensor:
-        """Draw indices, int32 (N,); -1 where the gate rejected every draw and the original was kept."""
+        """Draw indices, int32 (N,); -1 where the original image was kept."""
         return torch.from_numpy(np.concatenate([shard.draw_index for shard in self._shards()]))
 
     def __len__(self) -> int:
         return self.manifest.num_samples
 
     def __getitem__(self, index: int | slice | Sequence[int] | np.ndarray | torch.Tensor) -> tuple[Any, Any]:
-        """A number gives an item; a slice or a list of numbers a batch, as a loader would have collated it."""
+        """Return the item at an index, or the collated batch of a slice or a list of indices."""
         if isinstance(index, _MANY) and getattr(index, "ndim", 1) != 0:
             return self._batch(index)
         number = operator.index(cast(int, index))
@@ -142,20 +143,20 @@ class ShardDataset(Dataset[tuple[Any, Any]]):
         return made, int(label) if label.ndim == 0 else torch.from_numpy(label.copy())
 
     def __getitems__(self, indices: Sequence[int]) -> list[tuple[Any, Any]]:
-        """Items for these indices; each shard among them is read once."""
+        """Return the items at these indices; each shard is read once."""
         images, labels = self._tensors(checked_rows(indices, len(self)))
         made = images if self.transform is None else [self.transform(image) for image in images]
         return list(zip(made, labels.tolist() if labels.ndim == 1 else labels, strict=True))
 
     def _batch(self, index: Any) -> tuple[Any, torch.Tensor]:
-        """Images (B,C,H,W), or what a loader makes of transformed ones; labels int64 (B,) or float32 (B,K)."""
+        """Return images (B,C,H,W), or collated transformed images, and labels int64 (B,) or float32 (B,K)."""
         if isinstance(index, slice):
             rows = range(len(self))[index]
             images, labels = self._tensors(rows if rows.step == 1 else np.asarray(rows))
         else:
             numbers = np.asarray(index)
             if numbers.dtype == np.bool_:
-                raise TypeError("got a mask of booleans; expected numbers of samples: use np.flatnonzero(mask)")
+                raise TypeError("got a boolean mask; expected indices of samples: use np.flatnonzero(mask)")
             images, labels = self._tensors(checked_rows(numbers, len(self)))
         return images if self.transform is None else default_collate([self.transform(i) for i in images]), labels
 
@@ -164,7 +165,7 @@ class ShardDataset(Dataset[tuple[Any, Any]]):
         return torch.from_numpy(content) if self._decoder is None else self._decoder(content), torch.from_numpy(labels)
 
     def _read(self, rows: range | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """What is stored of these samples, and their labels; the caller's own."""
+        """Return the stored content and labels of these samples, as new arrays."""
         parts = [*self._parts(rows)]
         if len(parts) == 1:
             number, _, place = parts[0]
@@ -180,7 +181,7 @@ class ShardDataset(Dataset[tuple[Any, Any]]):
         return content, labels
 
     def _parts(self, rows: range | np.ndarray) -> Iterator[tuple[int, slice | np.ndarray, slice | np.ndarray]]:
-        """A shard's number, which of `rows` it has, and where it has them."""
+        """Yield the number of each shard, the positions in `rows` that it has, and their rows in the shard."""
         size = self.manifest.shard_size
         if isinstance(rows, np.ndarray) and len(rows) and (np.diff(rows) == 1).all():
             rows = range(int(rows[0]), int(rows[-1]) + 1)
@@ -213,7 +214,7 @@ class ShardDataset(Dataset[tuple[Any, Any]]):
         return map(self._shard, range(self.manifest.num_shards))
 
     def _shard(self, number: int) -> ShardArrays:
-        """A shard opened by this process; what a forked worker inherits from its parent it does not use."""
+        """Return a shard opened by this process. A forked worker does not use shards of its parent."""
         if self._process != os.getpid():
             self._forget()
         shard = self._open.get(number)
@@ -228,5 +229,5 @@ class ShardDataset(Dataset[tuple[Any, Any]]):
 
 
 def _own(array: np.ndarray) -> np.ndarray:
-    """The array, or a copy if it is a view of something read-only or shared."""
+    """Return the array, or a copy if it is a view."""
     return array.copy() if array.base is not None else array

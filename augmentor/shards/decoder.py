@@ -1,4 +1,4 @@
-"""The decoder of latent shards: the autoencoder that made them, and no other."""
+"""Decoder of shards of latents, which accepts only the autoencoder that made them."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from .manifest import Manifest
 
 
 class LatentDecoder:
-    """Raw latents float32 (n,*L) => uint8 images (n,C,H,W) on its device.
+    """Decoder of raw latents float32 (n,*L) to uint8 images (n,C,H,W) on its device.
 
-    autoencoder: a name, a file or an `Autoencoder`; None takes the pretrained one that the manifest names.
+    autoencoder: a name, a file or an `Autoencoder`. Default: the pretrained one with the weights of the manifest.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class LatentDecoder:
         if (found := fingerprint(model.state_dict())) != manifest.autoencoder_sha256:
             raise InputError(
                 f"the latents were made with another {manifest.autoencoder!r} autoencoder (weights "
-                f"{manifest.autoencoder_sha256[:12]}, got {found[:12]}); give autoencoder= the one that made them"
+                f"{manifest.autoencoder_sha256[:12]}, got {found[:12]}); pass the original one as autoencoder="
             )
         self._shape = manifest.image_shape
         self._model = model.eval() if device is None else model.eval().to(device)
@@ -55,6 +55,6 @@ def _pretrained(manifest: Manifest) -> Autoencoder:
             if fingerprint(model.state_dict()) == manifest.autoencoder_sha256:
                 return model
     raise InputError(
-        f"the latents were made with an autoencoder {manifest.autoencoder!r} that is none of the pretrained ones "
-        f"(weights {manifest.autoencoder_sha256[:12]}); give autoencoder= its .safetensors file"
+        f"the latents were made with an autoencoder {manifest.autoencoder!r} that is none of the pretrained models "
+        f"(weights {manifest.autoencoder_sha256[:12]}); pass its .safetensors file as autoencoder="
     )

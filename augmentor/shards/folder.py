@@ -1,7 +1,7 @@
-"""The folder that is being filled, by one process or by several that know nothing of each other.
+"""A folder that is filled by one process, or by several that do not communicate.
 
-Each writer has its own units and its own journal. Whoever finds every unit recorded writes the manifest, and removes
-the journals. Two that find it at once write the same bytes.
+Each writer has its own units and its own journal. A writer that finds all units recorded writes the manifest and
+removes the journals. Two writers that do so at once write the same bytes.
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ from .journal import Journal, holds_shards, journal_name, journals, read_journal
 from .manifest import MANIFEST, PARTIALS, Manifest, ShardEntry, differences, read_manifest
 from .verify import check_size, verify_shard
 
-_POLL = 0.2  # seconds at least between looks at what other writers have recorded
+_POLL = 0.2  # minimum seconds between reads of the journals of other writers
 
 
 def claim(path: Path, resume: bool) -> Path:
-    """`path` as a place for shards: absent, empty, or begun by an earlier call; `OutputError` otherwise."""
+    """Return `path` if it is new, empty, or was started by an earlier call; raise `OutputError` otherwise."""
     with _output_errors(path):
         if not resume and path.is_dir() and holds_shards(path):
-            raise OutputError(f"{path} holds shards already; name another folder, or go on with resume=True")
+            raise OutputError(f"{path} already contains shards; name another folder, or use resume=True")
         return claim_folder(path, MANIFEST, PARTIALS)
 
 
 def begun_as(folder: Path) -> Manifest | None:
-    """The settings that a folder's manifest, or else a journal, was begun with; None where there is neither."""
+    """Return the settings of the manifest of a folder, or else of a journal; None without either."""
     with _output_errors(folder):
         manifest = unless_gone(read_manifest, folder / MANIFEST)
         return manifest or next((settings for settings, _ in read_journals(folder)), None)
 
 
 class Filling:
-    """One writer's view of the folder.
+    """State of the folder for one writer.
 
-    asked: the settings, without shards. own: the units that this writer makes. After the start `missing` are those of
-    them that are not there yet, and `finished` those that are.
+    asked: requested settings, without shards. own: units of this writer. missing: units of `own` to be made. finished:
+    entries of the finished units.
     """
 
     def __init__(self, folder: Path, asked: Manifest, own: range, progress: bool = False):
@@ -51,7 +51,7 @@ class Filling:
             self.missing = self._begin(progress)
 
     def _begin(self, progress: bool) -> list[int]:
-        """Keep what is intact, open our journal, and tell what is missing."""
+        """Keep intact shards, open the journal of this writer, and return the missing units."""
         folder, own = self.folder, self.own
         complete, recorded = self._recorded()
         known = [unit for unit in own if unit in recorded]
@@ -59,11 +59,11 @@ class Filling:
         self.finished = {unit: entry for unit in bar if (entry := self._intact(unit, recorded.pop(unit)))}
         missing = [unit for unit in own if unit not in self.finished]
         if complete and not missing:
-            if len(own) == self.asked.num_shards:  # otherwise another writer may be about to mend its part
+            if len(own) == self.asked.num_shards:  # else another writer may be repairing its part
                 self._tidy()
             return []
-        # A manifest that promised what is missing has to go; what it says of other writers' units must not be lost.
-        # After a kill they are in the journal of ours that the new one takes the place of.
+        # A manifest that lists missing shards is removed, but its entries for units of other writers are kept. After a
+        # kill, these entries are in the old journal of this writer, which the new journal replaces.
         path = folder / journal_name(own, self.asked.num_shards)
         before = None if complete else unless_gone(read_journal, path)
         ours = set() if before is None else set(before[1])
@@ -73,7 +73,7 @@ class Filling:
         except FileNotFoundError:
             return self._begin(progress)  # another writer has completed the folder
         try:
-            self._recorded()  # again, now that a writer who begins at this moment can see us
+            self._recorded()  # again: other writers that start now can read this journal
         except OutputError:
             path.unlink(missing_ok=True)
             raise
@@ -83,13 +83,13 @@ class Filling:
         return missing
 
     def record(self, entry: ShardEntry) -> None:
-        """A shard of this writer is in place."""
+        """Record a written shard of this writer."""
         assert self._journal is not None
         self._journal.add(entry)
         self.finished[entry.unit] = entry
 
     def finish(self) -> bool:
-        """Write the manifest if every unit is there; whether the folder is complete now."""
+        """Write the manifest if all units are finished; return whether the folder is complete."""
         with _output_errors(self.folder):
             return self._journal is None or self._complete()
 
@@ -102,20 +102,20 @@ class Filling:
         try:
             whole.write(self.folder / MANIFEST)
         except OutputError:
-            if not (self.folder / MANIFEST).exists():  # another writer finished at the same moment
+            if not (self.folder / MANIFEST).exists():  # else another writer has just written it
                 raise
         self._tidy()
         return True
 
     def wait_for(self, units: Iterable[int]) -> None:
-        """Until others have recorded these units. A launcher such as torchrun ends us if one of them fails."""
+        """Wait until these units are recorded. A launcher such as torchrun ends this process if another one fails."""
         waiting = set(units) - self.finished.keys()
         while waiting and not (self.folder / MANIFEST).exists():
             began = time.monotonic()
             _, recorded = self._recorded()
             waiting = {unit for unit in waiting if self._present(unit, recorded.get(unit, ())) is None}
             if waiting:
-                time.sleep(max(_POLL, 10 * (time.monotonic() - began)))  # a record of many shards takes a while to read
+                time.sleep(max(_POLL, 10 * (time.monotonic() - began)))  # long journals are slow to read
 
     def close(self) -> None:
         """Close the journal."""
@@ -123,17 +123,17 @@ class Filling:
             self._journal.close()
 
     def _recorded(self) -> tuple[bool, dict[int, set[ShardEntry]]]:
-        """Whether there is a manifest, and what it or else the journals say of each unit.
+        """Return whether there is a manifest, and the entries of each unit in it or else in the journals.
 
-        Usually that is one entry; two GPUs of different make may have made one unit in turn. `OutputError` where the
-        folder was made with other settings.
+        A unit has several entries if different GPUs made it, one after the other. Raises `OutputError` if the folder
+        was made with other settings.
         """
         path = self.folder / MANIFEST
         manifest = unless_gone(read_manifest, path)
         found: list[tuple[Manifest, Sequence[ShardEntry]]] = []
         if manifest is None:
             found = [*read_journals(self.folder)]
-            manifest = unless_gone(read_manifest, path)  # a journal that is gone by now has become part of it
+            manifest = unless_gone(read_manifest, path)  # if a journal was removed meanwhile
         if manifest is not None:
             found = [(manifest, manifest.shards)]
         recorded: dict[int, set[ShardEntry]] = {}
@@ -141,14 +141,14 @@ class Filling:
             if changed := differences(settings, self.asked):
                 raise OutputError(
                     f"{self.folder} holds shards made with other settings ({changed}); "
-                    "name another folder, or ask for the same"
+                    "name another folder, or use its settings"
                 )
             for entry in entries:
                 recorded.setdefault(entry.unit, set()).add(entry)
         return manifest is not None, recorded
 
     def _intact(self, unit: int, entries: Iterable[ShardEntry]) -> ShardEntry | None:
-        """The entry that the file fits, byte for byte. A file that fits none is removed, so nobody counts it in."""
+        """Return the entry that matches all bytes of the file. A file without such an entry is deleted."""
         for entry in entries:
             with contextlib.suppress(ShardError):
                 verify_shard(self.folder / entry.file, entry)
@@ -157,7 +157,7 @@ class Filling:
         return None
 
     def _present(self, unit: int, entries: Iterable[ShardEntry]) -> ShardEntry | None:
-        """The entry of a unit whose file is there. Who recorded it had its bytes in hand, so its size is enough."""
+        """Return the entry of a unit whose file exists. A single entry is compared by size only, several by hash."""
         own = self.finished.get(unit)
         known = {*entries, own} if own else {*entries}
         look = check_size if len(known) == 1 else verify_shard
@@ -173,7 +173,7 @@ class Filling:
         self._remove_temporary()
 
     def _remove_temporary(self, units: Iterable[int] | None = None) -> None:
-        """What killed writers left of these units; of all, and of the manifests, where the folder is complete."""
+        """Remove temporary files of killed writers for these units. Default: for all units and the manifest."""
         names = None if units is None else {self.asked.file_name(unit) for unit in units}
         for path in self.folder.glob(".*.partial"):
             name = path.name[1:].removesuffix(".partial").rpartition(".")[0]

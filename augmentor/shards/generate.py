@@ -1,4 +1,4 @@
-"""`generate_shards`: synthetic samples to disk, once, for any number of trainings."""
+"""`generate_shards`: write synthetic samples to disk once, for any number of trainings."""
 
 from __future__ import annotations
 
@@ -53,41 +53,41 @@ def generate_shards(
     budget: float | None = None,
     progress: bool = True,
 ) -> Path:
-    """Fill the folder `out` with `num_samples` synthetic samples; read it with `ShardDataset`. Returns the folder.
+    """Write `num_samples` synthetic samples to the folder `out`, for `ShardDataset`, and return the folder.
 
-    dataset: map-style, items `(image, label)` or images (which become class 0), not yet normalised.
-    augment: makes the samples, on its own device. Where its policy or gate needs a reference set and has none, it is
-        fitted on `dataset`. Where the gate rejects every draw, or the policy finds
-        no partner, the original is stored, with draw index -1.
-    seed, epoch: with the index of the source and the draw index they decide what a sample becomes. By default the seed
-        is the transform's own, or 0 where it has none, so that a folder that was cut short goes on as it was begun.
+    dataset: map-style data set of items `(image, label)` or images (class 0), not yet normalised.
+    augment: makes the samples, on its own device. If its policy or gate needs reference samples and is not fitted, it
+        is fitted on `dataset`. If the gate rejects all draws, or there is no partner, the original image is stored with
+        draw index -1.
+    seed, epoch: a sample depends on them, the index of its source and its draw index. Default seed: that of `augment`,
+        or 0 if it has none, so that an interrupted run can be resumed.
 
     What is stored:
-    shard_size: samples a file. store: "images", or "latents" for raw latents, which the reader decodes.
-    format: "hdf5", or "webdataset" for tar files that `webdataset` reads; others are in `shards.manifest.FORMATS`.
-    compression: of HDF5, "none" (readers map the files) or "gzip". class_names: the data set's `classes` by default.
+    shard_size: samples per file. store: "images", or "latents" for raw latents, which the reader decodes.
+    format: "hdf5", or "webdataset" for tar files that `webdataset` reads; `shards.manifest.FORMATS` has all formats.
+    compression: for HDF5, "none" (readers map the files) or "gzip". class_names: default `classes` of the data set.
     micro_batch: samples decoded at once.
-    cache: the latents of `dataset`, which then is not encoded. Bytes made with and without one may differ in a level,
-        so a folder is made with it or without it.
+    cache: latents of `dataset`, which is then not encoded. Images made with and without a cache may differ by one
+        level, so all shards of a folder are made with it, or all without.
 
-    Who makes it; the bytes are the same:
-    executor: "local" runs here; "torchrun" makes a part of the shards in each rank, and rank 0 returns when all are
-        there; "ray" uses the Ray cluster that is initialised, or this machine.
+    How it is made, without effect on the bytes:
+    executor: "local" runs in this process; "torchrun" makes a part of the shards in each rank, and rank 0 returns when
+        all are finished; "ray" uses the initialised Ray cluster, or this machine.
     batch_size: real images read at once. num_workers: loader processes that read them.
-    unit_range: (start, stop), only these shards, numbered from 0. Parts may be made in any order, or at once on a
-        shared file system; the folder is complete when the last one is.
-    gpus_per_worker: with "ray", such as 0.5; 1 by default where `augment` is on a GPU.
-    budget: seconds. One micro-batch is made and measured first, and if what is missing would take longer in this
-        process, nothing is made and `BudgetError` says how long it would take. None measures nothing.
-    resume: go on with a folder that was cut short, keeping every shard that fits its checksum; a complete folder is
-        checked and returned. False refuses a folder that has anything in it.
+    unit_range: (start, stop), make only these shards, numbered from 0. Parts may be made in any order, or at the same
+        time on a shared file system. The folder is complete when the last part is.
+    gpus_per_worker: GPUs per worker of "ray", such as 0.5. Default: 1 if `augment` is on a GPU.
+    budget: maximum time in seconds. One micro-batch is measured first; if the missing shards would take longer in this
+        process, nothing is made and `BudgetError` gives the estimated time. Default: no limit.
+    resume: continue an interrupted folder and keep all shards that match their checksum; a complete folder is checked
+        and returned. False rejects a folder that is not empty.
 
-    Where `augment` has precision="auto", a folder that was begun keeps to the plan it was begun with; several processes
-    at once (parts, ranks) have to be told one.
+    If `augment` has precision="auto", a resumed folder keeps the plan that it was started with. If several processes
+    make parts (unit_range, ranks), the precision must be given.
 
-    Raises `OutputError` for a folder that holds other things, was made with other settings, or cannot be written;
-    `InputError`, `DataError`, `CacheError` or `ReferenceSetError` for arguments and data that do not fit. Finished
-    shards stay whatever stops it, and the same call goes on from there.
+    Raises `OutputError` for a folder that contains other files, was made with other settings, or cannot be written;
+    `InputError`, `DataError`, `CacheError` or `ReferenceSetError` for invalid arguments and data. Finished shards are
+    kept after every interruption, and the same call resumes.
 
     >>> import tempfile
     >>> from augmentor import LatentAugment
@@ -104,7 +104,7 @@ def generate_shards(
         batch_size=batch_size, num_workers=num_workers,
     )  # fmt: skip
     if budget is not None and not budget > 0:
-        raise InputError(f"budget is a positive number of seconds, got {budget!r}")
+        raise InputError(f"budget must be a positive number of seconds, got {budget!r}")
     check_choices(executor, store, format, compression, gpus_per_worker)
     check_work(dataset, augment, num_samples, shard_size, store)
     rank, ranks = rank_of(executor)
@@ -114,7 +114,7 @@ def generate_shards(
     images, labels = collate(first := fetch_items(dataset, [0]))
     if cache is None:
         augment.choose_for(dataset)
-    else:  # a cache has decided
+    else:  # a cache determines the autoencoder
         augment.look_at(images)
     augment.check_geometry(first)
     augment.check_labels(first[0])
@@ -123,7 +123,7 @@ def generate_shards(
 
     folder = claim(absolute_path(out), resume)
     precision = inference_plan(augment, folder, in_parts=in_parts)
-    if augment.needs_fit:  # on all images: a batch as its own reference set would make the bytes depend on micro_batch
+    if augment.needs_fit:  # on all images: with reference samples from the batch, the bytes would depend on micro_batch
         with full_precision(augment.device.type):
             augment.fit(dataset) if cache is None else augment.fit(cache, images=dataset)
     asked = plan_folder(
@@ -144,7 +144,7 @@ def generate_shards(
 
 
 def _check_budget(work: Work, units: Sequence[int], budget: float, progress: bool) -> None:
-    """Measure what these units take; `BudgetError` if that is more than so many seconds."""
+    """Estimate the time for these units; raise `BudgetError` if it is longer than the budget in seconds."""
     if not units:
         return
     cost = cost_of(work, units)
@@ -152,13 +152,13 @@ def _check_budget(work: Work, units: Sequence[int], budget: float, progress: boo
         tqdm.write(f"generation takes about {cost}", file=sys.stderr)
     if cost.seconds > budget:
         raise BudgetError(
-            f"generation would take about {cost}, and the budget is {budget:g} seconds; raise the budget, or ask for "
-            "fewer samples (num_samples)"
+            f"generation would take about {cost}, and the budget is {budget:g} seconds; raise the budget, or give a "
+            "smaller num_samples"
         )
 
 
 def _fill(filling: Filling, work: Work, execute: Executor, progress: bool) -> None:
-    """Make what is missing, recording each shard as it is finished."""
+    """Make the missing shards, and record each when it is finished."""
     total = sum(len(filling.asked.samples(unit)) for unit in filling.own)
     ready = sum(entry.count for entry in filling.finished.values())
     bar = progress_bar(desc="generating", total=total, initial=ready, unit="image", show=progress)
@@ -166,14 +166,14 @@ def _fill(filling: Filling, work: Work, execute: Executor, progress: bool) -> No
     def record(entry: ShardEntry) -> None:
         filling.record(entry)
         finished = sum(each.count for each in filling.finished.values())
-        bar.update(max(0, finished - bar.n))  # more than that where the work is done here, and tells by itself
+        bar.update(max(0, finished - bar.n))  # local work has already advanced the bar
 
     try:
         with bar:
             if filling.missing:
                 execute(dataclasses.replace(work, advance=bar.update), filling.missing, record)
     except (OutputError, KeyboardInterrupt) as error:
-        stand = f"{len(filling.finished)} of {len(filling.own)} shards are finished and stay"
+        stand = f"{len(filling.finished)} of {len(filling.own)} shards are finished and kept"
         if isinstance(error, KeyboardInterrupt):
-            raise KeyboardInterrupt(f"stopped: {stand}; the same call goes on from there") from None
-        raise OutputError(f"{error}; {stand}: once that is mended, the same call goes on from there") from error
+            raise KeyboardInterrupt(f"stopped: {stand}; run again to resume") from None
+        raise OutputError(f"{error}; {stand}: fix this problem and run again to resume") from error

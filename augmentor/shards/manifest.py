@@ -1,11 +1,10 @@
-"""What a folder of shards holds, and what made it: one JSON document.
+"""Manifest of a folder of shards: its content and settings, as one JSON document.
 
     manifest.json               written last, so a folder that has it is complete
-    manifest.partial*.jsonl     what is finished while generation is under way (`journal.py`)
+    manifest.partial*.jsonl     finished shards during generation (`journal.py`)
 
-The document decides what a reader will accept: which files there are, how long they are, what shapes and types their
-arrays have. It comes from outside, so every field is checked before any of it is used; a file is a plain
-`shard-00000.h5` of this folder, never a path.
+The manifest determines what a reader accepts: the files, their lengths, and the shapes and types of their arrays. It is
+not trusted: every field is checked before any is used. A file name is `shard-00000.h5` or similar, never a path.
 """
 
 from __future__ import annotations
@@ -22,15 +21,15 @@ from .._internal.files import absolute_path, open_regular, write_bytes
 from ..exceptions import ShardError
 
 FORMAT = 1
-STORES = ("images", "latents")  # what a shard may hold
-FORMATS: dict[str, Any] = {}  # name => `ShardFormat` of the files; `formats/` fills it
+STORES = ("images", "latents")  # possible contents of a shard
+FORMATS: dict[str, Any] = {}  # name => `ShardFormat`; `formats/` adds them
 MANIFEST = "manifest.json"
 PARTIAL = "manifest.partial.jsonl"
 PARTIALS = "manifest.partial*.jsonl"  # of several writers
-MAX_SHARDS = 100_000  # five digits in a file's name
+MAX_SHARDS = 100_000  # file names have five digits
 
-_MAX_BYTES = 32 << 20  # a hundred thousand entries take 20 MB
-_MAX_PARTS = 1_000_000  # those entries have 500,000 commas and braces
+_MAX_BYTES = 32 << 20  # 100,000 entries need 20 MB
+_MAX_PARTS = 1_000_000  # 100,000 entries have 500,000 commas and braces
 _MAX_TEXT = 4096
 _FILE = re.compile(r"shard-\d{5}(\.\w+)", re.ASCII)
 _PRECISION = re.compile(r"(fp32|bf16)(\+channels_last)?(\+compile)?", re.ASCII)
@@ -38,16 +37,16 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def compressions() -> tuple[str, ...]:
-    """The names of all compressions that any format takes."""
+    """Return the names of the compressions of all formats."""
     return tuple(dict.fromkeys(name for kind in FORMATS.values() for name in kind.compressions))
 
 
-# Whether a value is one of the field, and in words what it has to be.
+# Whether a value is valid for a field, and a description of valid values.
 _Check = tuple[Callable[[Any], bool], str]
 
 
 def _integer(least: int) -> _Check:
-    # bool is no number here
+    # bool is rejected
     return lambda value: type(value) is int and least <= value < 2**63, f"an integer from {least} to 2**63 - 1"
 
 
@@ -91,7 +90,7 @@ _ENTRY: dict[str, _Check] = {
     "sha256": _sha256,
 }
 _SETTINGS: dict[str, _Check] = {
-    "format": (lambda value: type(value) is int and value == FORMAT, f"{FORMAT}, the only one this version reads"),
+    "format": (lambda value: type(value) is int and value == FORMAT, f"{FORMAT}, the only supported version"),
     **{name: _integer(1) for name in ("num_samples", "shard_size", "micro_batch")},
     **{name: _integer(0) for name in ("seed", "epoch")},
     **dict.fromkeys(("policy", "autoencoder", "dataset_fingerprint", "device", "package_version"), _text),
@@ -99,7 +98,7 @@ _SETTINGS: dict[str, _Check] = {
     "fitted_sha256": _or_none(_sha256),
     "gate": _or_none(_text),
     "residual": (lambda value: type(value) is float and 0 <= value <= 1, "a number from 0.0 to 1.0"),
-    "precision": _matching(_PRECISION, "'fp32' or 'bf16', with '+channels_last' and '+compile' if so"),
+    "precision": _matching(_PRECISION, "'fp32' or 'bf16', optionally with '+channels_last' and '+compile'"),
     "labels": _one_of("int64", "soft"),
     "compression": (
         lambda value: isinstance(value, str) and value in compressions(),
@@ -116,7 +115,7 @@ _SETTINGS: dict[str, _Check] = {
 
 @dataclass(frozen=True)
 class ShardEntry:
-    """One file of the folder: its name, the number of samples in it, the SHA-256 of its bytes and how many."""
+    """Entry of a file of the folder: its name, number of samples, SHA-256 and number of bytes."""
 
     file: str
     count: int
@@ -127,30 +126,30 @@ class ShardEntry:
         _check(self, _ENTRY)
 
     def fields(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """Return the entry as a JSON object."""
         return {"file": self.file, "count": self.count, "sha256": self.sha256, "bytes": self.bytes}
 
     @property
     def unit(self) -> int:
-        """The number of the shard."""
+        """Number of the shard."""
         return int(self.file[6:11])
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """The document. Everything but `shards` is settings: equal settings make equal bytes.
+    """Manifest of a folder. All fields except `shards` are settings; equal settings give equal bytes.
 
-    labels: "int64" for class numbers (n,), "soft" for float32 (n,K), K being the number of `class_names`.
+    labels: "int64" for class numbers (n,), "soft" for float32 (n,K), where K is the number of `class_names`.
     store: "images", or "latents" for raw latents float32 (n,*L) that a reader decodes to images of `image_shape`.
-    latent_shape: L, where latents are stored; None for images. files: the name of a shard format, such as "hdf5".
-    fitted_sha256: of latents that were encoded beforehand (the reference set of the policy or the gate, and a cache)
-        and of the weights of the policy's networks; None without.
-    residual: how much of what the autoencoder cannot reproduce was put back, 0 to 1; 0 for latents.
-    models: of others that the policy used, a line each: where it is from, its revision, its licence.
-    gate: the quality gate's settings and what it judges, as a text; None without one.
-    device: the type of device that decoded ("cpu", "cuda"); networks differ in the last bit between devices.
-    precision: how the network was run, the text of an `InferencePlan`.
-    shards: the finished files, in order; the manifest is `complete` when none is missing.
+    latent_shape: L for latents; None for images. files: name of a shard format, such as "hdf5".
+    fitted_sha256: SHA-256 of latents encoded beforehand (the reference set of the policy or the gate, and a cache) and
+        of the weights of the policy's networks, or None.
+    residual: fraction of the reconstruction error that was added, 0 to 1; 0 for latents.
+    models: third-party models of the policy, one line per model: source, revision, licence.
+    gate: settings of the quality gate and the data that it scores, as a text, or None.
+    device: type of the device that decoded ("cpu", "cuda"); results of devices differ in the last bit.
+    precision: precision and memory layout of the network, the text of an `InferencePlan`.
+    shards: finished files, in order; the manifest is `complete` if none is missing.
 
     Raises `ShardError` for a value of the wrong type or out of range.
     """
@@ -192,53 +191,53 @@ class Manifest:
 
     @property
     def num_shards(self) -> int:
-        """How many files the complete folder has."""
+        """Number of files of the complete folder."""
         return -(-self.num_samples // self.shard_size)
 
     @property
     def complete(self) -> bool:
-        """Whether every file is there."""
+        """Whether no file is missing."""
         return len(self.shards) == self.num_shards
 
     def samples(self, unit: int) -> range:
-        """The plan: which synthetic samples, numbered from 0 over the folder, are in shard `unit`."""
+        """Return the indices in the whole folder of the synthetic samples in shard `unit`."""
         return range(unit * self.shard_size, min((unit + 1) * self.shard_size, self.num_samples))
 
     def missing(self) -> list[int]:
-        """The shards that are not there yet."""
+        """Return the numbers of the missing shards."""
         done = {entry.file for entry in self.shards}
         return [unit for unit in range(self.num_shards) if self.file_name(unit) not in done]
 
     @property
     def form(self) -> Any:
-        """The shard format of the files."""
+        """Shard format of the files."""
         return FORMATS[self.files]()
 
     def file_name(self, unit: int) -> str:
-        """The name of a shard's file."""
+        """Return the file name of a shard."""
         return f"shard-{unit:05d}{self.form.suffix}"
 
     def settings(self) -> dict[str, Any]:
-        """All fields but `shards`, as JSON has them."""
+        """Return all fields except `shards` as a JSON object."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         del fields["shards"]
         return {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
 
     def with_shards(self, *entries: ShardEntry) -> Manifest:
-        """The same settings with exactly these files, put in order."""
+        """Return the same settings with exactly these files, sorted."""
         return dataclasses.replace(self, shards=tuple(sorted(entries, key=lambda entry: entry.file)))
 
     def write(self, path: str | Path) -> None:
-        """Write the document, whole or not at all; `OutputError` where that cannot be done."""
+        """Write the manifest atomically. Raises `OutputError` if this fails."""
         text = json.dumps(self.document(), indent=2, ensure_ascii=False)
         write_bytes(absolute_path(path), (text + "\n").encode(), shared=True)
 
     def document(self) -> dict[str, Any]:
-        """All fields, as JSON has them."""
+        """Return all fields as a JSON object."""
         return {**self.settings(), "shards": [entry.fields() for entry in self.shards]}
 
     def planned(self, entry: ShardEntry) -> ShardEntry:
-        """The entry, if it is of a shard that these settings plan; `ShardError` otherwise."""
+        """Return the entry if it matches a shard of these settings. Raises `ShardError` otherwise."""
         if entry.file != self.file_name(entry.unit):
             raise _misfit("file", entry.file, f"a name such as {self.file_name(0)}")
         count = len(self.samples(entry.unit))
@@ -248,7 +247,7 @@ class Manifest:
 
     def _check_shards(self) -> None:
         if self.num_shards > MAX_SHARDS:
-            raise _misfit("shard_size", self.shard_size, f"one that makes at most {MAX_SHARDS} shards")
+            raise _misfit("shard_size", self.shard_size, f"a value for at most {MAX_SHARDS} shards")
         if not isinstance(self.shards, tuple):
             raise _misfit("shards", self.shards, "a list of files")
         names = [entry.file for entry in self.shards]
@@ -259,15 +258,15 @@ class Manifest:
 
 
 def parse_manifest(text: str | bytes) -> Manifest:
-    """The document in a JSON text; `ShardError` for anything else.
+    """Parse a manifest from a JSON text. Raises `ShardError` if it is invalid.
 
     >>> parse_manifest('{"format": 2}')
     Traceback (most recent call last):
-    augmentor.exceptions.ShardError: manifest field 'format' is 2; expected 1, the only one this version reads
+    augmentor.exceptions.ShardError: manifest field 'format' is 2; expected 1, the only supported version
     """
     value = _parsed(text)
     if isinstance(value, dict):
-        _check_value("format", value.get("format"), _SETTINGS["format"])  # first, because another has other fields
+        _check_value("format", value.get("format"), _SETTINGS["format"])  # first: other versions have other fields
     fields = _fields_of(Manifest, value, "the manifest")
     if not isinstance(fields["shards"], list):
         raise _misfit("shards", fields["shards"], "a list of files")
@@ -278,22 +277,22 @@ def parse_manifest(text: str | bytes) -> Manifest:
 
 
 def parse_entry(text: str | bytes) -> ShardEntry:
-    """One entry of `shards` in a JSON text; `ShardError` for anything else."""
+    """Parse one entry of `shards` from a JSON text. Raises `ShardError` if it is invalid."""
     return ShardEntry(**_fields_of(ShardEntry, _parsed(text), "an entry of shards"))
 
 
 def read_manifest(path: str | Path) -> Manifest:
-    """The document in a file; `ShardError` where it is damaged, foreign, or longer than any manifest."""
+    """Read a manifest from a file. Raises `ShardError` if it is damaged, not a manifest, or too long."""
     path = absolute_path(path)
     text = read_text(path)
     try:
         return parse_manifest(text)
     except ShardError as error:
-        raise ShardError(f"{path}: {error}; it is damaged or not ours: copy or generate the folder again") from error
+        raise ShardError(f"{path}: {error}; it is damaged or invalid: copy or generate the folder again") from error
 
 
 def read_text(path: str | Path) -> bytes:
-    """A file that is no longer than any manifest; `ShardError` where it is, or cannot be read."""
+    """Read a file that may be as long as a manifest. Raises `ShardError` if it is longer or cannot be read."""
     try:
         with open_regular(path) as file:
             text = file.read(_MAX_BYTES + 1)
@@ -305,20 +304,20 @@ def read_text(path: str | Path) -> bytes:
 
 
 def differences(there: Manifest, asked: Manifest) -> str:
-    """In words, how the settings of two manifests differ; empty where they do not.
+    """Return a text of the settings in which two manifests differ, empty if there are none.
 
-    Names, values on both sides: ``"seed: 0 there, 1 asked"``.
+    It has names and both values: ``"seed: 0 stored, 1 given"``.
     """
     before, after = there.settings(), asked.settings()
     return ", ".join(
-        f"{name}: {_short(before[name])} there, {_short(after[name])} asked"
+        f"{name}: {_short(before[name])} stored, {_short(after[name])} given"
         for name in after
         if before[name] != after[name]
     )
 
 
 def is_unicode(text: str) -> bool:
-    """Whether a text can be written as UTF-8; the names of odd files cannot."""
+    """Return whether a text can be encoded as UTF-8, unlike some file names."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -327,7 +326,7 @@ def is_unicode(text: str) -> bool:
 
 
 def _parsed(text: str | bytes) -> Any:
-    """The value of a JSON text: no name twice, no NaN, and not so many parts that they would fill the memory."""
+    """Parse a JSON text without duplicate names, without NaN, and with a limited number of parts."""
     try:
         data = text.encode() if isinstance(text, str) else text
         if sum(map(data.count, (b"[", b"{", b","))) > _MAX_PARTS:
@@ -339,17 +338,17 @@ def _parsed(text: str | bytes) -> Any:
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
-    if len(found) < len(pairs):  # readers disagree on which of the two counts
-        raise ValueError("a name stands twice in an object")
+    if len(found) < len(pairs):  # parsers differ in which of the two they use
+        raise ValueError("an object has a duplicate name")
     return found
 
 
 def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not valid JSON")
 
 
 def _fields_of(kind: type, value: Any, what: str) -> dict[str, Any]:
-    """A JSON object that has exactly the fields of a dataclass."""
+    """Return a JSON object that has exactly the fields of a dataclass."""
     if not isinstance(value, dict):
         raise ShardError(f"{what} is a {type(value).__name__}; expected an object")
     names = {field.name for field in dataclasses.fields(kind)}

@@ -1,8 +1,8 @@
-"""The plan of a folder: pure arithmetic, and the settings that decide its bytes.
+"""Plan of a folder: the samples of each shard, and the settings that determine its bytes.
 
-Shard u holds the synthetic samples from ``u * shard_size`` on. Sample j comes from the real sample
-``j % len(dataset)`` and has draw index ``j // len(dataset)``. A shard is therefore a unit of work that needs no other,
-and an executor may run units anywhere and in any order.
+Shard u starts with synthetic sample ``u * shard_size``. Sample j is made from the real sample ``j % len(dataset)`` and
+has draw index ``j // len(dataset)``. A shard is therefore an independent unit of work, and an executor may run units
+anywhere and in any order.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from .manifest import Manifest, is_unicode
 
 
 def units_of(count: int, unit_range: tuple[int, int] | None) -> range:
-    """The shards to make, of `count`; a last part may ask for more than there are."""
+    """Return the shards to make, of `count`; `unit_range` may end after the last shard."""
     if unit_range is None:
         return range(count)
     fits = isinstance(unit_range, (tuple, list)) and len(unit_range) == 2 and all(type(n) is int for n in unit_range)
     if not fits or not 0 <= unit_range[0] < min(unit_range[1], count):
-        raise InputError(f"unit_range is (start, stop) with 0 <= start < stop and start < {count}, got {unit_range!r}")
+        raise InputError(f"unit_range must be (start, stop), 0 <= start < stop, start < {count}, got {unit_range!r}")
     return range(unit_range[0], min(unit_range[1], count))
 
 
 def sources_of(samples: range, num_real: int) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers of synthetic samples => the real samples they come from and their draw indices, int64 (n,) each.
+    """Return the real samples of some synthetic samples, and their draw indices, int64 (n,) each.
 
     >>> sources_of(range(3, 6), num_real=4)
     (array([3, 0, 1]), array([0, 1, 1]))
@@ -58,9 +58,9 @@ def plan_folder(
     precision: InferencePlan,
     **asked: Any,
 ) -> Manifest:
-    """The settings of the folder, which make its bytes.
+    """Return the settings of the folder, which determine its bytes.
 
-    images, labels: of the first real sample, as a batch. asked: fields of `Manifest` that the caller has chosen.
+    images, labels: the first real sample, as a batch. asked: fields of `Manifest` chosen by the caller.
     """
     model = augment.autoencoder
     check_images(images, model.image_shape, f"the {model.name} autoencoder")
@@ -90,20 +90,20 @@ def plan_folder(
 
 
 def inference_plan(augment: Augmenter, folder: Path, *, in_parts: bool) -> InferencePlan:
-    """How the network is run, in the whole folder: measured again, now or elsewhere, it could come out otherwise."""
+    """Return the inference plan of the whole folder. It is not measured again, because the result may differ."""
     if not augment.inference.measured:
         return augment.plan
     if in_parts:
         raise InputError(
-            "precision='auto' is measured by each process, and all parts of a folder have to be made alike; "
-            f"say which, such as precision={str(augment.plan)!r}, which is what it finds here"
+            "precision='auto' is measured by each process, and all parts of a folder need the same precision; "
+            f"give one, such as precision={str(augment.plan)!r}, the result in this process"
         )
     begun = begun_as(folder)
     return augment.plan if begun is None else InferencePlan.parse(begun.precision)
 
 
 def _latent_shape(augment: Augmenter, images: torch.Tensor) -> tuple[int, ...]:
-    """Of raw latents; families that take any size say it only when they encode."""
+    """Return the shape of raw latents, by encoding: it may depend on the size of the images."""
     with torch.no_grad():
         return tuple(augment.autoencoder.encode(images.to(augment.device)).mean.shape[1:])
 
@@ -125,7 +125,7 @@ def _class_names(
 
 
 def _fitted_sha256(augment: Augmenter, cache: LatentCache | None) -> str | None:
-    """What came from elsewhere is a setting like any other: a cache, the policy's networks, the reference set used."""
+    """Return the SHA-256 of the cache, the policy's networks and the reference set that are used, or None."""
     tensors = {} if cache is None else {f"cache.{name}": tensor for name, tensor in cache.tensors().items()}
     tensors |= {f"policy.{name}": tensor for name, tensor in augment.policy.tensors().items()}
     if augment.reference is not None and (augment.policy.needs_reference or augment.gate is not None):

@@ -1,4 +1,4 @@
-"""Float32 and the same kernels throughout, so that stored bytes do not depend on a caller's settings."""
+"""Fixed precision and kernels, so that stored bytes do not depend on the settings of the caller."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 
 @contextlib.contextmanager
 def full_precision(device: str) -> Iterator[None]:
-    """Set aside whatever the caller has switched on for a training loop; it comes back afterwards."""
+    """Use full float32 and deterministic kernels without autocast; restore the settings of the caller afterwards."""
     with contextlib.ExitStack() as restore:
         cudnn: Any = torch.backends.cudnn
         mkldnn: Any = torch.backends.mkldnn

@@ -1,7 +1,6 @@
-"""The real images that samples are made from, read in batches, by worker processes if asked.
+"""Read the real images in batches, optionally in worker processes.
 
-How they are read does not show in the result: whatever the size of the reads, they are cut into the micro-batches of
-the plan.
+The size of the reads does not affect the result, because images are regrouped into the micro-batches of the plan.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ Batch = tuple[torch.Tensor, torch.Tensor | None]
 
 
 def read(dataset: Any, reads: Iterable[Sequence[int]], num_workers: int) -> Iterator[Batch]:
-    """The items of each list of indices in `reads`, in their order."""
+    """Yield the items of each list of indices in `reads`, in order."""
     if num_workers == 0:
         for indices in reads:
             yield fetch(dataset, indices)
@@ -33,7 +32,7 @@ def read(dataset: Any, reads: Iterable[Sequence[int]], num_workers: int) -> Iter
         num_workers=num_workers,
         collate_fn=_unchanged,
         worker_init_fn=_leave_interrupts_to_the_caller,
-        generator=torch.Generator(),  # or it would draw from the global one
+        generator=torch.Generator(),  # else the global one would be used
     )
     for batch in loader:
         if isinstance(batch, AugmentorError):
@@ -42,14 +41,14 @@ def read(dataset: Any, reads: Iterable[Sequence[int]], num_workers: int) -> Iter
 
 
 def regrouped(batches: Iterable[Batch], size: int) -> Iterator[Batch]:
-    """Batches of any sizes => the same rows in batches of `size`, the last one shorter."""
+    """Regroup batches of any size into batches of `size` rows; the last one may be smaller."""
     images, labels = None, None
     for more, more_labels in batches:
         check_one_shape(part.shape[1:] for part in (images, more) if part is not None)
         if images is None:
             images, labels = more, more_labels
         elif images.dtype != more.dtype or (labels is None) != (more_labels is None):
-            raise DataError("got images of different types, or labels for some of them only; make all items alike")
+            raise DataError("got images of different types, or labels for only some; give all items one structure")
         elif not len(images):
             images, labels = more, more_labels
         else:
@@ -63,7 +62,7 @@ def regrouped(batches: Iterable[Batch], size: int) -> Iterator[Batch]:
 
 
 class _Reads(Dataset[Any]):
-    """One read an item; an error of ours is handed over whole, and not as the text of a traceback."""
+    """Data set with one read per item. An `AugmentorError` is returned, so that it keeps its type and text."""
 
     def __init__(self, dataset: Any):
         self.dataset = dataset
@@ -76,7 +75,7 @@ class _Reads(Dataset[Any]):
 
 
 def _leave_interrupts_to_the_caller(worker: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group of processes
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is sent to all processes
 
 
 def _unchanged(batch: Any) -> Any:

@@ -1,13 +1,13 @@
-"""Reading the rows of a data set from the places that `storage` found, without the HDF5 library.
+"""Read rows of a data set from the locations found by `storage`, without the HDF5 library.
 
-A contiguous data set is a view of the mapped file; a chunked one is read and unpacked here, chunk by chunk, and the
-chunks used last are kept. What this buys (``benchmarks/chunks.py``):
+A contiguous data set is a view of the mapped file. A chunked data set is read and decompressed here, chunk by chunk,
+and recently used chunks are cached. Advantages (``benchmarks/chunks.py``):
 
-- Memory is bounded, which is why this is not left to HDF5: zlib is told how long the result may be. HDF5 unpacks a
-  chunk as far as it goes, so that 64 KiB of a file take 64 MiB, whatever size the file declares.
-- Speed is that of h5py where it reads whole chunks that are kept in the same way (0.5 to 1.9 times). Asked for single
-  rows, h5py takes 11 to 14 times as long for shuffled batches of 256, and 1.2 to 1.6 times otherwise.
-- No lock of the library is held while reading, and no plug-in is ever loaded.
+- Memory is bounded, because zlib gets a maximum length. HDF5 decompresses a chunk completely, so 64 KiB of a file may
+  need 64 MiB, whatever size the file declares.
+- Speed is similar to h5py if it reads whole chunks with the same cache (0.5 to 1.9 times). If h5py reads single rows,
+  it needs 11 to 14 times as long for shuffled batches of 256, and 1.2 to 1.6 times otherwise.
+- No lock of the HDF5 library is held while reading, and no plug-in is loaded.
 """
 
 from __future__ import annotations
@@ -32,26 +32,26 @@ _WORDS_AT_ONCE = 1 << 16
 
 
 def rows_of(path: Path, stored: Stored, cache: BlockCache) -> np.ndarray | ChunkedRows:
-    """The array, for reading: `rows_of(...)[rows]` with a slice or an int64 array of row numbers.
+    """Return the array for reading: `rows_of(...)[rows]` with a slice or an int64 array of row numbers.
 
-    Slices of a mapped array are views of the file, and read-only.
+    Slices of a mapped array are read-only views of the file.
     """
     if stored.offset is None:
         return ChunkedRows(path, stored, cache)
     with open_regular(path) as file:
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    return np.ndarray(stored.shape, stored.dtype, mapped, stored.offset)  # every step costs less than np.memmap's
+    return np.ndarray(stored.shape, stored.dtype, mapped, stored.offset)  # faster than np.memmap
 
 
 class BlockCache:
-    """The blocks unpacked last, up to a number of bytes; for one process."""
+    """Cache of recently decompressed blocks, up to a number of bytes; for one process."""
 
     def __init__(self, max_bytes: int = 64 << 20):
         self._max_bytes, self._bytes = max_bytes, 0
         self._blocks: OrderedDict[Any, np.ndarray] = OrderedDict()
 
     def get(self, key: Any, make: Callable[[], np.ndarray]) -> np.ndarray:
-        """The block of this key, made if it is not there."""
+        """Return the block of this key; make it if it is not cached."""
         block = self._blocks.get(key)
         if block is None:
             block = self._blocks[key] = make()
@@ -64,12 +64,12 @@ class BlockCache:
 
 
 class ChunkedRows:
-    """Rows of a chunked data set; each chunk that is touched is read once, and kept in the cache for a while."""
+    """Rows of a chunked data set. Each chunk is read once and cached."""
 
     def __init__(self, path: Path, stored: Stored, cache: BlockCache):
         self.shape, self.dtype = stored.shape, stored.dtype
         self._path, self._stored, self._cache = path, stored, cache
-        self._file, self._reading = open_regular(path), threading.Lock()  # one place in the file for all threads
+        self._file, self._reading = open_regular(path), threading.Lock()  # threads share the file position
         self._chunks = stored.chunks or stored.shape
 
     def __len__(self) -> int:
@@ -87,7 +87,7 @@ class ChunkedRows:
         return result
 
     def _band(self, band: int) -> np.ndarray:
-        """All chunks that hold the rows from ``band * chunks[0]`` on."""
+        """Return the rows of all chunks that begin at row ``band * chunks[0]``."""
         shape, chunks = self.shape, self._chunks
         count = min(chunks[0], shape[0] - band * chunks[0])
         if chunks[1:] == shape[1:]:
@@ -124,12 +124,12 @@ class ChunkedRows:
 
 def _inflate(data: bytes, size: int, itemsize: int) -> bytes:
     unpack = zlib.decompressobj()
-    limit = size + 4  # a checksum may be inside
+    limit = size + 4  # the data may include a checksum
     result = unpack.decompress(data, limit)
     if not unpack.eof and len(result) == limit:
-        raise ValueError(f"it unpacks to more than {size} bytes")
+        raise ValueError(f"it decompresses to more than {size} bytes")
     if not unpack.eof:
-        raise ValueError("its gzip stream is cut short")
+        raise ValueError("its gzip stream is truncated")
     return result
 
 
@@ -142,7 +142,7 @@ def _unshuffle(data: bytes, size: int, itemsize: int) -> bytes:
 def _checked(data: bytes, size: int, itemsize: int) -> bytes:
     content, sums = data[:-4], int.from_bytes(data[-4:], "little")
     if len(data) < 4 or fletcher32(content) != sums:
-        raise ValueError("it does not fit its checksum")
+        raise ValueError("it does not match its checksum")
     return content
 
 
@@ -150,7 +150,7 @@ _UNDO = {DEFLATE: _inflate, SHUFFLE: _unshuffle, FLETCHER32: _checked}
 
 
 def fletcher32(data: bytes) -> int:
-    """The checksum of HDF5's filter: sums of 16-bit big-endian words, and of those sums, folded to 16 bits each.
+    """Return the checksum of HDF5's filter: sums of 16-bit big-endian words and of these sums, folded to 16 bits each.
 
     >>> hex(fletcher32(b"abcde"))
     '0x4ff029c7'
@@ -165,5 +165,5 @@ def fletcher32(data: bytes) -> int:
 
 
 def _fold(total: int) -> int:
-    """What is left of a sum when its carries are added back until it fits 16 bits."""
+    """Add the carries of a sum back until it fits into 16 bits."""
     return (total - 1) % 65535 + 1 if total else 0

@@ -1,7 +1,7 @@
-"""Where the bytes of a data set lie in an HDF5 file.
+"""Location of the bytes of a data set in an HDF5 file.
 
-The HDF5 library is asked where things are, and what it answers is checked against the size of the file. No data go
-through it: `rows` reads them.
+The HDF5 library returns the location, which is checked against the size of the file. It does not read the data: `rows`
+does.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from ..exceptions import ShardError
 
 DEFLATE, SHUFFLE, FLETCHER32 = h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32
 
-DEFLATE_AT_BEST = 1100  # deflate cannot shrink anything further than 1032 times
+DEFLATE_AT_BEST = 1100  # the largest ratio of deflate is 1032
 
 MOST_OF_A_CHUNK = 256 << 20
-_BYTES_A_CHUNK = 64  # of the file, at least; smaller ones would cost more to list than they hold
+_BYTES_A_CHUNK = 64  # minimum; a list of smaller ones would be larger than their data
 
 
 @dataclass(frozen=True)
 class Stored:
-    """A data set whose bytes all lie in its file.
+    """Location of a data set with all bytes in its file.
 
-    offset: of a contiguous data set, else None. chunks: the shape of a chunk, else None. places: int64 (chunks, 3),
-    offset, length and skipped filters of each, in the order of the grid. filters: in the order they were applied.
+    offset: of a contiguous data set, else None. chunks: shape of a chunk, or None. places: int64 (chunks, 3), offset,
+    length and skipped filters of each chunk, in the order of the grid. filters: in the order of their application.
     """
 
     shape: tuple[int, ...]
@@ -40,23 +40,23 @@ class Stored:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the whole array."""
+        """Number of bytes of the whole array."""
         return math.prod(self.shape) * self.dtype.itemsize
 
 
 def stored_in(file: h5py.File, name: str, size: int) -> Stored:
-    """Find a data set in an open file of `size` bytes. Nothing of the array's own size is allocated.
+    """Return the location of a data set in an open file of `size` bytes, without allocating memory for the array.
 
     Raises `ShardError` for soft and external links, groups, external storage, virtual data sets, types other than
-    integers and floats, compact storage, filters other than gzip, shuffle and fletcher32, and for data that do not
-    lie in the file as a whole.
+    integers and floats, compact storage, filters other than gzip, shuffle and fletcher32, and for data that are not
+    completely in the file.
     """
     dataset = _linked(file, name)
     kind = dataset.id.get_type()
     if kind.get_class() not in (h5py.h5t.INTEGER, h5py.h5t.FLOAT) or not kind.equal(h5py.h5t.py_create(kind.dtype)):
-        raise ShardError(f"{name} are of type {_type_name(dataset)}; expected integers or floats of a usual type")
+        raise ShardError(f"{name} is of type {_type_name(dataset)}; expected standard integers or floats")
     if dataset.shape is None or math.prod(dataset.shape) >= 2**63 // kind.get_size():
-        raise ShardError(f"{name} have shape {dataset.shape}; expected an array")
+        raise ShardError(f"{name} has shape {dataset.shape}; expected an array")
     plan = dataset.id.get_create_plist()
     layout = plan.get_layout()
     if layout == h5py.h5d.VIRTUAL:
@@ -69,14 +69,14 @@ def stored_in(file: h5py.File, name: str, size: int) -> Stored:
     stored = dataset.id.get_storage_size()
     if offset is None or stored != dataset.nbytes or offset + stored > size:
         raise ShardError(
-            f"{name} declare {dataset.nbytes} bytes and store {stored} in a file of {size}; "
-            "expected them contiguous and inside it"
+            f"{name} declares {dataset.nbytes} bytes and stores {stored} in a file of {size}; "
+            "expected contiguous bytes inside the file"
         )
     return Stored(dataset.shape, kind.dtype, offset)
 
 
 def _linked(file: h5py.File, name: str) -> h5py.Dataset:
-    """A data set reached by hard links only."""
+    """Return a data set that is reached by hard links only."""
     place: Any = file
     for part in name.strip("/").split("/"):
         link = place.get(part, getlink=True) if isinstance(place, h5py.Group) else None
@@ -91,7 +91,7 @@ def _linked(file: h5py.File, name: str) -> h5py.Dataset:
 
 
 def names_in(group: h5py.Group) -> str:
-    """The first names in a group, for an error."""
+    """Return the first names in a group, for messages."""
     return ", ".join(repr(name)[:40] for name, _ in zip(group, range(6), strict=False)) or "nothing"
 
 
@@ -99,7 +99,7 @@ def _type_name(dataset: h5py.Dataset) -> str:
     try:
         return str(dataset.dtype)[:80]
     except (TypeError, ValueError):
-        return "no known"
+        return "unknown"
 
 
 def _chunked(dataset: h5py.Dataset, name: str, plan: Any, dtype: np.dtype, size: int) -> Stored:
@@ -108,28 +108,28 @@ def _chunked(dataset: h5py.Dataset, name: str, plan: Any, dtype: np.dtype, size:
     numbers = tuple(number for number, *_ in filters)
     known: dict[int, Any] = {DEFLATE: {(level,) for level in range(10)}, SHUFFLE: {(dtype.itemsize,)}, FLETCHER32: {()}}
     if not set(numbers) <= set(known) or len(set(numbers)) < len(numbers):
-        raise ShardError(f"{name} use HDF5 filters {list(numbers)[:8]}; expected only gzip, shuffle and fletcher32")
+        raise ShardError(f"{name} uses HDF5 filters {list(numbers)[:8]}; expected only gzip, shuffle and fletcher32")
     if odd := [(number, values) for number, _, values, _ in filters if values not in known[number]]:
-        raise ShardError(f"{name} use HDF5 filter {odd[0][0]} with settings {odd[0][1]}, which it does not have")
+        raise ShardError(f"{name} uses HDF5 filter {odd[0][0]} with invalid settings {odd[0][1]}")
     bytes_each = math.prod(chunks) * dtype.itemsize
     if bytes_each > MOST_OF_A_CHUNK:
-        raise ShardError(f"{name} have chunks {chunks}, {bytes_each} bytes each; expected at most {MOST_OF_A_CHUNK}")
+        raise ShardError(f"{name} has chunks {chunks} of {bytes_each} bytes; expected at most {MOST_OF_A_CHUNK}")
     grid = [-(-length // step) for length, step in zip(shape, chunks, strict=True)]
     places = _places(dataset, chunks, grid, size)
     stored = 0 if places is None else int(places[:, 1].sum())
     best = DEFLATE_AT_BEST if DEFLATE in numbers else 1
     if places is None or stored > size or dataset.nbytes > best * stored:
         raise ShardError(
-            f"{name} declare {dataset.nbytes} bytes and store {stored} in a file of {size}; "
-            "expected every chunk stored inside it"
+            f"{name} declares {dataset.nbytes} bytes and stores {stored} in a file of {size}; "
+            "expected every chunk inside the file"
         )
-    if places[:, 1].max() > bytes_each + (bytes_each >> 6) + 64:  # no filter here makes a chunk longer than that
-        raise ShardError(f"{name} store {places[:, 1].max()} bytes for a chunk of {bytes_each}")
+    if places[:, 1].max() > bytes_each + (bytes_each >> 6) + 64:  # larger than any filter here makes it
+        raise ShardError(f"{name} stores {places[:, 1].max()} bytes for a chunk of {bytes_each}")
     return Stored(shape, dtype, chunks=chunks, places=places, filters=numbers)
 
 
 def _places(dataset: h5py.Dataset, chunks: tuple[int, ...], grid: list[int], size: int) -> np.ndarray | None:
-    """Offset, length and skipped filters of every chunk, in the order of the grid; None unless all are in the file."""
+    """Return offset, length and skipped filters of every chunk, in grid order; None unless all are in the file."""
     count, dims = math.prod(grid), len(grid)
     if not 0 < count <= max(1, size // _BYTES_A_CHUNK) or dataset.id.get_num_chunks() != count:
         return None
@@ -139,7 +139,7 @@ def _places(dataset: h5py.Dataset, chunks: tuple[int, ...], grid: list[int], siz
     def note(chunk: Any) -> bool | None:
         row = next(rows, None)
         if row is None:
-            return True  # an index that has more than it says
+            return True  # more chunks than the index declares
         row[:] = (*chunk.chunk_offset, chunk.byte_offset, chunk.size, chunk.filter_mask)
         return None
 

@@ -1,4 +1,4 @@
-"""Whether a folder, and each file in it, is what the manifest says."""
+"""Comparison of a folder and its files with the manifest."""
 
 from __future__ import annotations
 
@@ -19,51 +19,51 @@ from .rows import BlockCache
 
 
 def complete_manifest(folder: str | Path) -> Manifest:
-    """The manifest of a folder that is ready to be read; `ShardError` for any other."""
+    """Return the manifest of a complete folder. Raises `ShardError` for any other."""
     folder = absolute_path(folder)
     if (folder / MANIFEST).exists():
         manifest = read_manifest(folder / MANIFEST)
         if not manifest.complete:
             raise ShardError(
                 f"{folder / MANIFEST} lists {len(manifest.shards)} of {manifest.num_shards} shards; "
-                "it is damaged: copy the folder again, or finish it with `augmentor generate --resume`"
+                "it is damaged: copy the folder again, or resume it with `augmentor generate --resume`"
             )
         manifest.form.check_declared(manifest)
         return manifest
     if (partial := read_partial(folder)) is not None:
         raise ShardError(
             f"{folder} is not finished: it has {len(partial.shards)} of {partial.num_shards} shards; "
-            "wait for its generation, or finish it with `augmentor generate --resume`"
+            "wait for its generation, or resume it with `augmentor generate --resume`"
         )
     found = "does not exist" if not folder.exists() else "has no manifest.json" if folder.is_dir() else "is a file"
     raise ShardError(
-        f"{folder} {found}; expected a folder that generate_shards or `augmentor generate` made "
-        "(one that was cut short is finished with `augmentor generate --resume`)"
+        f"{folder} {found}; expected a folder made by generate_shards or `augmentor generate` "
+        "(if interrupted, resume with `augmentor generate --resume`)"
     )
 
 
 def check_size(path: Path, entry: ShardEntry) -> None:
-    """`ShardError` unless the file is there with the size that the manifest gives; costs one look at the folder."""
+    """Raise `ShardError` unless the file exists and has the size of the manifest; does not open the file."""
     try:
         found = os.lstat(path)
     except OSError as error:
         raise ShardError(
-            f"{path} is missing ({error.strerror}); make it again: `augmentor generate --resume`"
+            f"{path} is missing ({error.strerror}); make it again with `augmentor generate --resume`"
         ) from error
     if not stat.S_ISREG(found.st_mode):
         raise ShardError(
             f"{path} is a {'link' if stat.S_ISLNK(found.st_mode) else 'folder, pipe or device'}; "
-            "expected the file itself: copy the folder with its files (as `cp -rL` does)"
+            "expected a regular file: copy the folder with its files (as `cp -rL` does)"
         )
     if found.st_size != entry.bytes:
         raise ShardError(
-            f"{path} has {found.st_size} bytes, its manifest says {entry.bytes}: it is truncated or another file; "
+            f"{path} has {found.st_size} bytes, expected {entry.bytes}: it is truncated or another file; "
             "copy it again, or make it again with `augmentor generate --resume`"
         )
 
 
 def verify_shard(path: str | Path, entry: ShardEntry) -> None:
-    """`ShardError` unless every byte of the file is what the manifest's SHA-256 says; about 1 GB a second."""
+    """Raise `ShardError` unless the file has the SHA-256 of the manifest; about 1 GB per second."""
     path = absolute_path(path)
     check_size(path, entry)
     try:
@@ -73,7 +73,7 @@ def verify_shard(path: str | Path, entry: ShardEntry) -> None:
         raise ShardError(f"cannot read {path}: {error.strerror}") from error
     if found != entry.sha256:
         raise ShardError(
-            f"{path} does not fit its checksum: it was damaged or tampered with; "
+            f"{path} does not match its checksum: it was damaged or modified; "
             "copy it again, or make it again with `augmentor generate --resume`"
         )
 
@@ -81,8 +81,8 @@ def verify_shard(path: str | Path, entry: ShardEntry) -> None:
 def open_shard(path: str | Path, entry: ShardEntry, manifest: Manifest, cache: BlockCache | None = None) -> ShardArrays:
     """Open a shard that a manifest lists.
 
-    cache: keeps unpacked chunks. Raises `ShardError` for a file that is anything else than what the manifest says. A
-    flipped bit in the pixels may go unseen: `verify_shard` reads the whole file and finds it.
+    cache: cache of decompressed chunks. Raises `ShardError` for a file that does not match the manifest. A changed bit
+    in the pixels may not be detected; `verify_shard` reads the whole file and detects it.
     """
     path = absolute_path(path)
     check_size(path, entry)
@@ -92,7 +92,7 @@ def open_shard(path: str | Path, entry: ShardEntry, manifest: Manifest, cache: B
 
 
 def verified(folder: str | Path, manifest: Manifest) -> Iterator[tuple[ShardEntry, ShardError | None]]:
-    """Each file of the manifest, and what is wrong with it: every byte is looked at, and what it holds if it opens."""
+    """Check the bytes of each file of the manifest, and its content if readable; yield its entry and error or None."""
     folder = absolute_path(folder)
     for entry in manifest.shards:
         try:
@@ -108,6 +108,6 @@ def verified(folder: str | Path, manifest: Manifest) -> Iterator[tuple[ShardEntr
 def _check_labels(path: Path, labels: np.ndarray, manifest: Manifest) -> None:
     classes = len(manifest.class_names)
     if manifest.labels == "int64" and labels.max() >= classes:
-        raise ShardError(f"{path} has labels up to {labels.max()}; its manifest names {classes} classes")
+        raise ShardError(f"{path} has labels up to {labels.max()}; its manifest has {classes} classes")
     if manifest.labels == "soft" and not np.isfinite(labels).all():
-        raise ShardError(f"{path} has soft labels that are not finite; expected the share of each class")
+        raise ShardError(f"{path} has soft labels that are not finite; expected the probability of each class")

@@ -1,7 +1,7 @@
-"""The work: a pure function from (data, autoencoder, settings, unit number) to the bytes of a shard.
+"""Shard generation: a pure function from (data, autoencoder, settings, unit number) to the bytes of a shard.
 
-Within a unit, samples are decoded in micro-batches of one fixed shape, the last one padded, because networks are not
-bitwise independent of the shape of a batch. Equal settings make equal bytes.
+Within a unit, samples are decoded in micro-batches of one fixed shape, and the last one is padded, because results may
+depend on the shape of the batch in the last bits. Equal settings give equal bytes.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ from .plan import sources_of
 from .precision import full_precision
 from .real_images import Batch, read, regrouped
 
-# Called once for each shard that is in place, before the next.
+# Called once per written shard, before the next one.
 Record = Callable[[ShardEntry], None]
 
 
 @dataclass(frozen=True)
 class Work:
-    """Makes shards. It pickles, so an executor may send it to other processes.
+    """Callable that makes shards. It can be pickled, so an executor may send it to other processes.
 
-    batch_size: real images read at once. num_workers: processes that read them; 0 reads here.
-    cache: their latents and labels; then the images are read only where the transform looks at them.
-    advance: told how many samples each micro-batch has made, in the process that makes them.
+    batch_size: real images read at once. num_workers: processes that read them; 0 reads in this process.
+    cache: their latents and labels; images are then read only if the transform uses them.
+    advance: called with the number of samples of each micro-batch, in the process that makes them.
     """
 
     dataset: Any
@@ -54,11 +54,11 @@ class Work:
     advance: Callable[[int], object] | None = None
 
     def __call__(self, unit: int) -> ShardEntry:
-        """Make one shard and put it in place. Doing so twice does no harm."""
+        """Make and write one shard. A second call writes the same bytes."""
         return next(self.write(unit, arrays) for unit, arrays in self.decoded([unit]))
 
     def decoded(self, units: Iterable[int]) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
-        """The arrays of each unit, in order; the real images of the next one may be under way."""
+        """Yield the arrays of each unit, in order; images of the next unit may be read in advance."""
         units = list(units)
         if self._blank:
             assert self.cache is not None
@@ -69,7 +69,7 @@ class Work:
             yield unit, self._arrays(unit, reads)
 
     def write(self, unit: int, arrays: dict[str, np.ndarray]) -> ShardEntry:
-        """Put a shard in place, whole; `OutputError` where that cannot be done."""
+        """Write a shard atomically. Raises `OutputError` if this fails."""
         name = self.settings.file_name(unit)
         data = self.settings.form.encode(arrays, self.settings, unit)
         write_bytes(self.folder / name, data, shared=True)
@@ -90,7 +90,7 @@ class Work:
                 yield sources[start : start + self.batch_size].tolist()
 
     def _known(self, cache: LatentCache, reads: Iterable[list[int]]) -> Iterator[Batch]:
-        """What `read` gives, where latents and labels are known and nobody looks at an image: blank ones."""
+        """Yield batches as `read` does, with blank images, which are not used, and labels of the cache."""
         blank = torch.zeros(1, *self.settings.image_shape, dtype=torch.uint8)
         for rows in reads:
             yield blank.expand(len(rows), -1, -1, -1), None if cache.labels is None else cache.labels[rows]
@@ -121,19 +121,19 @@ class Work:
     def micro_batch(
         self, images: torch.Tensor, labels: torch.Tensor | None, sources: np.ndarray, draws: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """What is stored of these draws from these samples, their labels, and which originals were kept."""
+        """Return the content to store of these draws, their labels, and which original images were kept."""
         count, settings = len(sources), self.settings
         if tuple(images.shape[1:]) != settings.image_shape:
             raise DataError(
                 f"got images of shape {tuple(images.shape[1:])} after {settings.image_shape}; "
-                "resize them to one with v2.Resize"
+                "resize them to one shape with v2.Resize"
             )
         if count < settings.micro_batch:
-            padded = np.minimum(np.arange(settings.micro_batch), count - 1)  # the last row, over and over
+            padded = np.minimum(np.arange(settings.micro_batch), count - 1)  # repeats the last row
             sources, draws, images = sources[padded], draws[padded], images[padded]
             labels = None if labels is None else labels[padded]
         else:
-            images = images.clone(memory_format=torch.contiguous_format)  # not a view: alignment can show in float sums
+            images = images.clone(memory_format=torch.contiguous_format)  # not a view: alignment may change float sums
         keys = sample_keys(settings.seed, settings.epoch, sources, draws)
         raw = None if self.cache is None else self.cache[sources]
         content, new_labels, mask = self._synthetic(images, labels, SampleRandom(keys, self.augment.device), raw)
@@ -153,7 +153,7 @@ class Work:
         random: SampleRandom,
         raw: RawPosterior | None,
     ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
-        """Real images of one micro-batch => uint8 images or float32 raw latents, labels, and which originals stay."""
+        """Return uint8 images or float32 raw latents of a micro-batch, labels, and which original images were kept."""
         if self.settings.store == "latents":
             latents = self.augment.perturb_latents(images, labels, random, raw=raw)
             return latents.raw.float(), latents.labels, latents.kept
@@ -163,7 +163,7 @@ class Work:
     def _checked_labels(self, labels: np.ndarray) -> np.ndarray:
         classes = len(self.settings.class_names)
         if labels.ndim == 2 and labels.shape[1] != classes:
-            raise DataError(f"got soft labels {labels.shape} for {classes} class names; expected as many columns")
+            raise DataError(f"got soft labels {labels.shape} for {classes} class names; expected one column per name")
         if labels.ndim == 1 and labels.max() >= classes:
             raise DataError(
                 f"got labels up to {labels.max()} for {classes} class names; expected 0 to {classes - 1}, or a "

@@ -1,6 +1,6 @@
-"""The two trainers under one name, and the evaluation classifier, which shows what an augmentation is worth.
+"""The trainers of autoencoders and GANs, and the evaluation classifier, which measures the effect of augmentations.
 
-May import `gan` and what is below it.
+This package may import `gan` and the layers below it.
 """
 
 from .._internal.geometry import mild_geometry

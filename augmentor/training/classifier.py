@@ -1,4 +1,4 @@
-"""The evaluation classifier, which measures augmentation in `tune` and in the benchmarks, and how it is trained."""
+"""The evaluation classifier, which measures the effect of augmentations in `tune` and in the benchmarks."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ Network = Callable[[int, int], nn.Module]
 
 
 def small_cnn(channels: int, num_classes: int) -> nn.Module:
-    """Three convolutions with pooling, batch norm and ReLU, then a linear layer that sees roughly where things are.
+    """Return a small CNN: three convolutions with batch norm and ReLU, pooling to 4x4 positions, and a linear layer.
 
-    Images float (B, channels, H, W) of 8 pixels a side or more => logits (B, num_classes).
+    It maps float images (B, channels, H, W) with sides of at least 8 pixels to logits (B, num_classes).
 
     >>> small_cnn(1, 10)(torch.rand(2, 1, 28, 28)).shape
     torch.Size([2, 10])
     """
     layers: list[nn.Module] = []
     for before, after in ((channels, 16), (16, 32), (32, 64)):
-        pool = [nn.MaxPool2d(2)] if after < 64 else []  # before the norm, which then has a quarter of the work
+        pool = [nn.MaxPool2d(2)] if after < 64 else []  # before the norm, which is then four times as fast
         layers += [nn.Conv2d(before, after, 3, padding=1, bias=False), *pool, nn.BatchNorm2d(after), nn.ReLU()]
     return nn.Sequential(
         *layers, nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Dropout(0.2), nn.Linear(64 * 16, num_classes)
@@ -55,19 +55,19 @@ def train_classifier(
     device: torch.device | str = "cpu",
     deadline: float | None = None,
 ) -> nn.Module:
-    """AdamW under a one-cycle rate (Smith and Topin 2018), cross-entropy; returns the trained network in eval mode.
+    """Train a classifier with AdamW, a one-cycle learning rate and cross-entropy; return it in eval mode.
 
-    network: called with the numbers of channels and of classes. dataset: map-style, items (image, label): images
-    uint8 or float in [0, 1], labels class numbers or soft (K,); its `set_epoch`, where it has one, is called.
-    steps, batch_size: each step takes `batch_size` samples, of epochs laid end to end; so however many samples a
-    data set has, it gets the same number of steps of the same size. mix: of a batch of float images and labels, such
-    as `v2.MixUp`. prior: for logit adjustment (Menon et al. 2021), frequencies of the classes, above 0, float (K,):
-    their logarithms are added to the logits in the loss, so that predictions treat all classes alike. seed: decides
-    weights, order, and whatever the data set and `mix` draw from torch's global generator, which is set aside and
-    comes back. deadline: of `time.monotonic()`.
+    network: function of the numbers of channels and of classes. dataset: map-style, items (image, label): images
+    uint8 or float in [0, 1], labels class numbers or soft (K,); its method `set_epoch` is called if it has one.
+    steps, batch_size: number of steps and of samples per step. Epochs are concatenated, so the number of steps does not
+    depend on the size of the data set. lr: largest learning rate. mix: transform of a batch of float images and labels,
+    such as `v2.MixUp`. prior: class frequencies above 0, float (K,), for logit adjustment (Menon et al. 2021): their
+    logarithms are added to the logits in the loss, so that predictions are not biased to frequent classes. seed: of the
+    initial weights, the order, and of random numbers that the data set and `mix` draw from torch's global generator,
+    whose state is restored. deadline: latest value of `time.monotonic()`.
 
-    Raises `BudgetError` at the deadline, `DataError` or `InputError` for labels that do not fit, `TrainingError`
-    when the loss is not finite.
+    Raises `BudgetError` at the deadline, `DataError` or `InputError` for labels that do not fit, `TrainingError` if the
+    loss is not finite.
 
     >>> from augmentor.data import load_source
     >>> digits = load_source("digits")
@@ -76,12 +76,12 @@ def train_classifier(
     True
     """
     if steps < 2 or batch_size < 1 or not lr > 0:
-        raise InputError(f"steps is at least 2, batch_size at least 1 and lr positive; got {steps}, {batch_size}, {lr}")
+        raise InputError(f"steps must be >= 2, batch_size >= 1 and lr > 0; got {steps}, {batch_size} and {lr}")
     if len(dataset) == 0:
-        raise DataError("got an empty data set to train on; expected at least one image")
+        raise DataError("got an empty data set to train on; expected at least 1 image")
     device = torch.device(device)
     stream = BatchStream(dataset, np.arange(len(dataset)), batch_size, seed)
-    layout = torch.channels_last  # twice as fast, on processors too
+    layout = torch.channels_last  # twice as fast, also on CPUs
     with seeded(seed, "weights"):
         images, _ = fetch(dataset, [0])
         model = network(images.shape[1], num_classes).to(device, memory_format=layout).train()  # type: ignore[call-overload]
@@ -89,10 +89,10 @@ def train_classifier(
     optimizer, schedule = one_cycle(model, lr, steps)
     for step in range(steps):
         if deadline is not None and time.monotonic() > deadline:
-            raise BudgetError(f"the time was up after {step} of {steps} steps of training; allow more")
+            raise BudgetError(f"the time limit was reached after {step} of {steps} training steps; increase it")
         if hasattr(dataset, "set_epoch"):
             dataset.set_epoch(step * batch_size // len(dataset))
-        with seeded(seed, "batch", step, device=device):  # random transforms in the data set, the mixing, dropout
+        with seeded(seed, "batch", step, device=device):  # for random transforms in the data set, `mix` and dropout
             x, y = fetch(dataset, stream.indices(step).tolist())
             x, y = to_unit_float(x.to(device)), _checked(y, num_classes).to(device)
             if mix is not None:
@@ -103,12 +103,12 @@ def train_classifier(
         optimizer.step()
         schedule.step()
     if not torch.isfinite(loss):
-        raise TrainingError(f"the loss became {float(loss.detach())}; try a lower rate than lr={lr}")
+        raise TrainingError(f"the loss became {float(loss.detach())}; try a lower learning rate than lr={lr}")
     return model.eval()
 
 
 def one_cycle(model: nn.Module, lr: float, steps: int) -> tuple[Optimizer, LRScheduler]:
-    """AdamW, and a rate that rises to `lr` and falls again over so many steps (Smith and Topin 2018).
+    """Return AdamW, and a learning rate schedule that rises to `lr` and falls over `steps` (Smith and Topin 2018).
 
     >>> optimizer, schedule = one_cycle(small_cnn(1, 10), lr=2e-3, steps=100)
     """
@@ -118,13 +118,13 @@ def one_cycle(model: nn.Module, lr: float, steps: int) -> tuple[Optimizer, LRSch
 
 @torch.no_grad()
 def predict(model: nn.Module, dataset: Any, device: torch.device | str = "cpu") -> torch.Tensor:
-    """The likeliest class of each image of a map-style data set: int64 (N,), on the CPU."""
+    """Return the most probable class of each image of a map-style data set: int64 (N,), on the CPU."""
     model = model.to(device).eval()
     return torch.cat([model(to_unit_float(images.to(device))).argmax(1).cpu() for images, _ in batches(dataset, 512)])
 
 
 def accuracy(predicted: torch.Tensor, labels: torch.Tensor) -> float:
-    """The share of right answers; int64 (N,) both.
+    """Return the fraction of correct predictions; both arguments are int64 (N,).
 
     >>> accuracy(torch.tensor([0, 0, 0, 1]), torch.tensor([0, 0, 1, 1]))
     0.75
@@ -133,7 +133,7 @@ def accuracy(predicted: torch.Tensor, labels: torch.Tensor) -> float:
 
 
 def macro_recall(predicted: torch.Tensor, labels: torch.Tensor) -> float:
-    """The share of right answers in each class that occurs, averaged over the classes; int64 (N,) both.
+    """Return the fraction of correct predictions per class, averaged over the classes in `labels`; both int64 (N,).
 
     >>> macro_recall(torch.tensor([0, 0, 0, 0]), torch.tensor([0, 0, 0, 1]))
     0.5

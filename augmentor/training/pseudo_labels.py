@@ -1,4 +1,4 @@
-"""A classifier from a few labelled images and many others."""
+"""Training of a classifier on few labelled and many unlabelled images."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .classifier import Network, train_classifier
 
 
 class PseudoLabelTraining(NamedTuple):
-    """The trained network, in eval mode, and the data set that it was trained on in the last round.
+    """Trained network, in eval mode, and the data set of its last round of training.
 
     >>> PseudoLabelTraining._fields
     ('model', 'dataset')
@@ -41,22 +41,21 @@ def train_with_pseudo_labels(
     seed: int = 0,
     **training: Any,
 ) -> PseudoLabelTraining:
-    """Train a classifier on a few labelled images, then `rounds` times anew on them and on images that it can label.
+    """Train a classifier on labelled images, then `rounds` times on these and on pseudo-labelled images.
 
-    In the first round an unlabelled image gets a label if label spreading over the encoder's vectors and the classifier
-    of the labelled images give it the same one (`PseudoLabelled.agreeing`). In the others, and without an
-    encoder in the first one too, if the classifier before is confident (`confident_labels`, Lee 2013). Each round
-    begins with new weights, so that mistakes of the one before are not kept (Xie et al. 2020, "Noisy Student").
+    In the first round with an encoder, an unlabelled image is used if label spreading in the encoder's latent space and
+    the classifier of the labelled images predict the same class (`PseudoLabelled.agreeing`). In all other rounds it is
+    used if the previous classifier is confident (`confident_labels`, Lee 2013). Each round starts from new weights, so
+    that it does not keep the errors of the previous classifier (Xie et al. 2020, "Noisy Student").
 
-    network, training: as in `train_classifier`; `steps` and others are those of each round. The rounds with
-    pseudo-labels have many more images to learn from, so `steps` should be 300 or more. labelled, unlabelled:
-    map-style data sets, as in `pseudo_label`. encoder: as in `pseudo_label`, the name of a pretrained autoencoder or
-    another; None does without. transform: of one tensor (C,H,W), for the images of the training, not for those that are
-    labelled; a strong one matters. rounds: at least 1. threshold: of `confident_labels`. min_accuracy: of
-    `pseudo_label`. seed: of the trainings, and of the estimate of `pseudo_label`.
+    network, training: as in `train_classifier`; `steps` is the number per round, and should be at least 300. labelled,
+    unlabelled: map-style data sets, as in `pseudo_label`. encoder: as in `pseudo_label`, such as the name of a
+    pretrained autoencoder, or None. transform: of one tensor (C,H,W); it is applied to training images only, and a
+    strong one is important. rounds: at least 1. threshold: as in `confident_labels`. min_accuracy: as in
+    `pseudo_label`. seed: of the trainings, and of the estimate in `pseudo_label`.
 
-    Raises `PseudoLabelError` before any training where too few of the encoder's labels would be right, and what
-    `pseudo_label` and `train_classifier` raise.
+    Raises `PseudoLabelError` before any training if the estimated accuracy of the encoder's labels is too low, and the
+    errors of `pseudo_label` and `train_classifier`.
 
     >>> from augmentor.data import load_source
     >>> from augmentor.training import small_cnn
@@ -67,7 +66,7 @@ def train_with_pseudo_labels(
     True
     """
     if rounds < 1:
-        raise InputError(f"rounds is at least 1, got {rounds}; train_classifier trains on the labelled images alone")
+        raise InputError(f"rounds must be at least 1, got {rounds}; for labelled images only, use train_classifier")
 
     check_threshold(threshold)
     images_alike(labelled=labelled, unlabelled=unlabelled)

@@ -1,4 +1,4 @@
-"""The usual augmentations, by name: what latents have to beat, and what they are put in front of."""
+"""The standard augmentations of torchvision, by name, with which latent augmentation is compared and combined."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from ..exceptions import InputError, UnknownNameError
 Controls = Sequence[str] | Mapping[str, Any]
 BatchTransform = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 
-# Strengths of ColorJitter, the default first: 0.4 is weaker on some photographs and 0.8, that of SimCLR (Chen et al.
-# 2020), on others (benchmarks/README.md).
+# Strengths of ColorJitter, the default first. 0.4 gives a lower accuracy on some photographs, and 0.8, that of SimCLR
+# (Chen et al. 2020), on others (benchmarks/README.md).
 _COLOUR = (0.6, 0.4, 0.8)
-# Values that differ by so much of their range are one to the eye, as those of white in a JPEG file.
+# Values that differ by this fraction of their range count as equal, because white in a JPEG file is not constant.
 _ALIKE = 0.02
 LABELS = ("given", "own predictions", "latents and own predictions")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """One way to augment: a transform of each image, a transform of each batch, and what is done for rare classes.
+    """Augmentation recipe: a transform per image, a transform per batch, and the treatment of rare classes.
 
-    image: of one tensor (C,H,W), as torchvision's, or None. batch: of float images (B,C,H,W) and labels (B,), or None.
-    balance: "none", "oversampling" (all classes as large as the largest, their images again) or "logit adjustment"
-    (Menon et al. 2021: the logarithms of the class frequencies are added to the logits in the loss). code: Python that
-    makes `image` and `batch`, to paste into a script that has imported `v2`. labels: "given", where only the labelled
-    images are used; "own predictions" or "latents and own predictions", where images without labels get some by
-    `train_with_pseudo_labels`, without an encoder or with one. Raises `InputError` for another text there.
+    image: transform of one tensor (C,H,W), as those of torchvision, or None. batch: transform of float images (B,C,H,W)
+    and labels (B,), or None. balance: "none", "oversampling" (all classes to the size of the largest) or "logit
+    adjustment" (Menon et al. 2021: the logarithms of the class frequencies are added to the logits in the loss). code:
+    Python that makes `image` and `batch`, for a script that has imported `v2`. labels: "given" uses only labelled
+    images; "own predictions" and "latents and own predictions" use `train_with_pseudo_labels`, without and with an
+    encoder. Raises `InputError` for other values of labels.
 
     >>> Recipe.of("v2.RandomHorizontalFlip()").code
     'transform = v2.RandomHorizontalFlip()'
@@ -46,27 +46,28 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if self.labels not in LABELS:
-            raise InputError(f"labels is one of {', '.join(map(repr, LABELS))}, got {self.labels!r}")
+            raise InputError(f"labels must be one of {', '.join(map(repr, LABELS))}, got {self.labels!r}")
 
     @classmethod
     def of(cls, *images: str, batch: str = "", balance: str = "none") -> Recipe:
-        """From expressions of torchvision: of images, one after the other, and of batches."""
+        """Return the recipe of Python expressions: transforms of images, in sequence, and a transform of batches."""
         image = images[0] if len(images) == 1 else f"v2.Compose([{', '.join(images)}])" if images else ""
         names = (("transform", image), ("batch_transform", batch))
         code = "\n".join(f"{name} = {text}" for name, text in names if text)
-        # The text is what is run, so that what a user pastes cannot be another augmentation. All of it is written here.
+        # The text is evaluated, so that pasted code is the same augmentation. All texts are written in this file.
         transform, mixing = (eval(text, {"v2": v2}) if text else None for _, text in names)
         return cls(transform, mixing, balance, code)
 
 
 def usual_recipes(image_shape: Sequence[int], num_classes: int, fill: float = 0) -> dict[str, Recipe]:
-    """The usual augmentations for images (C,H,W) by name, all of torchvision; the first is the default.
+    """Return the standard augmentations of torchvision for images (C,H,W) by name; the first is the default.
 
-    Images of 3 channels are cropped and mirrored, as is usual for photographs. Others are moved by an affine map and
-    not mirrored, as a mirrored digit is none; those of neither 1 nor 3 channels are spared what changes colours.
-    The default is a strong one that is usual for such images; which one is best is for `augmentor.tune` to find.
-    fill: the value of the pixels around an image, as torchvision has it, in the units of the images: 255 is white in
-    uint8, 1 in floating images.
+    Images of 3 channels are cropped and flipped, as usual for photographs. Others get an affine map and no flip,
+    because a flipped digit is not a digit; without 1 or 3 channels, colours are not changed. The default is a strong
+    augmentation that is common for such images; `augmentor.tune` finds the best one.
+
+    image_shape: (C,H,W). num_classes: number of classes, for MixUp and CutMix. fill: value of the pixels outside an
+    image, as in torchvision, in the units of the images: white is 255 in uint8 and 1 in floating-point images.
 
     Sources: TrivialAugment (Müller and Hutter 2021), RandAugment (Cubuk et al. 2020), AugMix (Hendrycks et al. 2020),
     elastic maps (Simard et al. 2003), random erasing (Zhong et al. 2020), Mixup (Zhang et al. 2018), CutMix (Yun et
@@ -95,7 +96,7 @@ def usual_recipes(image_shape: Sequence[int], num_classes: int, fill: float = 0)
         found |= {f"{policy}, {name}": Recipe.of(automatic[policy], *geometry) for policy in order}
     found[name] = Recipe.of(*geometry)
     side = min(height, width)
-    smooth = min(4.0, round(side / 6, 1))  # the blur's kernel has to fit into the image
+    smooth = min(4.0, round(side / 6, 1))  # the kernel of the blur must fit into the image
     # Pixels move by 5 % of the side, as in Simard et al. 2003.
     elastic = f"v2.ElasticTransform({round(0.6 * side * smooth, 1)}, {smooth}{around})"
     found[f"elastic, {name}"] = Recipe.of(elastic, *geometry)
@@ -109,9 +110,9 @@ def usual_recipes(image_shape: Sequence[int], num_classes: int, fill: float = 0)
 
 
 def background(images: torch.Tensor) -> float:
-    """The value that most pixels at the border of these images (B,C,H,W) have, in their units; 0 if there is none.
+    """Return the value of most border pixels of images (B,C,H,W), in their units; 0 if no value has a majority.
 
-    A `fill` for `usual_recipes`: characters on white paper, or goods before a white wall, get no black corners.
+    Use it as `fill` of `usual_recipes`, so that images with a white background get no black corners.
 
     >>> background(torch.full((2, 1, 8, 8), 255, dtype=torch.uint8))
     255.0
@@ -125,14 +126,14 @@ def background(images: torch.Tensor) -> float:
 
 
 def chosen_recipes(controls: Controls, usual: Mapping[str, Recipe]) -> dict[str, Recipe]:
-    """Those of the usual recipes that are named, or transforms of one's own by name; always with "none".
+    """Return the named recipes of `usual`, or recipes of own transforms by name; "none" is always included.
 
     >>> list(chosen_recipes({"mine": v2.RandomHorizontalFlip()}, {}))
     ['mine', 'none']
     """
     if isinstance(controls, str) or not isinstance(controls, (Sequence, Mapping)):
         raise InputError(
-            f"controls is a list of names, or a dict of transforms, got {controls!r}; known: {', '.join(usual)}"
+            f"controls must be a list of names, or a dict of transforms, got {controls!r}; known: {', '.join(usual)}"
         )
     if isinstance(controls, Mapping):
         found = {name: _own(name, transform) for name, transform in controls.items()}
@@ -148,21 +149,22 @@ def _own(name: str, transform: Any) -> Recipe:
     if isinstance(transform, Recipe):
         return transform if transform.code else replace(transform, code=_own_code(name, transform))
     if not callable(transform):
-        raise InputError(f"controls gives {transform!r} for {name!r}; expected a transform of an image, or a Recipe")
+        raise InputError(f"controls[{name!r}] is {transform!r}; expected a transform of an image, or a Recipe")
     return Recipe(transform, code=f"transform = controls[{name!r}]")
 
 
 def _own_code(name: str, recipe: Recipe) -> str:
-    """Where a recipe without code has its transforms from."""
+    """Return code that takes the transforms of a recipe from `controls`."""
     parts = (("transform", "image", recipe.image), ("batch_transform", "batch", recipe.batch))
     return "\n".join(f"{variable} = controls[{name!r}].{field}" for variable, field, made in parts if made)
 
 
 def rebalanced(recipes: dict[str, Recipe], score: str) -> dict[str, Recipe]:
-    """The recipes for a data set whose classes are of unequal sizes; `score` is what will be measured.
+    """Return the recipes for a data set with classes of unequal sizes.
 
-    For "macro_recall" all of them oversample; beside them stand the default as it is, and with logit adjustment. For
-    "accuracy", where rare classes hardly count, it is the default alone that also comes with either.
+    score: "macro_recall" gives all recipes with oversampling, the default and "none" also without it, and the default
+    with logit adjustment. "accuracy", on which rare classes have little effect, gives all recipes unchanged, and the
+    default also with oversampling and with logit adjustment.
 
     >>> list(rebalanced({"affine": Recipe(), "none": Recipe()}, "macro_recall"))
     ['affine, oversampling', 'affine, logit adjustment', 'affine', 'none, oversampling', 'none']
@@ -179,9 +181,9 @@ def rebalanced(recipes: dict[str, Recipe], score: str) -> dict[str, Recipe]:
 
 
 def pseudo_labelled(usual: Mapping[str, Recipe], with_encoder: bool) -> dict[str, Recipe]:
-    """The default of the usual recipes, with labels for images that have none.
+    """Return the default of the standard recipes, with pseudo-labels for unlabelled images.
 
-    with_encoder: whether there is an autoencoder to find them with.
+    with_encoder: whether to include the recipe that needs an autoencoder.
 
     >>> list(pseudo_labelled({"affine": Recipe(), "none": Recipe()}, with_encoder=True))
     ['affine, labels by latents and own predictions', 'affine, labels by own predictions']
@@ -192,13 +194,13 @@ def pseudo_labelled(usual: Mapping[str, Recipe], with_encoder: bool) -> dict[str
 
 
 def check_labels(recipes: Mapping[str, Recipe], unlabelled: bool) -> None:
-    """Raise `InputError` for a recipe that gives labels to images without any, where there are none.
+    """Raise `InputError` for a recipe that uses unlabelled images if there are none.
 
     >>> check_labels({"none": Recipe()}, unlabelled=False)
     """
     for name, recipe in recipes.items():
         if recipe.labels != "given" and not unlabelled:
             raise InputError(
-                f"control {name!r} gives labels to unlabelled images, and there are none; for a classifier add "
+                f"control {name!r} needs unlabelled images, and there are none; for a classifier, pass them with "
                 "unlabelled="
             )

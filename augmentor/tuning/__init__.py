@@ -1,6 +1,6 @@
-"""The search for an augmentation that helps on a data set, or the answer that none does.
+"""The search for the augmentation that gives the best score on a data set.
 
-May import `training` and what is below it.
+This package may import `training` and the layers below it.
 """
 
 from ..data import Transformed

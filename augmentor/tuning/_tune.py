@@ -1,4 +1,4 @@
-"""`tune`: whether latent augmentation helps here, and which."""
+"""`tune`: finds out whether latent augmentation improves the score on a data set, and which setting is best."""
 
 from __future__ import annotations
 
@@ -50,37 +50,39 @@ def tune(
     device: str = "cpu",
     progress: bool = True,
 ) -> TuneResult:
-    """Find the best augmentation for a data set: a usual one, or latents on top of it.
+    """Find the best augmentation for a data set: a standard one, or latent samples in addition to it.
 
-    The usual augmentations of torchvision (`augmentor.training.usual_recipes`) race first; latent settings are then
-    added to the best of them. The answer is "latent" only if a setting beats every control that is left on fresh
-    cells, by a paired test at p < 0.05: beyond the luck of images and of trainings, or that of seeds for a GAN.
-    Otherwise it is "none", and `best_control` names the augmentation to use. `TuneResult.code` is Python to paste.
+    The standard augmentations of torchvision (`augmentor.training.usual_recipes`) are compared first; then latent
+    settings are tried on top of the best of them. The answer is "latent" only if a setting is better than every
+    remaining control on new cells, by a paired test at p < 0.05 that accounts for the variation of images and of
+    trainings (of seeds for a GAN). Otherwise it is "none", and `best_control` names the augmentation to use.
+    `TuneResult.code` is Python to paste.
 
     dataset: map-style, items (image, label), images uint8 or float in [0, 1], not augmented.
-    autoencoder: a pretrained name, the path of a weights file or an `Autoencoder`, which may have seen whatever it saw;
-        or a text such as "vae(latent_dim=16)" or a callable ``dataset -> Autoencoder``: then one is trained for each
-        fold, on its training part alone.
+    autoencoder: a pretrained name, the path of a weights file or an `Autoencoder`, which is used for all folds, even if
+        it was trained on these images; or a text such as "vae(latent_dim=16)" or a callable ``dataset ->
+        Autoencoder``: then one is trained per fold, on its training part only.
     task: "accuracy" or "macro_recall" of a classifier by repeated stratified cross-validation, "fid" or "kid" of a
-        small GAN, or a `Task`, which brings all below but budget, out, seed, resume and progress.
-    budget: seconds, all runs on the folder together.
-    out: a folder for `policy.json`, `table.md`, `tune.png` and the journal `trials.jsonl`. A run that was killed
-        there goes on and comes to the answer it would have come to. resume=False refuses a folder with a run.
-    folds, network, steps, batch_size: of the cross-validation and of each training; `network` is called with the
-        numbers of channels and of classes.
-    unlabelled: further images of the same kind for a classifier, map-style; their labels, if any, are not looked at.
-        They join the reference set (`LatentAugment.fit`), where the result wants them too. With ``controls=None``
-        training on pseudo-labels (`train_with_pseudo_labels`) is one of the controls.
-    denoiser: as `Denoise` takes it, in a text; `denoise` with it at several strengths is then in the space. It may have
-        seen whatever it saw, as the autoencoder; the time it takes counts.
-    controls: names of some of the usual augmentations, or a dict of transforms of one's own, by name; the first is the
-        default, which is recommended unless another is better by more than the best of as many equal ones would be by
-        luck. None for all that fit the images; for a GAN these are a mild affine map and none.
-    space: other values for "policy", "residual", "ratio", "balance", "gate" or "base" ("policy" or "mode" for a GAN).
+        small GAN, or a `Task`; with a `Task`, only budget, out, seed, resume and progress are used.
+    budget: time limit in seconds, for all runs on the folder together.
+    out: a folder for `policy.json`, `table.md`, `tune.png` and the journal `trials.jsonl`. An interrupted run in it is
+        resumed and gives the same answer. resume: False raises an error for a folder with a run.
+    folds, network, steps, batch_size: number of folds of the cross-validation, and settings of each training; `network`
+        is a function of the numbers of channels and of classes.
+    unlabelled: further images of the same kind for a classifier, map-style; their labels are ignored. They are added to
+        the reference set (`LatentAugment.fit`), and must be passed again when the result is used. With
+        ``controls=None``, training on pseudo-labels (`train_with_pseudo_labels`) is one of the controls.
+    denoiser: text form of a denoiser, as in `Denoise`; it adds the policy `denoise` at several strengths to the space.
+        It is used for all folds, even if it was trained on these images. Its time counts.
+    controls: names of standard augmentations, or a dict of your own transforms by name. The first is the default; it is
+        recommended unless another is better by more than the expected lead of the best of as many equal ones. None:
+        all that fit the images; for a GAN, a mild affine map and none.
+    space: values to search for "policy", "residual", "ratio", "balance", "gate" or "base" ("policy" or "mode" for a
+        GAN), in place of the default ones.
 
-    A few steps are timed before all else, and with `progress` a line says what the smallest useful budget is. Raises
-    `BudgetError`, which says so too, for a smaller one; `DataError` for too few images of a class, `InputError` for
-    settings that do not fit, `OutputError` for a folder that holds another run.
+    At the start a few steps are timed, and with `progress` the smallest useful budget is printed. Raises `BudgetError`
+    for a smaller budget, `DataError` for too few images of a class, `InputError` for settings that do not fit,
+    `OutputError` for a folder that contains another run.
 
     >>> from augmentor.data import load_source
     >>> from augmentor.tuning.datasets import few_of_each
@@ -90,13 +92,13 @@ def tune(
     'none'
     """
     if not (isinstance(budget, (int, float)) and 0 < budget < math.inf):
-        raise InputError(f"budget is a positive number of seconds, got {budget!r}")
+        raise InputError(f"budget must be a positive number of seconds, got {budget!r}")
     folder = None if out is None else absolute_path(out)
     if folder is not None and not resume and (folder / "run.json").exists():
-        raise OutputError(f"{folder} holds a run already; name another folder, or let it go on")
+        raise OutputError(f"{folder} already contains a run; choose another folder, or resume the run")
     if isinstance(task, str):
         if task not in TASKS:
-            raise InputError(f"task is one of {', '.join(TASKS)} or a Task, got {task!r}")
+            raise InputError(f"task must be one of {', '.join(TASKS)} or a Task, got {task!r}")
         moved = mild_geometry() if fetch(dataset, [0])[0].shape[1] in (1, 3) else None
         source = Autoencoders(resolve(autoencoder, dataset, moved, seed, device), folder, device)
         shared: dict[str, Any] = {"score": task, "controls": controls, "steps": steps, "batch_size": batch_size,
@@ -106,7 +108,7 @@ def tune(
             task = ClassificationTask(dataset, source, **shared)
         elif unlabelled is not None:
             raise InputError(
-                f"unlabelled is for a classifier, not for {task}; a GAN needs no labels: give it all images"
+                f"unlabelled is for a classifier, not for {task}; a GAN needs no labels: add these images to dataset"
             )
         else:
             task = GenerationTask(dataset, source, **shared)
@@ -128,17 +130,17 @@ def _raced(task: Task, folder: Path | None, budget: float, seed: int, progress: 
 
 
 def _forget(folder: Path | None) -> None:
-    """Remove a race that could not be held, so that the folder takes another budget."""
+    """Remove the files of a run with too small a budget, so that the folder can be used with another budget."""
     if folder is not None:
         shutil.rmtree(folder / "autoencoders", ignore_errors=True)
         for name in ("trials.jsonl", "run.json"):
             (folder / name).unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # half a file of a process that was killed may be left
+        with contextlib.suppress(OSError):  # a killed process may have left a partial file
             folder.rmdir()
 
 
 def _written(task: Task, outcome: Outcome, folder: Path | None, provenance: dict[str, Any]) -> TuneResult:
-    """The result, in the folder too."""
+    """Return the result, and write it to the folder if there is one."""
     control = task.describe(outcome.control.setting)
     answer = "latent" if outcome.won else "none"
     chosen = outcome.best if outcome.won else outcome.control
@@ -155,5 +157,5 @@ def _written(task: Task, outcome: Outcome, folder: Path | None, provenance: dict
     if folder is not None:
         write_bytes(folder / "table.md", result.markdown().encode())
         write_bytes(folder / "tune.png", plot(task, outcome))
-        write_json(folder / "policy.json", config)  # last: where it is, all is
+        write_json(folder / "policy.json", config)  # last, so that it exists only in a complete folder
     return result

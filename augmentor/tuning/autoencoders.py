@@ -1,4 +1,4 @@
-"""Where a race's autoencoders come from: one for all, or one trained on each cell's training part alone."""
+"""The autoencoders of a run of `tune`: one for all cells, or one per cell, trained on its training part only."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from .estimate import seconds_each
 Train = Callable[[Any], Autoencoder]
 
 _STEPS, _BATCH = 1200, 64
-# Of `denoise`; the first is tried first.
+# Strengths of the policy `denoise`; the first is tried first.
 _STRENGTHS = (0.4, 0.2, 0.6)
 
 
 @dataclass(frozen=True)
 class FromScratch:
-    """Trains the autoencoder that a text such as ``"vae(latent_dim=16)"`` describes, as few images need it.
+    """Training of the autoencoder for a text such as ``"vae(latent_dim=16)"``, with settings for few images.
 
-    transform: of the training images, such as the geometry. seed: decides weights, order and transform.
+    transform: transform of the training images, or None. seed: of weights, order and transform.
     """
 
     spec: str
@@ -45,7 +45,7 @@ class FromScratch:
     device: str = "cpu"
 
     def untrained(self, dataset: Any) -> Autoencoder:
-        """One for images of the size that these have; raises what the registry does for a text that fits none."""
+        """Return an autoencoder with random weights for the shape of these images; raises errors of the registry."""
         shape = tuple(fetch(dataset, [0])[0].shape[1:])
         with seeded(self.seed, "init"):
             return autoencoders.build(self.spec, image_shape=shape, channels=shape[0])
@@ -54,8 +54,8 @@ class FromScratch:
         return self._trained(dataset, _STEPS)
 
     def sketch(self, few: Any, count: int) -> tuple[Autoencoder, float]:
-        """One that has seen a few images for a moment, and about how many seconds training on `count` images takes."""
-        # Long enough for what comes before and after the steps not to count.
+        """Return an autoencoder after one training step, and the estimated seconds of training on `count` images."""
+        # 1 s, so that the time before and after the steps is negligible.
         seconds = seconds_each(lambda steps: self._trained(few, steps), enough=1.0)
         return self._trained(few, 1).eval(), seconds * _STEPS * min(1.0, count / _BATCH) / min(1.0, len(few) / _BATCH)
 
@@ -68,10 +68,10 @@ class FromScratch:
 
 
 class Autoencoders:
-    """The autoencoder of each cell, in memory and, where there is a folder, on the disk.
+    """Autoencoders of the cells, in memory and, if there is a folder, on the disk.
 
-    source: a pretrained name, the path of a weights file or an `Autoencoder`: it serves every cell, whatever it has
-        seen. A callable ``dataset -> Autoencoder``: called with the cell's training part alone.
+    source: a pretrained name, the path of a weights file or an `Autoencoder`, which is used for every cell; or a
+        callable ``dataset -> Autoencoder``, which is called with the training part of a cell only.
     """
 
     def __init__(self, source: str | Path | Autoencoder | Train, folder: Path | None, device: str):
@@ -90,12 +90,12 @@ class Autoencoders:
             self.train = source
         else:
             raise InputError(
-                f"autoencoder is a pretrained name, a .safetensors path, a text such as 'vae(latent_dim=16)', an "
+                f"autoencoder must be a pretrained name, a .safetensors path, a text such as 'vae(latent_dim=16)', an "
                 f"Autoencoder or a callable dataset -> Autoencoder; got {source!r}"
             )
 
     def get(self, name: str, dataset: Any) -> Autoencoder:
-        """The autoencoder for the cell of this name, trained on `dataset` if it is not there yet."""
+        """Return the autoencoder for the cell of this name; if there is none yet, train it on `dataset`."""
         if self._given is not None:
             return self._given.to(self.device)
         if name not in self._trained:
@@ -107,7 +107,7 @@ class Autoencoders:
         return self._trained[name].to(self.device)
 
     def whole(self, dataset: Any, unlabelled: Any = None) -> Autoencoder:
-        """The one for all data, trained on `dataset` if need be, with latent statistics of all if it brings none."""
+        """Return the autoencoder for all data, trained on `dataset` if necessary; fit missing latent statistics."""
         if self._whole is None:
             self._whole = self.get("all", dataset)
             if not self._whole.stats.fitted:
@@ -117,36 +117,36 @@ class Autoencoders:
 
     @property
     def can_sketch(self) -> bool:
-        """Whether training can be tried out: what a callable of one's own takes is not known beforehand."""
+        """Whether the time of training can be estimated; it cannot for a callable of the user."""
         return self.train is None or isinstance(self.train, FromScratch)
 
     def sketch(self, few: Any, count: int) -> tuple[Autoencoder, float]:
-        """One as fast as those of the cells, and about how many seconds training one on `count` images takes."""
+        """Return an autoencoder of the speed of the others, and the seconds that training on `count` images takes."""
         if isinstance(self.train, FromScratch):
             return self.train.sketch(few, count)
         assert self._given is not None
         return self._given.to(self.device), 0.0
 
     def make(self, name: str, dataset: Any, deadline: float | None = None) -> None:
-        """Train one, and keep it; `BudgetError` at the deadline."""
+        """Train the autoencoder of this name and store it; raise `BudgetError` at the deadline."""
         assert self.train is not None
         model = self._trained[name] = self.train(dataset if deadline is None else Until(dataset, deadline)).eval()
         path = self._path(name)
         if path is not None:
-            with contextlib.suppress(InputError):  # an adapted model that no file can hold is made again
+            with contextlib.suppress(InputError):  # an adapted model that cannot be saved is trained again
                 model.save(path)
 
     def denoising(self, denoiser: str | None, classes: Sequence[str]) -> list[str]:
-        """The policies `denoise` with this denoiser (None: without one), each of another strength.
+        """Return the policies `denoise` with this denoiser at several strengths; none if it is None.
 
-        classes: their names, for its text. Raises `InputError` for a denoiser that does not fit the autoencoder.
+        classes: names of the classes. Raises `InputError` for a denoiser that does not fit the autoencoder.
         """
         if denoiser is None:
             return []
         if self._given is None:
             raise InputError(
-                f"denoiser {denoiser} fits the latents of one autoencoder, and here one is trained for each fold; name "
-                "the autoencoder that it was trained with"
+                f"denoiser {denoiser} fits the latents of one autoencoder, but here one is trained for each fold; name "
+                "the autoencoder that the denoiser was trained with"
             )
         policies = [Denoise(get_denoiser(denoiser, classes), strength) for strength in _STRENGTHS]
         policies[0].check_autoencoder(self._given)
@@ -154,10 +154,10 @@ class Autoencoders:
         return list(map(str, policies))
 
     def usable(self, policies: Sequence[str], image: torch.Tensor) -> list[str]:
-        """Those of the policies that they can serve, told from one image (1,C,H,W); also checks that images fit."""
+        """Return the policies that the autoencoder supports; image: (1,C,H,W), which must fit the autoencoder."""
         if self._given is None:
-            # Not known before it is trained. A policy that needs a posterior std will say so; on vectors, which most
-            # autoencoders have, `smooth` is `gaussian`.
+            # Unknown before training. A policy that needs a posterior std raises an error if there is none. On vectors,
+            # which most autoencoders have as latents, `smooth` equals `gaussian`.
             return [text for text in policies if not text.startswith("smooth")]
         with torch.no_grad():
             mean, std = self._given.encode(image.to(self._given.device))
@@ -165,17 +165,17 @@ class Autoencoders:
         return [text for text in policies if fits.get(get_policy(text).name, True)]
 
     def settings(self) -> str:
-        """What it is, for the record."""
+        """Return a text that identifies the autoencoder, and the denoiser if there is one."""
         if self._given is None:
             return named(self.train)
         return fingerprint(self._given.state_dict()) + (f" with denoiser {self._denoiser}" if self._denoiser else "")
 
     def kept(self, dataset: Any, unlabelled: Any = None) -> dict[str, Any]:
-        """What `policy.json` says of the autoencoder: its name and fingerprint.
+        """Return the entries of `policy.json` about the autoencoder for all data (see `whole`).
 
-        It is the one for all data, trained on `dataset` if need be. Weights without a name are kept beside the JSON.
-        Where there is no folder, or an adapted model that no file can hold, it is where they came from, if anywhere,
-        with the latent statistics that they do not bring.
+        They are its name, fingerprint and, if the named weights do not contain them, latent statistics. Weights other
+        than pretrained ones are saved in the folder. Without a folder, or for an adapted model that cannot be saved,
+        the name is that of the source, or None.
         """
         model = self.whole(dataset, unlabelled)
         name, brings = self.place, self._given is model
@@ -191,21 +191,21 @@ class Autoencoders:
 
 
 def placeless(value: Any) -> str:
-    """Its `repr` without the place in memory, which differs in the process that resumes."""
+    """Return the `repr` without memory addresses, which differ in the process that resumes."""
     return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
 
 
 def named(function: Any) -> str:
-    """The name of a function or class, or else what it looks like."""
+    """Return the name of a function or class, or the `repr` of another object."""
     return str(getattr(function, "__qualname__", None) or placeless(function))
 
 
 def resolve(source: Any, dataset: Any, transform: Any, seed: int, device: str) -> Any:
-    """A text such as ``"vae"`` or ``"vae(latent_dim=16)"`` that names a family => `FromScratch`; others pass."""
+    """Return `FromScratch` for a text that names a family, such as ``"vae(latent_dim=16)"``; others are unchanged."""
     if isinstance(source, str) and source not in list_autoencoders() and not source.endswith(".safetensors"):
         family = source.partition("(")[0].strip()
         if "(" in source or family in autoencoders.names():
             scratch = FromScratch(source, transform, seed, device)
-            scratch.untrained(dataset)  # a text that cannot be built is refused before anything is trained
+            scratch.untrained(dataset)  # raises errors in the text before any training
             return scratch
     return source

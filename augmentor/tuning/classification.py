@@ -1,4 +1,4 @@
-"""Accuracy or macro-recall of a classifier, by repeated stratified cross-validation."""
+"""The tasks "accuracy" and "macro_recall" of a classifier, by repeated stratified cross-validation."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from .estimate import first_usable, seconds_each
 from .script import script, script_with_pseudo_labels
 from .task import Cost, Score, Setting, Task, chosen_space, in_order
 
-# An autoencoder and the reference set of a cell's training part.
+# An autoencoder, and the reference set of the training part of a cell.
 Fitted: TypeAlias = tuple[Autoencoder, ReferenceSet]
 
 SCORES = {"accuracy": accuracy, "macro_recall": macro_recall}
@@ -55,10 +55,10 @@ RESIDUALS = (0.0, 1.0)
 RATIOS = (0.5, 1.0, 2.0, 4.0)
 BALANCES = (0.0, 0.5, 1.0)
 
-# So many images are enough to tell what all of them will take.
+# Number of images with which times are estimated.
 _FEW = 128
 
-# Tried before the search has learnt anything; those that did best in our trials come first, as time may be short.
+# The first settings of the search, the best ones of our trials first, because the time can be short.
 FIRST = (
     "smooth(std=0.5)",  # on feature maps only
     "class_gaussian",
@@ -70,10 +70,10 @@ FIRST = (
 
 
 class ClassificationTask(Task):
-    """Each cell is a fold: train on the others, score on it; every repeat splits anew.
+    """Task in which a cell is a fold: train on the other folds, score on it. Every repeat uses a new split.
 
-    A setting is a policy, a `residual`, a `ratio` of synthetic to real samples, a `balance` that fills small classes
-    up, a gate or none, and a base: the control that all images, synthetic ones too, are augmented with afterwards.
+    A setting has a policy, a `residual`, a `ratio` of synthetic to real samples, a `balance` that oversamples small
+    classes, a gate or none, and a base: the control that then augments all images, including synthetic ones.
     controls: as in `tune`.
     """
 
@@ -108,13 +108,13 @@ class ClassificationTask(Task):
         offered = rebalanced(usual, score) if self.unequal else usual
         if unlabelled is not None:
             _check_same_shape(unlabelled, dataset)
-            # One that is named is taken as it is.
+            # A control that the user names is not checked.
             with_encoder = autoencoders.train is None and (controls is not None or self._are_right())
             (first, default), *others = offered.items()
             offered = {first: default, **pseudo_labelled(usual, with_encoder), **dict(others)}
         self.recipes = offered if controls is None else chosen_recipes(controls, usual | offered)
         self.controls = tuple(self.recipes)
-        self.weights = (1 / sizes[self.labels]).tolist() if score == "macro_recall" else None  # a class counts as one
+        self.weights = (1 / sizes[self.labels]).tolist() if score == "macro_recall" else None  # equal weight per class
         self.estimates = autoencoders.can_sketch
         self.prepares = autoencoders.train is not None or unlabelled is not None
         check_labels(self.recipes, unlabelled is not None)
@@ -139,7 +139,7 @@ class ClassificationTask(Task):
         train, test = (thinned(each, _FEW, dataset_labels(each)) for each in self._parts(0))
         trained_on, tested_on = (len(rows) for rows in self._rows(0))
         autoencoder, prepare = self.autoencoders.sketch(train, trained_on)
-        _fitted(autoencoder, thinned(train, 8, train.targets))  # what only the first call does
+        _fitted(autoencoder, thinned(train, 8, train.targets))  # the first call is slower
         began = time.monotonic()
         fitted = _fitted(autoencoder, train)
         fitting = (time.monotonic() - began) * (trained_on + len(self.unlabelled or ())) / len(train)
@@ -155,23 +155,23 @@ class ClassificationTask(Task):
         setting = first_usable(seconds, in_order(self, {}))
         if self.unlabelled is None:
             return Cost(control, setting + fitting, prepare)
-        longer = sum(recipe.labels != "given" for recipe in self.recipes.values())  # three trainings, and their labels
+        longer = sum(recipe.labels != "given" for recipe in self.recipes.values())  # three trainings, and pseudo-labels
         reading = fitting + 2 * testing * len(self.unlabelled) / tested_on
         control += longer * (2 * control + reading) / len(self.recipes)
         return Cost(control, setting, prepare + fitting)
 
     def takes_settings(self, control: str) -> bool:
-        """Those with pseudo-labels do not: their images are known only after two trainings."""
+        """Return False for controls with pseudo-labels: their training set is known only after two trainings."""
         return self.recipes[control].labels == "given"
 
     def settle(self, control: str) -> None:
-        """Settings go on top of this control, unless the space of one's own names others."""
+        """Use this control as the base of all settings, or the first base of the space if it is not among them."""
         bases = self.space["base"]
         self.space = {**self.space, "base": (control,) if control in bases else bases[:1]}
 
     def first(self, controls: Mapping[str, float]) -> list[Setting]:
-        """On top of the best control; with what is lost put back where there is colour, unless only regions change."""
-        photographs = fetch(self.dataset, [0])[0].shape[1] == 3  # of which a small autoencoder loses much
+        """Return the first settings, on top of the best control; with the largest residual for RGB, except `smooth`."""
+        photographs = fetch(self.dataset, [0])[0].shape[1] == 3  # small autoencoders lose much of their detail
         low, high = min(self.space["residual"]), max(self.space["residual"])
         usual = {"ratio": 1.0, "balance": max(self.space["balance"]), "gate": False, "base": self.space["base"][0]}
         return [
@@ -253,11 +253,11 @@ class ClassificationTask(Task):
         }
 
     def _recipe(self, setting: Setting) -> Recipe:
-        """What all images are augmented with."""
+        """Return the recipe that augments all images."""
         return self.recipes[setting.get("control") or setting["base"]]
 
     def _trained(self, setting: Setting, data: Any, cell: int, steps: int, deadline: float | None = None) -> nn.Module:
-        """The classifier of a cell."""
+        """Return the classifier of a cell, trained on `data`."""
         recipe = self._recipe(setting)
         return train_classifier(
             self.network, data, num_classes=len(self.classes), steps=steps, batch_size=self.batch_size,
@@ -266,7 +266,7 @@ class ClassificationTask(Task):
         )  # fmt: skip
 
     def _with_pseudo_labels(self, recipe: Recipe, train: Any, cell: int, deadline: float) -> nn.Module:
-        """The classifier of a cell that learns from the unlabelled images too."""
+        """Return the classifier of a cell, trained with pseudo-labels of the unlabelled images."""
         encoder = self.autoencoders.get(_cell_name(cell), train) if "latents" in recipe.labels else None
         return train_with_pseudo_labels(
             self.network, train, Until(self.unlabelled, deadline), encoder, transform=recipe.image, min_accuracy=0,
@@ -275,7 +275,7 @@ class ClassificationTask(Task):
         ).model  # fmt: skip
 
     def _are_right(self) -> bool:
-        """Whether enough of the labels that the latents give would be right; known before the race, for all cells."""
+        """Return whether pseudo-labels from the latents are estimated to be accurate enough, for all cells at once."""
         try:
             pseudo_label(self.dataset, self.unlabelled, self.autoencoders.get("all", self.dataset), seed=self.seed)
         except PseudoLabelError:
@@ -283,12 +283,12 @@ class ClassificationTask(Task):
         return True
 
     def _prior(self, data: Any) -> torch.Tensor:
-        """Frequencies of the classes; one that no image has counts as if it had one."""
+        """Return the frequencies of the classes; a class without images counts as one image."""
         counts = dataset_labels(data).bincount(minlength=len(self.classes)).clamp_min(1)
         return counts / counts.sum()
 
     def _training_set(self, setting: Setting, train: Any, cell: int, fitted: Fitted | None = None) -> Any:
-        """The data set to train on; fitted: in place of what the cell has."""
+        """Return the data set to train on. fitted: replaces the autoencoder and the reference set of the cell."""
         recipe = self._recipe(setting)
         if "control" in setting:
             data = oversampled(train) if recipe.balance == "oversampling" else train
@@ -301,21 +301,21 @@ class ClassificationTask(Task):
         return data if recipe.image is None else Transformed(data, recipe.image)
 
     def _reference(self, cell: int, train: Any, deadline: float = math.inf) -> Fitted:
-        """A cell's autoencoder and its reference set, the same for all settings."""
+        """Return the autoencoder and the reference set of a cell, which are the same for all settings."""
         if cell not in self._fitted:
-            if len(self._fitted) >= self.search_cells:  # those of the search come again and again, others do not
+            if len(self._fitted) >= self.search_cells:  # keep those of the search, which are used for many settings
                 self._fitted.popitem()
             more = None if self.unlabelled is None else Until(self.unlabelled, deadline)
             self._fitted[cell] = _fitted(self.autoencoders.get(_cell_name(cell), train), train, more)
         return self._fitted[cell]
 
     def _parts(self, cell: int) -> tuple[Any, Any]:
-        """The training and the test part of a cell."""
+        """Return the training part and the test part of a cell."""
         train, test = (part(self.dataset, rows, self.labels) for rows in self._rows(cell))
         return train, test
 
     def _rows(self, cell: int) -> tuple[np.ndarray, np.ndarray]:
-        """Which images are in them."""
+        """Return the row numbers of both parts of a cell."""
         repeat, number = divmod(cell, self.folds)
         if repeat not in self._splits:
             from sklearn.model_selection import StratifiedKFold  # 1 s to import, needed only here
@@ -326,13 +326,13 @@ class ClassificationTask(Task):
 
 
 def augment_of(setting: Setting, autoencoder: Autoencoder) -> LatentAugment:
-    """The transform that a setting describes, not yet fitted."""
+    """Return the transform for a setting, not fitted."""
     gate = QualityGate() if setting["gate"] else None
     return LatentAugment(autoencoder, setting["policy"], p=1.0, residual=setting["residual"], gate=gate)
 
 
 def _fitted(autoencoder: Autoencoder, train: Any, unlabelled: Any = None) -> Fitted:
-    """A copy of the autoencoder, because fitting may change its statistics, and a reference set."""
+    """Return a copy of the autoencoder, because fitting can change its statistics, and the reference set."""
     augment = LatentAugment(copy.deepcopy(autoencoder)).fit(train, unlabelled=unlabelled)
     assert augment.reference is not None
     return augment.autoencoder, augment.reference
@@ -344,50 +344,50 @@ def _cell_name(cell: int) -> str:
 
 def _check_same_shape(unlabelled: Any, dataset: Any) -> None:
     if len(unlabelled) == 0:
-        raise DataError("unlabelled has no images; expected some, or None")
+        raise DataError("unlabelled has no images; expected at least 1 image, or None")
     found, expected = (tuple(fetch(data, [0])[0].shape[1:]) for data in (unlabelled, dataset))
     if found != expected:
-        raise ShapeError(f"unlabelled has images {found}; expected {expected}, as the labelled ones")
+        raise ShapeError(f"unlabelled has images {found}; expected {expected}, the shape of the labelled images")
 
 
 def _checked_classes(dataset: Any, labels: torch.Tensor, folds: int) -> list[str]:
-    """Names of the classes; each that occurs has to be in every fold."""
+    """Return the names of the classes; raise an error if a class of the data set cannot be in every fold."""
     if labels.ndim != 1:
         raise InputError(f"tune takes class numbers (N,), got soft labels {tuple(labels.shape)}")
     if folds < 2:
-        raise InputError(f"folds is at least 2, got {folds}")
+        raise InputError(f"folds must be at least 2, got {folds}")
     if int(labels.min()) < 0:
-        raise DataError(f"got a label of {int(labels.min())}; expected class numbers from 0 on: leave such images out")
+        raise DataError(f"got a label of {int(labels.min())}; expected class numbers >= 0: leave such images out")
     names = class_names(dataset, labels)
     present, sizes = labels.unique(return_counts=True)
     if len(present) < 2:
         raise DataError(
-            "got images of 1 class, or without labels; expected at least 2 to tell apart: put the files of "
-            "each class into a folder of its own, or choose the task fid, which needs no labels"
+            "got images of 1 class, or without labels; expected at least 2 classes: put the files of each class "
+            "into a separate folder, or choose the task fid, which needs no labels"
         )
     if int(sizes.min()) < folds:
         rare = names[int(present[sizes.argmin()])]
         raise DataError(
             f"class {rare!r} has {int(sizes.min())} images, too few for {folds} folds; "
-            "expected one a fold at least: add images, or take fewer folds"
+            "expected at least 1 per fold: add images, or use fewer folds"
         )
     return names
 
 
 def _checked_space(usual: dict[str, Sequence[Any]], own: Mapping[str, Sequence[Any]] | None) -> dict[str, Any]:
-    """The usual space, with the values of one's own where there are any."""
+    """Return the default space, with the values of `own` where given; raise `InputError` for invalid ones."""
     space = chosen_space(usual, own)
     for residual in space["residual"]:
         if type(residual) not in (int, float) or not 0 <= residual <= 1:
-            raise InputError(f"space gives {residual!r} for residual; expected numbers from 0 to 1")
+            raise InputError(f"space['residual'] contains {residual!r}; expected numbers from 0 to 1")
     for ratio in space["ratio"]:
         for balance in space["balance"]:
             Mixing(ratio, balance)
             if ratio == balance == 0:
-                raise InputError("space holds ratio 0 with balance 0, which adds nothing; the control does that")
+                raise InputError("space has ratio 0 with balance 0, which adds no samples; make one of them positive")
     if not set(space["gate"]) <= {True, False}:
-        raise InputError(f"space gives {space['gate']} for gate; expected True and False")
+        raise InputError(f"space['gate'] is {space['gate']}; expected True and False")
     for base in space["base"]:
         if base not in usual["base"]:
-            raise InputError(f"space gives {base!r} for base; expected names of controls: {', '.join(usual['base'])}")
+            raise InputError(f"space['base'] contains {base!r}; expected names of controls: {', '.join(usual['base'])}")
     return space

@@ -1,4 +1,4 @@
-"""Data sets around data sets: a part of one, one that is transformed, one that stops at a deadline."""
+"""Data sets derived from other data sets: a part, an oversampled one, and one that raises an error at a deadline."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..latents import class_index
 
 
 class Until(Around):
-    """The same data set, attributes included, whose items cannot be had after the deadline: training on it stops."""
+    """The same data set, attributes included; after the deadline, fetching items raises `BudgetError`."""
 
     def __init__(self, dataset: Any, deadline: float):
         super().__init__(dataset)
@@ -32,12 +32,12 @@ class Until(Around):
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
         if time.monotonic() > self.deadline:
-            raise BudgetError("the time was up in the middle of a training; allow more")
+            raise BudgetError("the time limit was reached during a training; increase it")
         return fetch_items(self.dataset, indices)
 
 
 def part(dataset: Any, rows: np.ndarray, labels: torch.Tensor) -> Any:
-    """Some rows (int64) of a data set with these labels, with `targets` and `classes`."""
+    """Return the given rows (int64) of a data set with these labels; the part has `targets` and `classes`."""
     if isinstance(dataset, ArrayDataset):
         return dataset.subset(torch.from_numpy(rows))
     found: Any = Subset(dataset, rows.tolist())
@@ -46,17 +46,19 @@ def part(dataset: Any, rows: np.ndarray, labels: torch.Tensor) -> Any:
 
 
 def thinned(dataset: Any, count: int, labels: torch.Tensor) -> Any:
-    """At most `count` rows, evenly spaced."""
+    """Return at most `count` rows of a data set, evenly spaced."""
     return part(dataset, np.linspace(0, len(labels) - 1, min(count, len(labels))).astype(np.int64), labels)
 
 
 def class_names(dataset: Any, labels: torch.Tensor) -> list[str]:
-    """Names of the classes of a data set with these labels; their numbers where it has none."""
+    """Return the names of the classes of a data set with these labels, or their numbers if there are no names."""
     return [str(name) for name in getattr(dataset, "classes", None) or range(num_classes_of(dataset, labels) or 0)]
 
 
 def oversampled(dataset: Any) -> Any:
-    """Every class as large as the largest: its samples again, in turn. dataset: map-style, items (image, class number).
+    """Return the data set with all classes oversampled to the size of the largest, by repeating their samples in turn.
+
+    dataset: map-style, items (image, class number).
 
     >>> from augmentor.data import load_source
     >>> few = load_source("digits").subset(range(25))
@@ -70,7 +72,7 @@ def oversampled(dataset: Any) -> Any:
 
 
 def few_of_each(dataset: Any, count: int, seed: int) -> Any:
-    """`count` images of each class, drawn by the seed; all of a class that has fewer."""
+    """Return `count` random images of each class, or all images of a class that has fewer."""
     labels = dataset_labels(dataset)
     classes = class_index(labels)
     order = np.random.Generator(np.random.Philox(fold(seed, "few"))).permutation(len(labels))

@@ -1,4 +1,4 @@
-"""What a long piece of work will take, told from a short one."""
+"""Estimation of the time of long work from short work."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from .task import Setting
 
 
 def seconds_each(work: Callable[[int], Any], enough: float = 0.3) -> float:
-    """Seconds of one of the steps that `work(steps)` does: of a few, or as many as take `enough` seconds.
+    """Return the seconds per step of `work(steps)`; the number of steps is doubled until they take `enough` seconds.
 
     >>> 0.001 < seconds_each(lambda steps: time.sleep(0.002 * steps)) < 0.1
     True
     """
-    work(2)  # what only the first call does, such as choosing kernels
+    work(2)  # the first call is slower, for example because it chooses kernels
     steps, taken = 2, 0.0
     while taken < enough:
         began = time.monotonic()
@@ -27,7 +27,7 @@ def seconds_each(work: Callable[[int], Any], enough: float = 0.3) -> float:
 
 
 def first_usable(seconds: Callable[[Setting], float], settings: Iterable[Setting]) -> float:
-    """What the first of the settings takes whose policy can be used here; 0 if none can.
+    """Return the seconds of the first setting whose policy can be used on these data; 0 if there is none.
 
     >>> first_usable(lambda setting: setting["ratio"] * 10, [{"policy": "guided", "ratio": 0.5}])
     5.0

@@ -1,4 +1,4 @@
-"""FID or KID of a small GAN, by seeds."""
+"""The tasks "fid" and "kid" of a small GAN, over several seeds."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ POLICIES = (
     "gaussian(std=0.25)", "gaussian(std=0.5)", "gaussian(std=1.0)", "posterior(factor=1.0)", "posterior(factor=2.0)",
     "smote(k=5)",
 )  # fmt: skip
-# At most so many real and generated images are compared.
+# Largest number of real, and of generated, images that are compared.
 _EVALUATED = 2000
-# So many images are enough to tell what all of them will take.
+# Number of images with which times are estimated.
 _FEW = 128
 NETWORK = "dcgan(latent_dim=32)"
 
 
 class GenerationTask(Task):
-    """Each cell is a seed: train a GAN, compare its samples with the real images on the autoencoder's latents.
+    """Task in which a cell is a seed: train a GAN, and compare its samples with real images in latent space.
 
-    A setting is a policy and a mode, "both" or "real", as `GANTrainer` takes them. Lower scores are better.
+    A setting has a policy and a mode, "both" or "real", the augmentation of the GAN. Lower scores are better.
     """
 
     larger_is_better = False
@@ -68,7 +68,7 @@ class GenerationTask(Task):
         self.steps, self.batch_size, self.seed, self.device = steps, batch_size, seed, device
         self.opens, self.estimates = autoencoders.train is not None, autoencoders.can_sketch
         if len(dataset) < 20:
-            raise DataError(f"measuring a GAN takes at least 20 images, got {len(dataset)}")
+            raise DataError(f"evaluation of a GAN needs at least 20 images, got {len(dataset)}")
         image, label = fetch(dataset, [0])
         self.shape = tuple(image.shape[1:])
         order = np.random.Generator(np.random.Philox(fold(seed, "judged"))).permutation(len(dataset))
@@ -82,7 +82,7 @@ class GenerationTask(Task):
         usual = {"policy": [*denoising, *autoencoders.usable(POLICIES, image)], "mode": ["both", "real"]}
         self.space = chosen_space(usual, space)
         if unknown := set(self.space["mode"]) - set(usual["mode"]):
-            raise InputError(f"space gives {sorted(map(str, unknown))} for mode; expected 'both' and 'real'")
+            raise InputError(f"space['mode'] contains {sorted(map(str, unknown))}; expected 'both' and 'real'")
 
     def evaluate(self, setting: Setting, cell: int, deadline: float) -> float:
         autoencoder = copy.deepcopy(self.final_autoencoder())
@@ -117,7 +117,7 @@ class GenerationTask(Task):
         self, setting: Setting, data: Any, augment: LatentAugment | None, cell: int, steps: int, count: int,
         deadline: float = math.inf,
     ) -> torch.Tensor:  # fmt: skip
-        """Images of a GAN that was trained under a setting."""
+        """Train a GAN with a setting and return `count` of its images."""
         image = self.recipes[setting["control"]].image if "control" in setting else None
         data = data if image is None else Transformed(data, image)
         method = get_method(
@@ -128,7 +128,7 @@ class GenerationTask(Task):
             method, steps=steps, batch_size=self.batch_size, round_steps=steps,
             seed=fold(self.seed, "cell", cell), device=self.device, progress=False,
         )  # fmt: skip
-        with seeded(self.seed, "geometry", cell):  # which a transform draws from torch's global generator
+        with seeded(self.seed, "geometry", cell):  # for transforms, which use torch's global generator
             generator = trainer.fit(Until(data, deadline))
         return trainer.sample(generator, count, "evaluation")
 
@@ -174,9 +174,9 @@ class GenerationTask(Task):
 
 
 def _recipes(controls: Controls | None, images: torch.Tensor) -> dict[str, Recipe]:
-    """None first, as the default of a GAN, and what else is named: a mild affine map where nothing is."""
+    """Return the recipes: "none" first, as the default of a GAN, then the named ones, or else a mild affine map."""
     usual = usual_recipes(images.shape[1:], 1, background(images))
     found = chosen_recipes(("mild affine",) if controls is None else controls, usual)
     if unfit := [name for name, recipe in found.items() if recipe.batch is not None or recipe.balance != "none"]:
-        raise InputError(f"{', '.join(unfit)} is for labels, and a GAN is not judged by any; leave it out")
+        raise InputError(f"control {', '.join(unfit)} uses labels, and a GAN is evaluated without labels; leave it out")
     return {"none": found.pop("none"), **found}

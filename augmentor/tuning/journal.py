@@ -1,7 +1,7 @@
-"""What a race has measured so far, a line each, so that a run that was killed goes on where it was.
+"""Journal of the measurements of a run, one per line, from which an interrupted run is resumed.
 
-Decisions are a function of the recorded values alone, times included; so the same race replayed from its journal takes
-the same decisions, and the first line that is missing is the first work to do.
+All decisions depend only on the recorded values, times included. So a run that is replayed from its journal makes the
+same decisions, and the first missing line is the first work to do.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from ..exceptions import OutputError
 
 
 class Journal:
-    """Lines of JSON, in `path` or only in memory (None).
+    """Journal of JSON lines, in the file `path`, or only in memory (None).
 
-    elapsed: seconds that all runs together had used when the line was written that was read or added last.
+    elapsed: seconds used by all runs together, when the last line that was read or added was written.
     """
 
     def __init__(self, path: Path | None, clock: Callable[[], float]):
@@ -27,24 +27,24 @@ class Journal:
         self._past = [] if path is None else _read(path)
 
     def now(self) -> float:
-        """Seconds used, up to this moment."""
+        """Return the seconds used until now."""
         return self.elapsed + self._clock() - self._mark
 
     def replay(self, what: dict[str, Any]) -> dict[str, Any] | None:
-        """The next line, which must be about `what`; None when all have been read."""
+        """Return the next line, or None if all have been read; `OutputError` if it does not contain `what`."""
         if not self._past:
             return None
         line = self._past.pop(0)
         if any(line.get(key) != value for key, value in what.items()):
             raise OutputError(
-                f"{self.path} goes on with {line}, where {what} was expected: it stems from another version or was "
-                "edited; remove the folder to start again"
+                f"{self.path} contains {line} in place of {what}: it was written by another version, or edited; "
+                "remove the folder to start again"
             )
         self.elapsed, self._mark = line["elapsed"], self._clock()
         return line
 
     def add(self, what: dict[str, Any]) -> dict[str, Any]:
-        """Append a line, on the disk when this returns."""
+        """Append a line and return it; it is on the disk when the method returns."""
         line = json.loads(json.dumps({**what, "elapsed": round(self.now(), 3)}))
         self.elapsed, self._mark = line["elapsed"], self._clock()
         if self.path is not None:
@@ -56,7 +56,7 @@ class Journal:
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
-    """All whole lines; half a line at the end, of a process that was killed, is cut off."""
+    """Return all complete lines; a partial line of a killed process is removed from the file."""
     if not path.exists():
         return []
     data = path.read_bytes()
@@ -66,9 +66,9 @@ def _read(path: Path) -> list[dict[str, Any]]:
     try:
         lines = [json.loads(line) for line in whole.splitlines()]
         if not all(isinstance(line, dict) and isinstance(line["elapsed"], (int, float)) for line in lines):
-            raise ValueError("a line has no time")
+            raise ValueError("a line has no elapsed time")
     except (ValueError, KeyError) as error:
         raise OutputError(
-            f"{path} is not the journal of a tuning ({error}); remove the folder to start again"
+            f"{path} is not the journal of a run of tune ({error}); remove the folder to start again"
         ) from error
     return lines

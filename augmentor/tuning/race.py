@@ -1,16 +1,16 @@
-"""The race: controls, then settings on top of the best of them, cell by cell, within a budget of time; then a final.
+"""The race of `tune`: controls, then settings on top of the best control, then a final, within a budget of time.
 
-It begins with what the smallest useful race would take: one setting against the default control, without a search. A
-smaller budget is refused at once; a larger one goes to that final first, then to the other controls, then to the search
-and to more repeats. Controls that do not fit are left out. If settings turn out so slow that no final fits, what is
-left of the budget goes to the controls.
-The controls race first. Half of them leave after each rung (successive halving, Jamieson and Talwalkar 2016), and so
-does any that is far behind; the default stays.
-The search asks optuna's tree-structured Parzen estimator (Bergstra et al. 2011) for settings, and its asynchronous
-successive halving (Li et al. 2020) for when to give one up; half-way, one that is not ahead of every control is given
-up as well. The controls that are left run on every cell that any setting reaches.
-The best few settings and these controls then meet on cells that decided nothing before, because the best of many noisy
-scores is too good to be true. A setting has to beat every control there.
+First the time of the smallest useful race is estimated: one setting against the default control, without a search. A
+smaller budget raises an error. A larger budget is reserved for this final first, then for the other controls, then for
+the search and more repeats. Controls that do not fit are left out. If settings are too slow for a final, the rest of
+the budget goes to the controls.
+The controls are scored first. After each rung half of them are dropped (successive halving, Jamieson and Talwalkar
+2016), and those that are far behind the best; the default is kept.
+In the search, optuna's tree-structured Parzen estimator (Bergstra et al. 2011) proposes settings, and its asynchronous
+successive halving (Li et al. 2020) prunes them; half-way, a setting that is not better than every control is pruned
+too. The remaining controls are scored on every cell on which a setting is scored.
+In the final, the best settings and these controls are scored on new cells, because the best of many noisy scores is
+biased. A setting wins if it is better than every control.
 """
 
 from __future__ import annotations
@@ -32,25 +32,26 @@ from .task import Setting, Task, in_order
 from .verdict import MOST_RIVALS, decide, recommended, survivors
 from .work import OutOfTime, Work
 
-# The race of the controls and the search end when these shares of the budget, without what opening took, are used; or
-# earlier if the smallest final would not fit, or later if the largest will. Most of what makes a small gain doubtful is
-# the luck of single trainings, which repeats average out.
+# Fractions of the budget, without the time of opening, after which the race of the controls and the search end. They
+# end earlier if the smallest final would not fit, and later if the largest fits. Much of the budget is kept for the
+# final, because its repeats average out the variation of single trainings.
 CONTROL_SHARE, SEARCH_SHARE = 0.35, 0.55
 FINALISTS = 2
-# Cells of the final, rounded up to whole repeats: at most, for more than one finalist, and at least. Where the verdict
-# is over samples, whole repeats, but at least two trainings, as one tells nothing.
+# Number of cells of the final, rounded up to whole repeats: the largest, the smallest with several finalists, and the
+# smallest. For a test over samples: numbers of repeats, with at least two trainings, as one gives no variance.
 MOST_CELLS, SEVERAL_CELLS, FEWEST_CELLS = 10, 5, 5
 MOST_REPEATS, SEVERAL_REPEATS, FEWEST_REPEATS = 10, 5, 1
 FEWEST_TRAININGS = 2
-# An estimate from a few steps may be so much too low.
+# Safety factor of the estimated time, because an estimate from a few steps can be too low.
 MARGIN = 1.25
 
 
 class Race:
-    """One race of a task's settings; `run` gives the outcome.
+    """Race of the settings of a task; `run` returns the outcome.
 
-    budget: seconds; no work is started that would pass it by what work took so far. seed: of the search.
-    Raises `BudgetError` where not even two controls on one cell and a final of one setting and one control can fit.
+    budget: time limit in seconds. Work is not started if it is expected to exceed the limit, from the time of earlier
+    work. seed: of the search. Raises `BudgetError` if two controls on one cell, and a final of one setting and one
+    control, do not fit.
     """
 
     def __init__(self, task: Task, journal: Journal, *, budget: float, seed: int, progress: bool = True):
@@ -65,7 +66,7 @@ class Race:
         self.work = Work(task, journal, bar)
 
     def run(self) -> Outcome:
-        """Controls, search, final, verdict."""
+        """Run the controls, the search and the final, and return the outcome."""
         try:
             self._begin()
             self._race_controls(self._limit(CONTROL_SHARE))
@@ -83,16 +84,16 @@ class Race:
             self.task.close()
         finally:
             self.work.bar.close()
-        rivals += [row for row in self.controls if not row.scores]  # what had no time is not beaten
+        rivals += [row for row in self.controls if not row.scores]  # a control without scores prevents a win
         decided = decide(self.task, rivals, finalists or self._furthest()[:1], self.final, self._fewest)
         untried = math.prod(map(len, self.task.space.values())) - len(self.candidates)
         return Outcome(self.controls, self.candidates, *decided, untried, self.search, self.final)
 
     def _begin(self) -> None:
-        """What everything costs: estimated where the task can, then measured by the controls on the first cell.
+        """Estimate the costs if the task can, then measure them by scoring the controls on the first cell.
 
-        The default and the last, which is "none", are always scored there; another only where the smallest final still
-        fits after it.
+        The default and the last control, "none", are always scored there; another only if the smallest final still fits
+        after it.
         """
         try:
             with seeded(self.seed, "estimate"):
@@ -110,12 +111,12 @@ class Race:
             try:
                 self.work.score(row, 0, self._latest_final(rivals=1))
             except OutOfTime:
-                row.fate = "no time"
+                row.fate = "not scored: budget too small"
         if not self.task.estimates:
             self._announce()
 
     def _always(self) -> list[Row]:
-        """The controls without which there is no race."""
+        """Return the controls that are always scored: the first and the last."""
         return self.controls[:1] + self.controls[1:][-1:]
 
     def _check(self, margin: float = 1.0) -> None:
@@ -123,29 +124,29 @@ class Race:
             raise self._too_small(margin)
 
     def _announce(self, margin: float = 1.0) -> None:
-        """One line about what the budget is worth here."""
+        """Print the smallest useful budget, and whether this budget allows a win."""
         if self.work.bar.disable:
             return
         least, whole = (math.ceil(self._least(rivals, margin)) for rivals in (1, MOST_RIVALS))
-        short = f"; {self.budget:g} s can show no win" if whole > self.budget else ""
+        short = f"; with {self.budget:g} s the answer can only be 'none'" if whole > self.budget else ""
         tqdm.write(
             f"smallest useful budget here: about {least} s, for one latent setting against the default control; "
-            f"{whole} s for all controls, and against the {MOST_RIVALS} best, which a win takes{short}",
+            f"{whole} s for all controls and a final with the best {MOST_RIVALS}, needed to answer 'latent'{short}",
             file=sys.stderr,
         )  # fmt: skip
 
     def _plan_final(self) -> None:
-        """It takes so many cells, after those of the search; with more than one finalist where `several` fit."""
+        """Set the cells of the final, which follow those of the search, and its limits on their number."""
         folds, start = self.task.folds, self._whole(len(self.search))
         if type(self.task).samples is Task.samples:
             most, several, fewest = map(self._whole, (MOST_CELLS, SEVERAL_CELLS, FEWEST_CELLS))
-        else:  # the verdict is over samples
+        else:  # the test is over samples
             most, several = MOST_REPEATS * folds, SEVERAL_REPEATS * folds
             fewest = max(FEWEST_TRAININGS, FEWEST_REPEATS * folds)
         self.final, self._several, self._fewest = range(start, start + most), several, fewest
 
     def _race_controls(self, limit: float) -> None:
-        """Rung by rung, until a few are left that have run a whole repeat, or the time until the limit is used."""
+        """Score the controls rung by rung, until few are left after a whole repeat, or the time limit is reached."""
         rungs = math.ceil(math.log2(max(1, len(self._alive()) / MOST_RIVALS)))
         rung = self.task.folds if self._rungs_seconds(rungs) < limit - self.work.journal.elapsed else 1
         try:
@@ -161,17 +162,17 @@ class Race:
             pass
 
     def _alive(self) -> list[Row]:
-        """The controls that are still in the race."""
+        """Return the controls that have not been dropped."""
         return [row for row in self.controls if not row.fate]
 
     def _rungs_seconds(self, rungs: int) -> float:
-        """The race of the controls, where each rung is a whole repeat and halves them."""
+        """Return the seconds of the race of the controls, if each rung is a whole repeat and halves their number."""
         alive = self._alive()
         rows = sum(max(MOST_RIVALS, len(alive) / 2**rung) for rung in range(rungs))
         return rows * self.task.folds * statistics.fmean(map(self.work.scoring, alive))
 
     def _search(self) -> None:
-        """Ask, score, prune or keep, until the search's share is spent."""
+        """Search settings until the time of the search is used, or all have been tried."""
         import optuna  # 1 s to import, needed only here
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -184,7 +185,7 @@ class Race:
         number = 0
         try:
             while untried:
-                # A sampler of its own for each question, so that the answers do not depend on who asked before.
+                # A new sampler with its own seed per trial, so that proposals do not depend on earlier random draws.
                 study.sampler = optuna.samplers.TPESampler(seed=fold(self.seed, "ask", number) % 2**32)
                 trial = study.ask()
                 setting = {name: trial.suggest_categorical(name, values) for name, values in self.task.space.items()}
@@ -199,7 +200,7 @@ class Race:
             pass
 
     def _first_scores(self) -> dict[str, float]:
-        """What the controls scored on the first cell."""
+        """Return the scores of the controls on the first cell."""
         return {str(row.setting["control"]): row.scores[0] for row in self.controls if row.scores}
 
     def _run_candidate(self, study: Any, trial: Any, setting: Setting) -> None:
@@ -217,20 +218,20 @@ class Race:
                 return
             trial.report(statistics.fmean(row.scores.values()), cell + 1)
             if cell + 1 < len(self.search) and (trial.should_prune() or self._is_behind(row, cell + 1)):
-                row.fate = f"pruned after {cell + 1}"
+                row.fate = f"pruned after {cell + 1} of {len(self.search)} cells"
                 study.tell(trial, state=TrialState.PRUNED)
                 return
         study.tell(trial, statistics.fmean(row.scores.values()))
 
     def _is_behind(self, row: Row, cells: int) -> bool:
-        """Whether a setting has to be given up half-way, because some control is as good."""
+        """Return whether a setting is half-way through the search and not better than every control."""
         done = range(cells)
         return cells == len(self.search) // 2 and any(
             control.level(done) >= row.level(done) for control in self._alive()
         )
 
     def _finalists(self, rivals: list[Row]) -> list[Row]:
-        """The settings that came furthest, the best of them first; fewer, or none, if there is no time for all."""
+        """Return the settings for the final, best first; fewer or none if the time is too short for `FINALISTS`."""
         limit = self.budget - self.work.closing()
         if all(row.unusable for row in self.candidates):
             self._unsearched(limit)
@@ -247,12 +248,12 @@ class Race:
         return finalists
 
     def _furthest(self) -> list[Row]:
-        """The settings that can be used, those that came furthest before the others."""
+        """Return the usable settings, sorted by the number of their cells and then by their mean score."""
         usable = [row for row in self.candidates if not row.unusable]
         return sorted(usable, key=lambda row: row.rank(self.search), reverse=True)
 
     def _unsearched(self, limit: float) -> None:
-        """Where there was no time for a search: try the first setting that can be used. No cell has chosen it."""
+        """Without time for a search, score the first usable setting; no cell is used to select it."""
         tried = [row.setting for row in self.candidates]
         try:
             for setting in in_order(self.task, self._first_scores()):
@@ -267,7 +268,7 @@ class Race:
         raise InputError(f"none of {len(self.candidates)} settings can be used here: {'; '.join(reasons[:3])}")
 
     def _final(self, rivals: list[Row], finalists: list[Row]) -> None:
-        """The fewest cells that answer, the best control and settings first; then whole repeats, as time allows."""
+        """Score all rows on the smallest number of cells, then on further whole repeats while the time allows."""
         self.work.bar.set_description_str("final", refresh=False)
         limit, folds = self.budget - self.work.closing(), self.task.folds
         control = recommended(self.task, rivals)
@@ -280,7 +281,7 @@ class Race:
                 for row, cell in itertools.product(rows, block):
                     self.work.score(row, cell, limit)
             except OutOfTime:
-                if block is not first:  # half a repeat is no comparison
+                if block is not first:  # remove the scores of a partial repeat
                     for row, cell in itertools.product(rows, block):
                         row.scores.pop(cell, None)
                 return
@@ -290,13 +291,13 @@ class Race:
         takes = f"takes at least about {least} s" if least > budget else f"takes more than {budget} s"
         return BudgetError(
             f"a budget of {self.budget:g} s is too small: one latent setting against the default control {takes} here; "
-            "allow more, or make trainings shorter (steps, smaller images)"
+            "increase it, or make trainings shorter (fewer steps, smaller images)"
         )
 
     def _least(self, rivals: int, margin: float = 1.0) -> float:
-        """Seconds of a race without a search and with so many controls in the final, by what is known so far.
+        """Return the estimated seconds of a race without a search and with `rivals` controls in the final.
 
-        With one, it begins with the controls that it always has; with more, with all.
+        With one rival, only the controls that are always scored are counted; with more, all controls.
         """
         work, first = self.work, self._always() if rivals == 1 else self.controls
         begin = sum(work.scoring(row) for row in first if not row.scores)
@@ -305,32 +306,32 @@ class Race:
         return work.journal.elapsed + margin * rest
 
     def _limit(self, share: float) -> float:
-        """When what comes before the final has to end: at a share of the budget, and so that the final still fits."""
+        """Return the time limit of the work before the final: a fraction of the budget, such that the final fits."""
         left = self.budget - self.work.closing()
         largest = self._final_seconds(len(self.final), FINALISTS)
         share = self.work.opened + share * (self.budget - self.work.opened)
         return min(max(share, left - largest), self._latest_final())
 
     def _latest_final(self, rivals: int | None = None) -> float:
-        """When the smallest final has to begin."""
+        """Return the latest time at which the smallest final can start."""
         return self.budget - self.work.closing() - self._final_seconds(self._fewest, rivals=rivals)
 
     def _final_seconds(self, cells: int, finalists: int = 1, rivals: int | None = None) -> float:
-        """A final of the slowest controls, by default of all, and of settings as slow as any so far."""
+        """Return the seconds of a final with the slowest controls, and settings as slow as the slowest so far."""
         controls = sorted(map(self.work.scoring, self._alive()), reverse=True)[:MOST_RIVALS]
         settings = [self.work.scoring(row) for row in self.candidates if row.scores]
         slowest = max(settings, default=self.work.cost.setting or controls[0])
         return cells * (self.work.preparing() + sum(controls[:rivals]) + finalists * slowest)
 
     def _round_seconds(self, rows: list[Row]) -> float:
-        """One cell of the final."""
+        """Return the seconds of one cell of the final."""
         return self.work.preparing() + sum(map(self.work.scoring, rows))
 
     def _seconds_left(self, rows: list[Row], cells: range) -> float:
-        """What is still to be done of these cells."""
+        """Return the seconds of the remaining work on these cells."""
         scoring = sum(self.work.scoring(row) for row in rows for cell in cells if cell not in row.scores)
         return scoring + self.work.preparing() * sum(cell not in self.work.prepared for cell in cells)
 
     def _whole(self, cells: int) -> int:
-        """So many cells or a few more, in whole repeats."""
+        """Return the number of cells, rounded up to whole repeats."""
         return -(-cells // self.task.folds) * self.task.folds

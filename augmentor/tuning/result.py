@@ -1,4 +1,4 @@
-"""What a race leaves behind: an answer, a table, a plot, and `policy.json`."""
+"""The result of a race: an answer, a table, a plot, and `policy.json`."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from ..autoencoders import Autoencoder
 from .row import Outcome, Row
 from .task import Task
 
-# The plot shows so many settings.
+# Largest number of settings in the plot.
 _SHOWN = 24
 _STYLES = (("tab:gray", "-"), ("tab:orange", "--"), ("tab:green", ":"), ("tab:red", "-."), ("tab:purple", "-"))
 
 
 @dataclass(frozen=True)
 class TuneResult:
-    """What `tune` found.
+    """Result of `tune`.
 
-    answer: "latent" if a setting beat the best control, else "none": then the best control is what to use, which may
-    be a usual augmentation or none at all. code: Python to paste into a script that has a map-style data set `dataset`,
-    which is then augmented with what to use, anew at every fetch. config: what `policy.json` holds, which
-    `LatentAugment.from_config` takes; where the answer is "none" it adds nothing. table: a dict for each setting and
-    control. sentence: the answer in words. paths: name => file, where there is a folder.
-    autoencoder: the one that `config` means, trained on all images where one was trained; None for a task of one's own.
+    answer: "latent" if a setting is better than every control, else "none": then use the best control, which is a
+    standard augmentation or no augmentation. code: Python to paste into a script with a map-style data set `dataset`;
+    it augments the data set with the recommended augmentation, anew at every fetch. config: the content of
+    `policy.json`, for `LatentAugment.from_config`; if the answer is "none" it adds no samples. table: one dict per
+    setting and control. sentence: the answer in words. paths: name => file; empty without a folder.
+    autoencoder: the autoencoder of `config`, trained on all images if `tune` trained it; None for your own `Task`.
 
     >>> TuneResult("none", {}, [], "Nothing beat the geometric augmentation.").answer
     'none'
@@ -42,18 +42,20 @@ class TuneResult:
 
     @property
     def code(self) -> str:
-        """See above; "" for a task that has none."""
-        return str(self.config.get("code", ""))
+        """Python code to paste, with the path of `policy.json` if there is a folder; "" for a task without code."""
+        code = str(self.config.get("code", ""))
+        path = self.paths.get("policy.json")
+        return code if path is None else code.replace(repr("policy.json"), repr(str(path)))
 
     def markdown(self) -> str:
-        """The table and the sentence."""
+        """Return the table and the sentence as Markdown."""
         head = "| setting | search | cells | against the best control | final | p | s | |\n" + "|---" * 8 + "|"
         lines = [f"| {' | '.join(map(str, row['shown'].values()))} |" for row in self.table]
         return "\n".join([head, *lines, "", self.sentence, ""])
 
 
 def table(task: Task, outcome: Outcome) -> list[dict[str, Any]]:
-    """Controls first, then settings, those that came furthest before the others; `shown` is for people."""
+    """Return one dict per row: controls, then settings, those with most cells first; `shown` holds formatted texts."""
     ranked = sorted(outcome.candidates, key=lambda row: row.rank(outcome.search), reverse=True)
     return [_line(task, outcome, row) for row in (*outcome.controls, *ranked)]
 
@@ -94,22 +96,22 @@ def _fate(outcome: Outcome, row: Row) -> str:
 
 
 def sentence(task: Task, outcome: Outcome) -> str:
-    """The answer in words."""
+    """Return the answer in words."""
     best, control = task.describe(outcome.best.setting), task.describe(outcome.control.setting)
     ours, theirs = _final_score(task, outcome, outcome.best), _final_score(task, outcome, outcome.control)
     if outcome.won:
         better = "above" if task.larger_is_better else "below"
-        text = f"Use {best}: {task.name} {ours}, {better} {control} ({theirs}) beyond the spread: {outcome.reason}."
+        text = f"Use {best}: {task.name} {ours}, significantly {better} {control} ({theirs}): {outcome.reason}."
     else:
-        latents = f"The best, {best}, has {task.name} {ours}" if ours else f"There was no time for {best}"
-        text = f"None: no latent setting is shown to be better than every control. {latents}; "
+        latents = f"The best setting, {best}, has {task.name} {ours}" if ours else f"{best} was not scored in time"
+        text = f"None: no latent setting was shown to be better than every control. {latents}; "
         text += f"the best control, {control}, has {task.name} {theirs}: {outcome.reason}."
     tried = sum(bool(row.scores or row.fate) for row in outcome.candidates)
     return f"{text} {tried} of {len(outcome.candidates) + outcome.untried} settings were tried."
 
 
 def plot(task: Task, outcome: Outcome) -> bytes:
-    """A PNG picture: each setting's scores, their mean and standard deviation; the controls as lines."""
+    """Return a PNG picture: scores, mean and standard deviation of each setting; the means of controls as lines."""
     from matplotlib.figure import Figure  # 0.5 s to import, needed only here
 
     lines = table(task, outcome)
@@ -129,15 +131,15 @@ def plot(task: Task, outcome: Outcome) -> bytes:
             _draw(axis, height, [scale * score for score in line["search"]], "tab:blue", -0.12)
         if line["final"]:
             _draw(axis, height, [scale * score for score in line["final"]], "black", 0.22, "D")
-    axis.plot([], [], "o", color="tab:blue", label="search: mean, spread, cells")
+    axis.plot([], [], "o", color="tab:blue", label="search: mean, std, cells")
     if any(line["final"] for line in shown):
-        axis.plot([], [], "D", color="black", markersize=5, label="final: fresh cells")
+        axis.plot([], [], "D", color="black", markersize=5, label="final: mean, std, cells")
     axis.set_yticks(range(len(shown)), [line["shown"]["setting"] for line in shown], fontsize=8)
     axis.set_ylim(len(shown) - 0.4, -0.6)  # the first on top
     axis.set_xlabel(task.name + ", %" * percent + " (lower is better)" * (not task.larger_is_better))
     axis.grid(axis="x", alpha=0.3)
     left_out = f"; {len(settings) - len(shown)} more settings are in the table" if len(settings) > len(shown) else ""
-    answer = "a latent setting wins" if outcome.won else "the answer is none"
+    answer = 'answer: "latent"' if outcome.won else 'answer: "none"'
     figure.suptitle(f"{answer} ({outcome.reason}){left_out}", fontsize=10)
     figure.legend(loc="outside lower center", ncols=3, fontsize=8, frameon=False)
     buffer = io.BytesIO()
@@ -153,7 +155,7 @@ def _draw(axis: Any, height: float, scores: list[float], colour: str, shift: flo
 
 
 def _final_score(task: Task, outcome: Outcome, row: Row) -> str:
-    """Its score in the final, or in the search where there was none."""
+    """Return the score of a row in the final, or else in the search."""
     return _mean_and_std(task, row.on(outcome.final) or row.on(outcome.search))
 
 

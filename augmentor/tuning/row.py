@@ -1,4 +1,4 @@
-"""What takes part in a race, and how the race ended."""
+"""The rows of a race, settings and controls, and its outcome."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from .task import Setting
 
 @dataclass
 class Row:
-    """One setting or control, and what was measured of it.
+    """Setting or control with its measurements.
 
-    sign: 1 where larger scores are better, else -1. scores, right: by cell, the latter "0" or "1" for each test sample
-    where the task tells. seconds: of each training. fate: why it is no longer in the race. unusable: `fate` says why it
-    cannot be used here.
+    sign: 1 if larger scores are better, else -1. scores: cell => score. right: cell => text with "1" per correctly
+    classified test sample and "0" per other, for tasks that give it. seconds: of each training. fate: why the row was
+    dropped. unusable: whether `fate` is an error that prevents its use.
     """
 
     setting: Setting
@@ -30,32 +30,32 @@ class Row:
 
     @property
     def is_control(self) -> bool:
-        """Whether it is what the others have to beat."""
+        """Whether the row is a control."""
         return "control" in self.setting
 
     def on(self, cells: Container[int]) -> list[float]:
-        """Its scores on those of these cells that it has, in their order."""
+        """Return the existing scores on these cells, in the order of the cells."""
         return [score for cell, score in sorted(self.scores.items()) if cell in cells]
 
     def level(self, cells: Container[int]) -> float:
-        """Its mean score on these cells, negated where smaller scores are better; NaN on none."""
+        """Return the mean score on these cells, negated if smaller scores are better; NaN without scores."""
         found = self.on(cells)
         return self.sign * statistics.fmean(found) if found else math.nan
 
     def rank(self, cells: Container[int]) -> tuple[int, float]:
-        """Larger for a row that came further, or as far with a better mean on these cells."""
+        """Return a sort key: the number of scored cells, then the mean score on these cells."""
         return len(self.scores), self.level(cells) if self.scores else 0.0
 
     def gains(self, other: Row, cells: Iterable[int]) -> list[float]:
-        """By how much it is better than another row on each of these cells, which both have."""
+        """Return the gain over another row on each of these cells, which both must have."""
         return [self.sign * (self.scores[cell] - other.scores[cell]) for cell in cells]
 
 
 @dataclass
 class Outcome:
-    """The best setting, whether it won, the best control, and all that took part.
+    """Outcome of a race: the best setting, whether it won, the best control, and all rows.
 
-    untried: the number of settings that were never scored. search, final: numbers of the cells.
+    untried: number of settings that were not scored. search, final: numbers of the cells.
     """
 
     controls: list[Row]
@@ -70,6 +70,6 @@ class Outcome:
 
 
 def best_of(rows: Sequence[Row]) -> Row:
-    """The row with the best mean over the cells that all rows have."""
+    """Return the row with the best mean over the cells that all rows have."""
     shared = set.intersection(*(set(row.scores) for row in rows))
     return max(rows, key=lambda row: row.level(shared))

@@ -1,4 +1,4 @@
-"""Python that makes what a race recommends, to paste into a script."""
+"""Python code of the recommended augmentation, to paste into a script."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from ..training.recipes import Recipe
 
 
 def script(recipe: Recipe, policy: str | None = None, *, unlabelled: bool = False) -> str:
-    """For a script that has a map-style data set `dataset`: afterwards it is augmented, anew at every fetch.
+    """Return code that augments the map-style data set `dataset` of a script, anew at every fetch.
 
-    policy: the file for `LatentAugment.from_config`, where latents are added. unlabelled: whether the reference set has
-    images of a data set `unlabelled` too.
+    policy: file for `LatentAugment.from_config` if latent samples are added. unlabelled: whether the reference set is
+    also fitted on a data set `unlabelled`.
 
     >>> print(script(Recipe.of("v2.RandomHorizontalFlip()")))
     from torchvision.transforms import v2
@@ -18,7 +18,7 @@ def script(recipe: Recipe, policy: str | None = None, *, unlabelled: bool = Fals
     transform = v2.RandomHorizontalFlip()
     dataset = Transformed(dataset, transform)
     """
-    oversamples = recipe.balance == "oversampling" and policy is None  # with latents that is part of the policy
+    oversamples = recipe.balance == "oversampling" and policy is None  # with a policy, `balance` oversamples
     names = [name for name, wanted in (("Transformed", recipe.image), ("oversampled", oversamples)) if wanted]
     imports = ["from torchvision.transforms import v2"] if "v2." in recipe.code else []
     imports += ["from augmentor import LatentAugment, MixedDataset"] if policy else []
@@ -38,9 +38,9 @@ def script(recipe: Recipe, policy: str | None = None, *, unlabelled: bool = Fals
 
 
 def script_with_pseudo_labels(recipe: Recipe, encoder: str, steps: int, batch_size: int) -> str:
-    """For a script that has data sets `dataset` and `unlabelled`: a trained classifier `model`, and its `dataset`.
+    """Return code that trains `model` on the data sets `dataset` and `unlabelled` of a script, with pseudo-labels.
 
-    encoder: an expression, for a recipe that needs one.
+    encoder: Python expression of the encoder, for a recipe that needs one.
 
     >>> print(script_with_pseudo_labels(Recipe(labels="own predictions"), "", 300, 64))
     from augmentor.training import small_cnn, train_with_pseudo_labels

@@ -1,4 +1,4 @@
-"""The contract of a task: what settings there are, what they race against, and how one is scored."""
+"""The interface of a task: its settings, its controls, and how a setting is scored."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ..autoencoders import Autoencoder
 from ..exceptions import InputError
 from ..policies import get_policy
 
-# One value for each name of the task's space; of a control, its name alone: {"control": "none"}.
+# One value per name of the task's space; for a control only its name: {"control": "none"}.
 Setting: TypeAlias = Mapping[str, Any]
 
 
 class Score(NamedTuple):
-    """A score and, where it is made of single samples, whether each of the cell's test samples came out right.
+    """Score and, for tasks with test samples, whether each test sample of the cell is predicted correctly.
 
     >>> Score(0.5, [True, False]).value
     0.5
@@ -27,7 +27,7 @@ class Score(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """Seconds of single pieces of work, estimated: to score a control or a setting on a cell, to prepare one, to open.
+    """Estimated seconds of scoring a control or a setting on a cell, of preparing a cell, and of opening.
 
     >>> Cost(control=2.0, setting=3.0).prepare
     0.0
@@ -40,21 +40,20 @@ class Cost(NamedTuple):
 
 
 class Task:
-    """Base of all tasks. A member gives `space`, `controls` and `evaluate`; the rest has defaults.
+    """Base of all tasks. A member defines `space`, `controls` and `evaluate`; the rest has defaults.
 
     A *cell* is one comparison under equal conditions: a fold of a repeated cross-validation, or a seed. All settings
-    that are compared on a cell get the same seed there, so the differences on a cell are paired.
+    that are compared on a cell use the same seed, so the differences on a cell are paired.
 
-    name: for tables. larger_is_better: which way scores go.
-    space: name => the values to search. controls: names of what the settings have to beat; the first is the default,
-        which is recommended where no other is better beyond luck.
-    search_cells: a setting that is never pruned is scored on so many cells, numbered from 0; the final goes on with
-        the numbers after them.
-    folds: so many cells, counted from 0, test each sample once; the final takes them together.
-    weights: of the samples in the verdict, if they do not count the same.
-    estimates, opens, prepares: whether `estimate`, `open` and `prepare` have something to do; what they take is planned
-        for.
-    clock: seconds, of any origin.
+    name: for tables. larger_is_better: whether larger scores are better.
+    space: name => values to search. controls: names of the controls; the first is the default, which is recommended
+        unless another is significantly better.
+    search_cells: number of cells on which a setting that is not pruned is scored, numbered from 0. The cells of the
+        final have the following numbers.
+    folds: number of consecutive cells, from cell 0 on, that together test each sample once; the final uses whole sets.
+    weights: weights of the samples in the test, or None if they are equal.
+    estimates, opens, prepares: whether `estimate`, `open` and `prepare` are used; their time is planned for.
+    clock: function that returns seconds, from any origin.
 
     >>> class Parabola(Task):
     ...     space = {"x": [0.0, 1.0, 2.0]}
@@ -78,72 +77,72 @@ class Task:
     clock: Callable[[], float] = staticmethod(time.monotonic)
 
     def evaluate(self, setting: Setting, cell: int, deadline: float) -> float | Score:
-        """The score of a setting on a cell, the same at every call.
+        """Return the score of a setting on a cell, the same at every call.
 
-        With `Score.right` the verdict is taken over samples rather than over cells; `samples` says which they are.
-        Raises `BudgetError` when `clock` passes `deadline`. Any other `AugmentorError` says that the setting cannot be
-        used here, which drops it from the race, unless it is a control.
+        With `Score.right`, the test is over samples and not over cells; `samples` returns their numbers. Raises
+        `BudgetError` when `clock` passes `deadline`. After any other `AugmentorError` a setting is dropped, because it
+        cannot be used on these data; for a control, the error is raised.
         """
         raise NotImplementedError
 
     def takes_settings(self, control: str) -> bool:
-        """Whether settings can go on top of this control."""
+        """Return whether settings can be applied on top of this control."""
         return True
 
     def settle(self, control: str) -> None:
-        """Called once the best control that takes settings is known, before any setting is scored."""
+        """Use this control, the best that takes settings; called before a setting is scored."""
 
     def first(self, controls: Mapping[str, float]) -> Sequence[Setting]:
-        """Settings to try before any other. controls: what they scored on the first cell."""
+        """Return the settings to try first. controls: name => score on the first cell."""
         return ()
 
     def samples(self, cell: int) -> Sequence[int]:
-        """Numbers, from 0, of the samples that `Score.right` of a cell is about, in its order; only if it is given."""
+        """Return the numbers, from 0, of the samples of `Score.right` of a cell; needed only with `Score.right`."""
         raise NotImplementedError
 
     def estimate(self) -> Cost:
-        """What everything will cost, measured in a few seconds before all else; if the task `estimates`.
+        """Return estimated costs, measured in a few seconds at the start; called if `estimates`.
 
-        Without it the controls on the first cell have to tell.
+        Otherwise the costs are measured by scoring the controls on the first cell.
         """
         raise NotImplementedError
 
     def open(self, deadline: float) -> None:
-        """The first step of the race, if it `opens`: what controls need too. `BudgetError` at the deadline."""
+        """Do work that controls need too, at the start; called if `opens`. Raises `BudgetError` at the deadline."""
 
     def prepare(self, cell: int, deadline: float) -> None:
-        """What has to be there before settings, other than controls, are scored on a cell; if `prepares`."""
+        """Do work that settings, but not controls, need on a cell; called before the first, if `prepares`."""
 
     def close(self) -> None:
-        """The last step after the race, such as training on all the data; takes as long as a preparation or two."""
+        """Do work after the race, such as training on all data; it should take about as long as `prepare`."""
 
     def describe(self, setting: Setting) -> str:
-        """A setting in a few words."""
+        """Return a setting in a few words."""
         return ", ".join(f"{name} {value}" for name, value in setting.items())
 
     def code(self, setting: Setting) -> str:
-        """Python that does a setting or control, to paste."""
+        """Return Python code that applies a setting or control, to paste into a script."""
         return ""
 
     def shown(self, score: float) -> str:
-        """A score, or a difference of scores, for people."""
+        """Return a score, or a difference of scores, as a text for tables."""
         return f"{score:.4g}"
 
     def final_autoencoder(self) -> Autoencoder | None:
-        """The one that `config` means: trained on all the data, where one is trained."""
+        """Return the autoencoder of `config`, trained on all data if the task trains one; None without one."""
         return None
 
     def config(self, setting: Setting, won: bool) -> dict[str, Any]:
-        """What `policy.json` says of the best setting; where it has not won, so that it changes nothing."""
+        """Return the content of `policy.json` for the best setting; if it has not won, one that adds no samples."""
         return {"setting": dict(setting)}
 
     def settings(self) -> dict[str, Any]:
-        """Everything that decides the scores, as JSON: a folder with other settings is not resumed."""
+        """Return all settings that determine the scores, as JSON; a folder with other settings is not resumed."""
         return {"task": self.name}
 
 
 def in_order(task: Task, controls: Mapping[str, float]) -> list[Setting]:
-    """All settings of a task, those to try first in front; controls: what they scored on the first cell."""
+    """Return all settings of a task, those of `Task.first` at the front. controls: name => score on the first cell."""
     settings: list[Setting] = [dict(zip(task.space, values, strict=True))
                                for values in itertools.product(*task.space.values())]  # fmt: skip
     front = [setting for setting in task.first(controls) if setting in settings]
@@ -153,14 +152,14 @@ def in_order(task: Task, controls: Mapping[str, float]) -> list[Setting]:
 def chosen_space(
     usual: Mapping[str, Sequence[Any]], own: Mapping[str, Sequence[Any]] | None
 ) -> dict[str, tuple[Any, ...]]:
-    """The usual space, with the values of one's own where there are any; policies as checked texts."""
+    """Return the default space, with the values of `own` where given; policies are checked and converted to texts."""
     for name, values in (own or {}).items():
         if name not in usual:
             raise InputError(f"space has no {name!r}; known: {', '.join(usual)}")
         if not isinstance(values, (list, tuple)) or not values:
-            raise InputError(f"space gives {values!r} for {name}; expected a list of at least one value")
+            raise InputError(f"space[{name!r}] is {values!r}; expected a list of at least one value")
     space = {name: tuple(values) for name, values in {**usual, **(own or {})}.items()}
-    space["policy"] = tuple(map(str, space["policy"]))  # JSON has to hold it
+    space["policy"] = tuple(map(str, space["policy"]))  # for JSON
     for text in space["policy"]:
         get_policy(text)
     return space

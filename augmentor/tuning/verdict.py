@@ -1,4 +1,4 @@
-"""The statistics of a race: which controls stay in it, which is recommended, and whether a setting is only luckier."""
+"""The statistics of a race: which controls are kept, which one is recommended, and whether a setting is better."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from .row import Row, best_of
 from .task import Task
 
 LEVEL = 0.05
-# A control so many standard errors behind the best one leaves the race, and so does what is not among the first few.
+# Number of standard errors behind the best at which a control is dropped, and largest number of controls that are kept.
 BEHIND, MOST_RIVALS = 2.0, 3
-# Of scores that are not made of samples, so many are needed for an error.
+# Smallest number of scores, without samples, from which a standard error is computed.
 _FEWEST_SCORES = 4
 
-# A mean of differences of scores that is smaller is 0.
+# A smaller mean, or standard error, of differences of scores counts as 0.
 _ROUNDING = 1e-12
 
 
 class Gain(NamedTuple):
-    """A mean difference of two rows, its standard error, and the degrees of freedom of that."""
+    """Mean difference of two rows, its standard error, and the degrees of freedom of the standard error."""
 
     mean: float
     error: float
@@ -30,12 +30,12 @@ class Gain(NamedTuple):
 
 
 def recommended(task: Task, controls: Sequence[Row]) -> Row:
-    """The control to use: the first, which is the default, unless another is better beyond luck.
+    """Return the control to use: the first, which is the default, unless another is clearly better.
 
-    That it is ahead by one standard error is the rule of Breiman et al. (1984) for trees. But the best of m equal
-    controls is ahead by luck as well: the largest of m standard normals has a mean of at most ``sqrt(2 ln m)``, which
-    is how many standard errors are asked for where there are several. Where too few scores are there to tell the error,
-    it is the best.
+    The best of m other controls must be better by more than ``max(1, sqrt(2 ln m))`` standard errors. One standard
+    error is the rule of Breiman et al. (1984) for trees. The second term is an upper bound of the mean of the largest
+    of m standard normals, that is, of the expected lead of the best of m equal controls. If there are too few scores
+    for a standard error, the best control is returned.
     """
     default, best = controls[0], best_of(controls)
     gain = gain_of(task, best, default, [cell for cell in best.scores if cell in default.scores])
@@ -44,7 +44,7 @@ def recommended(task: Task, controls: Sequence[Row]) -> Row:
 
 
 def survivors(task: Task, controls: Sequence[Row], most: int) -> list[Row]:
-    """The default and the controls that may still be the best: at most so many, and none that is far behind."""
+    """Return at most `most` controls, without those far behind the best; the default is always kept."""
     best = best_of(controls)
     shared = [cell for cell in best.scores if all(cell in row.scores for row in controls)]
     ranked = sorted(controls, key=lambda row: row.level(shared), reverse=True)
@@ -52,7 +52,7 @@ def survivors(task: Task, controls: Sequence[Row], most: int) -> list[Row]:
     if controls[0] not in kept:
         kept[most - 1 :] = [controls[0]]
     for row in controls:
-        row.fate = "" if row in kept else f"behind after {len(row.scores)}"
+        row.fate = "" if row in kept else f"dropped after cell {len(row.scores)}"
     return [row for row in controls if row in kept]
 
 
@@ -64,19 +64,20 @@ def _far_behind(task: Task, row: Row, best: Row, cells: Sequence[int]) -> bool:
 def decide(
     task: Task, rivals: list[Row], finalists: list[Row], final: range, fewest: int
 ) -> tuple[Row, Row, bool, str]:
-    """The best setting, the best control, whether the setting beats every rival, and why; fewest: cells to tell.
+    """Return the best setting, the best control, whether the setting is better than every rival, and the reason.
 
-    A control that the final, or the whole race, had no time for is not beaten: the p is then that of the others.
+    fewest: smallest number of cells for a win. A control that was not scored for lack of time prevents a win; p is then
+    that of the others.
     """
     usable = [row for row in finalists if not row.unusable]
     cells = [cell for cell in final if all(cell in row.scores for row in usable)]
     scored = [row for row in rivals if row.scores]
     met = [row for row in scored if all(cell in row.scores for cell in cells)] or scored
-    control = recommended(task, scored)  # by all that is known of it, also where the final ended before it
+    control = recommended(task, scored)  # from all scores, also of controls that are missing in the final
     cells = [cell for cell in cells if cell in control.scores]
     for row in finalists:
-        # It has to beat every control: the largest p is that of all (an intersection-union test, Berger 1982). And
-        # the better of several settings is taken, so each has to be as much surer (Bonferroni).
+        # The setting must be better than every control, so the largest p counts (intersection-union test, Berger 1982).
+        # The best of several settings is selected, so p is multiplied by their number (Bonferroni).
         row.p_value = min(1.0, len(finalists) * max(_p_value(task, row, rival, cells) for rival in met))
     best = min(finalists, key=lambda row: row.p_value or 0.0)
     assert best.p_value is not None
@@ -86,17 +87,17 @@ def decide(
     elif control.right:
         count = sum(len(control.right[cell]) for cell in cells[: task.folds])
         repeats = len(cells) // task.folds
-        reason = f"p {best.p_value:.2g} over {count} samples, {repeats} fresh repeat{'s' * (repeats > 1)}"
+        reason = f"p = {best.p_value:.2g} over {count} samples, {repeats} new repeat{'s' * (repeats > 1)}"
     else:
-        reason = f"p {best.p_value:.2g} on {len(cells)} fresh cells"
+        reason = f"p = {best.p_value:.2g} on {len(cells)} new cells"
     if len(met) < len(rivals):
         names = ", ".join(task.describe(row.setting) for row in rivals if row not in met)
-        reason += f"; the budget ended before {names}"
+        reason += f"; the budget did not suffice for {names}"
     return best, control, enough and met == rivals and best.p_value < LEVEL, reason
 
 
 def _p_value(task: Task, row: Row, control: Row, cells: Sequence[int]) -> float:
-    """1 without any cells, or if the row dropped out."""
+    """Return p of the row against a control; 1 without cells, or if the row was dropped."""
     if not cells or not all(cell in row.scores for cell in cells):
         return 1.0
     if not _has_samples(row, control, cells):
@@ -105,7 +106,7 @@ def _p_value(task: Task, row: Row, control: Row, cells: Sequence[int]) -> float:
 
 
 def gain_of(task: Task, row: Row, other: Row, cells: Sequence[int]) -> Gain:
-    """By how much a row is better on these cells, which both have: over samples where each one's outcome is known."""
+    """Return the gain of a row over another on these cells, which both must have; over samples if they are known."""
     if row is other:
         return Gain(0.0, 0.0, 0.0)
     if _has_samples(row, other, cells):
@@ -123,7 +124,7 @@ def _has_samples(row: Row, other: Row, cells: Sequence[int]) -> bool:
 def _sampled(
     task: Task, row: Row, other: Row, cells: Sequence[int]
 ) -> tuple[Sequence[float], Sequence[int], Sequence[int], Sequence[float] | None]:
-    """Differences of single samples, which samples and trainings they are of, and their weights."""
+    """Return the differences per sample, the samples and trainings that they belong to, and their weights."""
     found = [
         (int(ours) - int(theirs), sample, cell)
         for cell in cells
@@ -135,9 +136,9 @@ def _sampled(
 
 
 def paired_p_value(differences: Sequence[float]) -> float:
-    """One-sided p of "the mean difference is not above 0", by Student's paired t test.
+    """Return the one-sided p of the hypothesis that the mean difference is not above 0, by Student's paired t test.
 
-    Fewer than 2 differences tell nothing: p is 1.
+    With fewer than 2 differences p is 1.
 
     >>> round(paired_p_value([0.02, 0.03, 0.01, 0.02, 0.03]), 4)
     0.0021
@@ -156,9 +157,10 @@ def crossed_p_value(
     trainings: Sequence[int],
     weights: Sequence[float] | None = None,
 ) -> float:
-    """One-sided p of "the (weighted) mean difference is not above 0", beyond the luck of samples and of trainings.
+    """Return the one-sided p of the hypothesis that the (weighted) mean difference is not above 0.
 
-    The arguments are those of `crossed_gain`. Fewer than 2 samples or trainings tell nothing: p is 1.
+    It accounts for the variation of samples and of trainings. Arguments as in `crossed_gain`. With fewer than 2 samples
+    or trainings p is 1.
 
     >>> better, samples, trainings = [1, 1, 0, 1, 0, 1, 1, -1], [0, 1, 2, 3, 0, 1, 2, 3], [0, 0, 1, 1, 2, 2, 3, 3]
     >>> round(crossed_p_value(better, samples, trainings), 3)
@@ -175,16 +177,16 @@ def crossed_gain(
     trainings: Sequence[int],
     weights: Sequence[float] | None = None,
 ) -> Gain:
-    """The (weighted) mean difference, and its standard error from the luck of samples and of trainings.
+    """Return the (weighted) mean difference, with its standard error over samples and trainings.
 
-    Each difference belongs to a sample and to a training (of either row), whose luck moves all its differences
-    together. The variance of the mean is that of the means of samples, and the part of that of the means of trainings
-    that single differences do not explain: two-way clustering (Cameron, Gelbach and Miller 2011), kept from going below
-    one-way over samples. Its degrees of freedom are Satterthwaite's (1946). One training says nothing of the luck of
-    trainings, which is then left out; one sample has an infinite error.
+    Each difference belongs to a sample and to a training (of either row); differences with the same sample or the same
+    training are correlated. The variance of the mean is that of the means per sample, plus that of the means per
+    training minus that of independent differences, if positive. This is two-way clustering (Cameron, Gelbach and Miller
+    2011), limited to at least the variance over samples. Its degrees of freedom are those of Satterthwaite (1946). With
+    one training, the variance of trainings is left out; with one sample, the standard error is infinite.
 
-    weights: of the differences, scaled to the sum 1; the numbers of samples and of trainings are then effective ones
-    (Kish 1965).
+    weights: weights of the differences, scaled to the sum 1; the numbers of samples and of trainings are then effective
+    numbers (Kish 1965).
     """
     d = np.asarray(differences, np.float64)
     w = np.ones(len(d)) if weights is None else np.asarray(weights, np.float64)
@@ -199,13 +201,13 @@ def crossed_gain(
         of_trainings, free_trainings = _clustered(each, w, trainings)
         shared = max(0.0, of_trainings - np.square(each).sum())
         variance += shared
-        if shared > 0:  # as uncertain as what it is the rest of
+        if shared > 0:  # its uncertainty is that of the variance of trainings
             free = variance**2 / (of_samples**2 / free + of_trainings**2 / free_trainings)
     return Gain(float(mean), float(np.sqrt(variance)), free)
 
 
 def _clustered(each: np.ndarray, weights: np.ndarray, clusters: Sequence[int]) -> tuple[float, float]:
-    """Variance of a sum whose terms move together within clusters, and its degrees of freedom."""
+    """Return the variance of a sum of terms that are correlated within clusters, and its degrees of freedom."""
     _, numbers = np.unique(clusters, return_inverse=True)
     count = float(1 / np.square(np.bincount(numbers, weights)).sum())
     variance = np.square(np.bincount(numbers, each)).sum() * count / (count - 1)

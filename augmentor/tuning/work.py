@@ -1,4 +1,4 @@
-"""The pieces of work of a race, each done within a limit of time and kept in the journal."""
+"""The pieces of work of a race, each done within a time limit and recorded in the journal."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from .task import Cost, Score, Task
 
 
 class OutOfTime(Exception):
-    """A piece of work would pass its limit, or did."""
+    """Raised if a piece of work would exceed its time limit, or has exceeded it."""
 
 
 class Work:
-    """Opens the task, prepares cells and scores settings, unless the journal has it; notes how long each took.
+    """Executor of a race: opens the task, prepares cells and scores settings, unless the journal has the result.
 
-    Limits are seconds of the whole race; every method raises `OutOfTime` at its limit.
-    cost: the task's estimate, 0 where there is none. opened, prepared, slowest: seconds that opening, each cell's
-    preparation and the slowest training took.
+    Limits are seconds of the whole race, over all runs; methods that take one raise `OutOfTime` at the limit.
+    cost: the estimate of the task, 0 without one. opened, prepared, slowest: seconds of opening, of preparing each
+    cell, and of the slowest training.
     """
 
     def __init__(self, task: Task, journal: Journal, bar: tqdm):
@@ -34,32 +34,32 @@ class Work:
         self.prepared: dict[int, float] = {}
 
     def preparing(self) -> float:
-        """Seconds that preparing a cell takes on average."""
+        """Return the mean seconds of preparing a cell."""
         return statistics.fmean(self.prepared.values()) if self.prepared else self.cost.prepare
 
     def closing(self) -> float:
-        """Seconds that closing will take: a preparation with all the data, and not with all but a fold."""
+        """Return the expected seconds of closing: a preparation, scaled from the training part to all data."""
         folds = self.task.folds
         return max(self.prepared.values(), default=self.cost.prepare) * (folds / (folds - 1) if folds > 1 else 1)
 
     def scoring(self, row: Row) -> float:
-        """Seconds that scoring a row on a cell takes on average."""
+        """Return the mean seconds of scoring a row on a cell."""
         guess = self.cost.control if row.is_control else self.cost.setting
         return statistics.fmean(row.seconds) if row.seconds else guess or self.slowest
 
     def estimate(self, limit: float) -> None:
-        """What everything will cost, where the task can tell."""
+        """Estimate the costs, if the task can."""
         if self.task.estimates:
             line = self._timed({"estimate": self.task.name}, limit, 0.0, lambda _: {"cost": self.task.estimate()})
             self.cost = Cost(*line["cost"])
 
     def open(self, limit: float) -> None:
-        """The first step, where the task has one."""
+        """Open the task, if it has something to open."""
         if self.task.opens:
             self.opened = self._timed({"open": self.task.name}, limit, 0.0, self.task.open)["seconds"]
 
     def score(self, row: Row, cell: int, limit: float) -> None:
-        """Score a setting on a cell, once."""
+        """Score a setting on a cell, unless it already has a score there."""
         if cell in row.scores:
             return
         if self.task.prepares and not row.is_control and cell not in self.prepared:
@@ -95,8 +95,8 @@ class Work:
     def _timed(
         self, what: dict[str, Any], limit: float, expected: float, work: Callable[[float], dict[str, Any] | None]
     ) -> dict[str, Any]:
-        """The journal's entry about a piece of work, which is done if there is none; expected: seconds."""
-        if self.journal.elapsed + expected > limit:  # of recorded times, so that a replay decides the same
+        """Return the journal entry of a piece of work, and do the work if there is none. expected: its seconds."""
+        if self.journal.elapsed + expected > limit:  # recorded times only, so that a replay decides the same
             raise OutOfTime
         line = self.journal.replay(what)
         if line is None:

@@ -1,4 +1,4 @@
-"""What people look at: previews, reports, and the page of `augmentor explore`.
+"""Visual output: previews, reports, and the page of `augmentor explore`.
 
-May import `training` and what is below it.
+This package may import `training` and the layers below it.
 """

@@ -1,4 +1,4 @@
-"""A page that shows generated images beside the real ones nearest to them."""
+"""HTML page that shows generated images next to the nearest real images."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _COLUMNS, _GAP = 4, 12
 
 
 def copies_html(copies: Copies, generated: Images, real: Images, *, title: str, count: int = 24, seed: int = 0) -> str:
-    """A page of the figures and of the images: the `count` most like copies, and as many at random.
+    """Return an HTML page with the scores, the `count` images nearest to a real image and `count` random images.
 
-    generated, real: the images that were compared.
+    generated, real: the compared images.
 
     >>> from augmentor.quality import find_copies
     >>> real = torch.rand(60, 1, 8, 8)
@@ -34,13 +34,13 @@ def copies_html(copies: Copies, generated: Images, real: Images, *, title: str, 
     some = some[copies.distance[some, 0].argsort(stable=True)]
     pictures = {
         heading: _drawn(copies, generated, real, rows)
-        for heading, rows in (("Most like copies", order[:count]), ("At random", some))
+        for heading, rows in (("Nearest to real images", order[:count]), ("Random images", some))
     }
     return page("copies.html", title=title, summary=copies.summary(), pictures=pictures)
 
 
 def _drawn(copies: Copies, generated: Images, real: Images, rows: torch.Tensor) -> bytes:
-    """PNG: a strip for each generated image."""
+    """Draw a PNG with one strip per generated image."""
     from matplotlib.figure import Figure  # 0.5 s to import, needed only here
 
     mine, others = _images(generated, rows), _images(real, copies.rows[rows].flatten()).split(copies.rows.shape[1])
@@ -52,7 +52,7 @@ def _drawn(copies: Copies, generated: Images, real: Images, rows: torch.Tensor) 
         axis = figure.add_subplot(lines, _COLUMNS, place + 1)
         axis.axis("off")
         distance = float(copies.distance[row, 0])
-        title = f"{distance:.3f}, {float(copies.novelty[row]):.1%}{', the same' if distance < SAME else ''}"
+        title = f"{distance:.3f}, {float(copies.novelty[row]):.1%}{', exact' if distance < SAME else ''}"
         axis.set_title(title, fontsize=8, family="monospace", pad=2)
         strip = grid([torch.cat([to_uint8(image[None]), to_uint8(near)])])
         first = strip.shape[2] // (1 + len(near))

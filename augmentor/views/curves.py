@@ -1,4 +1,4 @@
-"""Curves of figures over time, such as losses over epochs."""
+"""Curves of values over time, such as losses over epochs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .._internal.pictures import figure_png
 
 
 def curves_png(lines: Mapping[str, Sequence[tuple[float, float]]], xlabel: str, ylabel: str) -> bytes:
-    """Named lines of (x, y) points as a PNG picture; the y axis is logarithmic where it spans over a factor of ten.
+    """Draw named lines of (x, y) points as a PNG; the y axis is logarithmic if it spans more than a factor of ten.
 
     >>> curves_png({"training": [(1, 0.5), (2, 0.4)]}, "epoch", "loss")[1:4]
     b'PNG'

@@ -1,4 +1,4 @@
-"""Pages of one HTML file each, with their pictures inside: the templates of `templates/`, filled in."""
+"""HTML pages as single files with embedded pictures, from the templates in `templates/`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _TEMPLATES.filters["base64"] = lambda data: base64.b64encode(data).decode()
 
 
 def page(template: str, **values: Any) -> str:
-    """The HTML of a template of `templates/` with these values. Texts are escaped; pictures are PNG files as bytes.
+    """Render a template of `templates/` with these values. Texts are escaped; pictures are PNG files as bytes.
 
     >>> page("page.html", title="fish & chips").splitlines()[-3]
     '<h1>fish &amp; chips</h1>'

@@ -1,4 +1,4 @@
-"""A picture of what each policy makes of some images."""
+"""Picture with samples of each policy for a few images."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ..latents import encode_all
 from ..policies import LatentPolicy, get_policy, list_policies, policies
 from ..transform import LatentAugment
 
-# Reference samples and class statistics are taken from at most this many images.
+# Maximum number of images for reference samples and class statistics.
 _REFERENCE = 2000
 
 Strips = list[list[tuple[str, torch.Tensor | str]]]
@@ -36,11 +36,11 @@ def preview_png(
     residual: float | str = "auto",
     seed: int = 0,
 ) -> bytes:
-    """Originals, reconstructions and synthetic samples as the bytes of a PNG file.
+    """Draw originals, reconstructions and synthetic samples as a PNG file.
 
-    dataset: map-style, images or `(image, label)`. policies: texts, one strip each; None draws every registered policy
-    at three strengths, and where one does not fit the reason. count: how many originals, spread over the classes.
-    residual: of `LatentAugment`. seed: which, and the noise.
+    dataset: map-style, with items image or `(image, label)`. policies: texts, one strip per policy; None draws every
+    registered policy at three strengths, or the reason why it cannot be used. count: number of originals, spread over
+    the classes. residual: as for `LatentAugment`. seed: seed of the selected images and the noise.
 
     >>> from augmentor.data import load_source
     >>> from augmentor.autoencoders import load_autoencoder
@@ -53,9 +53,9 @@ def preview_png(
     images, labels = reference[0][rows], None if reference[1] is None else reference[1][rows]
     with torch.no_grad():
         rebuilt = autoencoder(images.to(autoencoder.device))
-    excuse = policies is None  # a policy that was asked for by name raises where it does not fit
+    excuse = policies is None  # a policy that was requested by name raises its error
     strips: Strips = [[(f"originals{bands_note(images)}", images), ("reconstructions", rebuilt)]]
-    # Once, for all policies that look at it.
+    # Encoded once for all policies that need it.
     encoded = functools.cache(lambda: encode_all(autoencoder, [reference], total=len(reference[0])))
     for line in progress_bar(_lines(policies, class_names_of(dataset)), desc="drawing", unit="policy", leave=False):
         augments = [LatentAugment(autoencoder, policy, residual=residual) for policy in line]
@@ -73,7 +73,7 @@ def _lines(texts: Sequence[str] | None, classes: Sequence[str]) -> list[Sequence
 def _made(
     augment: LatentAugment, encoded: Callable[[], Any], images: torch.Tensor, labels: Any, seed: int, excuse: bool
 ) -> torch.Tensor | str:
-    """Synthetic images, or the reason why this policy has none for this autoencoder and these images."""
+    """Return synthetic images, or the reason why the policy cannot be used with this autoencoder and these images."""
     try:
         if augment.needs_fit:
             raw, known = encoded()
@@ -88,7 +88,7 @@ def _made(
 
 
 def draw(strips: Strips) -> bytes:
-    """Lines of titled strips as a PNG file; a strip is images (n,C,H,W), or the reason why there are none."""
+    """Draw lines of titled strips as a PNG file; a strip is images (n,C,H,W) or a reason why there are none."""
     from matplotlib.figure import Figure  # 0.5 s to import, needed only here
 
     columns = max(len(line) for line in strips)

@@ -1,12 +1,13 @@
-"""A full disk, a lost permission or a signal in the middle of generating shards.
+"""A full disk, a lost permission or a signal while shards are generated.
 
     python benchmarks/faults/disk_full.py
 
-Each befalls a process of its own just before one of its file operations or halfway through a write, at several places
-of the run. A full disk and a lost permission must end in an `OutputError`, and the command in one line and exit code
-2; a signal in one line and the shell's code for it. Finished shards stay intact, and when the cause is gone the same
-call completes the folder, to the same names and bytes as if nothing had happened. One full disk is a file-size limit,
-the other a small tmpfs, which takes root to mount; elsewhere that row is left out, and says so.
+Each is applied to a separate process just before one of its file operations or halfway through a write, at several
+operations of the run. After a full disk or a lost permission, Python must raise `OutputError`, and the command must
+print one line and exit with code 2. After a signal, the command must print one line and exit with the shell's code for
+the signal. Finished shards stay intact. When the cause is removed, the same call completes the folder to the same names
+and bytes as an undisturbed run. The disk is full by a file-size limit, or by a small tmpfs. Mounting a tmpfs requires
+root; without it that row is left out with a message.
 """
 
 from __future__ import annotations
@@ -47,8 +48,8 @@ CODES = {terminated: 128 + signal.SIGTERM, interrupted: 128 + signal.SIGINT}
 
 
 def call(folder: Path, answer: Path, **settings: Any) -> None:
-    """Generate; the type and text of an error go to the file `answer`."""
-    with open(answer, "w") as said:  # opened before the permission to do so is lost
+    """Generate shards; write the type and text of an error to the file `answer`."""
+    with open(answer, "w") as said:  # opened before the permission is lost
         try:
             generate(folder, **settings)
         except Exception as error:
@@ -57,14 +58,14 @@ def call(folder: Path, answer: Path, **settings: Any) -> None:
 
 
 def call_command(folder: Path, answer: Path, **settings: Any) -> None:
-    """The same as ``augmentor generate``; what it says on stderr goes to `answer`."""
+    """Generate shards with ``augmentor generate``; write its stderr to `answer`."""
     options = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
     with open(answer, "w") as stderr, contextlib.redirect_stderr(stderr), contextlib.redirect_stdout(None):
         command(["generate", "digits", "--autoencoder=digits", f"--out={folder}", *options])
 
 
 def befallen(where: Path, befall: Callable[[Path], Any], work: Callable[..., Any], places: int) -> dict[str, Any]:
-    """Let it happen before `places` operations, spread over the run."""
+    """Apply the fault before `places` operations, spread over the run."""
     expected, _ = undisturbed(where / "undisturbed", **SMALL)
     count = Child(where / "counted", **SMALL).operations_at_end()
     ends, wrong = {}, []
@@ -83,7 +84,7 @@ def befallen(where: Path, befall: Callable[[Path], Any], work: Callable[..., Any
 
 
 def _ending(folder: Path, code: int, said: str, befall: Callable[[Path], Any], work: Callable[..., Any]) -> list[str]:
-    """What is wrong with how the process ended."""
+    """Return what is wrong with the end of the process."""
     if code == 0:
         return [] if (folder / "manifest.json").exists() and not said else [f"exit code 0; {said or 'not complete'}"]
     if work is call:
@@ -93,8 +94,8 @@ def _ending(folder: Path, code: int, said: str, befall: Callable[[Path], Any], w
 
 
 def disk_fills(where: Path, size: int = MEGABYTE) -> dict[str, Any] | None:
-    """A run on a file system of its own that is too small, then made larger; None where mounting is not allowed."""
-    settings = {"num_samples": 4 * MEGABYTE // 64, "shard_size": 4096}  # 64 bytes an image
+    """Run on a file system that is too small and is enlarged later; None if mounting is not allowed."""
+    settings = {"num_samples": 4 * MEGABYTE // 64, "shard_size": 4096}  # 64 bytes per image
     expected, _ = undisturbed(where / "undisturbed-large", **settings)
     disk, answer, wrong = where / "disk", where / "answer", []
     with small_disk(disk, size) as mounted:
@@ -112,7 +113,7 @@ def disk_fills(where: Path, size: int = MEGABYTE) -> dict[str, Any] | None:
 
 @contextlib.contextmanager
 def small_disk(folder: Path, size: int) -> Iterator[bool]:
-    """A tmpfs of `size` bytes while the block runs; False where it cannot be mounted."""
+    """Mount a tmpfs of `size` bytes while the block runs; yield False if it cannot be mounted."""
     folder.mkdir()
     made = (
         os.geteuid() == 0
@@ -138,7 +139,7 @@ ROWS = {
 
 
 def table(rows: dict[str, Any]) -> list[str]:
-    """Lines for benchmarks/README.md; of how the runs ended, the one in the middle."""
+    """Return the lines for benchmarks/README.md, with the middle one of the ends of the runs."""
     lines = ["| what happened | runs | faults | such as |", "|---|---|---|---|"]
     for name, row in rows.items():
         end = list(row["ends"].values())[len(row["ends"]) // 2]
@@ -148,7 +149,7 @@ def table(rows: dict[str, Any]) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--places", type=int, default=15, help="How many operations of a run it happens before.")
+    parser.add_argument("--places", type=int, default=15, help="number of operations to apply the fault at")
     places = parser.parse_args().places
     rows = {}
     for name, (befall, work) in ROWS.items():
@@ -157,7 +158,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as where:
         filled = disk_fills(Path(where))
     if filled is None:
-        print("full tmpfs: left out, mounting is not allowed here")
+        print("full tmpfs: left out, because mounting is not allowed here")
     else:
         rows["full tmpfs"] = filled
     lines = table(rows)

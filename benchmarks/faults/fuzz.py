@@ -1,20 +1,20 @@
-"""Thousands of damaged shards, manifests, weights and HDF5 files of others: each read correctly, or refused.
+"""Thousands of damaged shards, manifests, weights and third-party HDF5 files: each is read correctly or refused.
 
-Refused is: by a typed error, without a crash, a hang, a file outside the folder, or an allocation beyond the content.
+A refusal is a typed error, without a crash, a hang, a file outside the folder, or more memory than the content needs.
 
     python benchmarks/faults/fuzz.py
 
-Files are damaged as `mutations.py` says and read in processes of their own, whose address space is limited and whose
-peak memory is read after each file, so that a crash, a hang or a large allocation is seen and put down to its file.
+Files are damaged by `mutations.py` and read in separate processes with a limited address space. The peak memory is read
+after each file, so a crash, a hang or a large allocation is attributed to its file.
 
-What "read correctly" means, by kind:
-  shard, hashed     `ShardDataset(verify=True)`, manifest untouched: the content is that of the file before the damage
-  shard, forged     the manifest's hash and size were made to fit the damage: the content is what h5py reads of the
-                    file, or that of the file before the damage
-  shard, unhashed   `ShardDataset(verify=False)`, manifest untouched; damage to pixels cannot be seen and is counted
-  manifest          the content is that of the files, and the manifest says what its JSON says
+"Read correctly" means, per kind:
+  shard, hashed     `ShardDataset(verify=True)`, manifest unchanged: the content is that of the intact file
+  shard, forged     hash and size in the manifest match the damage: the content is what h5py reads, or that of the
+                    intact file
+  shard, unhashed   `ShardDataset(verify=False)`, manifest unchanged; damaged pixels are not detected and are counted
+  manifest          the content is that of the files, and the manifest has the values of its JSON
   weights           the tensors are those of the file
-  weights, forged   the checksum inside was made to fit other settings: as before
+  weights, forged   as before; the checksum inside matches other settings
   HDF5 of others    as shard, forged
 """
 
@@ -58,19 +58,19 @@ from augmentor.exceptions import AugmentorError
 from augmentor.shards import Manifest, ShardDataset, ShardEntry, encode_shard, read_manifest
 
 ROWS, SHAPE, LATENT = 200, (3, 16, 16), (48,)
-SECONDS = 20  # a file; the intact ones take milliseconds
-ROOM = 64 << 20  # of address space, beyond what the process has when it starts on a file
-ALLOWANCE = 8 << 20  # of peak memory, beyond twice the content: code loaded on first use, 100,000 names of classes
-UNSEEN = "shard (contiguous), unhashed"  # damage to its pixels, that is
+SECONDS = 20  # per file; intact files take milliseconds
+ROOM = 64 << 20  # bytes of address space beyond those at the start of a file
+ALLOWANCE = 8 << 20  # bytes of peak memory beyond twice the content, for code loaded on first use and class names
+UNSEEN = "shard (contiguous), unhashed"  # damaged pixels are not detected
 
 
 class Misread(Exception):
-    """Something was read that is not there."""
+    """The content that was read is not that of the file."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
-    """One sort of file: how to damage it, and how to read it; `read` raises what the package raises, or `Misread`."""
+    """One kind of file: its mutations and its reader. `read` raises errors of the package, or `Misread`."""
 
     name: str
     source: Path  # the folder with the intact file
@@ -82,7 +82,7 @@ class Kind:
 
 
 def kinds(root: Path) -> list[Kind]:
-    """The intact files, and what is done with them."""
+    """Write the intact files; return all kinds."""
     found = []
     for name, compression, store, soft in (
         ("contiguous", "none", "images", False),
@@ -126,7 +126,7 @@ FOREIGN: tuple[dict[str, Any], ...] = (
 
 
 def _shards(folder: Path, compression: str, store: str, soft: bool) -> dict[str, np.ndarray]:
-    """A folder with one shard; what it holds."""
+    """Write a folder with one shard; return its arrays."""
     draw = np.random.default_rng(0)
     labels = draw.random((ROWS, 3), np.float32) if soft else draw.integers(0, 3, ROWS)
     smooth = np.repeat(draw.integers(0, 256, (ROWS, 3, 16, 1), np.uint8), 16, axis=3)
@@ -167,7 +167,7 @@ def _weights(folder: Path, forged: bool) -> Kind:
     def read(where: Path) -> None:
         network = load_network(where / "model.safetensors", "autoencoder", autoencoders.members)
         if fingerprint(network.state_dict()) != expected:
-            raise Misread("other tensors")
+            raise Misread("the tensors differ")
 
     name = "weights, forged" if forged else "weights"
     return Kind(name, folder, "model.safetensors", damage, read, path.stat().st_size)
@@ -199,7 +199,7 @@ def _nothing(folder: Path) -> None:
 
 
 def _forge(folder: Path) -> None:
-    """A manifest that fits the shard as it is now."""
+    """Write a manifest that matches the damaged shard."""
     manifest, data = read_manifest(folder / "manifest.json"), (folder / "shard-00000.h5").read_bytes()
     if data:
         entry = ShardEntry("shard-00000.h5", ROWS, hashlib.sha256(data).hexdigest(), len(data))
@@ -207,7 +207,7 @@ def _forge(folder: Path) -> None:
 
 
 def _shard_content(folder: Path, verify: bool = False) -> dict[str, np.ndarray]:
-    """All arrays, in batches as a loader reads them; of latents what would be decoded."""
+    """Return all arrays, in batches as a loader reads them; with stored latents, the latents to decode."""
     manifest = read_manifest(folder / "manifest.json")
     network = _network() if manifest.store == "latents" else None
     dataset = ShardDataset(folder, verify=verify, autoencoder=network)
@@ -223,7 +223,7 @@ def _shard_content(folder: Path, verify: bool = False) -> dict[str, np.ndarray]:
 
 
 def _by_h5py(path: Path, names: Sequence[str]) -> dict[str, np.ndarray] | None:
-    """What the HDF5 library reads, None where it cannot; in a fork, because on damaged files it may crash."""
+    """Return what h5py reads, or None if it fails; in a fork, because it may crash on damaged files."""
 
     def work() -> dict[str, np.ndarray]:
         with h5py.File(path, locking=False) as file:
@@ -253,36 +253,36 @@ def _forked(work: Callable[[], Any]) -> tuple[Any, int]:
 
 
 def _compare_with_h5py(found: dict[str, np.ndarray], path: Path, intact: dict[str, np.ndarray]) -> None:
-    """Equal to what h5py reads, or to the intact file: for a damaged index of chunks h5py fills in zeros, silently."""
+    """Compare with the intact file or with h5py, which reads zeros without error for a damaged chunk index."""
     try:
         _compare(found, intact)
     except Misread:
         there = _by_h5py(path, list(found))
         if there is None:
-            raise Misread("read what h5py cannot") from None
+            raise Misread("h5py cannot read the file") from None
         _compare(found, there)
 
 
 def _compare(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
     for name, array in expected.items():
         if not (found[name].shape == array.shape and found[name].tobytes() == array.tobytes()):
-            raise Misread(f"other {name}")
+            raise Misread(f"{name} differs")
 
 
 def _read_manifest(folder: Path, arrays: dict[str, np.ndarray]) -> None:
     _compare(_shard_content(folder, verify=True), arrays)
     said = json.loads((folder / "manifest.json").read_bytes())
     if json.loads(json.dumps(read_manifest(folder / "manifest.json").document())) != said:
-        raise Misread("a manifest that says something else")
+        raise Misread("the manifest differs from its JSON")
 
 
 # ---------------------------------------------------------------------------- processes
 
 
 def damaged(kind: Kind, seed: int, number: int, folder: Path) -> str:
-    """Put file `number` of a kind into `folder`, in place of what is there; the name of the mutation.
+    """Write file `number` of a kind into `folder`, in place of its content; return the name of the mutation.
 
-    -1 is the intact file.
+    Number -1 is the intact file.
     """
     draw = random.Random(f"{seed} {kind.name} {number}")
     shutil.rmtree(folder, ignore_errors=True)
@@ -296,7 +296,7 @@ def damaged(kind: Kind, seed: int, number: int, folder: Path) -> str:
 
 
 def attempt(kind: Kind, folder: Path) -> dict[str, Any]:
-    """Read what is in `folder`: the outcome, and the growth of the peak memory meanwhile in bytes."""
+    """Read the file in `folder`; return the outcome and the growth of the peak memory in bytes."""
     before = {path.name for path in folder.iterdir()}
     opened: list[str] = []
     _watch(opened)
@@ -335,7 +335,7 @@ def _note(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 def _outside(path: str, folder: Path) -> bool:
-    """Opened, and neither of the folder nor part of Python itself or of /proc."""
+    """Return whether an opened path is outside the folder, Python, this repository and /proc."""
     real = os.path.realpath(path)
     ours = (str(folder), sys.prefix, sys.base_prefix, "/proc", str(Path(torch.__file__).parent.parent),
             str(Path(__file__).resolve().parent.parent.parent))  # fmt: skip
@@ -343,7 +343,7 @@ def _outside(path: str, folder: Path) -> bool:
 
 
 def _reset_peak() -> int:
-    """Memory now; what was freed before goes back first, so that taking it again is seen."""
+    """Return the current memory, after freed memory is returned, so that new allocations are measured."""
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")
@@ -362,10 +362,10 @@ def _status(name: str) -> int:
 
 
 def worker(kind: Kind, numbers: Sequence[int], seed: int, folder: Path, answers: int) -> None:
-    """Try these files one after the other, and say of each how it went; before them the intact one, to warm up."""
+    """Read these files in order and report each result; before them the intact file three times, to warm up."""
     sys.addaudithook(_note)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    gc.freeze()  # what is there already need not be looked at again after every file
+    gc.freeze()  # existing objects need not be collected after every file
     for number in [-1, -1, -1, *numbers]:
         resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         mutation = damaged(kind, seed, number, folder)
@@ -375,7 +375,7 @@ def worker(kind: Kind, numbers: Sequence[int], seed: int, folder: Path, answers:
 
 
 def run(kind: Kind, count: int, seed: int, folder: Path) -> list[dict[str, Any]]:
-    """All answers, of crashed and hanging processes too; after those a new process goes on with the next file."""
+    """Return all results. After a crash or a hang a new process continues with the next file."""
     answers: list[dict[str, Any]] = []
     following = 0
     while following < count:
@@ -409,11 +409,11 @@ def run(kind: Kind, count: int, seed: int, folder: Path) -> list[dict[str, Any]]
 
 
 def summary(kind: Kind, everything: list[dict[str, Any]]) -> dict[str, Any]:
-    """One row of the table."""
+    """Return one row of the table."""
     intact = [answer for answer in everything if answer["number"] < 0]
     answers = [answer for answer in everything if answer["number"] >= 0]
     if not intact or intact[-1]["outcome"] != "read":
-        raise SystemExit(f"the intact file of {kind.name!r} is not read: {intact}")
+        raise SystemExit(f"the intact file of {kind.name!r} cannot be read: {intact}")
     counts = Counter(answer["outcome"] for answer in answers)
     return {
         "files": len(answers),
@@ -432,7 +432,7 @@ def summary(kind: Kind, everything: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def fuzz(count: int, seed: int, only: str = "") -> dict[str, dict[str, Any]]:
-    """`count` files of each kind; the rows of the table."""
+    """Read `count` files of each kind; return the rows of the table."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as root:
         folder = Path(root).resolve()
@@ -441,7 +441,7 @@ def fuzz(count: int, seed: int, only: str = "") -> dict[str, dict[str, Any]]:
 
 
 def table(rows: dict[str, dict[str, Any]]) -> list[str]:
-    """Markdown; the last columns are thousands of bytes: content, peak of the intact file, highest peak."""
+    """Return Markdown lines; the last columns are kilobytes: content, peak of the intact file, highest peak."""
     columns = ("files", "read", "refused", "misread", "error", "crash", "hang", "memory", "outside")
     sizes = ("declared_bytes", "peak_of_intact_bytes", "peak_bytes")
     head = ["damaged", *columns, "content, KB", "intact peak", "highest peak"]
@@ -454,9 +454,9 @@ def table(rows: dict[str, dict[str, Any]]) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--count", type=int, default=800, help="files of each kind")
+    parser.add_argument("--count", type=int, default=800, help="number of files of each kind")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", default="", help="kinds with this in their name; nothing is recorded then")
+    parser.add_argument("--only", default="", help="only kinds whose name contains this text; results are not recorded")
     options = parser.parse_args()
     started = time.monotonic()
     rows = fuzz(options.count, options.seed, options.only)

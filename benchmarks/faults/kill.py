@@ -2,12 +2,12 @@
 
     python benchmarks/faults/kill.py
 
-Two parts. "random": at random moments of the run; a folder is killed up to four times, going on in between, and then
-finished. "each": a small folder, killed once just before one of its file operations or halfway through a write, and
-then finished; another is killed at the next one, and so on.
+"random": kills at random moments of the run. A folder is killed up to four times, resumed in between, and then
+finished. "each": a small folder is killed once, just before one of its file operations or halfway through a write, and
+then finished; the next folder is killed at the next operation.
 
-After every kill: files are whole or absent, all that is listed fits its hash, and a folder with a manifest is
-complete. At the end: the same names and bytes as in a folder made without a kill, and nothing else.
+After every kill, files are whole or absent, listed files match their hash, and a folder with a manifest is complete.
+At the end, the folder has the same names and bytes as one without kills, and no other files.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SMALL = {"num_samples": 60, "shard_size": 24}
 
 
 def at_random_moments(kills: int, seed: int, where: Path, **settings: Any) -> dict[str, Any]:
-    """Kill `kills` times; how often in which phase, and all that was wrong."""
+    """Kill `kills` times; return the number of kills per phase, and all faults."""
     expected, duration = undisturbed(where / "undisturbed", **settings)
     draw, phases, wrong, folders = random.Random(seed), Counter[str](), [], 0
     while sum(phases.values()) < kills:
@@ -43,7 +43,7 @@ def at_random_moments(kills: int, seed: int, where: Path, **settings: Any) -> di
             child.await_start()
             time.sleep(draw.random() * duration * max(left, 0.05))
             child.kill()
-            if child.process.exitcode == 0:  # it was done before
+            if child.process.exitcode == 0:  # it ended before the kill
                 break
             phases[child.phase] += 1
             wrong += faults(folder, expected)
@@ -52,14 +52,14 @@ def at_random_moments(kills: int, seed: int, where: Path, **settings: Any) -> di
 
 
 def at_each_operation(where: Path, step: int = 1, **settings: Any) -> dict[str, Any]:
-    """Kill a small run at its first file operation, then another at its second, and so on, or at every `step`."""
+    """Kill a small run at its first file operation, another at its second, and so on, in steps of `step`."""
     settings = {**SMALL, **settings}
     expected, _ = undisturbed(where / "small", **settings)
     phases, wrong = Counter[str](), []
     for operation in range(0, 10_000, step):
         folder = where / f"operation-{operation}"
         child = Child(folder, at=operation, befall=killed, **settings)
-        if child.join() == 0:  # there is no such operation
+        if child.join() == 0:  # the run has fewer operations
             break
         phases[child.phase] += 1
         wrong += faults(folder, expected)
@@ -69,7 +69,7 @@ def at_each_operation(where: Path, step: int = 1, **settings: Any) -> dict[str, 
 
 
 def table(rows: dict[str, Any]) -> list[str]:
-    """Lines for benchmarks/README.md."""
+    """Return the lines for benchmarks/README.md."""
     both = list(rows.values())
     phases = sum((Counter(row["phases"]) for row in both), Counter[str]())
     lines = ["| killed while | " + " | ".join(TITLES[name] for name in rows) + " |", "|---|" + "---|" * len(rows)]

@@ -1,10 +1,10 @@
-"""Peak memory of generating few and many shards: it must not grow with the number of samples.
+"""Peak memory of generating few and many shards; it must not grow with the number of samples.
 
     python benchmarks/faults/memory.py
 
-A process of its own for each number: the peak resident memory of the whole process, imports included, and how much of
-it was not there before generation began. "digits" is the pretrained autoencoder of 8x8 digits; of "large", 32x32, all
-images together would be 40 % of the process.
+Each number of samples runs in a separate process. Measured are the peak resident memory of the process, imports
+included, and its growth during generation. "digits" is the pretrained autoencoder of 8x8 digits. The images of "large",
+32x32, would together be 40 % of the process.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ALLOWED = 1.10
 
 
 def large() -> tuple[ArrayDataset, LatentAugment]:
-    """Images of a kilobyte each, by an autoencoder that costs next to nothing."""
+    """Return images of 1 KB each, and a transform of almost no cost."""
     data = ArrayDataset(torch.zeros(256, 1, 32, 32, dtype=torch.uint8))
     return data, LatentAugment(DenseAutoencoder((1, 32, 32), latent_dim=2), p=1.0).fit(data)
 
@@ -48,7 +48,7 @@ def measured(folder: Path, answer: Path, kind: str, **settings: Any) -> None:
 
 
 def peak(where: Path, kind: str, num_samples: int, shard_size: int) -> dict[str, float]:
-    """Megabytes at the peak of a process that generates this many samples, and how many of them it took to do so."""
+    """Return the peak of a process that generates this many samples and its growth during generation, in MB."""
     answer, folder = where / f"answer-{kind}-{num_samples}", where / f"{kind}-{num_samples}"
     child = Child(folder, measured, answer=answer, kind=kind, num_samples=num_samples, shard_size=shard_size)
     assert child.join() == 0, "generation failed"
@@ -82,7 +82,7 @@ def main() -> None:
 
 
 def table(rows: dict[str, dict[str, dict[str, float]]]) -> list[str]:
-    """Lines for benchmarks/README.md."""
+    """Return the lines for benchmarks/README.md."""
     lines = ["| images | samples | peak, MB | of which for the generation, MB |", "|---|---|---|---|"]
     for kind, row in rows.items():
         for name, values in row.items():

@@ -1,7 +1,7 @@
-"""Ways to damage a file: blind ones, ones that aim at fields, and ones that mend the checksum afterwards.
+"""Ways to damage a file: at random, in fields, and with a recomputed checksum.
 
-HDF5 guards its metadata by checksums, so blind damage hardly gets past them. `sealed` changes a field of a header and
-computes its checksum again, as an attacker would.
+HDF5 protects its metadata by checksums, so random damage is mostly detected. `Sealed` changes a field of a header and
+recomputes its checksum, as an attacker would.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ INTERESTING = (0, 1, 2, 7, 8, 64, 127, 128, 255, 256, 4096, 65535, 2**31 - 1, 2*
 
 
 def flip_bits(draw: random.Random, data: bytes) -> bytes:
-    """Up to eight bits."""
+    """Flip up to eight bits."""
     result = bytearray(data)
     for _ in range(draw.choice((1, 1, 2, 8))):
         result[draw.randrange(len(data))] ^= 1 << draw.randrange(8)
@@ -27,7 +27,7 @@ def flip_bits(draw: random.Random, data: bytes) -> bytes:
 
 
 def fill_range(draw: random.Random, data: bytes) -> bytes:
-    """A range of zeros, ones or noise."""
+    """Fill a range with zeros, ones or noise."""
     start, length = draw.randrange(len(data)), draw.choice((1, 4, 16, 512, 4096))
     length = min(length, len(data) - start)
     filling = draw.choice((b"\0" * length, b"\xff" * length, draw.randbytes(length)))
@@ -35,17 +35,17 @@ def fill_range(draw: random.Random, data: bytes) -> bytes:
 
 
 def truncate(draw: random.Random, data: bytes) -> bytes:
-    """The beginning only."""
+    """Keep only the beginning."""
     return data[: draw.choice((draw.randrange(len(data)), len(data) - 1, draw.randrange(min(len(data), 300))))]
 
 
 def extend(draw: random.Random, data: bytes) -> bytes:
-    """Something behind the end."""
+    """Append bytes at the end."""
     return data + draw.choice((b"\0", b"\0" * 4096, draw.randbytes(100), data))
 
 
 def splice(draw: random.Random, data: bytes) -> bytes:
-    """A part of the file put over, into or out of another place of it."""
+    """Copy a part over or into another place, or cut a part out."""
     length = draw.choice((8, 64, 512, 4096))
     source, place = draw.randrange(len(data)), draw.randrange(len(data))
     part = data[source : source + length]
@@ -56,7 +56,7 @@ def splice(draw: random.Random, data: bytes) -> bytes:
 
 
 def set_field(draw: random.Random, data: bytes) -> bytes:
-    """A number that readers tend to stumble over, somewhere in the first or last kilobytes, where headers are."""
+    """Write a number that often causes errors in readers, in the first or last 2,000 bytes, where headers are."""
     width = draw.choice((1, 2, 4, 8))
     reach = min(len(data) - width, 2000)
     place = draw.randrange(reach) if draw.random() < 0.5 else len(data) - width - draw.randrange(reach)
@@ -64,7 +64,7 @@ def set_field(draw: random.Random, data: bytes) -> bytes:
 
 
 def json_number(draw: random.Random, data: bytes) -> bytes:
-    """Another number, word, bracket or name in a JSON text."""
+    """Replace a number, word, bracket or name in a JSON text."""
     found = list(re.finditer(rb'-?\d+|"[^"]*"|[\[\]{}:,]|true|false|null', data))
     match = draw.choice(found)
     words = [str(n).encode() for n in INTERESTING] + [
@@ -78,7 +78,7 @@ BLIND: tuple[Mutation, ...] = (flip_bits, fill_range, truncate, extend, splice, 
 
 
 class Sealed:
-    """Damage to a header of one HDF5 file, under a checksum that fits again."""
+    """Damage to a header of an HDF5 file, with a recomputed checksum."""
 
     def __init__(self, data: bytes):
         self.ranges = [r for r in (_guarded(data, start) for start in _headers(data)) if r is not None]
@@ -98,14 +98,14 @@ class Sealed:
 
 
 def weights_header(draw: random.Random, data: bytes) -> bytes:
-    """Other JSON in the header of a safetensors file, the header's length told anew."""
+    """Change the JSON in the header of a safetensors file, with the new length of the header."""
     length = int.from_bytes(data[:8], "little")
     header = json_number(draw, data[8 : 8 + length])
     return struct.pack("<Q", len(header)) + header + data[8 + length :]
 
 
 def weights_config(draw: random.Random, data: bytes) -> bytes:
-    """Another value in the text that says how to build the network, its checksum computed again."""
+    """Change a value in the text from which the network is built, with a recomputed checksum."""
     from safetensors.torch import load, save
 
     from augmentor._internal.weights import _KEY, _checksum
@@ -127,7 +127,7 @@ def weights_config(draw: random.Random, data: bytes) -> bytes:
 
 
 def lookup3(data: bytes) -> int:
-    """The checksum of HDF5's metadata: Bob Jenkins' hash of 2006, with 0 to start from."""
+    """Return the checksum of HDF5's metadata: Bob Jenkins' hash lookup3 (2006) with initial value 0."""
     mask = 0xFFFFFFFF
     a = b = c = (0xDEADBEEF + len(data)) & mask
 
@@ -170,12 +170,12 @@ def _number(draw: random.Random, width: int, size: int) -> bytes:
 
 
 def _headers(data: bytes) -> list[int]:
-    """Where guarded parts begin: the superblock, object headers, indices of chunks."""
+    """Return where parts with a checksum begin: the superblock, object headers, chunk indices."""
     return [match.start() for match in re.finditer(rb"\x89HDF|OHDR|OCHK|FAHD|FADB|EAHD|EAIB|BTHD|BTLF|FRHP", data)]
 
 
 def _guarded(data: bytes, start: int) -> tuple[int, int] | None:
-    """The part that begins there, up to its checksum: the first place where the next four bytes are one."""
+    """Return the part that begins at `start`, up to the first position whose next four bytes are its checksum."""
     for end in range(start + 8, min(start + 1500, len(data) - 3)):
         if lookup3(data[start:end]) == int.from_bytes(data[end : end + 4], "little"):
             return start, end

@@ -1,8 +1,8 @@
-"""What the fault scripts share: a process that generates shards, and what befalls it.
+"""Functions that the fault scripts share: a process that generates shards, and the faults that are applied to it.
 
-Children come from a forkserver that has imported everything, so that a trial costs a fraction of a second. In the
-child every file operation in the folder is seen just before it happens, and every write when one half of it is done.
-That tells the parent how far the child is, and can let something befall it at the operation of a given number.
+Children come from a forkserver that has imported all modules, so a trial takes a fraction of a second. The child
+reports each file operation in the folder just before it happens, and each write when half of it is done. From this the
+parent gets the phase of the child, and the child can apply a fault at the operation of a given number.
 """
 
 from __future__ import annotations
@@ -48,19 +48,19 @@ _REMOVING = [number for number, phase in enumerate(PHASES) if phase.startswith("
 
 @functools.cache
 def material() -> tuple[Any, LatentAugment]:
-    """The digits, and what augments them."""
+    """Return the digits and the transform."""
     return load_source("digits"), LatentAugment("digits", p=1.0)
 
 
 def generate(folder: str | Path, **changes: Any) -> None:
-    """Shards of the digits in `folder`."""
+    """Generate shards of the digits in `folder`."""
     generate_shards(*material(), folder, **{**SETTINGS, **changes})
 
 
 class Child:
-    """A process that runs `work(*arguments, **changes)`, watched for what it does to `folder`.
+    """Process that runs `work(folder, **changes)` and reports its file operations in `folder`.
 
-    at, befall: `befall(folder)` is called in the child before its file operation number `at`, once.
+    at, befall: `befall(folder)` is called once in the child, before its file operation number `at`.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Child:
         befall: Callable[[Path], Any] | None = None,
         **changes: Any,
     ):
-        self._phase = SERVER.RawArray("i", 2)  # where it is, and how many file operations it has begun
+        self._phase = SERVER.RawArray("i", 2)  # phase, and number of file operations so far
         arguments = (self._phase, folder, at, befall, work, changes)
         self.process: BaseProcess = SERVER.Process(target=_child, args=arguments)
         self.process.start()
@@ -82,19 +82,19 @@ class Child:
         return PHASES[self._phase[0]]
 
     def await_start(self) -> None:
-        """Wait until everything is loaded and generation begins."""
+        """Wait until all modules are loaded and generation begins."""
         while self.phase == LOADING and self.process.is_alive():
             time.sleep(0.001)
 
     def join(self) -> int:
-        """Wait for its end; its exit code, negative for a signal."""
+        """Wait for the end; return the exit code, negative for a signal."""
         self.process.join()
         code = self.process.exitcode
         assert code is not None
         return code
 
     def operations_at_end(self) -> int:
-        """Wait for its end; how many file operations it made."""
+        """Wait for the end; return the number of file operations."""
         self.process.join()
         return self._phase[1]
 
@@ -105,14 +105,14 @@ class Child:
 
 def _child(phase: Any, folder: Path, at: int | None, befall: Any, work: Callable[..., Any], changes: Any) -> None:
     torch.set_num_threads(1)
-    tqdm.set_lock(threading.RLock())  # its own is a semaphore of the operating system, which would outlive a kill
+    tqdm.set_lock(threading.RLock())  # the default is a system semaphore, which would remain after a kill
     material()
     phase[0] = PHASES.index(STARTING)
     watch = _Watch(phase, folder, at, befall)
     sys.addaudithook(watch)
-    builtins.open = watch.open(open)  # events do not say what is written, nor when
-    os.fsync = watch.fsync(os.fsync)  # which has no event
-    os.unlink = watch.unlink(os.unlink)  # whose event says when it begins, not when it ends
+    builtins.open = watch.open(open)  # audit events do not report writes
+    os.fsync = watch.fsync(os.fsync)  # fsync has no audit event
+    os.unlink = watch.unlink(os.unlink)  # its audit event reports only the beginning
     work(folder, **changes)
 
 
@@ -159,7 +159,7 @@ class _Watch:
                 self.phase[0] = PHASES.index(f"flushing {what}")
                 self.count()
             real(descriptor)
-            if what in ("the folder", "the journal"):  # after which nothing is left to do for a shard
+            if what in ("the folder", "the journal"):  # the last operations of a shard
                 self.phase[0] = PHASES.index(DECODING)
 
         return fsync
@@ -182,7 +182,7 @@ class _Watch:
 
 
 class _InHalves:
-    """A file that is written in two halves, with a call between them."""
+    """File that is written in two halves, with a call between them."""
 
     def __init__(self, file: Any, between: Callable[[], None]):
         self._file, self._between = file, between
@@ -210,41 +210,41 @@ def _what(name: str) -> str:
     return "the manifest" if name.lstrip(".").startswith("manifest.json") else "the journal"
 
 
-# ---------------------------------------------------------------------------- what may befall the child
+# ---------------------------------------------------------------------------- faults to apply
 
 
 def killed(folder: Path) -> None:
-    """kill -9."""
+    """Send SIGKILL (kill -9) to this process."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def files_limited(folder: Path) -> None:
-    """From now on no file may be longer than 1,000 bytes."""
+    """Limit files to 1,000 bytes from now on."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
 
 
 def permission_lost(folder: Path) -> None:
-    """From now on the folder may be read only; root, whom permissions do not bind, becomes nobody."""
+    """Make the folder read-only; root, to which permissions do not apply, becomes the user 65534."""
     folder.chmod(0o555)
     if os.geteuid() == 0:
         os.seteuid(65534)
 
 
 def terminated(folder: Path) -> None:
-    """SIGTERM, as from a batch scheduler."""
+    """Send SIGTERM, like a batch scheduler."""
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 def interrupted(folder: Path) -> None:
-    """SIGINT, as from Ctrl-C."""
+    """Send SIGINT, like Ctrl-C."""
     os.kill(os.getpid(), signal.SIGINT)
 
 
-# ---------------------------------------------------------------------------- what is found afterwards
+# ---------------------------------------------------------------------------- checks afterwards
 
 
 def undisturbed(folder: Path, **settings: Any) -> tuple[dict[str, bytes], float]:
-    """The content of a folder that nothing befell, and the seconds it took."""
+    """Return the content of a folder of a run without faults, and the seconds that it took."""
     child = Child(folder, **settings)
     child.await_start()
     begin = time.perf_counter()
@@ -253,15 +253,15 @@ def undisturbed(folder: Path, **settings: Any) -> tuple[dict[str, bytes], float]
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    """Every file of a folder, hidden ones too."""
+    """Return every file of a folder, including hidden ones."""
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
 def faults(folder: Path, expected: dict[str, bytes]) -> list[str]:
-    """What is wrong in a folder whose process was stopped; an empty list if it is as promised.
+    """Return the faults in a folder whose process was stopped; an empty list if there are none.
 
-    A file under its own name is whole, so has the expected bytes; whatever is listed fits its hash; and a folder
-    with a manifest is complete.
+    A file with its final name must have the expected bytes, a listed file must match its hash, and a folder with a
+    manifest must be complete.
     """
     found = []
     for path in folder.glob("shard-*") if folder.exists() else ():
@@ -279,14 +279,14 @@ def faults(folder: Path, expected: dict[str, bytes]) -> list[str]:
 
 
 def listed(folder: Path) -> list[ShardEntry]:
-    """What the manifest lists, and the journals that generation keeps while it is under way."""
+    """Return the entries of the manifest, and of the journals that exist during generation."""
     manifest, partial = folder / "manifest.json", read_partial(folder)
     entries = read_manifest(manifest).shards if manifest.exists() else ()
     return [*entries, *(partial.shards if partial is not None else ())]
 
 
 def finished(folder: Path, expected: dict[str, bytes], **settings: Any) -> list[str]:
-    """Go on to the end; what differs from the folder without a kill."""
+    """Resume to the end; return the differences to a folder without faults."""
     kept = {entry.file: (folder / entry.file).stat().st_mtime_ns for entry in listed(folder)}
     code, found = Child(folder, **settings).join(), content(folder)
     wrong = [f"resume ended with {code}"] if code else []

@@ -231,7 +231,7 @@ def test_fitted_statistics_are_saved_and_loaded_with_the_config(name, model, dat
     assert torch.equal(again.autoencoder.stats.std, model.stats.std)
     assert torch.equal(again(data.images), augment(data.images))
     if name != "functions":
-        with pytest.raises(WeightsError, match="give that one, or tune again"):
+        with pytest.raises(WeightsError, match="use that autoencoder, or tune again"):
             LatentAugment.from_config(tmp_path / "policy.json", autoencoder=make(name, seed=1))
 
 
@@ -327,7 +327,7 @@ def test_other_models_are_refused_by_name():
 
 def test_callables_that_do_not_fit_are_refused():
     for arguments, said in (
-        ({"version": None}, "no weights that a fingerprint could tell apart"),
+        ({"version": None}, "no weights for a fingerprint"),
         ({"encode": 3}, "two callables"),
         ({"value_range": (1, 0)}, "value_range"),
         ({"encode": lambda images: [images]}, "got list"),

@@ -213,7 +213,7 @@ def test_a_pretrained_autoencoder_is_fine_tuned_from_where_it_is(digits, tmp_pat
     train.fit(digits)
     before = reconstruction_psnr(load_autoencoder("digits"), digits.subset(torch.tensor(train.held_out)))
     assert train.history[-1]["psnr_db"] == pytest.approx(before, abs=0.5)
-    with pytest.raises(OutputError, match="from: 'digits' there, None asked"):
+    with pytest.raises(OutputError, match="from: 'digits' stored, None given"):
         trainer(load_autoencoder("digits"), out=tmp_path / "run").fit(digits)
 
 
@@ -317,7 +317,7 @@ def test_ctrl_c_writes_everything_and_the_run_goes_on_as_if_nothing_had_happened
         if left[0] == 0 and autoencoder.training:
             signal.raise_signal(signal.SIGINT)
 
-    with pytest.raises(KeyboardInterrupt, match=f"stopped at step {at} of 250; start it the same way to go on from"):
+    with pytest.raises(KeyboardInterrupt, match=f"stopped at step {at} of 250; start it the same way to resume from"):
         trainer(watched(interrupt), out=stopped, steps=250).fit(few)
     assert bool(load_autoencoder(stopped).stats.fitted)
     assert rows(stopped)[-1]["step"] == at
@@ -330,7 +330,7 @@ def test_ctrl_c_writes_everything_and_the_run_goes_on_as_if_nothing_had_happened
 def test_ctrl_c_after_the_last_step_says_that_all_is_done(few, tmp_path, monkeypatch, capfd):
     fit = LatentStats.fit
     monkeypatch.setattr(LatentStats, "fit", lambda *args: (signal.raise_signal(signal.SIGINT), fit(*args)))
-    with pytest.raises(KeyboardInterrupt, match="ended at step 5, and all is written"):
+    with pytest.raises(KeyboardInterrupt, match="ended at step 5, and all results are written"):
         trainer(out=tmp_path / "run", steps=5).fit(few)
     assert (tmp_path / "run" / "model.safetensors").exists()
     assert "press Ctrl-C again" in capfd.readouterr().err
@@ -403,7 +403,7 @@ def test_a_damaged_checkpoint_is_refused(few, tmp_path):
 
 def test_a_rate_that_blows_the_weights_up_is_an_error_even_in_the_last_step(few, tmp_path):
     train = trainer(lr=1e30, steps=1, warmup=0, batch_size=200, out=tmp_path / "run")  # one step, then the validation
-    with pytest.raises(TrainingError, match="lower rate"):
+    with pytest.raises(TrainingError, match="learning rate below"):
         train.fit(few)
     assert not (tmp_path / "run" / "checkpoint.pt").exists()
     assert not (tmp_path / "run" / "model.safetensors").exists()
@@ -428,7 +428,7 @@ def test_a_folder_of_a_run_with_other_settings_is_refused(few, digits, tmp_path)
     before = (tmp_path / "run" / "model.safetensors").read_bytes()
     for change in ({"min_steps": 5}, {"lr": 1e-4}, {"patience": 2}):
         (name,) = change
-        with pytest.raises(OutputError, match=f"holds a run with other settings \\({name}: .* there, .* asked"):
+        with pytest.raises(OutputError, match=f"holds a run with other settings \\({name}: .* stored, .* given"):
             trainer(out=tmp_path / "run", **change).fit(few)
     with pytest.raises(OutputError, match="dataset: "):
         trainer(out=tmp_path / "run").fit(digits.subset(torch.arange(1, 201)))

@@ -276,7 +276,7 @@ def test_values_outside_the_range_are_refused_with_what_came():
     for value, said in ((float("nan"), "NaN"), (float("-inf"), "-inf"), (-0.1, "-0.1"), (255.0, "255")):
         images = some_images(model)
         images[1, 0, 3, 3] = value
-        with pytest.raises(RangeError, match=rf"\[0, 1\], got .*{said}.*; (scale|mend)"):
+        with pytest.raises(RangeError, match=rf"\[0, 1\], got .*{said}.*; (scale|replace)"):
             model.encode(images)
 
 

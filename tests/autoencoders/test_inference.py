@@ -30,7 +30,7 @@ def test_a_plan_is_a_text_and_others_are_refused(vae):
         assert str(InferencePlan.parse(plan)) == plan
     assert str(Inference(vae, "fp32+channels_last", compile=True).plan) == "fp32+channels_last+compile"
     for text in ("", "fp16", "bf16+", "fp32+compile+channels_last", None):
-        with pytest.raises(InputError, match="precision is 'fp32', 'bf16', 'auto'"):
+        with pytest.raises(InputError, match="precision must be 'fp32', 'bf16', 'auto'"):
             LatentAugment(vae, precision=text)
 
 
@@ -121,7 +121,7 @@ def test_a_compiled_plan_makes_the_same(vae, digits, monkeypatch):
 def test_the_manifest_says_how_it_was_made_and_another_precision_does_not_go_on_with_it(vae, digits, tmp_path):
     folder = generate_shards(digits, LatentAugment(vae, precision="bf16+channels_last"), tmp_path, num_samples=20)
     assert ShardDataset(folder).manifest.precision == "bf16+channels_last"
-    with pytest.raises(OutputError, match=r"precision: 'bf16\+channels_last' there, 'fp32' asked"):
+    with pytest.raises(OutputError, match=r"precision: 'bf16\+channels_last' stored, 'fp32' given"):
         generate_shards(digits, LatentAugment(vae), folder, num_samples=20)
 
 
@@ -136,7 +136,7 @@ def test_auto_goes_on_with_a_folder_as_it_was_begun(vae, digits, tmp_path, monke
     generate_shards(digits, second, tmp_path / "begun", **settings)
     assert {path.name: path.read_bytes() for path in (tmp_path / "begun").iterdir()} == whole
     assert str(second.plan) == "fp32+channels_last"
-    with pytest.raises(InputError, match=r"measured by each process.*say which, such as precision="):
+    with pytest.raises(InputError, match=r"measured by each process.*give one, such as precision="):
         generate_shards(digits, second, tmp_path / "parts", num_samples=20, unit_range=(0, 1))
 
 

@@ -105,7 +105,7 @@ def test_a_tampered_copy_is_refused_by_its_name_and_by_its_path(copied, tamper):
             load_autoencoder(file)
     assert load_autoencoder("mnist").image_shape == (1, 28, 28)
     file.unlink()
-    with pytest.raises(WeightsError, match="install the package again"):
+    with pytest.raises(WeightsError, match="reinstall the package"):
         load_autoencoder("digits")
 
 

@@ -161,7 +161,7 @@ def test_a_network_that_has_to_see_all_of_a_large_image_says_so(monkeypatch):
     monkeypatch.setattr(base, "_LARGE", 100 * 100)
     grouped = SpatialKLAutoencoder.example().requires_grad_(False)
     shapes = seen(grouped.encoder)
-    with pytest.warns(AugmentorWarning, match=r"cannot process an image in parts.*101x100.*v2.Resize.*'natural'"):
+    with pytest.warns(AugmentorWarning, match=r"cannot process images in tiles.*101x100.*v2.Resize.*'natural'"):
         grouped.encode(images(1, 1, 101, 100))
     with warnings.catch_warnings():
         warnings.simplefilter("error")

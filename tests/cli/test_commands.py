@@ -59,11 +59,11 @@ def test_training_called_again_goes_on_and_other_settings_are_refused(succeeds, 
     succeeds(TRAIN)
     before = files()
     succeeds(TRAIN)
-    assert "lr: 0.002 there, 0.1 asked" in refused(f"{TRAIN} --lr 0.1")
+    assert "lr: 0.002 stored, 0.1 given" in refused(f"{TRAIN} --lr 0.1")
     assert "transform: " in refused(f"{TRAIN} --no-geometric")
     assert files() == before
-    assert "3 steps: as many as asked" in succeeds(TRAIN.replace("--steps 1", "--steps 3"))
-    assert "3 steps: done before" in succeeds(TRAIN)
+    assert "3 steps: all --steps are taken" in succeeds(TRAIN.replace("--steps 1", "--steps 3"))
+    assert "3 steps: the run was already complete" in succeeds(TRAIN)
 
 
 def test_photographs_fine_tune_natural_and_drawings_train_a_vae(succeeds):
@@ -102,7 +102,7 @@ def test_ctrl_c_keeps_what_there_is_and_the_same_command_goes_on(succeeds, data,
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert done.returncode == 130
-    assert f"stopped at step 38 of 60; start it the same way to go on from {Path('run').absolute()}" in done.stderr
+    assert f"stopped at step 38 of 60; start it the same way to resume from {Path('run').absolute()}" in done.stderr
     assert "Traceback" not in done.stderr
     assert {"run/model.safetensors", "run/history.jsonl", "run/reconstructions.png"} <= files().keys()
     assert json.loads(Path("run/history.jsonl").read_text())["step"] == 38
@@ -131,8 +131,8 @@ def test_generate_and_go_on(succeeds, refused, files):
     assert list(before) == ["shards/manifest.json", *(f"shards/shard-0000{i}.h5" for i in range(3))]
     Path("shards/shard-00001.h5").unlink()
     succeeds(line)
-    assert "holds shards already" in refused(f"{line} --no-resume")
-    assert "seed: 5 there, 6 asked" in refused(f"{line} --seed 6")
+    assert "already contains shards" in refused(f"{line} --no-resume")
+    assert "seed: 5 stored, 6 given" in refused(f"{line} --seed 6")
     assert files() == before
 
 
@@ -167,7 +167,7 @@ def test_generate_from_colour_with_reference_samples_gzip_and_latents_that_are_k
     assert manifest["fitted_sha256"] is not None
     before = Path("kept.safetensors").stat().st_mtime_ns
     said = succeeds(f"{line} --num-samples 20 --store latents --residual 0 --gate 0.95", "--out", "again")
-    assert "the gate let no version of" in said
+    assert "the gate rejected all samples of" in said
     assert eval(re.search(r"read them with augmentor\.(ShardDataset\(.*\))", said).group(1))[0][0].shape == (3, 16, 16)
     assert Path("kept.safetensors").stat().st_mtime_ns == before
 
@@ -234,7 +234,7 @@ def test_train_gan_with_everything_said(succeeds):
 
 def test_evaluate_shards_against_real_images(succeeds, files):
     line = f"evaluate DATA/shards DATA/grey.npz --features digits --seed {2**63 - 1}"
-    assert "flatter" in succeeds(f"{line} --out one.json")
+    assert "underestimate the distance" in succeeds(f"{line} --out one.json")
     succeeds(f"{line} --out two.json")
     assert list(files()) == ["one.json", "two.json"]
     assert files()["one.json"] == files()["two.json"]
@@ -257,13 +257,14 @@ def test_evaluate_compares_classes_by_their_names(succeeds, digits):
     expected = frechet_joint_distance(features(made.images), made.targets + 1, features(real.images), real.targets)
     assert read("metrics.json")["fjd-smallnet"] == pytest.approx(expected, rel=1e-3)
     Path("real/4").rename("real/other")
-    assert "no fjd: GENERATED has classes that REAL has not, such as ['4']" in succeeds("evaluate made real")
+    said = succeeds("evaluate made real")
+    assert "fjd is not measured: GENERATED has classes that REAL does not have, such as ['4']" in said
     assert "fjd-smallnet" not in read("metrics.json")
 
 
 def test_evaluate_looks_for_copies_among_all_real_images(succeeds):
     said = succeeds("evaluate digits digits --copies --num-samples 25 --out run/one.json")
-    assert "flatter" not in said
+    assert "underestimate" not in said
     assert "no large difference" in said
     copies = read("run/one.json")["copies"]
     assert (copies["images"], copies["exact"]) == (25, 25)  # each is found, wherever it stands among the 1,797

@@ -62,7 +62,7 @@ def test_a_terminal_gets_a_bar_that_goes_when_it_is_done(command):
     bars = [part for part in shown.decode().split("\r") if part.startswith("reading rgb: ")]
     assert len(bars) >= 5
     assert "%|" in bars[0]
-    assert shown.decode().splitlines()[-1].startswith("wrote ")
+    assert shown.decode().splitlines()[-2].startswith("wrote ")
 
 
 @pytest.fixture

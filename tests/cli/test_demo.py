@@ -131,8 +131,8 @@ def test_stopped_before_the_last_classifier_it_trains_that_alone_and_ends_the_sa
 def test_another_run_is_refused(demo, refused):
     before = content(demo)
     line = " ".join(ARGUMENTS)
-    assert "steps: 78 there, 3 asked" in refused(f"{line} --steps 3 --out {demo}")
-    assert "what: 'autoencoder' there, 'demo' asked" in refused(f"{line} --out {demo}/autoencoder")
+    assert "steps: 78 stored, 3 given" in refused(f"{line} --steps 3 --out {demo}")
+    assert "what: 'autoencoder' stored, 'demo' given" in refused(f"{line} --out {demo}/autoencoder")
     assert content(demo) == before
 
 

@@ -65,7 +65,7 @@ def test_images_without_classes_in_python(succeeds, home):
     ("line", "said"),
     [
         ("tune ~/flat", "put the files of each class into a folder of its own, or choose the task fid"),
-        ("train-gan ~/flat --conditional", "~/flat has no labels, or one class; leave --conditional out"),
+        ("train-gan ~/flat --conditional", "~/flat has no labels or one class; omit --conditional"),
     ],
 )
 def test_what_needs_labels_says_so(refused, home, line, said):

@@ -25,7 +25,7 @@ def test_what_it_writes_is_that_of_python_and_other_commands_read_it(sets, succe
     said = succeeds("pseudo-label few.npz many.npz --encoder digits --out labels.npz --device cpu")
     expected = pseudo_label(few, many, "digits")
     for text in ("few.npz: 100 images (1, 8, 8)", "many.npz: 600 images", "digits (vae)", "label_spreading",
-                 "480 of 600 unlabelled images got one", f"about {100 * expected.accuracy:.0f} % are right",
+                 "for 480 of 600 unlabelled images", f"estimated accuracy: about {100 * expected.accuracy:.0f} %",
                  "wrote labels.npz: 580 images"):  # fmt: skip
         assert text in said
     data = load_source(tmp_path / "labels.npz")
@@ -88,4 +88,4 @@ def test_a_class_of_one_label_is_refused_unless_told_to_go_on(sets, refused, suc
     few, _ = sets
     np.savez(tmp_path / "rare.npz", images=few.images[:91].numpy(), labels=few.targets[:91].numpy())
     assert "class 9 has one label" in refused("pseudo-label rare.npz many.npz")
-    assert "could not be estimated" in succeeds("pseudo-label rare.npz many.npz --min-accuracy 0")
+    assert "estimated accuracy: not known" in succeeds("pseudo-label rare.npz many.npz --min-accuracy 0")

@@ -47,11 +47,11 @@ def test_tune_shows_it_in_the_end_where_it_trained_one(succeeds, monkeypatch):
     result = TuneResult("none", {}, [], "nothing is better", {}, load_autoencoder("digits"))
     monkeypatch.setattr("augmentor.tuning.tune", lambda *data, **settings: result)
     before, after = succeeds("tune digits --autoencoder vae").split("nothing is better")
-    assert "none yet: one is trained for each fold" in before
+    assert "not known yet: one is trained for each fold" in before
     assert re.search(VERDICT, after)
 
 
 def test_a_poor_autoencoder_that_nothing_uses_stops_nothing(succeeds, call):
     line = "train-gan DATA/rgb --method gan --autoencoder DATA/run --steps 1 --batch-size 8"
     assert "poor: " in succeeds(f"{line} --augment none --out one")
-    assert "add --anyway to go on" in call(f"{line} --augment both --out two").err
+    assert "add --anyway to continue" in call(f"{line} --augment both --out two").err

@@ -13,7 +13,7 @@ from augmentor import LatentAugment, generate_shards
 def test_every_damaged_file_of_a_folder_is_named_with_what_to_do(digits, tmp_path, succeeds, refused, kind):
     augment = LatentAugment("digits", p=1.0)
     generate_shards(digits, augment, tmp_path / "shards", num_samples=10, shard_size=4, **kind)
-    assert succeeds("verify shards").endswith("all files are as they were written\n")
+    assert "all files are intact\n" in succeeds("verify shards")
     files = sorted((tmp_path / "shards").glob("shard*"))
     data = bytearray(files[0].read_bytes())
     data[-1] ^= 1

@@ -76,7 +76,7 @@ def test_values_outside_their_range_and_ranges_that_are_none_are_refused(tmp_pat
     with pytest.raises(RangeError, match="NaN"):
         ArrayDataset(np.full((3, 8, 8), np.nan), value_range=(0, 100))
     for value_range in ((5, 5), (1, 0), (0, np.inf), (0, 1, 2), "ab", 7):
-        with pytest.raises(InputError, match="value_range is"):
+        with pytest.raises(InputError, match="value_range must be"):
             ArrayDataset(VALUES, value_range=value_range)
     np.savez(tmp_path / "a.npz", images=VALUES)
     for text in ("", "0", "0,b", "0,1,2"):

@@ -124,7 +124,7 @@ def test_a_forked_process_and_a_pickle_read_on(tmp_path):
     [
         (np.zeros((4, 8, 8, 8), "u1"), np.arange(4), DataError, "images of shape"),
         (np.zeros((4, 8, 8), "i4"), np.arange(4), InputError, "has int32 values; expected uint8"),
-        (np.zeros((4, 8, 8), "u1"), np.arange(3), ShardError, "expected one an image"),
+        (np.zeros((4, 8, 8), "u1"), np.arange(3), ShardError, "expected one label per image"),
         (np.zeros((4, 8, 8), "u1"), np.zeros(4), DataError, "class numbers"),
         (np.zeros((4, 8, 8), "u1"), np.arange(4) + 10**6, DataError, "1000003"),
         (np.zeros((4, 8, 8), [("a", "u1")]), np.arange(4), ShardError, "integers or floats"),
@@ -181,6 +181,6 @@ def test_as_a_data_argument(tmp_path):
 def test_a_file_that_is_open_already_is_to_be_closed(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["images"] = np.zeros((3, 4, 4), np.uint8)
-    with h5py.File(tmp_path / "a.h5"), pytest.raises(ShardError, match="close it where h5py has it open"):
+    with h5py.File(tmp_path / "a.h5"), pytest.raises(ShardError, match="close the file if it is open in h5py"):
         HDF5Dataset(tmp_path / "a.h5", labels=None)
     assert len(HDF5Dataset(tmp_path / "a.h5", labels=None)) == 3

@@ -53,9 +53,9 @@ def test_one_hot_labels_are_classes_ignored_ones_do_not_count_and_totals_of_nump
     [
         ("atuo", UnknownNameError, "did you mean 'auto'"),
         ({7: 5}, InputError, r"names class 7; the data has classes \[0, 1, 4\]"),
-        ({0: 4}, InputError, "wants 4 samples of class 0, which has 5 already"),
+        ({0: 4}, InputError, "a total of 4 for class 0, which already has 5"),
         (lambda labels: 3, InputError, "gave int; expected a dict"),
-        ({0: "many"}, InputError, "whole number"),
+        ({0: "many"}, InputError, "expected an integer"),
     ],
 )
 def test_strategies_that_make_no_sense_are_refused(strategy, error, said):

@@ -287,21 +287,21 @@ def images_of(*shape: int) -> list[torch.Tensor]:
     [
         ({"unlabelled": []}, DataError, "unlabelled has no images"),
         ({"labelled": []}, DataError, "labelled has no images"),
-        ({"unlabelled": iter([])}, InputError, "unlabelled is a map-style data set"),
+        ({"unlabelled": iter([])}, InputError, "unlabelled must be a map-style data set"),
         ({"labelled": list(GREY)}, DataError, "no labels"),
         ({"labelled": TensorDataset(GREY, torch.tensor([1, 1, 1, 1]))}, DataError, "at least 2 classes, got 1"),
         ({"labelled": TensorDataset(GREY, torch.tensor([0, 1, -1, 1]))}, DataError, "1 of 4 images in labelled"),
         ({"labelled": TensorDataset(GREY, torch.full((4, 2), 0.5))}, InputError, "one-hot or soft"),
-        ({"unlabelled": images_of(1, 9, 9)}, ShapeError, r"image 0 of unlabelled is \(1, 9, 9\)"),
-        ({"unlabelled": [*images_of(1, 8, 8), *images_of(3, 8, 8)]}, ShapeError, r"image 4 of unlabelled is \(3, 8"),
+        ({"unlabelled": images_of(1, 9, 9)}, ShapeError, r"image 0 of unlabelled has shape \(1, 9, 9\)"),
+        ({"unlabelled": [*images_of(1, 8, 8), *images_of(3, 8, 8)]}, ShapeError, "image 4 of unlabelled has shape"),
         ({"unlabelled": GREY[None]}, ShapeError, r"expected images \(C,H,W\)"),
-        ({"unlabelled": [GREY[0], GREY[0] / 255]}, InputError, "image 1 of unlabelled is torch.float32"),
+        ({"unlabelled": [GREY[0], GREY[0] / 255]}, InputError, "image 1 of unlabelled has dtype torch.float32"),
         ({"unlabelled": [GREY[0] + 7.0]}, RangeError, r"\[0, 1\]"),
         ({"encoder": "digit"}, UnknownNameError, "did you mean 'digits'"),
         ({"encoder": "mnist"}, ShapeError, "28"),
         ({"encoder": 3}, InputError, "got int"),
         ({"encoder": lambda images: images.mean()}, ShapeError, r"expected features \(\d+, D\)"),
-        ({"encoder": lambda images: [1.0]}, InputError, "the encoder gave list"),
+        ({"encoder": lambda images: [1.0]}, InputError, "the encoder returned list"),
         ({"encoder": lambda images: images.flatten(1) / 0}, RangeError, "NaN or infinite"),
         ({"method": "spreading"}, UnknownNameError, "unknown method 'spreading'"),
         ({"share": 0}, InputError, "share"),
@@ -360,7 +360,7 @@ def test_labels_that_a_classifier_does_not_agree_with_are_dropped(made, many):
 
 
 def test_a_classifier_with_another_number_of_classes_is_refused(made):
-    with pytest.raises(ShapeError, match=r"the classifier gave \(3,\) for each image; expected \(10,\) logits"):
+    with pytest.raises(ShapeError, match=r"the classifier returned \(3,\) per image; expected \(10,\) logits"):
         made.agreeing(lambda images: torch.zeros(len(images), 3))
 
 

@@ -303,7 +303,7 @@ def test_folders_without_images_and_those_of_runs_are_refused(tmp_path):
     save(tmp_path / "run" / "reconstructions.png", picture(0))
     (tmp_path / "run" / "run.json").write_text("{}")
     for name, said in (
-        ("empty", r"no images in .*skipped 1 empty folder \(a\); expected image files, or one folder of them a class"),
+        ("empty", r"no images in .*skipped 1 empty folder \(a\); expected image files, or one folder per class"),
         ("texts", r"skipped 1 other file \(a\.txt\)"),
         ("run", "the folder of a training run"),
     ):
@@ -314,7 +314,7 @@ def test_folders_without_images_and_those_of_runs_are_refused(tmp_path):
 def test_class_folders_that_stand_a_folder_lower_are_pointed_out(folder, tmp_path):
     (tmp_path / "above").mkdir()
     folder.rename(tmp_path / "above" / "train")
-    with pytest.warns(AugmentorWarning, match=rf"if those are the classes, name {tmp_path / 'above' / 'train'}"):
+    with pytest.warns(AugmentorWarning, match=rf"subfolders are the classes, use {tmp_path / 'above' / 'train'}"):
         assert load_source(tmp_path / "above").classes == ["train"]
 
 

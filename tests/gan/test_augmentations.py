@@ -139,7 +139,7 @@ def test_a_gate_is_for_real_images_only(few, vae, batch):
     redraws = gated("redraw")
     with pytest.raises(InputError, match="would leak"):
         get_augmentation("both", redraws)
-    with pytest.raises(InputError, match="use one that re-draws"):
+    with pytest.raises(InputError, match="use action='redraw'"):
         get_augmentation("real", gated("weigh"))
     assert len(get_augmentation("real", redraws).real(batch)[0]) == 24
 
@@ -209,7 +209,7 @@ def test_several_come_one_after_the_other_with_random_sequences_of_their_own(bat
     assert torch.equal(chain.real(batch)[0], chain.fake(batch))
     with pytest.raises(InputError, match="put both first"):
         build("diffaugment+both", vae)
-    with pytest.raises(InputError, match="comes last"):
+    with pytest.raises(InputError, match="must come last"):
         build("real+diffaugment", vae)
 
 

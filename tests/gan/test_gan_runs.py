@@ -153,9 +153,9 @@ def test_other_settings_and_folders_of_others_are_refused(few, digits, tmp_path,
     gan(out=tmp_path / "run").fit(few)
     before = content(tmp_path / "run")
     for trainer, data, said in [
-        (gan(out=tmp_path / "run", lr=2e-3), few, r"lr: 0\.001 there, 0\.002 asked"),
+        (gan(out=tmp_path / "run", lr=2e-3), few, r"lr: 0\.001 stored, 0\.002 given"),
         (gan(out=tmp_path / "run"), digits.subset(torch.arange(1, 101)), "dataset"),
-        (gan(out=tmp_path / "run", augment="both", latent_augment=LatentAugment(vae)), few, "augment: 'none' there"),
+        (gan(out=tmp_path / "run", augment="both", latent_augment=LatentAugment(vae)), few, "augment: 'none' stored"),
         (gan(10, out=tmp_path / "run"), few, "generator"),
     ]:
         with pytest.raises(OutputError, match=said):

@@ -154,10 +154,10 @@ def test_penalties_are_part_of_what_the_discriminator_minimises(few):
 def test_arguments_that_do_not_fit_are_refused():
     for settings, said in [
         *(({name: 0}, name) for name in ("steps", "batch_size", "round_steps", "r1_every", "lr", "devices")),
-        ({"lr": math.nan}, "lr is positive"), ({"r1_gamma": -1}, "r1_gamma"), ({"ema_decay": 1}, "below 1"),
-        ({"stop_on": "collapse"}, "stop_on is a collection"), ({"best_by": "recall"}, "best_by"),
+        ({"lr": math.nan}, "lr must be positive"), ({"r1_gamma": -1}, "r1_gamma"), ({"ema_decay": 1}, "below 1"),
+        ({"stop_on": "collapse"}, "stop_on must be a collection"), ({"best_by": "recall"}, "best_by"),
         ({"patience": 2}, "needs features"), ({"patience": 0, "features": flat}, "at least 1 round"),
-        ({"precision": "fp8"}, "precision is one of fp32, bf16"), ({"augment": "both"}, "needs latent_augment"),
+        ({"precision": "fp8"}, "precision must be one of fp32, bf16"), ({"augment": "both"}, "needs latent_augment"),
     ]:  # fmt: skip
         with pytest.raises(InputError, match=said):
             gan(**settings)

@@ -98,7 +98,7 @@ def test_collapse_is_said_once_and_stands_in_the_history(few, soon):
         train = stuck(stop_on=["saturation"])  # which does not happen
         train.fit(few)
     (text,) = [str(warning.message) for warning in said if warning.category is AugmentorWarning]
-    assert text.startswith("collapse at step 4: the generator makes nearly the same image")
+    assert text.startswith("collapse at step 4: the generator makes nearly identical images")
     assert [row.get("alerts") for row in train.history] == [None, ["collapse"], ["collapse"], ["collapse"]]
     assert all(row["spread"] < 0.1 for row in train.history)
 

@@ -139,7 +139,7 @@ def test_what_it_declares_is_so(name):
     assert {field.name for field in dataclasses.fields(GANSettings)} <= inspect.signature(member).parameters.keys()
     with refused(member.needs_autoencoder, "missing a required argument: 'autoencoder'"):
         get_method(name, **parts)
-    with refused(not member.takes_augmentation, f"{name!r} shows its discriminator no images"):
+    with refused(not member.takes_augmentation, f"the discriminator of training method {name!r} takes no images"):
         get_method(name, **parts, autoencoder=autoencoder(), augmentation=get_augmentation("ada"))
     with pytest.raises(UnknownNameError, match="did you mean 'discriminator_steps'"):
         get_method(f"{name}(discriminator_stebs=2)", **parts, autoencoder=autoencoder())
@@ -166,7 +166,7 @@ def test_a_text_sets_what_the_settings_leave_open():
 def test_networks_that_do_not_match_are_refused(settings):
     shape = {"image_shape": (1, 8, 8), "network": "dcgan(width=4)"}
     pair = get_method("gan", **shape | settings).generator, get_method("gan", **shape).discriminator
-    with pytest.raises(InputError, match="build them alike"):
+    with pytest.raises(InputError, match="build both with the same image_shape"):
         GAN(pair)
 
 

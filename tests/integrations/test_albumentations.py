@@ -116,7 +116,7 @@ def with_targets(*args, **kwargs) -> A.Compose:
 def test_masks_boxes_and_keypoints_need_a_policy_that_keeps_geometry(image, name):
     given = {"image": image, name: PLACED[name]}
     for compose in (with_targets("digits"), with_targets(COLOUR, "gaussian", p=0.5)):
-        with pytest.raises(InputError, match=rf"got {name}, .* things move in the image.* 'smooth'"):
+        with pytest.raises(InputError, match=rf"got {name}, .* moves objects in the image.* 'smooth'"):
             compose(**given)
         assert compose(image=image, **({name: None} if name in ("mask", "mask2") else {}))["image"].shape == (8, 8, 1)
     for policy in ("smooth(std=0.25)", "auto"):
@@ -195,7 +195,7 @@ def test_a_replay_makes_the_same_image(image):
 def test_a_policy_with_reference_samples_is_not_replayed(image, digits):
     transform = LatentAugment(policy="smote(k=3)", p=1.0).fit(digits.subset(torch.arange(200)))
     replay = A.ReplayCompose([transform])(image=image, label=0)["replay"]
-    with pytest.raises(ReferenceSetError, match=r"a replay does not keep; .* sample_key="):
+    with pytest.raises(ReferenceSetError, match=r"a replay does not store; .* sample_key="):
         A.ReplayCompose.replay(replay, image=image)
 
 
@@ -351,7 +351,7 @@ def test_an_rgb_network_takes_grey_images_and_no_alpha(image):
 def test_floats_pass_after_the_line_that_the_message_gives():
     x = np.linspace(-1000, 3000, 64, dtype=np.float32).reshape(8, 8)
     for scaled_by in (A.NoOp(), A.ToFloat(max_value=3000)):  # which leaves floats as they are
-        with pytest.raises(RangeError, match="ToFloat does to integers alone") as caught:
+        with pytest.raises(RangeError, match="ToFloat scales only integers") as caught:
             A.Compose([scaled_by, LatentAugment("digits", p=1.0)])(image=x)
     line = str(caught.value).rpartition("here ")[2]
     assert pipeline("digits")(image=eval(line))["image"].shape == x.shape

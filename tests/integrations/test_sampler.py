@@ -107,7 +107,7 @@ def test_autoencoders_come_as_objects_too(pictures):
 
 def test_what_does_not_fit_is_an_error_that_says_what_to_do(pictures):
     X, y = pictures
-    with pytest.raises(ShapeError, match=r"rows of 63 numbers are no images \(1, 8, 8\); give image_shape"):
+    with pytest.raises(ShapeError, match=r"rows of 63 values are not images \(1, 8, 8\); give image_shape"):
         LatentSampler("digits").fit_resample(X[:, 1:], y)
     with pytest.raises(RangeError, match=r"images in \[0, 1\]"):
         LatentSampler("digits").fit_resample(16 * X, y)

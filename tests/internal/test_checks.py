@@ -18,7 +18,7 @@ def test_uint16_is_refused_with_lines_that_work(high):
     images = torch.linspace(0, high, 64).reshape(1, 1, 8, 8).to(torch.uint16)
     with pytest.raises(InputError, match=r"got torch\.uint16") as caught:
         check_range(images, "it")
-    line, _, of_arrays = str(caught.value).partition("use ")[2].partition(", or for an array of them all ")
+    line, _, of_arrays = str(caught.value).partition("use ")[2].partition(", or for an array of all images ")
     made = v2.Compose(eval(f"[{line}]"))(images)
     assert np.allclose(eval(of_arrays, {"x": images.numpy()}), made)
     check_range(made, "it")

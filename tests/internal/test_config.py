@@ -61,7 +61,7 @@ def test_weights_are_found_beside_the_file_or_in_the_working_folder(tmp_path, mo
 
 def test_an_autoencoder_that_has_changed_is_refused(tmp_path):
     document = LatentAugment("digits").to_config()
-    with pytest.raises(WeightsError, match=r"the policy was chosen for 0123\.\.\.; give that one, or tune again"):
+    with pytest.raises(WeightsError, match=r"the policy was chosen for 0123\.\.\.; use that autoencoder, or tune"):
         LatentAugment.from_config({**document, "autoencoder_sha256": "0123"})
     model = load_autoencoder("digits")
     next(model.parameters()).data.add_(1e-3)
@@ -86,7 +86,7 @@ def test_an_autoencoder_object_is_given_again_and_another_refused(vae):
     with pytest.raises(InputError, match="names no autoencoder"):
         LatentAugment.from_config(document)
     document["statistics"]["mean"][0] += 0.1
-    with pytest.raises(WeightsError, match="give that one, or tune again"):
+    with pytest.raises(WeightsError, match="use that autoencoder, or tune again"):
         LatentAugment.from_config(document, autoencoder=vae)
     document["statistics"]["mean"].pop()
     with pytest.raises(WeightsError, match="made with another autoencoder"):
@@ -101,7 +101,7 @@ def test_an_autoencoder_object_is_given_again_and_another_refused(vae):
         ({"policy": "gausian"}, "did you mean 'gaussian'"),
         ({"policy": "gaussian(std=-1)"}, "std"),
         ({"p": float("nan")}, "p is"),
-        ({"gate": {"kep": 1}}, "gate has no 'kep'; did you mean 'keep'"),
+        ({"gate": {"kep": 1}}, "gate has no argument 'kep'; did you mean 'keep'"),
         ({"gate": {"keep": "all"}}, "gate is"),
         ({"mixing": {"ratio": 10**309}}, "ratio >= 0"),
         ({"mixing": {"balance": 1.1}}, "balance from 0 to 1"),

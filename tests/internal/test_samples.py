@@ -159,7 +159,7 @@ def test_a_pixel_that_is_transparent_in_part_counts():
 def test_more_than_8_bits_are_refused_with_lines_that_keep_the_values(mode, tmp_path):
     values = np.arange(64).reshape(8, 8) * 1000
     image = Image.fromarray(values.astype({"I;16": np.uint16, "I": np.int32, "F": np.float32}[mode]))
-    with pytest.raises(InputError, match=f"mode '{mode}', of more than 8 bits") as caught:
+    with pytest.raises(InputError, match=f"mode '{mode}', with more than 8 bits") as caught:
         image_to_tensor(image)
     if mode == "I;16":
         line = re.search(r"with (v2.*?\)\)?), or", str(caught.value)).group(1)

@@ -138,7 +138,7 @@ def test_statistics_fitted_later_leave_a_cache_valid(few, tmp_path):
 
 
 def test_a_cache_of_other_data_is_refused(few, digits, vae):
-    with pytest.raises(CacheError, match="another dataset; make it anew"):
+    with pytest.raises(CacheError, match="another dataset; create it again"):
         MixedDataset(digits, LatentAugment(vae), cache=LatentCache(few, vae))
 
 

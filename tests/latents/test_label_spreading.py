@@ -64,7 +64,7 @@ def test_what_no_label_reaches_stays_out():
 def test_wrong_labels_are_warned_of_once_with_the_estimate(few):
     labelled, rest = few
     mixed_up = [(labelled.images, labelled.targets.roll(1, 0) * 3 % 10)]  # some of each class have another's label
-    with pytest.warns(AugmentorWarning, match=r"right in about \d+ % .*leave unlabelled= out") as said:
+    with pytest.warns(AugmentorWarning, match=r"is about \d+ % .*leave unlabelled= out") as said:
         augment = LatentAugment("digits", "smote").fit(mixed_up, unlabelled=rest)
     assert [warning.filename for warning in said] == [__file__]
     assert len(augment.reference) > len(labelled)  # it goes on all the same

@@ -26,13 +26,13 @@ sys.addaudithook(refuse)
 """
 
 
-def test_there_is_one_for_each_library_and_the_readme_lists_them():
+def test_there_is_one_for_each_library_and_the_page_on_training_loops_lists_them():
     assert {path.stem for path in EXAMPLES} == {
         "accelerate_loop", "albumentations_pipeline", "huggingface_datasets", "huggingface_trainer",
         "imagefolder_shards", "imbalanced_learn", "lightning_ddp", "own_images", "plain_pytorch", "timm_mixup",
     }  # fmt: skip
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert [path.name for path in EXAMPLES if f"examples/{path.name}" not in readme] == []
+    page = (ROOT / "docs" / "training-loops.md").read_text(encoding="utf-8")
+    assert [path.name for path in EXAMPLES if f"examples/{path.name}" not in page] == []
 
 
 def run(example: Path, folder: Path, *arguments: str) -> str:

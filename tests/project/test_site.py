@@ -10,10 +10,12 @@ import sys
 import types
 from pathlib import Path
 
+import click
 import pytest
 
 import augmentor
 from augmentor.autoencoders import list_autoencoders
+from augmentor.cli import app
 from augmentor.policies import list_policies
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,6 +41,7 @@ def test_the_site(tmp_path):
     every_policy_has_its_picture(tmp_path)
     the_api_shows_every_public_name_and_its_example(tmp_path)
     pages_from_elsewhere_in_the_repository_are_linked_among_each_other(tmp_path)
+    every_option_of_the_command_line_is_listed(tmp_path)
     no_page_fetches_anything_from_elsewhere(tmp_path)
 
 
@@ -68,10 +71,22 @@ def the_api_shows_every_public_name_and_its_example(site: Path) -> None:
     assert "<blockquote>" not in first  # what an example becomes if it is read as Markdown
 
 
+def every_option_of_the_command_line_is_listed(site: Path) -> None:
+    text = page(site, "commands.html")
+    for name in app.list_commands(click.Context(app)):
+        section = text.partition(f'<h2 id="{name}">')[2].partition("<h2")[0]
+        options = app.get_command(click.Context(app), name).params
+        assert [
+            option.opts for option in options if option.opts[0].startswith("-") and option.opts[0] not in section
+        ] == []
+
+
 def pages_from_elsewhere_in_the_repository_are_linked_among_each_other(site: Path) -> None:
     start = page(site, "index.html")
     assert 'href="benchmarks.html"' in start
     assert 'href="gan.html"' in start
+    (curve,) = re.findall(r'src="(benchmarks/results/gan[^"]*.png)"', start)
+    assert (site / curve).read_bytes()[1:4] == b"PNG"
     assert 'href="benchmarks.html#guided"' in page(site, "choosing.html")
     assert "<td>labels by own predictions, then RandAugment, affine" in page(site, "pseudo-labels.html")
     for name in list_autoencoders():

@@ -28,7 +28,7 @@ def test_every_folder_says_what_it_may_import():
             folder = ROOT / "augmentor" / name / "__init__.py"
             if folder.exists():
                 said = re.search(
-                    r"May import `(\w+)` and what is below it", ast.get_docstring(ast.parse(folder.read_text()))
+                    r"may import `(\w+)` and the layers below it", ast.get_docstring(ast.parse(folder.read_text()))
                 )
                 assert said, f"{name}/__init__.py says in one sentence what it may import"
                 assert said[1] in below, f"{name} may import {below}, and says {said[1]}"

@@ -110,7 +110,7 @@ def test_the_page_shows_the_figures_and_two_pictures(shape, count):
     page = copies_html(found, made, real, title="A <title>")
     assert "A &lt;title&gt;" in page
     assert f"<td>generated</td><td>{count}</td><td>4</td>" in page
-    assert page.index("Most like copies") < page.index("At random")
+    assert page.index("Nearest to real images") < page.index("Random images")
     drawn = [base64.b64decode(text) for text in re.findall(r"base64,([^\"]+)", page)]
     assert len(drawn) == 2
     for data in drawn:

@@ -125,7 +125,7 @@ def test_a_poor_autoencoder_is_named_with_its_figures(few):
         LatentAugment(bad("mean image", "digits", few.images), gate=QualityGate()).fit(list(few.images))
 
 
-@pytest.mark.filterwarnings("ignore:the gate judges latents alone")
+@pytest.mark.filterwarnings("ignore:the gate scores latents only")
 @pytest.mark.parametrize("channels", [3, 4])
 def test_every_sample_of_a_poor_one_is_rejected_unless_everything_is_kept(channels):
     images = torch.rand(40, channels, 2, 2).repeat_interleave(8, 2).repeat_interleave(8, 3)

@@ -386,5 +386,5 @@ def test_dinov2_is_not_fetched_unasked_and_says_when_it_cannot_be(hub, monkeypat
         raise URLError("no network")
 
     monkeypatch.setattr(torch.hub, "load", offline)
-    with pytest.raises(WeightsError, match=r"cannot fetch.*no network.*'smallnet'"):
+    with pytest.raises(WeightsError, match=r"cannot download.*no network.*'smallnet'"):
         DINOv2Features(download=True)

@@ -236,5 +236,5 @@ def test_damaged_imagenet_weights_are_refused(tmp_path):
     with pytest.raises(WeightsError, match="are missing"):
         efficientnet._weights(tmp_path / "lite0-57934424.pth")
     (tmp_path / "lite0-57934424.pth").write_bytes(b"\x80\x02garbage")
-    with pytest.raises(WeightsError, match="do not fit the checksum in their name"):
+    with pytest.raises(WeightsError, match="do not match the checksum in their name"):
         efficientnet._weights(tmp_path / "lite0-57934424.pth")

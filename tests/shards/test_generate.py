@@ -183,7 +183,7 @@ def test_numbers_are_checked(tmp_path):
         ({"gpus_per_worker": 0.5}, InputError, "executor='ray'"),
         ({"format": "zip"}, InputError, "'webdataset'"),
         ({"num_samples": 0}, InputError, "num_samples"),
-        ({"num_samples": 10**6, "shard_size": 1}, InputError, "raise shard_size"),
+        ({"num_samples": 10**6, "shard_size": 1}, InputError, "increase shard_size"),
         ({"dataset": iter([1])}, DataError, "map-style"),
         ({"augment": LatentAugment(get_autoencoder("vae").example(), p=0.3)}, InputError, "num_samples"),
         ({"unit_range": (0, 1), "resume": False}, InputError, "resume=False"),
@@ -211,11 +211,11 @@ def test_other_settings_are_refused_with_the_difference(reference):
     before = content(reference)
     other = get_autoencoder("vae").example()  # other weights
     for changes, said in (
-        ({"seed": 5}, r"seed: 0 there, 5 asked.*name another folder"),
-        ({"augment": augmenter("gaussian(std=0.7)")}, r"policy: 'gaussian\(std=0.5\)' there"),
+        ({"seed": 5}, r"seed: 0 stored, 5 given.*name another folder"),
+        ({"augment": augmenter("gaussian(std=0.7)")}, r"policy: 'gaussian\(std=0.5\)' stored"),
         ({"dataset": real(13)}, "dataset_fingerprint"),
         ({"augment": LatentAugment(other, "gaussian(std=0.5)")}, "autoencoder_sha256"),
-        ({"store": "latents"}, "store: 'images' there, 'latents' asked"),
+        ({"store": "latents"}, "store: 'images' stored, 'latents' given"),
     ):
         with pytest.raises(OutputError, match=said):
             generate(reference, **changes)
@@ -228,7 +228,7 @@ def test_a_folder_of_other_things_is_refused_and_left_alone(tmp_path):
         folder.mkdir()
         (folder / name).write_text("mine")
         for resume in (True, False):
-            with pytest.raises(OutputError, match="holds other things"):
+            with pytest.raises(OutputError, match="holds other files"):
                 generate(folder, resume=resume)
         assert content(folder) == {name: b"mine"}
     with pytest.raises(OutputError, match="is a file"):
@@ -279,7 +279,7 @@ def test_ctrl_c_keeps_finished_shards(reference, tmp_path):
     def interrupt():
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt, match="2 of 5 shards are finished and stay; the same call goes on"):
+    with pytest.raises(KeyboardInterrupt, match="2 of 5 shards are finished and kept; run again to resume"):
         generate(folder, Stopping(interrupt))
     manifest = read_partial(folder)
     assert [entry.file for entry in manifest.shards] == ["shard-00000.h5", "shard-00001.h5"]

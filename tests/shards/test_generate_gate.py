@@ -47,10 +47,10 @@ def test_where_the_gate_rejects_every_draw_the_original_latents_are_stored(vae, 
 
 def test_weights_and_policies_without_a_text_are_refused(vae, few, tmp_path):
     weighing = LatentAugment(vae, gate=QualityGate(action="weigh"))
-    with pytest.raises(InputError, match="no place for weights"):
+    with pytest.raises(InputError, match="cannot store weights"):
         generate_shards(few, weighing, tmp_path / "shards", num_samples=20)
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
     hard = LatentAugment(vae, Adversarial(model, vae))
-    with pytest.raises(InputError, match="cannot be written down"):
+    with pytest.raises(InputError, match="has no text form"):
         generate_shards(few, hard, tmp_path / "shards", num_samples=20)
     assert not (tmp_path / "shards").exists()

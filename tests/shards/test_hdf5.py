@@ -147,7 +147,7 @@ FOREIGN = [
     ("none", dataset("images", of=lambda images: images[:5]), "shape"),
     ("none", put("source_index", np.zeros((N, 1000), np.int64)), "shape"),
     ("none", dataset("images", maxshape=(None, *SHAPE), chunks=(N, *SHAPE)), "contiguous"),
-    ("none", _never_stored, "store 0"),
+    ("none", _never_stored, "stores 0"),
     ("gzip", dataset("images", chunks=CHUNK, compression="lzf"), "filters"),
     ("gzip", dataset("labels", chunks=(1,), compression="gzip"), "chunks"),
     ("gzip", lambda file: _never_stored(file, chunks=CHUNK, compression="gzip"), "every chunk"),

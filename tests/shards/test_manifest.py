@@ -87,7 +87,7 @@ def test_differences_name_every_setting_that_differs(a, b):
     assert (text == "") == (not changed)
     assert all(f"{name}: " in text for name in changed)
     assert differences(a, a.with_shards()) == ""
-    assert differences(BASE, dataclasses.replace(BASE, seed=7)) == "seed: 0 there, 7 asked"
+    assert differences(BASE, dataclasses.replace(BASE, seed=7)) == "seed: 0 stored, 7 given"
 
 
 JSON = st.recursive(

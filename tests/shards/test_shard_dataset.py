@@ -346,7 +346,7 @@ def test_what_only_a_look_into_the_files_tells(folder):
     data[-1] ^= 1
     path.write_bytes(data)
     ShardDataset(folder)
-    with pytest.raises(ShardError, match=r"shard-00002\.h5 does not fit its checksum"):
+    with pytest.raises(ShardError, match=r"shard-00002\.h5 does not match its checksum"):
         ShardDataset(folder, verify=True)
     _edit(lambda document: document.update(image_shape=[1, 8, 9]))(folder)
     with pytest.raises(ShardError, match="shape"):

@@ -80,7 +80,7 @@ def test_soft_labels_and_floating_images(digits):
 
 
 def test_it_stops_at_the_deadline(digits):
-    with pytest.raises(BudgetError, match="the time was up after 0 of 4 steps"):
+    with pytest.raises(BudgetError, match="the time limit was reached after 0 of 4 training steps"):
         train(digits, deadline=time.monotonic() - 1)
     train(digits, deadline=time.monotonic() + 1000)
 
@@ -91,8 +91,8 @@ def test_what_does_not_fit_is_refused(digits):
         ([(torch.rand(1, 8, 8), torch.tensor([0.5, 0.5]))] * 4, {}, InputError, "soft labels"),
         ([torch.rand(1, 8, 8)] * 4, {}, DataError, "no labels"),
         ([], {}, DataError, "empty"),
-        (digits, {"steps": 1}, InputError, "steps is at least 2"),
-        (digits, {"lr": 1e30}, TrainingError, "try a lower rate"),
+        (digits, {"steps": 1}, InputError, "steps must be >= 2"),
+        (digits, {"lr": 1e30}, TrainingError, "try a lower learning rate"),
     ):
         with pytest.raises(error, match=said):
             train(data, **options)

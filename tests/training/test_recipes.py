@@ -91,8 +91,8 @@ def test_some_are_chosen_by_name_and_others_brought():
     assert (found["mine"].image, list(found)) == (mine, ["mine", "mixed", "none"])
     for controls, error, said in (
         (["afine"], UnknownNameError, "did you mean 'affine'"),
-        ("affine", InputError, "controls is a list of names, or a dict of transforms"),
-        ({"mine": 3}, InputError, "gives 3 for 'mine'"),
+        ("affine", InputError, "controls must be a list of names, or a dict of transforms"),
+        ({"mine": 3}, InputError, r"controls\['mine'\] is 3"),
     ):
         with pytest.raises(error, match=said):
             chosen_recipes(controls, usual)

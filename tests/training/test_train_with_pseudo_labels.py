@@ -98,9 +98,9 @@ def test_bad_input_is_refused_before_any_training(few, many):
     def network(channels, classes):
         raise AssertionError("trained")
 
-    with pytest.raises(InputError, match="rounds is at least 1, got 0"):
+    with pytest.raises(InputError, match="rounds must be at least 1, got 0"):
         train_with_pseudo_labels(network, few, many, rounds=0)
-    with pytest.raises(InputError, match=r"threshold is a probability, in \[0, 1\]; got 95"):
+    with pytest.raises(InputError, match=r"threshold must be a probability, in \[0, 1\]; got 95"):
         train_with_pseudo_labels(network, few, many, threshold=95)
     with pytest.raises(DataError, match="unlabelled has no images"):
         train_with_pseudo_labels(network, few, [])
@@ -111,5 +111,5 @@ def test_bad_input_is_refused_before_any_training(few, many):
 def test_a_deadline_and_a_network_that_diverges_stop_it(few, many):
     with pytest.raises(BudgetError):
         train_with_pseudo_labels(small_cnn, few, many, steps=30, deadline=time.monotonic())
-    with pytest.raises(RangeError, match=r"the classifier gave NaN or infinite numbers for .* take another classifier"):
+    with pytest.raises(RangeError, match=r"classifier returned NaN or infinite values for .* use another classifier"):
         confident_labels(few, many, lambda images: torch.full((len(images), 10), float("nan")))

@@ -172,7 +172,7 @@ def test_the_final_is_held_on_cells_that_decided_nothing_before():
 def test_the_final_takes_whole_repeats_of_the_cross_validation(budget, repeats):
     result = run(Images(many(30), controls={"none": 0.0, "geometric": 0.0}), budget)
     assert {len(row["final"]) for row in result.table} - {0} == {3 * repeats}
-    assert f"over 50 samples, {repeats} fresh repeat" in result.sentence
+    assert f"over 50 samples, {repeats} new repeat" in result.sentence
 
 
 # The controls
@@ -202,7 +202,7 @@ def test_controls_that_are_far_behind_leave_and_settings_go_on_top_of_the_best()
     task = Usual([0.0] * 10 + [2.0, 1.6], noise=0.01)
     result = run(task, 1000.0)
     assert (result.config["best_control"], task.settled) == ("control c10", ["c10"])
-    assert row_of_control(result, "c5")["fate"] == "behind after 3"
+    assert row_of_control(result, "c5")["fate"] == "dropped after cell 3"
 
 
 def test_settings_go_on_top_of_the_best_control_that_takes_them_and_have_to_beat_the_others_too():
@@ -302,11 +302,11 @@ def test_controls_that_do_not_fit_are_left_out_and_named():
     result = run(task, 30.0)
     assert task.time - 100 <= 30.0
     fates = {row["setting"]["control"]: row["fate"] for row in result.table if row["control"]}
-    assert fates["slow"] == "no time"
-    assert "no time" not in (fates["default"], fates["quick"], fates["none"])
-    assert "the budget ended before control default, control slow." in result.sentence
+    assert fates["slow"] == "not scored: budget too small"
+    assert "not scored: budget too small" not in (fates["default"], fates["quick"], fates["none"])
+    assert "the budget did not suffice for control default, control slow." in result.sentence
     assert (result.answer, result.config["best_control"]) == ("none", "control quick")
-    assert "the budget ended" not in run(task, 3000.0).sentence
+    assert "did not suffice" not in run(task, 3000.0).sentence
 
 
 def test_a_control_that_was_left_out_is_not_beaten():
@@ -321,7 +321,7 @@ def test_a_control_that_was_left_out_is_not_beaten():
     controls = {"default": 0.0, "slow": 5.0, "none": 0.0}
     assert run(Images({"good": 3.0}, controls=controls | {"slow": 0.0})).answer == "latent"
     result = run(Short({"good": 3.0}, controls=controls))
-    assert (result.answer, "the budget ended before control slow." in result.sentence) == ("none", True)
+    assert (result.answer, "the budget did not suffice for control slow." in result.sentence) == ("none", True)
 
 
 def test_an_estimate_refuses_a_small_budget_before_anything_is_done(tmp_path):
@@ -340,7 +340,7 @@ def test_one_line_says_beforehand_what_the_budget_is_worth(capsys):
         tune(None, task=task, budget=budget)
         (line,) = (line for line in capsys.readouterr().err.splitlines() if "budget" in line)
         assert f"about {least} s, for one latent setting against the default control; {whole} s for all" in line
-        assert (f"{budget} s can show no win" in line) == (budget < whole)
+        assert (f"with {budget} s the answer can only be 'none'" in line) == (budget < whole)
 
 
 @pytest.mark.parametrize(
@@ -353,7 +353,7 @@ def test_a_small_budget_compares_one_setting_with_the_best_control_first(budget,
     assert compared == {"geometric": {0, *range(6, 11)}, "good": set(range(6, 11))}  # no cell chose it
     assert (result.answer, result.config["setting"]) == (answer, {"policy": "good"})
     assert row_of(result, "good")["p_value"] < 0.001
-    said = f"the budget ended before {', '.join(f'control {name}' for name in unmet)}"
+    said = f"the budget did not suffice for {', '.join(f'control {name}' for name in unmet)}"
     assert (said in result.sentence) == bool(unmet)
     assert "1 of 6 settings were tried" in result.sentence
 
@@ -364,8 +364,8 @@ def test_a_setting_that_cannot_be_used_leaves_the_small_budget_to_the_next():
 
 
 @pytest.mark.parametrize(("slow", "said", "cells"), [
-    (13.0, r"The best, policy slow, has points [\d.]+; ", 3),  # it runs on one cell
-    (99.0, "There was no time for policy slow; ", 1),
+    (13.0, r"The best setting, policy slow, has points [\d.]+; ", 3),  # it runs on one cell
+    (99.0, "policy slow was not scored in time; ", 1),
 ])  # fmt: skip
 def test_if_settings_are_too_slow_for_a_final_the_budget_goes_to_the_controls(slow, said, cells, tmp_path):
     controls = {"default": 0.0, "better": 2.0, **{f"other {i}": 0.1 for i in range(12)}, "none": 0.0}
@@ -460,9 +460,9 @@ def test_the_files_say_what_was_found(tmp_path):
 
 def test_a_folder_with_another_run_is_refused(tmp_path):
     run(Known(many(2)), out=tmp_path / "run")
-    with pytest.raises(OutputError, match=r"budget: 1000\.0 there, 999\.0 asked"):
+    with pytest.raises(OutputError, match=r"budget: 1000\.0 stored, 999\.0 given"):
         run(Known(many(2)), 999.0, out=tmp_path / "run")
-    with pytest.raises(OutputError, match="holds a run already"):
+    with pytest.raises(OutputError, match="already contains a run"):
         run(Known(many(2)), out=tmp_path / "run", resume=False)
     journal = tmp_path / "run/trials.jsonl"
     journal.write_bytes(b"".join(journal.read_bytes().splitlines(keepends=True)[3:]))

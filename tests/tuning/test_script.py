@@ -12,6 +12,7 @@ from torchvision.transforms import v2
 from augmentor.data import ArrayDataset
 from augmentor.training import Recipe, usual_recipes
 from augmentor.training.recipes import chosen_recipes, rebalanced
+from augmentor.tuning import TuneResult
 from augmentor.tuning.datasets import few_of_each
 from augmentor.tuning.script import script, script_with_pseudo_labels
 
@@ -49,6 +50,14 @@ def test_what_is_pasted_for_latents_adds_them_before_the_recipe(unequal, tmp_pat
     assert len(data) == 2 * 10 * 8  # classes filled up once, by the policy, and as many synthetic samples
     assert data.dataset.augment.policy.name == "smote"
     assert not torch.equal(data[159][0], data[159][0])
+
+
+def test_what_a_result_gives_to_paste_runs_in_any_folder(unequal, tmp_path):
+    (tmp_path / "policy.json").write_text(json.dumps(POLICY))
+    code = script(UNEQUAL["affine, oversampling"], "policy.json")
+    result = TuneResult("latent", {"code": code}, [], "", {"policy.json": tmp_path / "policy.json"})
+    assert pasted(result.code, unequal)["dataset"].dataset.augment.policy.name == "smote"
+    assert TuneResult("latent", {"code": code}, [], "").code == code
 
 
 @pytest.mark.parametrize("made", [Recipe(v2.RandomHorizontalFlip(0.5)), v2.RandomHorizontalFlip(0.5)])

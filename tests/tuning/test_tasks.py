@@ -330,7 +330,7 @@ def test_a_text_trains_from_scratch_and_a_deadline_stops_it(few, monkeypatch):
     assert model.latent_dim == 4
     assert model.stats.fitted
     assert all(map(torch.equal, model.parameters(), build(few).parameters()))
-    with pytest.raises(BudgetError, match="in the middle of a training"):
+    with pytest.raises(BudgetError, match="during a training"):
         build(Until(few, time.monotonic() - 1))
 
 
@@ -346,7 +346,7 @@ def test_an_autoencoder_comes_with_the_folder_or_else_the_result(few, tmp_path, 
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
     result = tune(few, "vae(latent_dim=4, width=8)", space=ONE, **QUICK)
     config = result.config | {"p": 0.5}
-    with pytest.raises(InputError, match="give autoencoder= it"):
+    with pytest.raises(InputError, match="pass it as autoencoder="):
         LatentAugment.from_config(config)
     assert LatentAugment.from_config(config, autoencoder=result.autoencoder).p == 0.5
 
@@ -441,15 +441,15 @@ def test_a_gan_scores_the_same_at_every_call(digits, global_rng_untouched):
 def test_what_does_not_fit_is_refused(few, digits, tmp_path):
     for data, autoencoder, options, error, said in (
         (few, "digits", {"controls": ["mild afine"]}, UnknownNameError, "did you mean 'mild affine'"),
-        (few, "digits", {"controls": "none"}, InputError, "controls is a list of names, or a dict of transforms"),
-        (few, "digits", {"controls": {"mine": 3}}, InputError, "gives 3 for 'mine'; expected a transform"),
-        (few, "digits", {"task": "fid", "controls": ["affine, MixUp"]}, InputError, "is for labels"),
-        (few, "digits", {"task": "speed"}, InputError, "task is one of accuracy, macro_recall, fid, kid or a Task"),
+        (few, "digits", {"controls": "none"}, InputError, "controls must be a list of names, or a dict of transforms"),
+        (few, "digits", {"controls": {"mine": 3}}, InputError, r"controls\['mine'\] is 3; expected a transform"),
+        (few, "digits", {"task": "fid", "controls": ["affine, MixUp"]}, InputError, "uses labels"),
+        (few, "digits", {"task": "speed"}, InputError, "one of accuracy, macro_recall, fid, kid or a Task"),
         (few, "vae(latent=4)", {"out": tmp_path / "run"}, InputError, "did you mean 'latent_dim'"),
-        (few, None, {}, InputError, r"autoencoder is a pretrained name.*got None"),
+        (few, None, {}, InputError, r"autoencoder must be a pretrained name.*got None"),
         ([(image, label - 1) for image, label in few], "digits", {"folds": 2}, DataError, "got a label of -1"),
         (few, "digits", {"folds": 5}, DataError, r"class '0' has 4 images, too few for 5 folds"),
-        (digits.subset(digits.targets == 3), "digits", {}, DataError, "expected at least 2 to tell apart"),
+        (digits.subset(digits.targets == 3), "digits", {}, DataError, "expected at least 2 classes"),
         ([torch.zeros(1, 8, 8, dtype=torch.uint8)] * 10, "digits", {}, DataError, "no labels"),
     ):
         with pytest.raises(error, match=said):
@@ -462,9 +462,9 @@ def test_what_does_not_fit_is_refused(few, digits, tmp_path):
     [
         ("accuracy", {"policy": ["gausian"]}, "unknown policy"),
         ("accuracy", {"policy": "gaussian"}, "a list of at least one value"),
-        ("accuracy", {"ratio": [0.0]}, "adds nothing"),
-        ("accuracy", {"base": ["rotation"]}, "gives 'rotation' for base; expected names of controls"),
-        ("accuracy", {"residual": [1.5]}, "for residual; expected numbers from 0 to 1"),
+        ("accuracy", {"ratio": [0.0]}, "adds no samples"),
+        ("accuracy", {"base": ["rotation"]}, r"\['base'\] contains 'rotation'; expected names of controls"),
+        ("accuracy", {"residual": [1.5]}, r"\['residual'\] contains 1.5; expected numbers from 0 to 1"),
         ("kid", {"ratio": [1.0]}, "space has no 'ratio'; known: policy, mode"),
     ],
 )

@@ -89,14 +89,14 @@ def test_settings_go_on_top_of_the_best_control_without_them(few, many):
     task = task_on(few, unlabelled=many, controls=RECIPES)
     assert task.space["base"] == ("mine", "none")
     assert [task.takes_settings(name) for name in task.controls] == [True, False, True]
-    with pytest.raises(InputError, match="space gives 'labelled' for base"):
+    with pytest.raises(InputError, match=r"space\['base'\] contains 'labelled'"):
         task_on(few, unlabelled=many, controls=RECIPES, space={"base": ["labelled"]})
 
 
 def test_without_unlabelled_images_they_are_refused(few):
-    with pytest.raises(InputError, match="control 'labelled' gives labels to unlabelled images, and there are none"):
+    with pytest.raises(InputError, match="control 'labelled' needs unlabelled images, and there are none"):
         task_on(few, controls=RECIPES)
-    with pytest.raises(InputError, match=r"labels is one of 'given', .*, got 'guessed'"):
+    with pytest.raises(InputError, match=r"labels must be one of 'given', .*, got 'guessed'"):
         Recipe(labels="guessed")
 
 

@@ -50,4 +50,4 @@ def test_a_control_for_which_the_final_had_no_time_may_still_be_the_best():
     _, control, won, reason = decide(Task(), [default, other], [setting], range(6, 11), 5)
     assert control is default
     assert not won
-    assert "the budget ended before control control" in reason
+    assert "the budget did not suffice for control control" in reason

@@ -65,7 +65,7 @@ def test_bad_input_is_one_line_and_the_next_view_works(client, settings):
     for changes, line in (
         ({"data": "nowhere"}, "found no data at 'nowhere'"),
         ({"policy": "gausian"}, "did you mean 'gaussian'"),
-        ({"images": 99}, "images goes from 1 to 16"),
+        ({"images": 99}, "images must be from 1 to 16"),
     ):
         answer = ask(client, settings, **changes)
         assert answer.status_code == 400
@@ -96,7 +96,7 @@ def test_what_keeps_the_command_from_serving_is_one_line(few, capfd, monkeypatch
     with socket.create_server(("127.0.0.1", 0)) as taken:
         assert "in use" in failing(few, "--port", str(taken.getsockname()[1]))
     monkeypatch.setitem(sys.modules, "flask", None)
-    assert failing(few) == "error: augmentor explore takes flask; pip install 'latent-augmentor[explore]'\n"
+    assert failing(few) == "error: augmentor explore requires flask; pip install 'latent-augmentor[explore]'\n"
 
 
 @pytest.mark.slow

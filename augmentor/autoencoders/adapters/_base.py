@@ -1,4 +1,4 @@
-"""The base of adapters: a model of another library, on its own device and in its own precision."""
+"""Base class of adapters: a model of another library, on its own device and in its own precision."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from ..base import Autoencoder
 
 
 class AdaptedAutoencoder(Autoencoder):
-    """A trained model of another library as an `Autoencoder`; frozen once a `LatentAugment` has it, as any other.
+    """A trained model of another library as an `Autoencoder`. `LatentAugment` freezes it, as any other autoencoder.
 
-    An adapter gives `_encoded` and `_decoded`, which take and return tensors in the precision of the model's own
-    weights. Latent statistics are float32 beside them, so a model in bfloat16 loses nothing there. `version` is a text
-    of what decides results besides the weights; it goes into the fingerprint with them.
+    An adapter defines `_encoded` and `_decoded`, which take and return tensors in the precision of the model's weights.
+    Latent statistics are float32, also for a model in bfloat16. `version` is a string of the settings, besides the
+    weights, that change results; it is part of the fingerprint.
     """
 
     family = "adapted autoencoder"
     sides = (1, 1 << 15)
     name = "adapted"
-    savable: ClassVar[bool] = False  # whether plain JSON arguments build an equal one, so that a file can hold it
-    network: Any  # theirs: they type it as they like
+    savable: ClassVar[bool] = False  # whether JSON arguments build an equal one, so that it can be saved to a file
+    network: Any  # of another library, not typed
     version: torch.Tensor
 
     def __init__(
@@ -45,14 +45,14 @@ class AdaptedAutoencoder(Autoencoder):
 
     @property
     def weights_dtype(self) -> torch.dtype:
-        """What the model computes in."""
+        """Data type in which the model computes."""
         return next((p.dtype for p in self.network.parameters() if p.is_floating_point()), self.dtype)
 
     def save(self, path: str | Path, info: dict[str, Any] | None = None) -> None:
         if not self.savable:
             raise InputError(
-                f"a {self.name} autoencoder is code of yours, which no weights file can hold; save "
-                "LatentAugment(...).to_config(), its statistics included, and give the model again to "
+                f"a {self.name} autoencoder contains your own code, which cannot be saved to a weights file; save "
+                "LatentAugment(...).to_config(), which includes the latent statistics, and give the model again to "
                 "LatentAugment.from_config(config, autoencoder=...)"
             )
         super().save(path, info)
@@ -65,9 +65,9 @@ class AdaptedAutoencoder(Autoencoder):
         return self._decoded(latents.to(self.weights_dtype)).to(self.dtype)
 
     def _encoded(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Images (B,C,H,W) in [0, 1] => mean and log-variance (or None) of the raw latents."""
+        """Encode images (B,C,H,W) in [0, 1] to the mean and log-variance (or None) of the raw latents."""
         raise NotImplementedError
 
     def _decoded(self, latents: torch.Tensor) -> torch.Tensor:
-        """Raw latents => images in [0, 1], give or take."""
+        """Decode raw latents to images in [0, 1], which are clipped later."""
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""Any pair of callables, one that encodes and one that decodes."""
+"""Adapter of a pair of callables, one that encodes and one that decodes."""
 
 from __future__ import annotations
 
@@ -14,27 +14,28 @@ from ...exceptions import InputError, ShapeError
 from ..base import padded
 from ._base import AdaptedAutoencoder
 
-# Images of this size tell what the latent of a model for any size looks like.
+# Side in pixels of the image that determines the latent shape of a model for any size.
 _PROBE = 64
 
 
 class CallableAutoencoder(AdaptedAutoencoder):
-    """An autoencoder of two callables of yours: functions, modules, or methods of modules.
+    """An autoencoder of two callables: functions, modules or methods of modules.
 
-    encode: float images (B,C,H,W) in `value_range` => raw latents (B,D) or (B,C,h,w); or a pair of them and the
-        encoder's own deviation, of the same shape.
-    decode: raw latents => images in `value_range`.
-    image_shape: (C,H,W); H and W are None for a model that takes any size.
-    stride: pad sizes to a multiple of it (by its mirror image), and crop the reconstruction back.
-    value_range: of the pixels inside, such as (-1, 1).
-    modules: those whose weights the callables use, where they are not modules or methods of modules themselves. They
-        move with ``.to(device)`` and are part of the fingerprint. In a copy, plain functions still use the originals,
-        so a copy can neither be moved nor be brought to bfloat16 (`InputError`).
-    version: a text of yours that is part of the fingerprint too. Functions without weights need it, because nothing
-        else would tell two of them apart in a cache, in shards or in a saved config.
+    encode: maps float images (B,C,H,W) in `value_range` to raw latents (B,D) or (B,C,h,w), or to a pair of these and
+        the standard deviation of the posterior, of the same shape.
+    decode: maps raw latents to images in `value_range`.
+    image_shape: (C,H,W); H and W are None for a model that accepts any size.
+    stride: sizes are padded to a multiple of it by mirroring, and the reconstruction is cropped back.
+    value_range: range of the pixels that the callables use, such as (-1, 1).
+    modules: modules whose weights the callables use, if the callables are not modules or methods of modules. They move
+        with ``.to(device)`` and are part of the fingerprint. In a copy, plain functions still use the original modules,
+        so a copy cannot be moved or converted to bfloat16 (`InputError`).
+    version: a string that is part of the fingerprint. Functions without weights need it, because otherwise two of them
+        have the same fingerprint in a cache, in shards or in a saved config.
 
-    For loader workers that are spawned the callables have to pickle: functions of a module, no lambdas. Raises
-    `InputError` or `ShapeError` for what does not fit together; both are called once on a grey image to find out.
+    If loader workers are spawned, the callables must be picklable: functions of a module, not lambdas. Raises
+    `InputError` or `ShapeError` for arguments that do not fit together; both callables are called once with a grey
+    image to check this.
 
     >>> from torch import nn
     >>> encode, decode = nn.Conv2d(3, 4, 4, stride=4), nn.ConvTranspose2d(4, 3, 4, stride=4)
@@ -65,8 +66,8 @@ class CallableAutoencoder(AdaptedAutoencoder):
         owners = _modules(encode, decode, *(modules if isinstance(modules, tuple) else (modules,)))
         if not version and not owners.state_dict():
             raise InputError(
-                "these callables have no weights that a fingerprint could tell apart; give modules=, "
-                "or a text of yours as version="
+                "these callables have no weights for a fingerprint; give the modules that they use as modules=, "
+                "or a string of your choice as version="
             )
         self._low, self._range, self.stride = low, high - low, stride
         self._functions = (encode, decode)
@@ -94,8 +95,8 @@ class CallableAutoencoder(AdaptedAutoencoder):
         super()._apply(*how, **more)
         if self._left_behind and before != (self.weights_dtype, self.device):
             raise InputError(
-                "this is a copy of an autoencoder whose functions find their modules by themselves, and would go on "
-                "using those of the first; give methods of modules (encode=network.encode), or move it before copying"
+                "the functions of this copied autoencoder would still use the modules of the original; give methods "
+                "of modules (encode=network.encode), or move the original before copying"
             )
         return self
 
@@ -111,7 +112,7 @@ class CallableAutoencoder(AdaptedAutoencoder):
 def _encoded(encode: Callable[[torch.Tensor], Any], image: torch.Tensor) -> torch.Tensor:
     latents = _pair(encode(image))[0]
     if latents.ndim < 2 or len(latents) != 1:
-        raise ShapeError(f"encode gave {tuple(latents.shape)} for one image; expected raw latents (1, ...)")
+        raise ShapeError(f"encode returned {tuple(latents.shape)} for one image; expected raw latents (1, ...)")
     return latents
 
 
@@ -121,7 +122,7 @@ def _check_decoded(
 ) -> None:
     got = tuple(decode(latents).shape)
     if got[:2] != shape[:2] or any(a < b for a, b in zip(got[2:], shape[2:], strict=True)):
-        raise ShapeError(f"decode gave {got} for the latent of an image {tuple(shape)}; expected its shape")
+        raise ShapeError(f"decode returned {got} for the latent of an image {tuple(shape)}; expected its shape")
 
 
 def _pair(output: Any) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -129,7 +130,7 @@ def _pair(output: Any) -> tuple[torch.Tensor, torch.Tensor | None]:
         return output, None
     if isinstance(output, tuple) and len(output) == 2:
         return output
-    raise InputError(f"encode gives latents, or a pair of them and their deviation; got {type(output).__name__}")
+    raise InputError(f"encode must return latents, or a pair of latents and std; got {type(output).__name__}")
 
 
 def _innermost(function: Any) -> Any:
@@ -137,12 +138,12 @@ def _innermost(function: Any) -> Any:
 
 
 def _tensors(modules: nn.Module) -> set[int]:
-    """Which weights and buffers these are."""
+    """Return the ids of the weights and buffers."""
     return {id(tensor) for tensor in modules.state_dict(keep_vars=True).values()}
 
 
 def _modules(*parts: Any) -> nn.ModuleList:
-    """The modules among these, and those whose methods are among them, each once."""
+    """Return the modules in `parts`, and those whose methods are in `parts`, each once."""
     parts = tuple(map(_innermost, parts))
     owners = [part if isinstance(part, nn.Module) else getattr(part, "__self__", None) for part in parts]
     return nn.ModuleList(dict.fromkeys(owner for owner in owners if isinstance(owner, nn.Module)))

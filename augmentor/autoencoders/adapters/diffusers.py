@@ -1,4 +1,4 @@
-"""`AutoencoderKL` and `AutoencoderTiny` of diffusers: the first stages of latent diffusion models."""
+"""Adapter of `AutoencoderKL` and `AutoencoderTiny` of diffusers, the first stages of latent diffusion models."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ _KINDS = ("AutoencoderKL", "AutoencoderTiny")
 
 
 class DiffusersAutoencoder(AdaptedAutoencoder):
-    """A diffusers autoencoder (Rombach et al. 2022; AutoencoderTiny distils it) for images of any size.
+    """A diffusers autoencoder (Rombach et al. 2022; AutoencoderTiny is distilled) for images of any size.
 
-    The latent is (C, H / stride, W / stride), raw latents being what diffusers' pipelines see: shifted and scaled by
-    the config's `shift_factor` and `scaling_factor`. A size that the stride does not divide is padded by its
-    mirror image, and the reconstruction cropped back. Images are [0, 1] here and [-1, 1] inside.
+    The latent is (C, H / stride, W / stride). Raw latents are those of diffusers' pipelines: shifted and scaled by the
+    config's `shift_factor` and `scaling_factor`. A size that the stride does not divide is padded by mirroring, and the
+    reconstruction is cropped back. Images are in [0, 1]; the model gets them in [-1, 1].
 
-    model: a live `AutoencoderKL` or `AutoencoderTiny`, or its config as a dict (with `_class_name`), which gives one
-        with fresh weights.
-    grey: take images of one channel: they are repeated on the way in and averaged on the way out, where the model is
-        for RGB.
+    model: an `AutoencoderKL` or `AutoencoderTiny` object, or its config as a dict (with `_class_name`), which builds
+        one with random weights.
+    grey: accept images of one channel. For an RGB model they are repeated to three channels, and its output is
+        averaged over the channels.
 
     `save` writes weights, config and statistics to one file, for `load_autoencoder`. Raises `InputError` for other
-    models, and where diffusers is not installed.
+    models, and if diffusers is not installed.
 
     >>> from augmentor.autoencoders import DiffusersAutoencoder
     >>> tiny = {"_class_name": "AutoencoderTiny", "encoder_block_out_channels": [8, 8],
@@ -54,23 +54,23 @@ class DiffusersAutoencoder(AdaptedAutoencoder):
             network, (1 if grey else channels, None, None), (latent_channels, None, None),
             version=f"scale {scale} shift {shift} grey {grey}",
         )  # fmt: skip
-        # Not the live model: what `save` writes down, and what builds an equal one.
+        # The config, which `save` writes and which builds an equal model.
         self.model, self.grey = config, grey
         self.stride, self.scale, self.shift = 2 ** (len(network.config[levels]) - 1), scale, shift
 
     @classmethod
     def load(cls, name: str | Path, grey: bool = False) -> DiffusersAutoencoder:
-        """From a folder that `save_pretrained` wrote, or a repository on the hub, ``"owner/name"``.
+        """Load from a folder that `save_pretrained` wrote, or from a repository on the hub, ``"owner/name"``.
 
         Further parts, as in ``"owner/name/vae"``, are a folder inside the repository. Only safetensors are read.
-        Raises `WeightsError` for what is not there, cannot be reached, or is no such model.
+        Raises `WeightsError` if the model does not exist, cannot be reached or is of another class.
         """
         diffusers = installed("this autoencoder")
 
         def read(place: str, **inside: Any) -> Any:
             kind = diffusers.AutoencoderKL.load_config(place, **inside).get("_class_name")
             if kind not in _KINDS:
-                raise ValueError(f"it is {kind!r}, and {' and '.join(_KINDS)} can be adapted")
+                raise ValueError(f"it is {kind!r}, but only {' and '.join(_KINDS)} can be adapted")
             how = {"use_safetensors": True, "low_cpu_mem_usage": False}
             return getattr(diffusers, kind).from_pretrained(place, **inside, **how)
 
@@ -91,7 +91,7 @@ class DiffusersAutoencoder(AdaptedAutoencoder):
 
 
 def _config_of(model: Any) -> dict[str, Any]:
-    """The class and the constructor's arguments of a live model, as plain JSON values."""
+    """Return the class and the constructor's arguments of a model, as JSON values."""
     kind = type(model).__name__
     if kind not in _KINDS or not hasattr(model, "to_json_string"):
         raise InputError(f"expected a diffusers {' or '.join(_KINDS)}, got {kind}; see CallableAutoencoder for others")

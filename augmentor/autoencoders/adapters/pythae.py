@@ -1,4 +1,4 @@
-"""Models of pythae: AE, VAE and their relatives with a plain vector latent."""
+"""Adapter of pythae models: AE, VAE and related models with a plain vector latent."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ import torch
 from ...exceptions import InputError
 from ._base import AdaptedAutoencoder
 
-# The decoder takes something else than the encoder gives: a code book, a flow, a curved space.
+# The decoder does not take the output of the encoder: these have a code book, a flow or a curved space.
 _OTHERS = {"VQVAE", "VAE_IAF", "VAE_LinNF", "PoincareVAE", "SVAE"}
 
 
 class PythaeAutoencoder(AdaptedAutoencoder):
-    """A live pythae model (Chadebec et al. 2022): the latent is its `embedding`, with its `log_covariance`.
+    """A pythae model (Chadebec et al. 2022): the latent is its `embedding`, with its `log_covariance`.
 
-    pythae's folders hold pickles, which run code when they are read, so nothing here reads them: load the model
-    yourself, if you trust the folder. pythae itself is not imported.
+    pythae's folders contain pickle files, which can run code when they are loaded, so they are not read here: load the
+    model yourself, if you trust the folder. pythae itself is not imported.
 
-    model: an `AE`, a `VAE` or a relative, for images `model_config.input_dim` (C,H,W) in [0, 1]. Raises `InputError`
-        for those whose decoder does not take what the encoder gives (a VQVAE, a VAE with a flow or a curved latent).
+    model: an `AE`, a `VAE` or a related model, for images `model_config.input_dim` (C,H,W) in [0, 1]. Raises
+        `InputError` if the decoder does not take the output of the encoder (a VQVAE, a VAE with a flow or a curved
+        latent).
 
     ``PythaeAutoencoder(VAE(VAEConfig(input_dim=(1, 28, 28), latent_dim=8)))``
     """
@@ -31,7 +32,7 @@ class PythaeAutoencoder(AdaptedAutoencoder):
         family = [base.__name__ for base in type(model).__mro__ if base.__module__.startswith("pythae.")]
         if not {"AE", "VAE"} & set(family) or _OTHERS & set(family):
             raise InputError(
-                f"expected a pythae AE or VAE, or a relative whose decoder takes what its encoder gives, "
+                f"expected a pythae AE or VAE, or a related model whose decoder takes the output of the encoder, "
                 f"got {type(model).__name__}; see CallableAutoencoder for others"
             )
         image_shape = tuple(model.model_config.input_dim)

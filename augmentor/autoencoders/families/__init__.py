@@ -1,4 +1,4 @@
-"""Autoencoder families. A new one is a new file here and one import line below."""
+"""Autoencoder families. A new family needs a new file here and one import line below."""
 
 from .conv import ConvAutoencoder
 from .dense import DenseAutoencoder

@@ -1,4 +1,4 @@
-"""The base of variational families: a Gaussian posterior, and a loss with a weighted KL term."""
+"""Base class of variational families: a Gaussian posterior, and a loss with a weighted KL term."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from ..base import Autoencoder
 
 
 class VariationalAutoencoder(Autoencoder):
-    """An autoencoder whose `encoder` gives means and log-variances (B, 2C, ...) of images in [-1, 1].
+    """An autoencoder whose `encoder` maps images in [-1, 1] to means and log-variances (B, 2C, ...).
 
-    beta: the weight of the KL term, >= 0.
-    kl_warmup: the share of the least training (`min_steps` of the trainer) over which that weight rises from 0 to
-        `beta` (Bowman et al. 2016), so that dimensions are not switched off before the decoder has learnt to use them.
+    beta: weight of the KL term, >= 0.
+    kl_warmup: fraction of the minimum number of steps (`min_steps` of the trainer) over which the weight increases from
+        0 to `beta` (Bowman et al. 2016), so that latent dimensions do not collapse before the decoder uses them.
 
     Raises `InputError` for other values.
     """
@@ -37,7 +37,7 @@ class VariationalAutoencoder(Autoencoder):
     def training_losses(
         self, images: torch.Tensor, generator: torch.Generator, progress: float = 1.0
     ) -> dict[str, torch.Tensor]:
-        """The negative evidence bound (Kingma and Welling 2014, eq. 10), its KL term weighted."""
+        """Return the negative evidence lower bound (Kingma and Welling 2014, eq. 10) with a weighted KL term."""
         mean, log_variance = self._encode(self._adapted(self._corrupt(images, generator)))
         noise = torch.randn(mean.shape, generator=generator, device=mean.device)
         output = self._decode(mean + (0.5 * log_variance).exp() * noise)
@@ -50,4 +50,4 @@ class VariationalAutoencoder(Autoencoder):
 
     def _encode(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         mean, log_variance = self.encoder(2 * images - 1).chunk(2, dim=1)
-        return mean, log_variance.clamp(-16, 8)  # where its exponential is finite
+        return mean, log_variance.clamp(-16, 8)  # so that its exponential is finite

@@ -8,9 +8,9 @@ from ..blocks import ConvDecoder, ConvEncoder
 
 @autoencoders.register("conv")
 class ConvAutoencoder(Autoencoder):
-    """Strided convolutions down to a vector, upsampling and convolutions back.
+    """Convolutional autoencoder: strided convolutions to a vector, then upsampling and convolutions to an image.
 
-    width: channels at full size; doubled at each halving, at most twice.
+    width: number of channels at full size; doubled at each halving of the size, at most twice.
 
     >>> ConvAutoencoder((3, 32, 32), latent_dim=64).latent_shape
     (64,)

@@ -1,4 +1,4 @@
-"""Fully connected autoencoder: the classic 784-32-784, or deeper."""
+"""Fully connected autoencoder, such as the classic 784-32-784, or deeper."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from ..base import Autoencoder, autoencoders
 
 @autoencoders.register("dense")
 class DenseAutoencoder(Autoencoder):
-    """Linear layers with ReLU between them; the latent itself is linear, so that it can be moved both ways.
+    """Linear layers with ReLU between them. The latent has no ReLU, so that its values can be negative.
 
-    hidden: widths between the image and the latent, mirrored in the decoder; empty is the classic one-layer net
-    (Hinton and Salakhutdinov 2006 for the deeper ones).
+    hidden: widths of layers between the image and the latent, mirrored in the decoder; empty is the classic one-layer
+    network (Hinton and Salakhutdinov 2006 for deeper ones).
 
     >>> DenseAutoencoder((1, 28, 28), latent_dim=32).latent_shape
     (32,)

@@ -1,4 +1,4 @@
-"""Fully convolutional variational autoencoder: the latent is a feature map, the image any size."""
+"""Fully convolutional variational autoencoder: the latent is a feature map, and images have any size."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class SpatialKLAutoencoder(VariationalAutoencoder):
     """The first stage of latent diffusion (Rombach et al. 2022) without its adversarial term.
 
     The latent is (latent_channels, H / stride, W / stride) with stride ``2 ** downsamples``. A size that the stride
-    does not divide is padded by its mirror image, and the reconstruction cropped back (`decode(..., size=)`).
-    Group norm looks at all of an image, so a network with it knows images as large as those it was trained on; with
-    ``norm="none"`` one trained on small pieces does as well on whole photographs. It consists of convolutions alone, so
-    images with a side above 512 pixels (1024 with 5 downsamples) are processed in overlapping tiles: the result is that
-    of the whole image, and the memory of the network's feature maps does not grow with the image.
-    The KL weight `beta` is small: it keeps the latents centred, it does not make them a code to sample from.
+    does not divide is padded by mirroring, and the reconstruction is cropped back (`decode(..., size=)`).
+    Group norm depends on the whole image, so such a network suits images of the size that it was trained on. With
+    ``norm="none"`` a network trained on small crops works equally well on whole photographs. It has only convolutions,
+    so images with a side above 512 pixels (1024 with 5 downsamples) are processed in overlapping tiles: the result is
+    that of the whole image, and the memory for feature maps does not grow with the image.
+    The KL weight `beta` is small: it centres the latents, but does not make them suitable for sampling from the prior.
 
     >>> import torch
     >>> autoencoder = SpatialKLAutoencoder(channels=3, width=8)
@@ -54,7 +54,7 @@ class SpatialKLAutoencoder(VariationalAutoencoder):
         super().__init__(*shapes, likelihood, corruption, beta, kl_warmup)
         self.channels, self.latent_channels, self.width = channels, latent_channels, width
         self.downsamples, self.stride, self.norm = downsamples, 2**downsamples, norm
-        # The encoder: 3. The decoder: 3 by its 3x3 convolutions on the latent map, and 1 by all those on finer maps.
+        # Encoder: 3. Decoder: 3 from its 3x3 convolutions on the latent map, and 1 from all those on finer maps.
         self.receptive_radius = 4 if norm == "none" else None
         make_norm = _NORMS[norm]
         levels = widths(width, downsamples + 1)

@@ -9,9 +9,9 @@ from ._variational import VariationalAutoencoder
 
 @autoencoders.register("vae")
 class ConvVAE(VariationalAutoencoder):
-    """Kingma and Welling 2014; `beta` weighs the KL term as in Higgins et al. 2017.
+    """Variational autoencoder (Kingma and Welling 2014); `beta` weights the KL term as in Higgins et al. 2017.
 
-    kl_warmup: the share of the least training over which that weight rises from 0 to `beta`; see
+    kl_warmup: fraction of the minimum number of steps over which that weight increases from 0 to `beta`; see
     `VariationalAutoencoder`.
 
     >>> ConvVAE((3, 32, 32), latent_dim=64, beta=0.5).latent_shape

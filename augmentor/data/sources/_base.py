@@ -1,17 +1,17 @@
-"""What a data source is: texts that name data, and how the data are loaded."""
+"""Base class and list of data sources."""
 
 from __future__ import annotations
 
 from typing import Any, ClassVar
 
-SOURCES: list[Source] = []  # in the order in which they are asked
+SOURCES: list[Source] = []  # in the order in which they are tried
 
 
 class Source:
     """Base of all data sources.
 
-    forms: the texts that name it, for messages. has_splits: whether there is a "train" and a "test" part. takes_size:
-    whether images can be brought to one size when they are read.
+    forms: accepted data arguments, for messages. has_splits: whether there is a "train" and a "test" split. takes_size:
+    whether images can be resized on reading.
     """
 
     forms: ClassVar[tuple[str, ...]]
@@ -19,15 +19,15 @@ class Source:
     takes_size: ClassVar[bool] = False
 
     def names(self, text: str) -> bool:
-        """Whether the data argument `text` is of this source; the data may be absent or damaged all the same."""
+        """Return whether the data argument `text` is of this source, even if the data are missing or damaged."""
         raise NotImplementedError
 
     def load(self, text: str, *, split: str, size: int | None) -> Any:
-        """The data set, with arguments as of `load_source`; `DataError` where it cannot be read."""
+        """Return the data set; arguments as in `load_source`. Raises `DataError` if it cannot be read."""
         raise NotImplementedError
 
 
 def register_source(kind: type[Source]) -> type[Source]:
-    """Class decorator: ask this source too, after those before it."""
+    """Add a source to the end of `SOURCES`. Use as class decorator."""
     SOURCES.append(kind())
     return kind

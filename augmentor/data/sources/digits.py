@@ -1,4 +1,4 @@
-"""The digits that come with scikit-learn."""
+"""The digits of scikit-learn."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ._base import Source, register_source
 
 @register_source
 class Digits(Source):
-    """1,797 grey images of 8x8 pixels."""
+    """Source of 1,797 grey images of 8x8 pixels."""
 
     forms = ("'digits'",)
 

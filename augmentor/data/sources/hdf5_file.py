@@ -1,4 +1,4 @@
-"""An HDF5 file that somebody else wrote."""
+"""An HDF5 file of the user."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from .value_range import split_value_range
 
 @register_source
 class HDF5File(Source):
-    """``h5:FILE``, or ``h5:FILE#IMAGES,LABELS`` with the names of its data sets.
+    """Source ``h5:FILE``, or ``h5:FILE#IMAGES,LABELS`` with the names of its data sets.
 
-    ``#value_range=LOW,HIGH`` behind either names the values of black and white.
+    ``#value_range=LOW,HIGH`` after either gives the values of black and white.
     """
 
     forms = ("h5:FILE",)

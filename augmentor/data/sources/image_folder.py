@@ -1,4 +1,4 @@
-"""A folder of image files: one folder for each class, or the files alone."""
+"""A folder of image files, with or without one folder per class."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from ..arrays import ArrayDataset
 from ._base import Source, register_source
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
-# What operating systems put beside files, but for the hidden ones; in lower case.
+# Files and folders of operating systems, except hidden ones; in lower case.
 _SYSTEM = ("thumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin", "system volume information")
-_NAMED = 3  # of what is skipped
+_NAMED = 3  # names listed in a message
 
 
 @register_source
 class ImageFolder(Source):
-    """Files in the order, with the classes and the orientation that torchvision's `ImageFolder` gives them.
+    """Source of image files, in the order and with the classes and orientation of torchvision's `ImageFolder`.
 
-    All are read at once: an image that cannot be read, or that is refused because it is transparent or has more than 8
-    bits, is left out now, and not met later. A class has to keep an image.
+    All images are read at loading. An image that cannot be read, is transparent or has more than 8 bits is skipped. At
+    least one image per class must remain.
     """
 
     forms = ("a folder of images",)
     takes_size = True
 
     def names(self, text: str) -> bool:
-        return bool(text) and absolute_path(text).is_dir()  # no text would be the working folder
+        return bool(text) and absolute_path(text).is_dir()  # an empty text would be the working folder
 
     def load(self, text: str, *, split: str, size: int | None) -> ArrayDataset:
         path = absolute_path(text)
@@ -45,10 +45,10 @@ class ImageFolder(Source):
             raise DataError(f"{path} is the folder of a training run; expected a folder of images")
         found = _search(path)
         if not found.images:
-            raise DataError(f"found no images in {path}{found}; expected image files, or one folder of them a class")
+            raise DataError(f"found no images in {path}{found}; expected image files, or one folder per class")
         numbers = {name: number for number, name in enumerate(found.classes)}
         arrays, taken = [], []
-        reasons: dict[str, Exception] = {}  # the first of each class
+        reasons: dict[str, Exception] = {}  # first error of each class
         for file in progress_bar(found.images, desc=f"reading {path.name}", unit="image", leave=False):
             try:
                 arrays.append(_read_image(path / file, size))
@@ -58,7 +58,7 @@ class ImageFolder(Source):
             except InputError as error:
                 found.refuse(file, error)
                 reasons.setdefault(file.parts[0], error)
-            except Exception as error:  # decoders of damaged files raise nearly anything
+            except Exception as error:  # for damaged files, decoders raise many types
                 found.skip("unreadable image", file)
                 reasons.setdefault(file.parts[0], error)
         if not arrays:
@@ -67,8 +67,8 @@ class ImageFolder(Source):
         labels = [numbers.get(file.parts[0], 0) for file in taken]
         for name in (name for name, number in numbers.items() if number not in labels):
             raise DataError(
-                f"none of the images of class {name!r} in {path} can be read: {reasons[name]}; mend them, or move the "
-                "folder of the class away"
+                f"none of the images of class {name!r} in {path} can be read: {reasons[name]}; fix them, or remove "
+                "the folder of the class"
             )
         found.images = taken
         found.warn(path)
@@ -77,9 +77,9 @@ class ImageFolder(Source):
 
 @dataclass
 class _Found:
-    """Image files, relative to the folder; the names of the classes, none where there are no class folders.
+    """Image files, relative to the folder, and names of the classes; empty without class folders.
 
-    skipped: what else is there, by its kind. refusal: why the first refused image is, and what to do.
+    skipped: skipped files and folders, by kind. refusal: error message of the first refused image.
     """
 
     images: list[Path] = field(default_factory=list)
@@ -88,17 +88,17 @@ class _Found:
     refusal: str = ""
 
     def skip(self, kind: str, *names: str | Path) -> None:
-        """Count what is left out."""
+        """Record skipped names."""
         if names:
             self.skipped[kind] += map(str, names)
 
     def refuse(self, file: Path, error: InputError) -> None:
-        """Leave out a whole image that would lose something, as its alpha."""
+        """Skip an intact image that would lose information, such as alpha."""
         self.skip("refused image", file)
         self.refusal = self.refusal or f"; {file}: {error}"
 
     def __str__(self) -> str:
-        """``; skipped 2 system files (._x.jpg, .DS_Store)``, or nothing."""
+        """Return ``; skipped 2 system files (._x.jpg, .DS_Store)``, or an empty text."""
         parts = [
             f"{len(names)} {kind}{'s' if len(names) > 1 else ''} "
             f"({', '.join(names[:_NAMED])}{', ...' if len(names) > _NAMED else ''})"
@@ -107,12 +107,12 @@ class _Found:
         return f"; skipped {', '.join(parts)}" if parts else ""
 
     def warn(self, path: Path) -> None:
-        """Say in one line what was skipped, and where the classes may be other folders."""
+        """Issue one warning about skipped names, and about classes that may be one folder below."""
         hint = ""
         if self.classes and all(len(file.parts) > 2 for file in self.images):
             hint = (
-                f"; all of them stand in folders below the class folders ({', '.join(self.classes[:_NAMED])}): if "
-                f"those are the classes, name {path / self.classes[0]}"
+                f"; all of them are in subfolders of the class folders ({', '.join(self.classes[:_NAMED])}): if the "
+                f"subfolders are the classes, use {path / self.classes[0]}"
             )
         if hint or self.skipped:
             warnings.warn(
@@ -121,7 +121,7 @@ class _Found:
 
 
 def _search(path: Path) -> _Found:
-    """All image files below a folder; folders on the first level are classes if there are images in any."""
+    """Find all image files below a folder. First-level folders are classes if any of them contains images."""
     found, top = _Found(), []
     for root, folders, names in os.walk(path, followlinks=True, onerror=_raise):
         below = Path(root).relative_to(path)
@@ -154,7 +154,7 @@ def _is_system(name: str) -> bool:
 
 
 def _raise(error: OSError) -> None:
-    raise DataError(f"cannot look into {error.filename}: {error.strerror}; make it readable, or move it away")
+    raise DataError(f"cannot read the folder {error.filename}: {error.strerror}; make it readable, or remove it")
 
 
 def _read_image(file: Path, size: int | None) -> np.ndarray:
@@ -169,14 +169,14 @@ def _read_image(file: Path, size: int | None) -> np.ndarray:
 
 
 def _stack(arrays: list[np.ndarray], path: Path) -> torch.Tensor:
-    """Images of one size, grey (H,W) or colour (H,W,3) => (N,C,H,W); grey ones among colour become colour."""
+    """Stack images of one size, grey (H,W) or colour (H,W,3), as (N,C,H,W); if any is colour, all become colour."""
     sizes = Counter(array.shape[:2] for array in arrays).most_common()
     if len(sizes) > 1:
         shown = ", ".join(f"{count} of {width}x{height}" for (height, width), count in sizes[:_NAMED])
         more = ", ..." if len(sizes) > _NAMED else ""
         raise DataError(
-            f"the images in {path} have {len(sizes)} sizes ({shown}{more}); crop and resize them to one, "
-            "such as --size 64, or load_source(..., size=64)"
+            f"the images in {path} have {len(sizes)} sizes ({shown}{more}); crop and resize them to one size, "
+            "such as with --size 64, or load_source(..., size=64)"
         )
     if any(array.ndim == 3 for array in arrays):
         arrays = [array if array.ndim == 3 else np.repeat(array[..., None], 3, axis=2) for array in arrays]

@@ -16,9 +16,9 @@ from .value_range import split_value_range
 
 @register_source
 class NPZ(Source):
-    """An .npz file with arrays `images` and `labels`, and `classes` with their names; pickles in it are refused.
+    """Source of an .npz file with arrays `images`, `labels` and `classes` (names). Pickles in it are rejected.
 
-    ``FILE.npz#value_range=LOW,HIGH`` names the values of black and white.
+    ``FILE.npz#value_range=LOW,HIGH`` gives the values of black and white.
     """
 
     forms = ("an .npz file",)
@@ -34,7 +34,7 @@ class NPZ(Source):
                 images, labels, classes = arrays["images"], arrays.get("labels"), arrays.get("classes")
         except (
             OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile, zlib.error,
-            RuntimeError, NotImplementedError,  # encrypted, or packed by an unknown method
+            RuntimeError, NotImplementedError,  # encrypted, or unknown compression
         ) as error:  # fmt: skip
             raise DataError(f"cannot read {path}: {error}; expected arrays 'images' and 'labels'") from error
         if labels is not None and (labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer)):
@@ -46,7 +46,7 @@ class NPZ(Source):
 
 
 def _names(classes: np.ndarray | None, labels: np.ndarray) -> list[str] | None:
-    """One text for each class, or None: files of others have other things under this name."""
+    """Return one name per class, or None if `classes` contains something else."""
     if classes is None or classes.ndim != 1 or classes.dtype.kind != "U":
         return None
     names = classes.tolist()

@@ -1,4 +1,4 @@
-"""A folder of shards that `generate_shards` made."""
+"""A folder of shards made by `generate_shards`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ._base import Source, register_source
 
 @register_source
 class ShardFolder(Source):
-    """Synthetic images, or latents of a pretrained autoencoder; an unfinished folder is refused."""
+    """Source of synthetic images, or latents of a pretrained autoencoder. An unfinished folder is rejected."""
 
     forms = ("a shard folder",)
 

@@ -12,7 +12,7 @@ from ._base import Source, register_source
 
 @register_source
 class TorchvisionSets(Source):
-    """MNIST and CIFAR-10; nothing is downloaded."""
+    """Source of MNIST and CIFAR-10. Nothing is downloaded."""
 
     forms = ("mnist:ROOT", "cifar10:ROOT")
     has_splits = True
@@ -32,7 +32,7 @@ class TorchvisionSets(Source):
         except (RuntimeError, OSError, ValueError, AssertionError) as error:  # the last two from a damaged file
             raise DataError(
                 f"found no {kind} under {root} that can be read ({type(error).__name__}: {error}); "
-                'fetch it once: python -c "import torchvision; '
+                'download it once: python -c "import torchvision; '
                 f'torchvision.datasets.{reader.__name__}({root!r}, download=True)"'
             ) from error
         images = torch.as_tensor(data.data)

@@ -1,8 +1,8 @@
 """The values of black and white in a data argument: ``FILE#value_range=LOW,HIGH``.
 
-They stand in the text, and not in an option beside it, so that they go wherever the text goes: into the records of runs
-and shards, and to workers that read the file again. ``#`` begins what is said about a file, as in ``h5:FILE#X,Y``, and
-no shell changes it.
+They are part of the text and not a separate option, so that they are also in the records of runs and shards, and
+available to workers that read the file again. ``#`` starts the options of a file, as in ``h5:FILE#X,Y``; within a word,
+shells do not change it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from ...exceptions import InputError
 
 
 def split_value_range(text: str) -> tuple[str, tuple[float, float] | None]:
-    """A data argument => the argument without its value range, and (low, high), or None where it has none.
+    """Split a data argument into the argument without its value range, and (low, high) or None.
 
     >>> split_value_range("scans.npz#value_range=-1000,3000")
     ('scans.npz', (-1000.0, 3000.0))

@@ -1,4 +1,4 @@
-"""What becomes of a GAN's batches before the discriminator sees them. A new one is a file and an import line here."""
+"""Augmentations of the inputs of a GAN's discriminator. To add one, add a file here and its import below."""
 
 from ._base import Augmentation as Augmentation
 from ._base import Chain, augmentations, get_augmentation, needs_autoencoder

@@ -1,8 +1,8 @@
-"""The contract of what becomes of a GAN's batches before the discriminator sees them.
+"""The interface of augmentations of the inputs of a GAN's discriminator.
 
-`real` is called on real images, `fake` on generated ones, in the discriminator's and in the generator's step. What is
-done alike to both sides, and lets gradients through, does not leak into what the generator learns (Zhao et al. 2020;
-Karras et al. 2020). Random numbers come from the keys of a batch alone.
+`real` is called on real images, `fake` on generated ones, in the discriminator's and in the generator's step. If both
+apply the same differentiable operation, the generator does not learn to imitate it (Zhao et al. 2020; Karras et al.
+2020). Random numbers come only from the keys of a batch.
 """
 
 from __future__ import annotations
@@ -24,35 +24,35 @@ augmentations: Registry[Augmentation] = Registry("gan augmentation")
 
 
 class Augmentation:
-    """Base, and member "none": images as they are.
+    """Base class, and the augmentation "none", which returns images unchanged.
 
     >>> str(get_augmentation("none"))
     'none'
     """
 
     name: ClassVar[str]
-    in_latents: ClassVar[bool] = False  # whether it takes images in [0, 1] only, as an autoencoder does
-    adds: ClassVar[bool] = False  # whether `real` gives more images than came
-    takes: ClassVar[frozenset[str]] = frozenset()  # arguments that `get_augmentation` may give it beside the text's
-    p: FixedP | None = None  # how often, for members that have that
+    in_latents: ClassVar[bool] = False  # whether images must be in [0, 1], as for an autoencoder
+    adds: ClassVar[bool] = False  # whether `real` returns more images than it is given
+    takes: ClassVar[frozenset[str]] = frozenset()  # names of the `settings` of `get_augmentation` that it accepts
+    p: FixedP | None = None  # probability of augmenting an image, for members that have one
 
     def prepare(self, feed: Feed) -> None:
-        """Move to the run's device, look at its data once; raise here what would raise later."""
+        """Move to the device of the run and read its data; raise errors that training would raise later."""
 
     def real(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Real images as the discriminator sees them, and their labels; there may be more than came."""
+        """Return the augmented real images and their labels; there can be more than in the batch."""
         return batch.images, batch.labels
 
     def fake(self, batch: Batch) -> torch.Tensor:
-        """Generated images as the discriminator sees them, as many as came; differentiable."""
+        """Return the augmented generated images, as many as in the batch; differentiable."""
         return batch.images
 
     def probabilities(self) -> list[FixedP]:
-        """What decides how often: none, one, or of a chain one for each member that has one."""
+        """Return the probabilities: none or one; for a chain, one for each member that has one."""
         return [] if self.p is None else [self.p]
 
     def observe(self, real_sign: torch.Tensor, images: int) -> None:
-        """Take note of the mean sign of the discriminator's logits on real images, and how many there were."""
+        """Update the probabilities: real_sign, the mean sign of the logits of real images; images, their number."""
         for p in self.probabilities():
             p.observe(real_sign, images)
 
@@ -63,23 +63,23 @@ class Augmentation:
 
     @property
     def needs_signs(self) -> bool:
-        """Whether it needs the signs that `observe` is told, so that the loss has to give them a meaning."""
+        """Whether it uses the signs given to `observe`, so that the loss must have meaningful signs."""
         return any(p.needs_signs for p in self.probabilities())
 
     def status(self) -> dict[str, float]:
-        """What changes while training, for the history."""
+        """Return the values that change during training, for the history."""
         return {"p": self.p.value} if self.p is not None and self.p.watches else {}
 
     def settings(self) -> dict[str, Any]:
-        """What a resumed run must have in common with this one, as JSON."""
+        """Return the settings that must be the same in a resumed run, as JSON."""
         return {"augment": str(self), **({} if self.p is None else {"p": str(self.p)})}
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run needs besides."""
+        """Return the state that is needed to resume."""
         return {} if self.p is None else self.p.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from there."""
+        """Restore the state of `state_dict`."""
         if self.p is not None:
             self.p.load_state_dict(state)
 
@@ -91,17 +91,18 @@ augmentations.register("none")(Augmentation)
 
 
 class Chain(Augmentation):
-    """One after the other, in text form ``"both+diffaugment"``."""
+    """Several augmentations in sequence; its text form is, for example, ``"both+diffaugment"``."""
 
     name = "chain"
 
     def __init__(self, *members: Augmentation):
         for before, after in pairwise(members):
             if before.adds:
-                raise InputError(f"{before}+{after}: {before} adds images, so it comes last; put {after} first")
+                raise InputError(f"{before}+{after}: {before} adds images, so it must come last; put {after} first")
             if after.in_latents and not before.in_latents:
                 raise InputError(
-                    f"{before}+{after}: {after} takes images in [0, 1], which {before} leaves; put {after} first"
+                    f"{before}+{after}: {after} takes images in [0, 1], and {before} returns other values; "
+                    f"put {after} first"
                 )
         self.members = members
 
@@ -143,17 +144,18 @@ class Chain(Augmentation):
 
     @staticmethod
     def _own(batch: Batch, place: int) -> Batch:
-        """Each member draws from a random sequence of its own."""
+        """Return the batch with random sequences of its own for the member at this place."""
         return batch if place == 0 else batch._replace(keys=sample_keys(0, place, batch.keys.view("int64")))
 
 
 def get_augmentation(
     spec: str | Augmentation, latent_augment: LatentAugment | None = None, **settings: Any
 ) -> Augmentation:
-    """The augmentation that a text such as ``"both"`` or ``"both(p=0.3)+diffaugment"`` describes.
+    """Return the augmentation for a text such as ``"both"`` or ``"both(p=0.3)+diffaugment"``.
 
-    latent_augment: for the members that need one. settings: arguments of the members that declare to take them (see
-    `Augmentation.takes`), where the text does not give them; `InputError` for one that no member takes.
+    spec: the text, or an `Augmentation`, which is returned unchanged. latent_augment: needed by "both" and "real".
+    settings: arguments of the members that accept them (see `Augmentation.takes`); those in the text take precedence,
+    and None is ignored. Raises `InputError` for a setting that no member accepts.
 
     >>> str(get_augmentation("none"))
     'none'
@@ -168,7 +170,7 @@ def get_augmentation(
 
 
 def needs_autoencoder(spec: str) -> bool:
-    """Whether the augmentation of this text works in latent space."""
+    """Return whether the augmentation for this text works in latent space."""
     return any(_class_of(part).in_latents for part in _parts(spec))
 
 

@@ -1,4 +1,4 @@
-"""What the two augmentations in latent space share."""
+"""Base class of the two augmentations in latent space."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ._base import Augmentation
 
 
 class InLatents(Augmentation):
-    """Base of those that have a `LatentAugment`."""
+    """Base of the augmentations that use a `LatentAugment`."""
 
     in_latents = True
 
@@ -27,14 +27,14 @@ class InLatents(Augmentation):
             raise InputError(f"augment={self.name!r} needs latent_augment=LatentAugment(...)")
         if latent_augment.policy.soft_classes(torch.zeros(1, 2), None) is not None:
             raise InputError(
-                f"policy {latent_augment.policy} mixes classes, which a GAN cannot use; choose one that keeps them"
+                f"policy {latent_augment.policy} mixes classes, which a GAN does not support; choose one that keeps "
+                "the class"
             )
         self.latent_augment = latent_augment
 
     def prepare(self, feed: Feed) -> None:
         augment = self.latent_augment.to(feed.device)
         if augment.needs_fit:
-            # Without classes every sample may be a reference sample of every other.
             augment.fit(feed.samples())
         batch = feed.batch(0)
         labels = None if batch.labels is None else batch.labels[:1]

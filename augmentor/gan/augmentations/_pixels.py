@@ -1,4 +1,4 @@
-"""What the augmentations of pixels share: alike on both sides, on images in [-1, 1], with kornia's warp."""
+"""Base class of the augmentations of pixels, which apply the same operation to real and to generated images."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ._base import Augmentation
 
 
 class OfPixels(Augmentation):
-    """Base of those that change pixels. A member implements `_apply`."""
+    """Base of the augmentations of pixels. A member implements `_apply`."""
 
     def prepare(self, feed: Feed) -> None:
         kornia_transform()
@@ -23,22 +23,22 @@ class OfPixels(Augmentation):
         return self.fake(batch), batch.labels
 
     def fake(self, batch: Batch) -> torch.Tensor:
-        # In [-1, 1], where the papers work: what is cut out or moved in is grey. Nothing is clipped.
-        with in_float32(batch.images.device):  # positions of pixels would be off by a third of one
+        # In [-1, 1], as in the papers: 0, for regions cut out or shifted in, is grey. Values are not clipped.
+        with in_float32(batch.images.device):  # lower precision moves pixels by up to a third of a pixel
             made = self._apply(2 * batch.images.float() - 1, SampleRandom(batch.keys, batch.images.device))
         return 0.5 * (made + 1)
 
     def _apply(self, images: torch.Tensor, random: SampleRandom) -> torch.Tensor:
-        """Images (B,C,H,W) in [-1, 1] => such images, differentiable."""
+        """Return the augmented images: (B,C,H,W) in [-1, 1] => the same shape, differentiable."""
         raise NotImplementedError
 
 
 def kornia_transform() -> Any:
-    """kornia's geometric functions, which take all their parameters as arguments."""
+    """Return the module of kornia's geometric functions, which take all their parameters as arguments."""
     try:
-        import kornia.geometry.transform as transform  # imported when used: 1.3 seconds
+        import kornia.geometry.transform as transform  # imported on use, because it takes 1.3 s
     except ImportError as error:
         raise InputError(
-            "augmentations of pixels take kornia; pip install 'latent-augmentor[kornia]', or choose 'both' or 'real'"
+            "augmentations of pixels need kornia: pip install 'latent-augmentor[kornia]', or choose 'both' or 'real'"
         ) from error
     return transform

@@ -1,4 +1,4 @@
-"""How often an image is augmented: a fixed probability, a falling one, or one that follows the discriminator."""
+"""Probability with which an image is augmented: fixed, linearly decreasing, or adapted to the discriminator."""
 
 from __future__ import annotations
 
@@ -12,38 +12,39 @@ from ...exceptions import InputError
 
 
 class FixedP:
-    """Always `value`."""
+    """Constant probability `value`, and base of the others."""
 
     name: ClassVar[str] = "fixed"
-    watches: ClassVar[bool] = False  # whether `observe` does anything
-    needs_signs: ClassVar[bool] = False  # whether it looks at the signs that it is told
+    watches: ClassVar[bool] = False  # whether `observe` has an effect
+    needs_signs: ClassVar[bool] = False  # whether `observe` uses the signs
 
     def __init__(self, value: float = 1.0):
         if not 0 <= value <= 1:
-            raise InputError(f"p is a probability between 0 and 1, got {value}")
+            raise InputError(f"p must be a probability between 0 and 1, got {value}")
         self.value = value
 
     def observe(self, real_sign: torch.Tensor, images: int) -> None:
-        """Take note of the mean sign of the discriminator's logits on real images, and how many there were."""
+        """Update `value`: real_sign, the mean sign of the logits of real images; images, their number."""
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run needs."""
+        """Return the state that is needed to resume."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from there."""
+        """Restore the state of `state_dict`."""
 
     def __str__(self) -> str:
         return repr(self.value)
 
 
 class AdaptiveP(FixedP):
-    """Karras et al. 2020 (ADA), eq. 1: ``r = E[sign D(real)]`` tells how much the discriminator overfits.
+    """Probability that follows ``r = E[sign D(real)]``, a measure of overfitting (ADA, Karras et al. 2020, eq. 1).
 
-    Every few batches p rises if r is above `target`, and falls otherwise.
+    p increases if r is above `target`, and decreases otherwise.
 
-    target: of r; 0.6 in the paper. images: real images that take p from 0 to 1; 500,000 in the paper, fewer for short
-    runs. every: batches between adjustments; the host waits for the device only then. start: the first p.
+    target: target value of r; 0.6 in the paper. images: number of real images in which p can change from 0 to 1;
+    500,000 in the paper, use fewer for short runs. every: number of batches between updates; the host waits for the
+    device only at these. start: initial p.
 
     >>> p = AdaptiveP(images=100, every=1)
     >>> p.observe(torch.tensor(0.9), images=10)
@@ -58,7 +59,7 @@ class AdaptiveP(FixedP):
     def __init__(self, target: float = 0.6, images: int = 500_000, every: int = 4, start: float = 0.0):
         if not (-1 < target < 1 and math.isfinite(target)) or images < 1 or every < 1 or not 0 <= start <= 1:
             raise InputError(
-                "adaptive p takes a target between -1 and 1, images and every of at least 1, and start in [0, 1]; "
+                "adaptive p takes target between -1 and 1, images >= 1, every >= 1, and start in [0, 1]; "
                 f"got {target}, {images}, {every} and {start}"
             )
         self.target, self.images, self.every, self.start = target, images, every, start
@@ -87,7 +88,7 @@ class AdaptiveP(FixedP):
 
 
 class AnnealedP(FixedP):
-    """Falls from `start` to 0 in so many real images, in a straight line, so that a run ends on images as they are.
+    """Probability that decreases linearly from `start` to 0 over `images` real images.
 
     >>> p = AnnealedP(start=0.5, images=100)
     >>> p.observe(torch.tensor(0.0), images=50)
@@ -101,7 +102,7 @@ class AnnealedP(FixedP):
     def __init__(self, start: float = 0.5, images: int = 500_000):
         super().__init__(start)
         if images < 1:
-            raise InputError(f"annealed p takes images of at least 1, got {images}")
+            raise InputError(f"annealed p takes images >= 1, got {images}")
         self.start, self.images, self._seen = start, images, 0
 
     def observe(self, real_sign: torch.Tensor, images: int) -> None:
@@ -122,7 +123,9 @@ PROBABILITIES: dict[str, type[FixedP]] = {member.name: member for member in (Fix
 
 
 def get_probability(p: float | str | FixedP) -> FixedP:
-    """A number, also as a text, a text such as ``"adaptive(images=50000)"``, or one of these as it is.
+    """Return the probability for a number, or for a text such as ``"0.5"`` or ``"adaptive(images=50000)"``.
+
+    A `FixedP` is returned unchanged.
 
     >>> get_probability(0.5).value
     0.5

@@ -1,4 +1,4 @@
-"""The pipeline of ADA: one affine map and one colour map an image, its parts each with probability p."""
+"""The augmentations of ADA: one affine map and one colour map per image; each part is applied with probability p."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from ._probability import FixedP, get_probability
 
 @augmentations.register("ada")
 class ADA(OfPixels):
-    """Karras et al. 2020, appendix B: pixel blitting, general geometry, colour ("bgc"), without their low-pass filters.
+    """Pixel blitting, geometry and colour ("bgc") of Karras et al. 2020, appendix B, without their low-pass filters.
 
-    p: a number, or ``"adaptive"``, which follows the discriminator's overfitting.
-    geometry, colour: whether there are such.
+    p: a number or a text, see `get_probability`; ``"adaptive"`` follows the overfitting of the discriminator.
+    geometry, colour: whether images are transformed geometrically (blitting included), and in colour.
 
     >>> ADA(p=0.5).p.value
     0.5
@@ -29,7 +29,7 @@ class ADA(OfPixels):
 
     def __init__(self, p: float | str | FixedP = "adaptive", geometry: bool = True, colour: bool = True):
         if not geometry and not colour:
-            raise InputError("ada without geometry and colour does nothing; leave it out")
+            raise InputError("ada without geometry and without colour does nothing; leave it out")
         self.p: FixedP = get_probability(p)
         self.geometry, self.colour = geometry, colour
 
@@ -47,7 +47,7 @@ class ADA(OfPixels):
     def _affine(
         self, images: torch.Tensor, draws: torch.Tensor, values: torch.Tensor, normal: torch.Tensor
     ) -> torch.Tensor:
-        """Pixel positions (x, y, 1) => where they go, (B,3,3)."""
+        """Return the matrices (B,3,3) that map pixel positions (x, y, 1) to new positions."""
         p, (height, width) = self.p.value, images.shape[-2:]
         one, zero = torch.ones_like(draws[:, 0]), torch.zeros_like(draws[:, 0])
         size = sent(torch.tensor([width, height]), images.device)
@@ -55,7 +55,7 @@ class ADA(OfPixels):
         quarter = torch.where(draws[:, 1] < p, (4 * values[:, 1]).floor() * (math.pi / 2), zero)
         whole = torch.where(draws[:, 2:3] < p, ((2 * values[:, 2:4] - 1) * 0.125 * size).round(), 0.0)
         scale = torch.where(draws[:, 3] < p, (normal[:, 0] * 0.2 * math.log(2)).exp(), one)
-        # Two rotations, before and after the stretching, of which one comes with probability p.
+        # The probability that at least one of the two rotations is applied is p.
         rotated = 1 - math.sqrt(1 - p)
         before = torch.where(draws[:, 4] < rotated, (2 * values[:, 4] - 1) * math.pi, zero)
         stretch = torch.where(draws[:, 5] < p, (normal[:, 1] * 0.2 * math.log(2)).exp(), one)
@@ -70,7 +70,7 @@ class ADA(OfPixels):
         return _after_another(steps)
 
     def _colours(self, draws: torch.Tensor, values: torch.Tensor, normal: torch.Tensor) -> torch.Tensor:
-        """Colours (r, g, b, 1) => others, (B,4,4)."""
+        """Return the matrices (B,4,4) that map colours (r, g, b, 1) to new colours."""
         p = self.p.value
         one, zero = torch.ones_like(draws[:, 0]), torch.zeros_like(draws[:, 0])
         eye = torch.eye(4, device=draws.device).expand(len(draws), 4, 4)
@@ -96,7 +96,7 @@ class ADA(OfPixels):
 
 
 def _after_another(steps: tuple[torch.Tensor, ...]) -> torch.Tensor:
-    """The matrix of these in turn, the first one first."""
+    """Return the matrix that applies these matrices in sequence."""
     whole = steps[0]
     for step in steps[1:]:
         whole = step @ whole
@@ -121,7 +121,7 @@ def _moved(by: torch.Tensor) -> torch.Tensor:
 
 
 def _hue(angle: torch.Tensor) -> torch.Tensor:
-    """Rotation of colours (B,4,4) around the grey axis (Rodrigues' formula)."""
+    """Return the matrices (B,4,4) of a rotation of colours around the grey axis (Rodrigues' formula)."""
     third, root = 1 / 3, math.sqrt(1 / 3)
     axis = torch.full((3, 3), third, device=angle.device)
     cross = root * sent(torch.tensor([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]]), angle.device)
@@ -132,7 +132,7 @@ def _hue(angle: torch.Tensor) -> torch.Tensor:
 
 
 def _recoloured(images: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
-    """Colours of RGB images (B,3,H,W) by (B,4,4); grey ones by what it does to grey on average."""
+    """Apply the matrices (B,4,4) to RGB images (B,3,H,W); to grey images, their effect on grey, averaged over RGB."""
     if images.shape[1] == 1:
         mean = matrix[:, :3].mean(1)
         return images * mean[:, :3].sum(1)[:, None, None, None] + mean[:, 3, None, None, None]

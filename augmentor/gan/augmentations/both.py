@@ -1,4 +1,4 @@
-"""The same differentiable encode-perturb-decode on real and generated images."""
+"""The augmentation "both": the same differentiable transform in latent space on real and generated images."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from ._probability import FixedP, get_probability
 
 @augmentations.register("both")
 class AugmentBoth(InLatents):
-    """The transform on every image, real or generated, with probability `p`.
+    """Encode, perturb and decode each image, real or generated, with probability `p`.
 
-    A residual below 1 in the transform hides detail from the discriminator; with one of 1 pixels that leave [0, 1] are
-    clipped, and the generator learns nothing from those.
+    With a residual below 1, the discriminator does not see the detail that the autoencoder loses. With a residual of 1,
+    pixels outside [0, 1] are clipped and have no gradient.
 
-    p: a number, ``"adaptive"`` or ``"adaptive(images=50000)"``; None is the transform's own.
-    A gate is refused: it lets real images pass more often than generated ones, which would tell them apart.
+    p: a number, ``"adaptive"`` or ``"adaptive(images=50000)"``; None: `p` of the transform. Raises `InputError` for a
+    transform with a gate, which rejects generated images more often than real ones and so reveals which are real.
     """
 
     takes = frozenset({"p"})
@@ -34,7 +34,7 @@ class AugmentBoth(InLatents):
         super().__init__(latent_augment)
         if self.latent_augment.gate is not None:
             raise InputError(
-                "a gate treats real and generated images differently, so augment='both' would leak; "
+                "a gate rejects generated images more often than real ones, so augment='both' would leak; "
                 "leave the gate out, or use augment='real'"
             )
         self.p: FixedP = get_probability(self.latent_augment.p if p is None else p)
@@ -46,7 +46,7 @@ class AugmentBoth(InLatents):
         augment, reference = self.latent_augment, self.latent_augment.reference
         if reference is None:
             return
-        # One real image of each label: one that has no partner would stay as it is, which no generated one does.
+        # One real image per label. A real image without a partner is kept unchanged, but a generated one never is.
         labels = reference.given_labels
         rows = torch.from_numpy(np.unique(reference.labels.cpu().numpy(), return_index=True)[1]).to(reference.z.device)
         z = reference.z[rows]
@@ -54,8 +54,8 @@ class AugmentBoth(InLatents):
         kept = augment.policy(ones, SampleRandom(np.zeros(len(rows), np.uint64), augment.device), reference).kept
         if kept is not None and bool(kept.any()):
             raise ReferenceSetError(
-                f"policy {augment.policy} has no partner for the only image of a class, which would stay as it is "
-                "where generated ones do not, so augment='both' would leak; leave the class out, or use gaussian"
+                f"policy {augment.policy} finds no partner for the only image of a class and keeps it unchanged, but "
+                "changes generated ones, so augment='both' would leak; leave the class out, or use gaussian"
             )
 
     def real(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None]:

@@ -1,4 +1,4 @@
-"""DiffAugment: colour, translation and cutout on real and generated images alike."""
+"""The augmentation DiffAugment: colour, translation and cutout of real and of generated images."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from ._pixels import OfPixels, kornia_transform
 
 @augmentations.register("diffaugment")
 class DiffAugment(OfPixels):
-    """Zhao et al. 2020, all three operations on every image.
+    """Colour, translation and cutout of every image (Zhao et al. 2020).
 
-    colour: whether brightness, saturation (of RGB) and contrast change. translation: by at most this share of a side,
-    in whole pixels. cutout: a square of this share of a side turns grey. 0 leaves one out.
+    colour: whether brightness, saturation (of RGB) and contrast change. translation: largest shift, as a fraction of
+    the side, in whole pixels. cutout: side of the grey rectangle, as a fraction of the side of the image. 0 disables
+    translation or cutout.
 
     >>> str(DiffAugment(cutout=0))
     'diffaugment(colour=True, translation=0.125, cutout=0)'
@@ -25,7 +26,7 @@ class DiffAugment(OfPixels):
 
     def __init__(self, colour: bool = True, translation: float = 0.125, cutout: float = 0.5):
         if not 0 <= translation <= 1 or not 0 <= cutout <= 1:
-            raise InputError(f"translation and cutout are shares of a side, 0 to 1; got {translation} and {cutout}")
+            raise InputError(f"translation and cutout must be fractions in [0, 1], got {translation} and {cutout}")
         self.colour, self.translation, self.cutout = colour, translation, cutout
 
     def _apply(self, images: torch.Tensor, random: SampleRandom) -> torch.Tensor:
@@ -43,14 +44,14 @@ class DiffAugment(OfPixels):
             images = kornia_transform().translate(images, shift)
         if self.cutout:
             half = (size * self.cutout + 0.5).floor() / 2
-            # The centre lies anywhere on the image, so a part of the square may lie outside.
+            # The centre is anywhere on the image, so a part of the rectangle can be outside.
             centre = (draws[:, 5:7] * (size + (1 - 2 * half % 2))).floor()
             images = images * ~self._inside(images, centre, half)
         return images
 
     @staticmethod
     def _inside(images: torch.Tensor, centre: torch.Tensor, half: torch.Tensor) -> torch.Tensor:
-        """Bool (B,1,H,W): pixels within a rectangle of twice `half` (x, y) around each centre (B,2)."""
+        """Return a mask, bool (B,1,H,W), of the rectangle of twice `half` (x, y) around each centre (B,2)."""
         axes = [torch.arange(images.shape[-1 - axis], device=images.device) for axis in (0, 1)]
         near = [
             (pixels >= centre[:, axis, None] - half[axis].floor())

@@ -1,4 +1,4 @@
-"""Decoded samples join the real ones; the generator learns to make them too, their blur included."""
+"""The augmentation "real": decoded samples are added to the real ones; the generator learns their blur too."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from ._latent import InLatents
 
 @augmentations.register("real")
 class AugmentReal(InLatents):
-    """`ratio` decoded samples for each real one, spread evenly over the places of a batch.
+    """Add `ratio` decoded samples per real one, spread evenly over the positions of a batch.
 
-    A gate of the `LatentAugment` that re-draws may check them; where it rejects one, the real image comes again.
+    A gate of the `LatentAugment` with action "redraw" can be used. If it rejects all draws of a sample, the real image
+    is used instead.
     """
 
     adds = True
@@ -32,19 +33,19 @@ class AugmentReal(InLatents):
         super().__init__(latent_augment)
         self.latent_augment.check_synthesis("augment='real'")
         if not 0 <= ratio < math.inf:
-            raise InputError(f"ratio is the number of decoded samples for each real one, >= 0; got {ratio}")
+            raise InputError(f"ratio, the number of decoded samples per real one, must be >= 0 and finite; got {ratio}")
         if self.latent_augment.gate is not None and self.latent_augment.gate.action == "weigh":
-            raise InputError("a gate that weighs gives weights, which a GAN has no use for; use one that re-draws")
+            raise InputError("a GAN does not use the weights of a gate with action='weigh'; use action='redraw'")
         if ratio == 0:
             warnings.warn("augment='real' with ratio=0 adds no decoded samples", AugmentorWarning, stacklevel=2)
         self.ratio = ratio
 
     def real(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None]:
-        # By the place in the whole batch, so that it does not matter how many processes share it.
+        # By the position in the whole batch, so that the result does not depend on the number of processes.
         up_to = np.floor(self.ratio * np.asarray([*batch.places, batch.places[-1] + 1]) + 1e-9).astype(np.int64)
         counts = np.diff(up_to)
         rows = np.repeat(np.arange(len(batch.keys)), counts)
-        # A second copy of the same sample within a batch gets noise of its own.
+        # Copies of the same sample within a batch get different noise.
         copies = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
         keys = sample_keys(0, 0, batch.keys[rows].view(np.int64), copies)
         source = sent(torch.from_numpy(rows), batch.images.device)

@@ -1,4 +1,4 @@
-"""GAN losses. A new one is a new file here and one import line below."""
+"""GAN losses. To add one, add a file here and its import below."""
 
 from ._base import LOSSES, GANLoss, get_loss, register_loss
 from .hinge import Hinge as Hinge

@@ -1,8 +1,7 @@
-"""The contract of a GAN loss: pure functions of logits, and a penalty where the loss asks for one.
+"""The interface of a GAN loss: pure functions of logits, and for some losses a penalty.
 
-Logits are those of a discriminator, higher for real. Real and fake batches may differ in size: the real one
-may hold decoded samples as well. A loss has no optimiser and chooses no network; a trainer never asks which
-loss it has.
+Logits are those of a discriminator, higher for real images. Real and fake batches can differ in size, because decoded
+samples can be added to the real ones. A loss does not depend on the optimiser or the network.
 """
 
 from __future__ import annotations
@@ -18,12 +17,12 @@ LOSSES: dict[str, type[GANLoss]] = {}
 
 
 def register_loss(name: str) -> Callable[[type], type]:
-    """Class decorator that adds a `GANLoss` to `LOSSES`; `ValueError` if the name is taken."""
+    """Return a class decorator that adds a `GANLoss` to `LOSSES`; it raises `ValueError` if the name is taken."""
     return register("gan loss", LOSSES, name)
 
 
 class GANLoss:
-    """Base of all GAN losses; a member stores its constructor's arguments under their own names.
+    """Base of all GAN losses. A member stores the arguments of its constructor under their names.
 
     >>> loss = get_loss("hinge")
     >>> float(loss.discriminator(torch.tensor([2.0]), torch.tensor([-2.0])))
@@ -31,20 +30,20 @@ class GANLoss:
     """
 
     name: ClassVar[str]
-    signs_tell: ClassVar[bool] = True  # whether a logit says what it was taken for: real above `undecided`
-    undecided: ClassVar[float] = 0.0  # the logit of what may as well be real as generated
-    r1_gamma: ClassVar[float] = 1.0  # the R1 weight that goes with the loss, unless the trainer is told another
+    signs_tell: ClassVar[bool] = True  # whether a logit above `undecided` means "real", and one below "generated"
+    undecided: ClassVar[float] = 0.0  # the logit at which "real" and "generated" are equally likely
+    r1_gamma: ClassVar[float] = 1.0  # the default R1 weight with this loss
 
     def generator(self, fake_logits: torch.Tensor) -> torch.Tensor:
-        """Logits (B,) of generated images => scalar that the generator minimises."""
+        """Return the scalar that the generator minimises, from the logits (B,) of generated images."""
         raise NotImplementedError
 
     def discriminator(self, real_logits: torch.Tensor, fake_logits: torch.Tensor) -> torch.Tensor:
-        """Logits (B,) of real and (B',) of generated images => scalar that the discriminator minimises."""
+        """Return the scalar that the discriminator minimises, from logits of real (B,) and generated (B',) images."""
         raise NotImplementedError
 
     def signs(self, logits: torch.Tensor) -> torch.Tensor:
-        """Mean sign of logits (B,), detached: 1 where all were taken for real, -1 where none was."""
+        """Return the mean sign of logits (B,), detached: 1 if all are classified as real, -1 if none is."""
         return (logits.detach() - self.undecided).sign().mean()
 
     def penalty(
@@ -54,16 +53,16 @@ class GANLoss:
         fake: torch.Tensor,
         generator: torch.Generator,
     ) -> torch.Tensor:
-        """Scalar to add to the discriminator's loss, already weighted; 0 where the loss has none.
+        """Return the weighted penalty to add to the discriminator's loss, a scalar; 0 if the loss has none.
 
-        discriminator: images => logits. real (B, ...) and fake (B', ...): samples. generator: the only source
-        of random numbers, on the device of the samples.
+        discriminator: images => logits. real, fake: samples (B, ...) and (B', ...). generator: source of random
+        numbers, on the device of the samples.
         """
         return real.new_zeros(())
 
     @classmethod
     def example(cls) -> GANLoss:
-        """A usual instance, for tests, benchmarks and documentation."""
+        """Return an instance with usual settings, for tests, benchmarks and documentation."""
         return cls()
 
     def __str__(self) -> str:
@@ -74,7 +73,7 @@ class GANLoss:
 
 
 def get_loss(spec: str | GANLoss) -> GANLoss:
-    """The loss that a text such as ``"wgan_gp(weight=5)"`` describes; a loss is returned as it is.
+    """Return the loss for a text such as ``"wgan_gp(weight=5)"``; a `GANLoss` is returned unchanged.
 
     >>> str(get_loss("wgan_gp"))
     'wgan_gp(weight=10.0)'

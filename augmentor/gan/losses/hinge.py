@@ -1,4 +1,4 @@
-"""The hinge: the discriminator stops pushing what it already tells apart by a margin."""
+"""The hinge loss: images that the discriminator classifies correctly by a margin do not change it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ._base import GANLoss, register_loss
 
 @register_loss("hinge")
 class Hinge(GANLoss):
-    """Lim and Ye 2017; usual with spectral norm (Miyato et al. 2018).
+    """Hinge loss (Lim and Ye 2017), commonly used with spectral norm (Miyato et al. 2018).
 
     >>> float(Hinge().discriminator(torch.zeros(4), torch.zeros(4)))
     2.0

@@ -1,4 +1,4 @@
-"""Least squares: logits are pulled to 1 for real and 0 for generated images."""
+"""The least-squares loss: the targets of the logits are 1 for real and 0 for generated images."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ._base import GANLoss, register_loss
 
 @register_loss("lsgan")
 class LeastSquares(GANLoss):
-    """Mao et al. 2017, eq. 9 (targets 0 and 1).
+    """Least-squares loss with targets 0 and 1 (Mao et al. 2017, eq. 9).
 
     >>> float(LeastSquares().discriminator(torch.ones(4), torch.zeros(4)))
     0.0

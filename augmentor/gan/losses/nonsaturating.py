@@ -1,4 +1,4 @@
-"""The original GAN's cross-entropy, with the generator's loss that does not saturate."""
+"""The cross-entropy of the original GAN, with the non-saturating loss of the generator."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ._base import GANLoss, register_loss
 
 @register_loss("nonsaturating")
 class NonSaturating(GANLoss):
-    """Goodfellow et al. 2014, section 3: the generator maximises ``log D(fake)``.
+    """Non-saturating loss (Goodfellow et al. 2014, section 3): the generator maximises ``log D(fake)``.
 
     >>> round(float(NonSaturating().generator(torch.zeros(4))), 4)  # log 2
     0.6931

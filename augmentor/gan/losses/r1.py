@@ -1,4 +1,4 @@
-"""R1: a regulariser of the discriminator that goes with every loss."""
+"""The R1 penalty, a regulariser of the discriminator that can be combined with every loss."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import torch
 
 
 def r1_penalty(discriminator: Callable[[torch.Tensor], torch.Tensor], real: torch.Tensor) -> torch.Tensor:
-    """``E |grad D|^2 / 2`` on real samples (Mescheder et al. 2018, eq. 9); multiply it by gamma.
+    """Return ``E |grad D|^2 / 2`` on real samples (Mescheder et al. 2018, eq. 9), to be multiplied by gamma.
 
-    discriminator: samples (B, ...) => logits (B,), each from its own row. real: samples (B, ...).
+    discriminator: samples (B, ...) => logits (B,); each logit must depend on its own row only. real: samples (B, ...).
 
     >>> float(r1_penalty(lambda x: 3 * x[:, 0], torch.zeros(4, 2)))
     4.5

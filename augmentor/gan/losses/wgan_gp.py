@@ -1,4 +1,4 @@
-"""Wasserstein distance with a gradient penalty."""
+"""The Wasserstein loss with a gradient penalty."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from ._base import GANLoss, register_loss
 
 @register_loss("wgan_gp")
 class WassersteinGP(GANLoss):
-    """Gulrajani et al. 2017: the critic's gradient is pulled to length 1 between real and generated samples.
+    """Wasserstein loss with gradient penalty (Gulrajani et al. 2017).
 
-    weight: of the penalty; 10 in the paper.
+    The penalty pulls the norm of the critic's gradient to 1 between real and generated samples. weight: weight of the
+    penalty; 10 in the paper.
 
     >>> float(WassersteinGP().discriminator(torch.tensor([3.0]), torch.tensor([1.0])))
     -2.0
     """
 
-    signs_tell = False  # only differences of its logits mean anything
-    r1_gamma = 0.0  # it has a gradient penalty of its own, which wants length 1 and not 0
+    signs_tell = False  # only differences of logits have a meaning
+    r1_gamma = 0.0  # the gradient penalty pulls the norm to 1, and R1 pulls it to 0
 
     def __init__(self, weight: float = 10.0):
         if not (math.isfinite(weight) and weight > 0):
@@ -43,9 +44,9 @@ class WassersteinGP(GANLoss):
         fake: torch.Tensor,
         generator: torch.Generator,
     ) -> torch.Tensor:
-        """``weight * E (|grad| - 1)^2``; row i given to the critic lies between rows i of `real` and `fake`.
+        """Return ``weight * E (|grad| - 1)^2`` at random points between rows i of `real` and `fake`.
 
-        Where the batches differ in size, the first rows of the larger are used, as many as the smaller has.
+        If the batches differ in size, the extra rows of the larger one are not used.
         """
         rows = min(len(real), len(fake))
         share = torch.rand(rows, generator=generator, device=real.device)

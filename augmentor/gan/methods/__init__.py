@@ -1,4 +1,4 @@
-"""Ways of training a generator. A new one is a new file here and one import line below; see docs/gan.md."""
+"""Training methods of generators. To add one, add a file here and its import below; see docs/gan.md."""
 
 from ._adversarial import AdversarialMethod, network_pair
 from ._base import TrainingMethod, get_method, method_class, methods

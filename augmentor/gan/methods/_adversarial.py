@@ -1,4 +1,4 @@
-"""A discriminator and a generator that step in turn, as in most training methods; members override the differences."""
+"""Base class of the training methods that alternate steps of a discriminator and of a generator."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from ._settings import GANSettings
 
 
 class AdversarialMethod(TrainingMethod):
-    """Base of the training methods with one generator and one discriminator (or critic), each with its Adam.
+    """Base of the training methods with one generator and one discriminator (or critic), each with an Adam optimiser.
 
-    A member overrides what it does otherwise: `seen` and `make` (what is told apart), `generator_losses` (what the
-    generator minimises besides), `networks` and `prepare`.
+    A member can override `seen` and `make` (the real and generated samples that the discriminator compares),
+    `generator_losses` (the losses of the generator), `networks` and `prepare`.
 
     discriminator: samples and class numbers (or None) => logits (B,).
 
@@ -40,8 +40,8 @@ class AdversarialMethod(TrainingMethod):
         self.r1_every, self.discriminator_steps = settings.r1_every, settings.discriminator_steps
         if self.augmentation.needs_signs and not self.loss.signs_tell:
             raise InputError(
-                f"adaptive p follows the signs of logits, which mean nothing with loss {self.loss}; "
-                "give p a number, or 'annealed'"
+                f"adaptive p follows the signs of logits, which have no meaning with loss {self.loss}; "
+                "set p to a number, or to 'annealed'"
             )
 
     def networks(self) -> dict[str, nn.Module]:
@@ -51,7 +51,7 @@ class AdversarialMethod(TrainingMethod):
         return {"generator": self.adam(self.generator), "discriminator": self.adam(self.discriminator)}
 
     def adam(self, *networks: nn.Module) -> torch.optim.Adam:
-        """Adam as GANs take it, for the weights that are not frozen."""
+        """Return Adam with betas (0, 0.99), as usual for GANs, for the weights that are not frozen."""
         weights = [weight for network in networks for weight in network.parameters() if weight.requires_grad]
         return torch.optim.Adam(weights, lr=self.lr, betas=(0.0, 0.99))
 
@@ -60,17 +60,18 @@ class AdversarialMethod(TrainingMethod):
         self.augmentation.prepare(feed)
 
     def seen(self, batch: Batch) -> Batch:
-        """Real images => the real samples that are told from made ones, in `images`."""
+        """Return the batch with the real samples for the discriminator in `images`; here the real images."""
         return batch
 
     def make(self, noise: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
-        """Noise (B, latent_dim) and class numbers => samples to be told from real ones; with gradients."""
+        """Return the generated samples for the discriminator, from noise (B, latent_dim) and class numbers."""
         return self.generator(noise, labels)
 
     def generator_losses(self, made: torch.Tensor, logits: torch.Tensor, batch: Batch) -> dict[str, torch.Tensor]:
-        """Named scalars whose sum the generator minimises, each logged.
+        """Return named scalars, whose sum the generator minimises; each of them is logged.
 
-        made: samples (B, ...) before the augmentation. logits: of them after it. batch: the real ones (see `seen`).
+        made: generated samples (B, ...) before the augmentation. logits: their logits after it. batch: the real
+        samples (see `seen`).
         """
         return {"g_loss": self.loss.generator(logits)}
 
@@ -81,7 +82,7 @@ class AdversarialMethod(TrainingMethod):
         return {name: value for name, value in logs.items() if self.loss.signs_tell or not name.endswith("_sign")}
 
     def discriminator_step(self, number: int) -> dict[str, torch.Tensor]:
-        """Turn `number` of the discriminator, counted over the run."""
+        """Take step `number` of the discriminator, counted over the run."""
         feed, batch = self.feed, self.seen(self.feed.batch(number))
         with feed.engine.autocast():
             with torch.no_grad():
@@ -101,7 +102,7 @@ class AdversarialMethod(TrainingMethod):
         return {"d_loss": loss.detach(), "real_sign": sign}
 
     def generator_step(self, number: int) -> dict[str, torch.Tensor]:
-        """Step `number` of the generator; its labels are those of the discriminator's last batch."""
+        """Take step `number` of the generator, with the labels of the discriminator's last batch."""
         feed = self.feed
         batch = self.seen(feed.batch((number + 1) * self.discriminator_steps - 1))
         self.discriminator.requires_grad_(False)
@@ -112,19 +113,19 @@ class AdversarialMethod(TrainingMethod):
                 logits = self.discriminator(fake, batch.labels).float()
                 losses = self.generator_losses(made, logits, batch)
             feed.engine.minimise(torch.stack(list(losses.values())).sum(), self.optimizers["generator"])
-        finally:  # an interrupted run may go on with this training method
+        finally:  # an interrupted run may be continued with this object
             self.discriminator.requires_grad_(True)
         return {name: loss.detach() for name, loss in losses.items()} | {"fake_sign": self.loss.signs(logits)}
 
     def fakes(self, purpose: str, number: int, batch: Batch) -> torch.Tensor:
-        """Made samples in the places of a batch."""
+        """Return generated samples for the positions of a batch."""
         noise = self.feed.normal(purpose, number, self.generator.latent_dim)
         made = self.make(noise, batch.labels).float()
-        # Elsewhere looking would make the host wait; there the losses of the round tell.
+        # On an accelerator this check would make the host wait; there the losses of the round are checked.
         if made.device.type == "cpu" and not bool(made.isfinite().all()):
             raise TrainingError(
                 "the generated images are no longer finite; the last good checkpoint is kept: "
-                f"try a lower rate than lr={self.lr}"
+                f"try a lower learning rate than lr={self.lr}"
             )
         return made
 
@@ -149,7 +150,7 @@ class AdversarialMethod(TrainingMethod):
         self.augmentation.load_state_dict(state["augmentation"])
 
     def _critic(self, labels: torch.Tensor | None) -> Callable[[torch.Tensor], torch.Tensor]:
-        """The discriminator as a function of samples alone, on as many of the labels as there are samples."""
+        """Return the discriminator as a function of samples only; n samples get the first n labels."""
         return lambda samples: self.discriminator(samples, None if labels is None else labels[: len(samples)]).float()
 
 
@@ -160,19 +161,21 @@ def network_pair(
     seed: int,
     **of_generator: Any,
 ) -> tuple[Generator, Discriminator]:
-    """The two networks of a text such as ``"dcgan(width=48)"``, alike in family and width; a pair is checked.
+    """Return the generator and the discriminator, of the same family and width, for a text.
 
-    seed: of the initial weights. of_generator: arguments that the generator gets unless the text gives them.
+    network: a text such as ``"dcgan(width=48)"``, or a pair of networks, which is checked and returned. seed: of the
+    initial weights. of_generator: further arguments of the generator; those in the text take precedence.
     """
     if not isinstance(network, str):
         generator, discriminator = network
         if generator.image_shape != discriminator.image_shape or generator.num_classes != discriminator.num_classes:
             raise InputError(
-                f"the generator makes {generator.image_shape} images of {generator.num_classes} classes and the "
-                f"discriminator takes {discriminator.image_shape} of {discriminator.num_classes}; build them alike"
+                f"the generator makes images {generator.image_shape} of {generator.num_classes} classes, the "
+                f"discriminator takes images {discriminator.image_shape} of {discriminator.num_classes} classes; build "
+                "both with the same image_shape and num_classes"
             )
     elif image_shape is None:
-        raise InputError(f"network {network!r} is built for a size of images; give image_shape=(C, H, W)")
+        raise InputError(f"network {network!r} is built for one shape of images; give image_shape=(C, H, W)")
     else:
         shared = {"image_shape": image_shape, "num_classes": num_classes}
         with seeded(seed, "init"):

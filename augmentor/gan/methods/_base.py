@@ -1,8 +1,8 @@
-"""The contract of a training method: what is trained, and how one step goes. `GANTrainer` knows only this.
+"""The interface of a training method, which `GANTrainer` uses: its networks, and one training step.
 
 The trainer calls, in this order:
 
-    prepare(feed)                 once, at a fresh start and at a resume; a resume loads the saved state after it
+    prepare(feed)                 once, also in a resumed run, which then loads the saved state
     start_round(step, averaged)   before the first step of each round
     step(number)                  for 0, 1, ...; batches and random numbers come from `self.feed`
     measured(averaged)            after the last step of each round
@@ -31,27 +31,27 @@ methods: Registry[TrainingMethod] = Registry("training method")
 class TrainingMethod:
     """Base of all training methods.
 
-    A member's constructor takes arguments of its own, `network` and `autoencoder` under these names where it has a use
-    for them, and ``**settings``, of which it makes the `GANSettings` for this one. It sets `generator`.
+    The constructor of a member takes its own arguments, `network` and `autoencoder` under these names if it uses them,
+    and ``**settings``, from which it makes the `GANSettings` for the base class. It sets `generator`.
 
-    generator: noise (B, latent_dim) and class numbers => images in [0, 1]. It is what is averaged, sampled, evaluated
-        and saved, so it holds all that drawing an image takes, and `load_generator` can build it from its arguments.
+    generator: noise (B, latent_dim) and class numbers => images in [0, 1]. It is averaged, sampled, evaluated and
+        saved, so it contains everything that sampling needs, and `load_generator` can build it from its arguments.
 
     >>> get_method("gan(discriminator_steps=2)", image_shape=(1, 8, 8), network="dcgan(width=8)").settings()["method"]
     'gan'
     """
 
     name: ClassVar[str]
-    needs_autoencoder: ClassVar[bool] = False  # whether it cannot be built without one
-    takes_augmentation: ClassVar[bool] = True  # whether it shows its discriminator images
+    needs_autoencoder: ClassVar[bool] = False  # whether it cannot be built without an autoencoder
+    takes_augmentation: ClassVar[bool] = True  # whether the input of its discriminator is images
     adversarial: ClassVar[bool] = True  # whether it has a discriminator; if not, settings of one are refused
-    scores: ClassVar[tuple[str, ...]] = ()  # of what `measured` returns, what can choose the best snapshot: low is good
+    scores: ClassVar[tuple[str, ...]] = ()  # keys of `measured` that can select the best snapshot; lower is better
     generator: Generator
     feed: Feed
     optimizers: dict[str, torch.optim.Optimizer]
 
     def __init_subclass__(cls, **keywords: Any):
-        """Spell out the ``**settings`` of a constructor in its signature, by which texts and messages go."""
+        """Replace ``**settings`` in the signature of the constructor by the fields of `GANSettings`."""
         super().__init_subclass__(**keywords)
         _, *own = inspect.signature(cls.__init__).parameters.values()
         if own and own[-1].kind is inspect.Parameter.VAR_KEYWORD:
@@ -63,26 +63,26 @@ class TrainingMethod:
     def __init__(self, settings: GANSettings):
         if not self.takes_augmentation and str(settings.augmentation) != "none":
             raise InputError(
-                f"training method {self.name!r} shows its discriminator no images that could be augmented; "
+                f"the discriminator of training method {self.name!r} takes no images, so they cannot be augmented; "
                 "use --augment none"
             )
         for name in () if self.adversarial else ("loss", "r1_gamma", "discriminator_steps"):
             if getattr(settings, name) != getattr(GANSettings(), name):
-                raise InputError(f"training method {self.name!r} has no discriminator, so leave out {name}")
+                raise InputError(f"training method {self.name!r} has no discriminator; leave out {name}")
         self.lr = settings.lr
 
     def networks(self) -> dict[str, nn.Module]:
-        """All networks that training changes, by name; saved and restored, and refused once they are not finite."""
+        """Return all networks that are trained, by name; they are saved, restored, and checked for finite weights."""
         raise NotImplementedError
 
     def make_optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """Fresh optimisers for `self.optimizers`, by name; saved and restored."""
+        """Return new optimisers for `self.optimizers`, by name; they are saved and restored."""
         raise NotImplementedError
 
     def prepare(self, feed: Feed) -> None:
-        """Move to the run's device, look at the data, initialise weights; raise here what does not fit.
+        """Move to the device, read the data, initialise weights, and raise errors for data that does not fit.
 
-        All that it does is a function of the constructor's arguments, the data and the seed. Members call this one
+        The result must depend only on the constructor's arguments, the data and the seed. Members call this method
         first: it sets `self.feed` and `self.optimizers`, and gives all processes the same weights.
         """
         self.feed = feed
@@ -92,40 +92,40 @@ class TrainingMethod:
         self.optimizers = self.make_optimizers()
 
     def start_round(self, step: int, averaged: Generator) -> None:
-        """Before a round whose first step is `step`; `averaged` is the average of the generator, for reading only."""
+        """Prepare a round. step: its first step. averaged: the average of the generator; do not change it."""
 
     def step(self, number: int) -> dict[str, torch.Tensor]:
-        """One step of the generator and all that belongs to it => scalars to log, detached, on the device.
+        """Take one step of the generator, and of the other networks; return scalars to log, detached, on the device.
 
-        `d_loss`, `g_loss`, `real_sign` and `fake_sign` (mean signs of logits) are what the guards and the bar know.
+        The guards use `real_sign` and `fake_sign` (mean signs of logits), the progress bar `d_loss` and `g_loss`.
         """
         raise NotImplementedError
 
     def finish(self, averaged: Generator) -> dict[str, nn.Module]:
-        """Other networks worth keeping, by name: saved as ``NAME.safetensors`` beside the generator."""
+        """Return other networks to save as ``NAME.safetensors`` in the folder of the generator, by name."""
         return {}
 
     def measured(self, averaged: Generator) -> dict[str, float]:
-        """What the method itself measures of the averaged generator, for the history."""
+        """Return scores of the averaged generator, for the history."""
         return {}
 
     def status(self) -> dict[str, float]:
-        """What else belongs in the history at the end of a round."""
+        """Return further values for the history at the end of a round."""
         return {}
 
     def settings(self) -> dict[str, Any]:
-        """What a resumed run must have in common with this one, as JSON."""
+        """Return the settings that must be the same in a resumed run, as JSON."""
         return {"method": self.name, "generator": describe(self.generator), "lr": self.lr}
 
     def state_dict(self) -> dict[str, Any]:
-        """All that a resumed run needs: tensors, numbers, texts, and dicts and lists of them."""
+        """Return the state that is needed to resume: tensors, numbers, texts, and dicts and lists of them."""
         return {
             "networks": {name: network.state_dict() for name, network in self.networks().items()},
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from there."""
+        """Restore the state of `state_dict`."""
         for name, network in self.networks().items():
             network.load_state_dict(state["networks"][name])
         for name, optimizer in self.optimizers.items():
@@ -133,11 +133,12 @@ class TrainingMethod:
 
 
 def get_method(spec: str | TrainingMethod, **settings: Any) -> TrainingMethod:
-    """The training method that a text such as ``"gan(discriminator_steps=2)"`` describes, or one as it is.
+    """Return the training method for a text such as ``"gan(discriminator_steps=2)"``.
 
-    settings: those of `GANSettings`, `network` and `autoencoder`; they are left out where they are None, where the text
-    gives them, and where the member has no use for a network or an autoencoder. Raises `InputError` for an augmentation
-    that the member has no use for, `UnknownNameError` for a setting that there is not.
+    spec: the text, or a `TrainingMethod`, which is returned unchanged. settings: fields of `GANSettings`, `network` and
+    `autoencoder`; those in the text take precedence. None is ignored, and so are a network or an autoencoder that the
+    method does not use. Raises `InputError` for an augmentation that the method does not support, `UnknownNameError`
+    for an unknown setting.
 
     >>> get_method("gan", network="dcgan(width=8)", image_shape=(1, 8, 8), loss="hinge").name
     'gan'
@@ -152,7 +153,7 @@ def get_method(spec: str | TrainingMethod, **settings: Any) -> TrainingMethod:
 
 
 def method_class(spec: str) -> type[TrainingMethod]:
-    """The class of the training method that a text describes.
+    """Return the class of the training method for a text.
 
     >>> method_class("latent-gan(width=32)").needs_autoencoder
     True

@@ -1,4 +1,4 @@
-"""Codes of the real images, and what the training methods that build on an autoencoder fit to them."""
+"""Latents of the real images, for the training methods that use an autoencoder."""
 
 from __future__ import annotations
 
@@ -15,24 +15,26 @@ from ...policies import ClassGaussian
 from ..feed import Feed
 from ..networks import DecoderGenerator
 
-# At most so many images, spread over the data set, say where codes are.
+# Largest number of images that are encoded, evenly spaced over the data set.
 _ENCODED = 10_000
 
 
 def frozen(autoencoder: Autoencoder) -> Autoencoder:
-    """A copy that stays as it is."""
+    """Return a copy in eval mode with frozen weights."""
     return copy.deepcopy(autoencoder).eval().requires_grad_(False)
 
 
 def shape_of(autoencoder: Autoencoder, image_shape: tuple[int, int, int] | None) -> tuple[int, int, int]:
-    """Shape (C,H,W) of the images to make: the one given, or else the only one that the autoencoder takes.
+    """Return the shape (C,H,W) of the images to generate: the given one, or the only one that the autoencoder takes.
 
-    Raises `InputError` for an adapted autoencoder: networks are built like it, which takes one of this package.
+    Raises `InputError` for an adapted autoencoder, because networks of its architecture cannot be built, and for an
+    autoencoder without a fixed shape if none is given.
     """
     if isinstance(autoencoder, AdaptedAutoencoder):
         raise InputError(
-            "training methods on top of an autoencoder build networks like its own, which an adapted one "
-            f"({autoencoder.name}) does not tell; take one of this package, or use it with augment='both' or 'real'"
+            "this training method builds networks of the architecture of its autoencoder, which an adapted one "
+            f"({autoencoder.name}) does not give; use an autoencoder of this package, or use this one with "
+            "augment='both' or 'real'"
         )
     shape = autoencoder.image_shape if image_shape is None else image_shape
     channels, *size = shape
@@ -43,7 +45,7 @@ def shape_of(autoencoder: Autoencoder, image_shape: tuple[int, int, int] | None)
 
 @torch.no_grad()
 def real_latents(autoencoder: Autoencoder, feed: Feed) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Raw latents (N, *L) of real images on the run's device, and class numbers (N,) for a method with classes."""
+    """Return raw latents (N, *L) of real images on the device of the run, and class numbers (N,) or None."""
     rows = equal_steps(len(feed.dataset), _ENCODED)
     found = [fetch(feed.dataset, rows[at : at + 256]) for at in range(0, len(rows), 256)]
     raw = torch.cat([autoencoder.encode(to_unit_float(images.to(feed.device))).mean.float() for images, _ in found])
@@ -53,12 +55,12 @@ def real_latents(autoencoder: Autoencoder, feed: Feed) -> tuple[torch.Tensor, to
 
 
 def standard_codes(autoencoder: Autoencoder, images: torch.Tensor) -> torch.Tensor:
-    """Float images (B,C,H,W) => standard latents (B, *L), float32; gradients flow."""
+    """Return the standard latents (B, *L), float32, of float images (B,C,H,W); differentiable."""
     return autoencoder.stats.standardise(autoencoder.encode(images).mean.float())
 
 
 def real_reference(autoencoder: Autoencoder, feed: Feed) -> ReferenceSet:
-    """`real_latents` as standard latents; an autoencoder without latent statistics gets them first."""
+    """Return `real_latents` as standard latents; if the autoencoder has no latent statistics, they are fitted first."""
     raw, labels = real_latents(autoencoder, feed)
     if not autoencoder.stats.fitted:
         autoencoder.stats.fit([raw])
@@ -67,7 +69,7 @@ def real_reference(autoencoder: Autoencoder, feed: Feed) -> ReferenceSet:
 
 @torch.no_grad()
 def fit_codes(generator: DecoderGenerator, reference: ReferenceSet) -> None:
-    """Fit the distribution that the generator's codes come from to a reference set of real codes.
+    """Fit the distribution of the generator's codes to the standard latents of real images.
 
     Raises `DataError` for a class of fewer than two images.
     """
@@ -75,8 +77,8 @@ def fit_codes(generator: DecoderGenerator, reference: ReferenceSet) -> None:
     few = [label for label in range(generator.num_classes) if counts.get(label, 0) < 2]
     if few:
         raise DataError(
-            f"a distribution of codes is fitted to each class, and class {few[0]} has {counts.get(few[0], 0)} images; "
-            "expected 2 or more: leave it out, or train without classes (--unconditional)"
+            f"class {few[0]} has {counts.get(few[0], 0)} images, and fitting a distribution to the latents of a class "
+            "needs at least 2; leave the class out, or train without classes (--unconditional)"
         )
     gaussian = ClassGaussian()
     gaussian.fit(reference)

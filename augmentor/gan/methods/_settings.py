@@ -1,4 +1,4 @@
-"""The settings that all GAN training methods have in common."""
+"""Settings that all GAN training methods share."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from ..losses import GANLoss
 
 @dataclass(frozen=True, kw_only=True)
 class GANSettings:
-    """Keyword arguments of every training method, beside those of its own.
+    """Keyword arguments of every training method, in addition to its own.
 
-    image_shape: (C, H, W) of the images to make; networks that are given as text are built for it.
-    num_classes: of these networks; 0 is unconditional. seed: of the initial weights.
+    image_shape: (C, H, W) of the images to generate, for networks given as text.
+    num_classes: number of classes of these networks; 0 is unconditional. seed: of the initial weights.
     loss: a text such as ``"hinge"`` or ``"wgan_gp(weight=5)"``, or a `GANLoss`.
-    augmentation: see `get_augmentation`. lr: of Adam, for both networks.
-    r1_gamma: weight of the R1 penalty, computed every `r1_every` steps and scaled up by as much; 0 leaves it out. None
-        is what goes with the loss: 0 for "wgan_gp", 1 for the others.
-    discriminator_steps: for each step of the generator.
+    augmentation: see `get_augmentation`. lr: learning rate of all networks.
+    r1_gamma: weight of the R1 penalty, which is computed every `r1_every` steps and multiplied by `r1_every`; 0
+        disables it. None is the default of the loss: 0 for "wgan_gp", 1 for the others.
+    discriminator_steps: number of discriminator steps per generator step.
 
     Raises `InputError` for numbers out of range.
 
@@ -40,8 +40,8 @@ class GANSettings:
     def __post_init__(self) -> None:
         for name in ("r1_every", "discriminator_steps"):
             if getattr(self, name) < 1:
-                raise InputError(f"{name} is at least 1, got {getattr(self, name)}")
+                raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not self.lr > 0:
-            raise InputError(f"lr is positive, got {self.lr}")
+            raise InputError(f"lr must be positive, got {self.lr}")
         if self.r1_gamma is not None and not self.r1_gamma >= 0:
-            raise InputError(f"r1_gamma is at least 0, got {self.r1_gamma}")
+            raise InputError(f"r1_gamma must be at least 0, got {self.r1_gamma}")

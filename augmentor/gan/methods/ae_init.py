@@ -1,4 +1,4 @@
-"""A GAN that starts from a trained autoencoder and keeps reconstructing."""
+"""The training method "ae-init": a GAN that starts from a trained autoencoder and reconstructs the real images."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from ._settings import GANSettings
 
 @methods.register("ae-init")
 class AEInit(AdversarialMethod):
-    """The decoder becomes the generator, the encoder the discriminator's trunk, as in BAGAN (Mariani et al. 2018).
+    """GAN initialised from an autoencoder, as BAGAN (Mariani et al. 2018).
 
-    The generator decodes codes drawn around those of real images (see `DecoderGenerator`). In addition to the
-    adversarial loss it minimises ``reconstruct * |x - G(E(x))|^2``, a mean over pixels, with the encoder E as it was
-    before training, so that it continues to reconstruct the real images (compare Srivastava et al. 2017).
+    The generator starts as the decoder, and the discriminator as the layers of the encoder except the last. The
+    generator decodes codes drawn around those of real images (see `DecoderGenerator`). In addition to the adversarial
+    loss it minimises ``reconstruct * |x - G(E(x))|^2``, a mean over pixels, with the encoder E as it was before
+    training, so that it continues to reconstruct the real images (compare Srivastava et al. 2017).
 
-    The paper has neither: ``reconstruct=0, bandwidth=1`` is its training. Its discriminator has an output for each
-    class and one for generated images; here the class enters by projection, as in the other training methods, so that
-    any loss can be used.
+    The paper's training is ``reconstruct=0, bandwidth=1``. Its discriminator has one output per class and one for
+    generated images; here the class enters by projection, so that any loss can be used.
 
     autoencoder: a trained one, which is not changed. reconstruct: weight of the reconstruction, at least 0. bandwidth:
         of the codes, above 0 and at most 1; 1 is one normal distribution per class.
@@ -48,7 +48,7 @@ class AEInit(AdversarialMethod):
 
     def __init__(self, autoencoder: Autoencoder, *, reconstruct: float = 5.0, bandwidth: float = 0.5, **settings: Any):
         if not reconstruct >= 0:
-            raise InputError(f"ae-init takes reconstruct of at least 0, got {reconstruct}")
+            raise InputError(f"ae-init takes reconstruct >= 0, got {reconstruct}")
         shared = GANSettings(**settings)
         image_shape = shape_of(autoencoder, shared.image_shape)
         with seeded(shared.seed, "init"):
@@ -64,7 +64,7 @@ class AEInit(AdversarialMethod):
         super().prepare(feed)
         self._start.to(feed.device)
         fit_codes(self.generator, real_reference(self._start, feed))
-        self.generator.model.stats.load_state_dict(self._start.stats.state_dict())  # fitted now, where it brought none
+        self.generator.model.stats.load_state_dict(self._start.stats.state_dict())  # real_reference may have fitted it
 
     def generator_losses(self, made: torch.Tensor, logits: torch.Tensor, batch: Batch) -> dict[str, torch.Tensor]:
         losses = super().generator_losses(made, logits, batch)

@@ -1,4 +1,4 @@
-"""A latent flow, trained by flow matching: no discriminator."""
+"""The training method "flow": a latent flow, trained by flow matching without a discriminator."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ from ._base import TrainingMethod, methods
 from ._codes import frozen, shape_of
 from ._settings import GANSettings
 
-# Of training samples whose class is withheld, so that the flow knows an unconditional velocity too.
+# Fraction of the training samples whose class is withheld, so that the flow also learns an unconditional velocity.
 _WITHHELD = 0.1
-# Times and noises per held-out latent, and generated latents that are compared with the real ones.
+# Number of times and noise samples per held-out latent, and of generated latents that are compared with real ones.
 _REPEATS, _COMPARED = 8, 250
-# At most so many latents are held out, and passed through the flow at once.
+# Largest number of latents that are held out, and of those that pass through the flow at once.
 _MOST_HELD_OUT, _AT_ONCE = 1000, 500
 
 
 @methods.register("flow")
 class FlowMatching(TrainingMethod):
-    """Lipman et al. 2023, on the latents of a trained autoencoder, as latent diffusion (Rombach et al. 2022) does.
+    """Flow matching (Lipman et al. 2023) in the latent space of an autoencoder, as in Rombach et al. 2022.
 
-    The autoencoder stays as it is, so images are never sharper than its reconstructions. A latent is the mean of its
-    posterior. Some latents are held out: `held_out_loss` is the flow matching loss of the averaged flow on these, which
-    rises once the flow starts to memorise the training latents; take it as ``best_by``. `nearest` is the median
-    distance of a generated latent to the nearest training latent, as a multiple of the same for held-out latents:
-    values below 1 mean that training latents are reproduced.
+    The autoencoder is not trained, so images are never sharper than its reconstructions. A latent is the mean of its
+    posterior. Some latents are held out: `held_out_loss` is the flow matching loss of the averaged flow on these. It
+    rises when the flow starts to memorise the training latents; use it as ``best_by``. `nearest` is the median distance
+    of a generated latent to the nearest training latent, divided by that of held-out latents: values below 1 mean that
+    training latents are reproduced.
 
-    autoencoder: with latents that are vectors or feature maps. width: of the `LatentFlow`, None for its default.
-    held_out: share of the images that are held out, at most 1,000.
-    settings: see `GANSettings`; those of a discriminator, and an augmentation, are refused.
+    autoencoder: its latents can be vectors or feature maps. width: width of the `LatentFlow`; None is its default.
+    held_out: fraction of the images that is held out, above 0 and below 1, but at most 1,000 images.
+    settings: see `GANSettings`; settings of a discriminator, and an augmentation, are refused.
 
     The flow is saved as ``prior.safetensors``, for the policy `denoise`.
 
@@ -64,7 +64,7 @@ class FlowMatching(TrainingMethod):
     def __init__(self, autoencoder: Autoencoder, *, width: int | None = None, held_out: float = 0.1, **settings: Any):
         shared = GANSettings(**settings)
         if not 0 < held_out < 1:
-            raise InputError(f"held_out is a share above 0 and below 1, got {held_out}")
+            raise InputError(f"held_out must be a fraction above 0 and below 1, got {held_out}")
         super().__init__(shared)
         shape = shape_of(autoencoder, shared.image_shape)
         with seeded(shared.seed, "init"):
@@ -81,7 +81,7 @@ class FlowMatching(TrainingMethod):
         return {"flow": torch.optim.AdamW(self.generator.flow.parameters(), lr=self.lr, weight_decay=0.01)}
 
     def prepare(self, feed: Feed) -> None:
-        """Encode all images once, hold some out, and take the latent statistics."""
+        """Encode all images once, hold some out, and copy the latent statistics, fitted if there are none."""
         super().prepare(feed)
         self.autoencoder.to(feed.device)
         self.generator.to(feed.device)
@@ -128,19 +128,19 @@ class FlowMatching(TrainingMethod):
         return super().settings() | {"decoder": self._fingerprint, "held_out": self.held_out}
 
     def _split(self, count: int) -> None:
-        """Choose what is held out: int64 rows."""
+        """Choose the rows that are held out; raise `DataError` if there are too few images."""
         held_out = min(_MOST_HELD_OUT, round(self.held_out * count))
         if not 0 < held_out < count:
             raise DataError(
-                f"the flow is measured on a share of {self.held_out} of the images, and {count} images are too few; "
-                "expected at least 10, or a larger share held_out"
+                f"a fraction of {self.held_out} of the images is held out, and {count} images are too few for it; "
+                "use at least 10 images, or another fraction held_out"
             )
         order = np.random.Generator(np.random.Philox(fold(self.feed.seed, "held out"))).permutation(count)
         self._held_out = torch.from_numpy(np.sort(order[:held_out])).to(self.feed.device)
         self._train = np.sort(order[held_out:])
 
     def _nearest(self, averaged: FlowGenerator) -> float:
-        """Median distance of generated to training latents, as a multiple of that of held-out latents."""
+        """Return the median distance of generated to training latents, divided by that of held-out latents."""
         real = ReferenceSet(self._z[torch.from_numpy(self._train).to(self._z.device)])
         random = torch_generator(self.feed.device, self.feed.seed, "nearest")
         noise = torch.randn(_COMPARED, averaged.latent_dim, generator=random, device=self.feed.device)

@@ -1,4 +1,4 @@
-"""The plain training method: a generator against a discriminator."""
+"""The training method "gan": a generator and a discriminator in alternating steps."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from ._settings import GANSettings
 
 @methods.register("gan")
 class GAN(AdversarialMethod):
-    """Goodfellow et al. 2014, with any loss, and augmentation of real images or of real and generated ones.
+    """GAN (Goodfellow et al. 2014) with any loss and augmentation.
 
-    network: a text such as ``"dcgan(width=48)"``, or a generator and a discriminator, trained in place; conditional if
-        built with `num_classes`. settings: see `GANSettings`.
+    network: a text such as ``"dcgan(width=48)"``, or a generator and a discriminator, which are trained in place;
+        conditional if built with `num_classes`. settings: see `GANSettings`.
 
     >>> GAN("dcgan(width=8)", image_shape=(1, 8, 8)).generator.image_shape
     (1, 8, 8)

@@ -1,4 +1,4 @@
-"""A GAN whose generator an autoencoder guides, and which teaches the autoencoder in return."""
+"""The training method "guided-gan": a GAN with losses in the latent space of an autoencoder that is retrained."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from ._base import methods
 from ._codes import frozen, real_latents, real_reference, shape_of, standard_codes
 from ._settings import GANSettings
 
-# A variance below it has a root whose gradient is too steep.
+# Lower bound of a variance: below it the gradient of the square root is too large.
 _SMALLEST = 1e-8
 
 
 @methods.register("guided-gan")
 class GuidedGAN(AdversarialMethod):
-    """The generator minimises besides ``match * (|m - m'|^2 + |s - s'|^2) / D + reconstruct * |x - G(E(x))|^2``.
+    """GAN whose generator also minimises ``match * (|m - m'|^2 + |s - s'|^2) / D + reconstruct * |x - G(E(x))|^2``.
 
-    m, s and m', s' are mean and deviation of the codes of a batch of real and of generated images: feature matching
-    (Salimans et al. 2016, section 3.1) with the encoder as the features. The last term, a mean over pixels, asks the
-    generator to draw a real image from its code, which takes the place of the noise, so noise and code have one
-    length D; it holds the generator to the whole of the data (as the reconstruction of Srivastava et al. 2017).
+    m, s and m', s' are mean and standard deviation of the codes of a batch of real and of generated images: feature
+    matching (Salimans et al. 2016, section 3.1) with the encoder as feature extractor. The last term, a mean over
+    pixels, is the error of reconstructing a real image x from its code, used as noise, so that the generator covers the
+    whole data set (compare Srivastava et al. 2017). Noise and code have the same length D.
 
-    Before each round the autoencoder is trained for `refit_steps` steps on real images, joined by those samples of
-    the averaged generator that a `QualityGate` fitted on the real codes lets pass.
+    Before each round the autoencoder is trained for `refit_steps` steps on real images and on those samples of the
+    averaged generator that a `QualityGate`, fitted to the real codes, does not reject.
 
-    autoencoder: where to start; a copy is trained, and comes out as ``autoencoder.safetensors``.
-    network: as in `GAN`; a text needs no `latent_dim`, a generator's has to be D.
-    settings: see `GANSettings`.
+    autoencoder: a trained one. A copy is trained and saved as ``autoencoder.safetensors``.
+    network: as in `GAN`. The `latent_dim` of a generator must be D; a text needs none.
+    match, reconstruct: weights of the two terms, at least 0. refit_steps: at least 0. settings: see `GANSettings`.
 
     >>> from augmentor import load_autoencoder
     >>> GuidedGAN(load_autoencoder("digits"), "dcgan(width=8)", num_classes=10).generator.latent_dim
@@ -62,7 +62,7 @@ class GuidedGAN(AdversarialMethod):
     ):
         if not match >= 0 or not reconstruct >= 0 or refit_steps < 0:
             raise InputError(
-                "guided-gan takes match, reconstruct and refit_steps of at least 0, "
+                "guided-gan takes match >= 0, reconstruct >= 0 and refit_steps >= 0, "
                 f"got {match}, {reconstruct} and {refit_steps}"
             )
         shared = GANSettings(**settings)
@@ -71,7 +71,7 @@ class GuidedGAN(AdversarialMethod):
         generator, discriminator = network_pair(network, image_shape, shared.num_classes, shared.seed, latent_dim=size)
         if generator.latent_dim != size:
             raise InputError(
-                f"guided-gan draws real images from their codes of {size} numbers, and the generator takes noise of "
+                f"guided-gan uses codes of {size} numbers as noise, and the generator takes noise of "
                 f"{generator.latent_dim}; build it with latent_dim={size}"
             )
         super().__init__(generator, discriminator, shared)
@@ -88,19 +88,19 @@ class GuidedGAN(AdversarialMethod):
         return super().make_optimizers() | {"autoencoder": refit}
 
     def start_round(self, step: int, averaged: Generator) -> None:
-        """Refit the autoencoder, and the statistics of its latents."""
+        """Train the autoencoder, and fit its latent statistics again."""
         feed, model = self.feed, self.autoencoder
-        # The autoencoder is trained without labels, so the gate has none.
+        # Without labels, because the autoencoder is trained without labels.
         gate = QualityGate().fit(ReferenceSet(real_reference(model, feed).z))
         numbers = range(step * self.refit_steps, (step + 1) * self.refit_steps)
-        # The gate uses the autoencoder from before the refit for all samples.
+        # All samples pass through the gate before the autoencoder changes.
         passed = [self._passing(gate, averaged, number) for number in numbers]
         model.train().requires_grad_(True)
         for number, samples in zip(numbers, passed, strict=True):
             images = torch.cat([feed.batch(number).images, samples])
             with feed.engine.autocast():
                 losses = model.training_losses(images, feed.generator("refit", number))
-            # Processes may have different numbers of images, and their gradients count alike.
+            # The gradients of all processes have equal weight, but their numbers of images can differ.
             count = torch.tensor(float(len(images)), device=feed.device)
             share = count / feed.engine.mean(count)
             feed.engine.minimise(share * torch.stack(list(losses.values())).sum(), self.optimizers["autoencoder"])
@@ -122,11 +122,11 @@ class GuidedGAN(AdversarialMethod):
         }
 
     def finish(self, averaged: Generator) -> dict[str, nn.Module]:
-        """The autoencoder as it was refitted last."""
+        """Return the trained autoencoder."""
         return {"autoencoder": self.autoencoder}
 
     def status(self) -> dict[str, float]:
-        """`passed`: the share of samples that the gate let pass before the round."""
+        """Return also `passed`, the fraction of samples that the gate accepted before the round."""
         return super().status() | {"passed": self._passed}
 
     def settings(self) -> dict[str, Any]:
@@ -137,19 +137,19 @@ class GuidedGAN(AdversarialMethod):
         )
 
     def _codes(self, images: torch.Tensor) -> torch.Tensor:
-        """Images => standard latents (B,D)."""
+        """Return the standard latents (B,D) of images."""
         return standard_codes(self.autoencoder, images).flatten(1)
 
     def _moments(self, codes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mean and deviation (D,) of codes (B,D) over the whole batch."""
+        """Return mean and standard deviation (D,) of codes (B,D) over the whole batch."""
         mean = self.feed.engine.batch_mean(codes.mean(0))
-        # Detached: its gradient is 0 over the whole batch, but not over the part of one process.
+        # Detached, because its gradient is 0 over the whole batch, but not over the part of one process.
         variance = self.feed.engine.batch_mean((codes - mean.detach()).square().mean(0))
         return mean, variance.clamp_min(_SMALLEST).sqrt()
 
     @torch.no_grad()
     def _passing(self, gate: QualityGate, averaged: Generator, number: int) -> torch.Tensor:
-        """Those samples of the averaged generator that pass, of the classes of a batch of real images."""
+        """Return the accepted samples of the averaged generator, drawn with the labels of a batch of real images."""
         labels = self.feed.batch(number).labels
         images = averaged(self.feed.normal("refit", number, averaged.latent_dim), labels)
         return images[gate.passes(Latents(standard_codes(self.autoencoder, images)))]

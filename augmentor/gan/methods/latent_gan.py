@@ -1,4 +1,4 @@
-"""A GAN of codes: neither network sees a picture."""
+"""The training method "latent-gan": a GAN in the latent space of an autoencoder."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from ._settings import GANSettings
 
 @methods.register("latent-gan")
 class LatentGAN(AdversarialMethod):
-    """The generator makes standard latents, the critic tells them from those of real images, the decoder draws.
+    """GAN of standard latents (l-GAN, Achlioptas et al. 2018, there for point clouds).
 
-    The autoencoder stays as it is, so images are never sharper than its reconstructions, and a step is cheap. It is
-    what Achlioptas et al. (2018) call l-GAN, there on point clouds.
+    The generator makes standard latents, which the decoder turns into images, and the critic compares them with those
+    of real images. The autoencoder is not trained, so images are never sharper than its reconstructions.
 
-    autoencoder: with latents that are vectors (both networks are perceptrons) or feature maps (convolutions).
-    width: of both networks, see `CodeGenerator`.
-    settings: see `GANSettings`; an augmentation is refused, since the critic sees no images.
+    autoencoder: its latents are vectors (both networks are multilayer perceptrons) or feature maps (convolutions).
+    width: width of both networks, see `CodeGenerator`.
+    settings: see `GANSettings`; an augmentation is refused, because the critic takes no images.
 
     >>> from augmentor import load_autoencoder
     >>> LatentGAN(load_autoencoder("digits"), num_classes=10).generator.latent_shape
@@ -55,12 +55,12 @@ class LatentGAN(AdversarialMethod):
     def prepare(self, feed: Feed) -> None:
         super().prepare(feed)
         self.autoencoder.to(feed.device)
-        real_reference(self.autoencoder, feed)  # statistics, where it brought none
+        real_reference(self.autoencoder, feed)  # fits the latent statistics if there are none
         take_weights(self.generator.model, self.autoencoder)
 
     @torch.no_grad()
     def seen(self, batch: Batch) -> Batch:
-        """The codes of real images."""
+        """Return the batch with the standard latents of its images."""
         return batch._replace(images=standard_codes(self.autoencoder, batch.images))
 
     def make(self, noise: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:

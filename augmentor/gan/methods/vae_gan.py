@@ -1,4 +1,4 @@
-"""A variational autoencoder and a discriminator, trained together."""
+"""The training method "vae-gan": a variational autoencoder and a discriminator, trained together."""
 
 from __future__ import annotations
 
@@ -22,27 +22,29 @@ from ._base import methods
 from ._codes import fit_codes, real_latents, real_reference, shape_of
 from ._settings import GANSettings
 
-# Mean square of features below which they are the same.
+# Added to the mean squared difference of features before the logarithm.
 _SMALLEST = 1e-6
 
 
 @methods.register("vae-gan")
 class VAEGAN(AdversarialMethod):
-    """Larsen et al. 2016: the decoder is the generator, and what is alike is said by the discriminator's features.
+    """VAE-GAN (Larsen et al. 2016): the decoder is the generator; discriminator features measure the reconstruction.
 
-    Encoder and decoder minimise ``weight * (log(|f(x) - f(x')|^2 / F) / 2 + beta * KL / F)`` for the reconstruction
-    x' of a code drawn from the posterior and the F features f that the discriminator's last layer sees: their
-    negative log likelihood under the normal distribution whose deviation fits best (Rybkin et al. 2021), so their
-    scale does not matter; the paper's has deviation 1. The decoder also minimises the adversarial loss, of samples
-    and of reconstructions of detached codes in turn. As in the paper the adversarial loss does not reach the encoder,
-    nor the reconstruction the discriminator. Samples are decoded from codes drawn around those of the real images of
-    a class (see `DecoderGenerator`), which are encoded again before each round, because codes fill the prior only in
-    part (Ghosh et al. 2020); so no network but the discriminator is told a class.
+    Encoder and decoder minimise ``weight * (log(|f(x) - f(x')|^2 / F) / 2 + beta * KL / F)``. x' is decoded from a
+    sample of the posterior, and f are the F input features of the discriminator's last layer. The first term is their
+    negative log-likelihood under a normal distribution with the maximum-likelihood standard deviation (Rybkin et al.
+    2021), so their scale does not matter; in the paper the standard deviation is 1.
 
-    autoencoder: a trained one to go on from, which stays as it is, or the text form of a new one; with a posterior
-        that has a deviation. The trained one comes out as ``autoencoder.safetensors``.
-    network: of its pair only the discriminator is used, one with a last layer called `head`, as those here have.
-    beta: weight of the KL term. weight: of both terms beside the adversarial loss. bandwidth: as in `AEInit`.
+    The decoder also minimises the adversarial loss of samples and of reconstructions, alternating within a batch. As in
+    the paper, this loss has no gradient for the encoder, and the reconstruction none for the discriminator. Samples are
+    decoded from codes drawn around those of the real images of a class (see `DecoderGenerator`), which are encoded
+    again before each round, because codes fill the prior only partly (Ghosh et al. 2020). So only the discriminator
+    takes a class as input.
+
+    autoencoder: a trained one, which is not changed, or the text form of a new one. Its posterior must have a standard
+        deviation. The result is saved as ``autoencoder.safetensors``.
+    network: as in `GAN`; only the discriminator is used. Its last layer must be called `head`, as in this package.
+    beta: weight of the KL term. weight: weight of reconstruction and KL term. bandwidth: as in `AEInit`.
     settings: see `GANSettings`.
 
     >>> VAEGAN("vae(latent_dim=6, width=8)", network="dcgan(width=8)", image_shape=(1, 8, 8)).generator.latent_shape
@@ -83,13 +85,13 @@ class VAEGAN(AdversarialMethod):
 
     def prepare(self, feed: Feed) -> None:
         super().prepare(feed)
-        self.start_round(0, self.generator)  # statistics, where it brought none, and as many codes as there will be
+        self.start_round(0, self.generator)  # fits missing latent statistics; a resume needs buffers of the right size
 
     def start_round(self, step: int, averaged: Generator) -> None:
         fit_codes(self.generator, real_reference(self.generator.model, self.feed))
 
     def fakes(self, purpose: str, number: int, batch: Batch) -> torch.Tensor:
-        """Samples in the even places of a batch, reconstructions in the odd ones."""
+        """Return samples at the even positions of a batch, and reconstructions at the odd ones."""
         samples = super().fakes(purpose, number, batch)
         with torch.no_grad():
             codes = self._posterior(batch)[0]
@@ -108,7 +110,7 @@ class VAEGAN(AdversarialMethod):
         }
 
     def finish(self, averaged: Generator) -> dict[str, nn.Module]:
-        """The autoencoder, with the statistics of its latents now."""
+        """Return the autoencoder, with its latent statistics fitted again."""
         model: Any = copy.deepcopy(averaged.model)
         model.stats.fit([real_latents(model, self.feed)[0]])
         return {"autoencoder": model}
@@ -117,11 +119,11 @@ class VAEGAN(AdversarialMethod):
         return super().settings() | {"beta": self.beta, "weight": self.weight, "starts_from": self._fingerprint}
 
     def _posterior(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """A raw code of each real image, the same one whenever it is asked for in a step, and the mean KL."""
+        """Return a posterior sample per real image, the same in all calls of a step, and the mean KL divergence."""
         mean, std = self.generator.model.encode(batch.images)
         assert std is not None
         mean, std = mean.float(), std.float()
-        # A sequence of its own for each image, beside the one that augments it.
+        # A random sequence per image, different from the one of the augmentation.
         noise = SampleRandom(mix(batch.keys), mean.device).normal(*mean.shape[1:])
         kl = 0.5 * (mean.square() + std.square() - 1 - 2 * std.log()).flatten(1).sum(1).mean()
         return mean + std * noise, kl
@@ -130,7 +132,7 @@ class VAEGAN(AdversarialMethod):
         return self.generator.model.decode(raw, self.generator.image_shape).float()
 
     def _features(self, images: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
-        """What the discriminator's last layer sees, (B,F)."""
+        """Return the input features (B,F) of the discriminator's last layer."""
         seen: list[torch.Tensor] = []
         head: Any = self.discriminator.head
         with head.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0].float())):
@@ -142,7 +144,7 @@ class VAEGAN(AdversarialMethod):
         with torch.no_grad():
             if model.encode(torch.zeros(1, *image_shape)).std is None:
                 raise InputError(
-                    f"vae-gan takes a variational autoencoder, and {model.name!r} has no deviation; use vae"
+                    f"vae-gan takes a variational autoencoder, and {model.name!r} has no posterior std; use vae"
                 )
         if not hasattr(discriminator, "head"):
-            raise InputError("vae-gan compares the features that a discriminator's `head` sees, and this one has none")
+            raise InputError("vae-gan needs a discriminator whose last layer is called `head`, and this one has none")

@@ -1,4 +1,4 @@
-"""GAN networks. A new pair, or a generator of its own, is a new file here and one import line below."""
+"""GAN networks. To add a pair, or only a generator, add a file here and its import below."""
 
 from ._base import (
     DISCRIMINATORS,

@@ -1,4 +1,4 @@
-"""Where a class label enters: the generator's normalisation, the discriminator's last layer."""
+"""Layers that depend on the class: the generator's normalisation, the discriminator's last layer."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from ...autoencoders.blocks import norm
 
 
 class ConditionalNorm(nn.Module):
-    """Group norm whose scale and shift depend on the class (de Vries et al. 2017); plain without classes."""
+    """Group norm whose scale and shift depend on the class (de Vries et al. 2017); plain group norm without classes."""
 
     def __init__(self, channels: int, num_classes: int):
         super().__init__()
         self.norm = norm(channels)
         self.of_class = nn.Embedding(num_classes, 2 * channels) if num_classes else None
         if self.of_class is not None:
-            # Classes differ a little from the start.
+            # Not 0, so that classes differ from the start.
             nn.init.normal_(self.of_class.weight, std=0.1)
 
     def forward(self, x: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
@@ -35,7 +35,7 @@ class ProjectionHead(nn.Module):
         self.linear = nn.Linear(features, 1)
         self.of_class = nn.Embedding(num_classes, features) if num_classes else None
         if self.of_class is not None:
-            # The scale of the linear layer beside it.
+            # The same scale as the linear layer.
             nn.init.normal_(self.of_class.weight, std=features**-0.5)
 
     def forward(self, features: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""What the generators that draw with an autoencoder's decoder share."""
+"""Base class of the generators that use the decoder of an autoencoder, and helper functions."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from ._base import Generator, check_labels
 
 
 class DecodingGenerator(Generator):
-    """Base of the generators whose picture is a decoded code: noise => standard latents => image.
+    """Base of the generators that decode latents: noise => standard latents => image.
 
-    autoencoder: its text form, such as ``"vae(latent_dim=8)"``; its weights and latent statistics are part of this
-        network, so that one file draws anywhere. The noise is as long as a code.
-    whole: keep the encoder as well.
+    autoencoder: text form of the autoencoder, such as ``"vae(latent_dim=8)"``. Its weights and latent statistics are
+        part of this network, so that one file contains everything. The noise has as many values as a latent.
+    whole: whether to keep the encoder as well.
     """
 
     def __init__(
@@ -40,36 +40,36 @@ class DecodingGenerator(Generator):
         return self.draw(self.codes(noise, labels))
 
     def codes(self, noise: torch.Tensor, labels: torch.Tensor | None = None) -> torch.Tensor:
-        """Noise (B, latent_dim) and class numbers (B,) => standard latents (B, *L); raises as `forward` does."""
+        """Return standard latents (B, *L) for noise (B, latent_dim) and class numbers (B,); errors as in `forward`."""
         self._check_noise(noise)
         labels = check_labels(labels, len(noise), self.num_classes, f"the {self.name} generator")
         return self._codes(noise, labels)
 
     def draw(self, codes: torch.Tensor) -> torch.Tensor:
-        """Standard latents (B, *L) => float images (B,C,H,W) in [0, 1]."""
+        """Decode standard latents (B, *L) to float images (B,C,H,W) in [0, 1]."""
         return self.model.decode(self.model.stats.unstandardise(codes), self.image_shape)
 
     def _codes(self, noise: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
-        """Noise => standard latents."""
+        """Return standard latents for noise; arguments are checked."""
         raise NotImplementedError
 
 
 def latent_shape_of(autoencoder: Autoencoder, image_shape: Sequence[int]) -> tuple[int, ...]:
-    """Shape of a code of images (C,H,W); `ShapeError` for images that the autoencoder does not take."""
+    """Return the shape of the latent of an image (C,H,W); `ShapeError` for one that the autoencoder does not take."""
     with torch.no_grad():
         image = torch.zeros((1, *image_shape), dtype=torch.uint8, device=autoencoder.device)
         shape = tuple(autoencoder.encode(image).mean.shape[1:])
     if math.prod(shape) == 0:
-        raise ShapeError(f"images {tuple(image_shape)} have codes {shape}, which hold nothing")
+        raise ShapeError(f"images {tuple(image_shape)} have empty latents {shape}; use larger images")
     return shape
 
 
 def only(model: Autoencoder, part: str) -> Autoencoder:
-    """An autoencoder left with its "encoder" or its "decoder"."""
+    """Replace all but the "encoder" or the "decoder" of an autoencoder by identities, in place, and return it."""
     parts = {"encoder", "decoder"}
     if not parts <= dict(model.named_children()).keys():
         raise InputError(
-            f"autoencoder {model.name!r} is taken apart into networks called encoder and decoder; it has none"
+            f"autoencoder {model.name!r} cannot be split; it must have networks called encoder and decoder"
         )
     for other in parts - {part}:
         setattr(model, other, nn.Identity())
@@ -77,6 +77,6 @@ def only(model: Autoencoder, part: str) -> Autoencoder:
 
 
 def take_weights(model: Autoencoder, source: Autoencoder) -> None:
-    """Copy the weights and statistics that both have, in place."""
+    """Copy the weights and latent statistics that both have from `source` to `model`, in place."""
     state = model.state_dict()
     model.load_state_dict({name: value for name, value in source.state_dict().items() if name in state})

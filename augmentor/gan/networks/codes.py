@@ -1,4 +1,4 @@
-"""A generator of codes, with the decoder that draws them, and the critic that tells codes apart."""
+"""The networks of "latent-gan": a generator of latents with a decoder, and a critic of latents."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from ._decoding import DecodingGenerator
 
 @register_generator("codes")
 class CodeGenerator(DecodingGenerator):
-    """``noise + f(noise, class)`` as standard latents, f a perceptron or (for feature maps) convolutions; a decoder.
+    """Generator of standard latents ``noise + f(noise, class)``, which the decoder turns into images.
 
-    Noise alone has the mean and deviation of standard latents, so f has to learn only how else they are distributed;
-    without the sum the noise counts for little at first, and each class becomes one code. width: channels at full
-    size of a feature map; a perceptron's layers are four times as wide. The decoder is not meant to be trained. See
-    `DecodingGenerator`.
+    f is a multilayer perceptron, or convolutional for feature maps. Noise has the mean and standard deviation of
+    standard latents, so f learns only the rest of their distribution; without the sum, the noise has little effect at
+    first, and all latents of a class become the same. width: number of channels at full size of a feature map; the
+    layers of a perceptron are four times as wide. The decoder should not be trained. See `DecodingGenerator`.
 
     >>> CodeGenerator((1, 8, 8), autoencoder="vae(image_shape=(1, 8, 8))")(torch.randn(2, 16)).shape
     torch.Size([2, 1, 8, 8])
@@ -54,7 +54,7 @@ class CodeGenerator(DecodingGenerator):
 
 
 class CodeDiscriminator(nn.Module):
-    """Standard latents (B, *latent_shape) and class numbers => logits (B,); built as `CodeGenerator` is.
+    """Critic of standard latents: (B, *latent_shape) and class numbers => logits (B,). Layers as in `CodeGenerator`.
 
     >>> CodeDiscriminator((16,))(torch.randn(2, 16)).shape
     torch.Size([2])

@@ -1,4 +1,4 @@
-"""The networks of `ConvVAE` as a pair: the decoder is the generator, the encoder the discriminator."""
+"""The networks of `ConvVAE` as a pair: the decoder as generator, the encoder as discriminator."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ._conditioning import ProjectionHead
 
 @register_generator("conv")
 class ConvGenerator(Generator):
-    """The decoder of `ConvVAE` from random weights; the noise of a class has a mean of its own, which is learned.
+    """Decoder of `ConvVAE` with random weights. The mean of the noise of each class is learned.
 
     >>> ConvGenerator((3, 32, 32), num_classes=10)(torch.randn(2, 64), torch.tensor([3, 7])).shape
     torch.Size([2, 3, 32, 32])
@@ -35,7 +35,7 @@ class ConvGenerator(Generator):
 
 @register_discriminator("conv")
 class ConvDiscriminator(Discriminator):
-    """The encoder of `ConvVAE` from random weights, up to its last layer, and one linear layer over its features.
+    """Encoder of `ConvVAE` with random weights, without its last layer, and a linear layer over its features.
 
     >>> ConvDiscriminator((3, 32, 32), num_classes=10)(torch.rand(2, 3, 32, 32), torch.tensor([3, 7])).shape
     torch.Size([2])

@@ -1,4 +1,4 @@
-"""The plain pair: strided convolutions one way, transposed convolutions the other (Radford et al. 2016)."""
+"""The pair "dcgan": transposed convolutions in the generator, strided in the discriminator (Radford et al. 2016)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ._conditioning import ConditionalNorm, ProjectionHead
 
 @register_generator("dcgan")
 class DCGANGenerator(Generator):
-    """Noise to a small feature map, then doubled by transposed convolutions; group norm, not batch norm.
+    """Linear layer to a small feature map, then transposed convolutions that double its size; with group norm.
 
     >>> DCGANGenerator((3, 32, 32), num_classes=10)(torch.randn(2, 64), torch.tensor([3, 7])).shape
     torch.Size([2, 3, 32, 32])
@@ -46,14 +46,14 @@ class DCGANGenerator(Generator):
     def _generate(self, noise: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
         x = F.relu(self.norms[0](self.stem(noise), labels))
         for up, norm, (height, width) in zip(self.ups, self.norms[1:], self._sizes[1:], strict=True):
-            x = up(x)[..., :height, :width]  # one row or column too many where the size is odd
+            x = up(x)[..., :height, :width]  # if the size is odd, one row or column too many
             x = F.relu(norm(x, labels))
         return self.to_image(x)
 
 
 @register_discriminator("dcgan")
 class DCGANDiscriminator(Discriminator):
-    """Strided convolutions with group norm, then one linear layer over the whole feature map.
+    """Strided convolutions with group norm, then a linear layer over the whole feature map.
 
     >>> DCGANDiscriminator((3, 32, 32), num_classes=10)(torch.rand(2, 3, 32, 32), torch.tensor([3, 7])).shape
     torch.Size([2])

@@ -1,4 +1,4 @@
-"""An autoencoder's decoder as a generator: it decodes codes drawn around those of real images."""
+"""The decoder of an autoencoder as a generator: it decodes codes drawn around those of real images."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from ._decoding import DecodingGenerator
 
 @register_generator("decoder")
 class DecoderGenerator(DecodingGenerator):
-    """Decodes codes drawn from a kernel density estimate of the codes of each class.
+    """Generator that decodes codes drawn from a kernel density estimate of the codes of each class.
 
         code = mean[class] + sqrt(1 - h^2) * (z - mean[class]) + h * factor[class] @ noise
 
-    z is the code of a real image of the class, chosen at random, and h the bandwidth: such codes have the mean and the
-    covariance of the real ones at any h (smoothed bootstrap, Silverman and Young 1987). With bandwidth 1 codes come
-    from one normal distribution per class, as in BAGAN (Mariani et al. 2018), and no z is kept.
+    z is the code of a real image of the class, chosen at random, and h the bandwidth. Such codes have the mean and the
+    covariance of the real ones for any h (smoothed bootstrap, Silverman and Young 1987). With bandwidth 1 codes come
+    from one normal distribution per class, as in BAGAN (Mariani et al. 2018), and no z is stored.
 
-    The distribution is that of standard latents. Its buffers are means (K, D), Cholesky factors of the covariances
-    (K, D, D), one for all images if there are no classes, the codes z (num_codes, D) in the order of their classes, and
-    how many belong to each class (K,). Until `fit` it is standard normal.
+    Codes are standard latents. The buffers are the means (K, D) and the Cholesky factors of the covariances (K, D, D)
+    of the classes, with K = 1 without classes; the codes z (num_codes, D), sorted by class; and their numbers per class
+    (K,). Before `set_codes` the distribution is standard normal.
 
-    The noise has D values, and before them one that chooses z if bandwidth < 1. Other arguments: see
+    The noise has D values; if bandwidth < 1, one more at the front chooses z. Other arguments: see
     `DecodingGenerator`. Raises `InputError` for a bandwidth that is not above 0 and at most 1.
 
     >>> generator = DecoderGenerator((1, 8, 8), num_classes=2, autoencoder="vae(image_shape=(1, 8, 8), latent_dim=6)")
@@ -46,12 +46,12 @@ class DecoderGenerator(DecodingGenerator):
         num_codes: int = 0,
     ):
         if not 0 < bandwidth <= 1:
-            raise InputError(f"bandwidth is above 0 and at most 1, got {bandwidth}")
+            raise InputError(f"bandwidth must be above 0 and at most 1, got {bandwidth}")
         super().__init__(image_shape, 1, num_classes, autoencoder, whole=whole)
         classes, size = max(1, num_classes), self.latent_dim
         self.bandwidth, self.num_codes = bandwidth, num_codes
         if bandwidth < 1:
-            self.latent_dim += 1  # it chooses a real code
+            self.latent_dim += 1  # chooses a real code
         self.register_buffer("means", torch.zeros(classes, size))
         self.register_buffer("factors", torch.eye(size).repeat(classes, 1, 1))
         self.register_buffer("real", torch.zeros(num_codes, size))
@@ -73,7 +73,7 @@ class DecoderGenerator(DecodingGenerator):
         rows = torch.arange(len(noise), device=noise.device)
         labels = torch.zeros_like(rows) if labels is None else labels
         mean, own = self.means[labels], noise[:, -self.means.shape[1] :]
-        # Every class's factor on all the noise, then each sample's own: no copies of the factors.
+        # All factors times all noise, then a selection: this makes no copies of the factors.
         spread = torch.einsum("kde,be->kbd", self.factors, own)[labels, rows]
         if self.num_codes:
             h = self.bandwidth
@@ -81,7 +81,7 @@ class DecoderGenerator(DecodingGenerator):
         return (mean + spread).reshape(-1, *self.latent_shape)
 
     def _chosen(self, noise: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Normal noise (B,) and classes (B,) => codes (B, D) of real images, each of a class equally likely."""
+        """Return codes (B, D) of real images, uniform within the classes (B,), chosen by normal noise (B,)."""
         counts, starts = self.counts[labels], (self.counts.cumsum(0) - self.counts)[labels]
         place = (torch.special.ndtr(noise) * counts).long()
         return self.real[starts + place.minimum(counts - 1)]

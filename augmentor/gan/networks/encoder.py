@@ -1,4 +1,4 @@
-"""An autoencoder's encoder as a discriminator."""
+"""The encoder of an autoencoder as a discriminator."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from ._decoding import only
 
 
 class EncoderDiscriminator(Discriminator):
-    """The encoder but for its last layer, and a linear layer over its features (Mariani et al. 2018).
+    """Encoder without its last layer, and a linear layer over its features (Mariani et al. 2018).
 
-    autoencoder: its text form. The class enters by projection, as in the other discriminators.
+    autoencoder: text form of the autoencoder. The class enters by projection, as in the other discriminators.
 
     >>> EncoderDiscriminator((1, 8, 8), autoencoder="vae(image_shape=(1, 8, 8))")(torch.rand(2, 1, 8, 8)).shape
     torch.Size([2])
@@ -30,7 +30,7 @@ class EncoderDiscriminator(Discriminator):
         self.autoencoder = autoencoder
         self.model = only(autoencoders.build(autoencoder), "encoder")
         if not isinstance(self.model.encoder, nn.Sequential):
-            raise InputError(f"the encoder of {self.model.name!r} is not a sequence of layers; its last is replaced")
+            raise InputError(f"the encoder of {self.model.name!r} must be an nn.Sequential; its last layer is replaced")
         self.model.encoder[-1] = nn.Identity()
         with torch.no_grad():
             features = self._features(torch.zeros(1, *self.image_shape, device=self.model.device))
@@ -44,6 +44,6 @@ class EncoderDiscriminator(Discriminator):
         return self.head(self._features((images + 1) / 2), labels)
 
     def _features(self, images: torch.Tensor) -> torch.Tensor:
-        """Images in [0, 1] => features (B,F): what the family makes mean and log-variance of, side by side."""
+        """Return the features (B,F) of images in [0, 1]: both outputs of `_encode`, flattened and concatenated."""
         parts = self.model._encode(self.model._adapted(images))
         return torch.cat([part.flatten(1) for part in parts if part is not None], dim=1)

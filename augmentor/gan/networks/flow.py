@@ -1,4 +1,4 @@
-"""A latent flow and a decoder as a generator: noise follows the flow to a latent, which is decoded."""
+"""A latent flow and a decoder as a generator: the flow maps noise to a latent, which is decoded."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from ._decoding import DecodingGenerator
 
 @register_generator("flow")
 class FlowGenerator(DecodingGenerator):
-    """``decode(flow.integrate(noise, class))``. The decoder is not meant to be trained. See `DecodingGenerator`.
+    """Generator ``decode(flow.integrate(noise, class))``. The decoder should not be trained. See `DecodingGenerator`.
 
-    width: of the `LatentFlow` that suits the latents, None for its default. steps: of the flow.
+    width: width of the `LatentFlow`; None is its default. steps: number of integration steps.
 
     >>> FlowGenerator((1, 8, 8), autoencoder="vae(image_shape=(1, 8, 8))")(torch.randn(2, 16)).shape
     torch.Size([2, 1, 8, 8])

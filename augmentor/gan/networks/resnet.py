@@ -1,10 +1,9 @@
 """A residual pair with spectral norm in the discriminator, after SNGAN (Miyato et al. 2018).
 
-One convolution of each block works at the smaller size, where the paper's work at the larger: half the time.
+One convolution per block runs at the smaller size, which halves the time; in the paper both run at the larger size.
 
-The power iteration of the spectral norm keeps its vectors in buffers. They are saved with the weights, and
-nothing but a forward in train mode moves them, so a loaded network gives the same logits bit for bit in eval
-mode.
+The vectors of the power iteration of the spectral norm are buffers, which are saved with the weights. Only a forward
+pass in train mode changes them, so a loaded network gives bit-identical logits in eval mode.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from ._conditioning import ConditionalNorm, ProjectionHead
 
 
 class _UpBlock(nn.Module):
-    """Norm, ReLU, convolution; resize; norm, ReLU, convolution; beside them a resized 1x1 convolution."""
+    """Norm, ReLU, convolution; norm, ReLU, enlarging convolution; with a resized 1x1 convolution as shortcut."""
 
     def __init__(self, channels_in: int, channels_out: int, size: tuple[int, int], num_classes: int):
         super().__init__()
@@ -41,7 +40,7 @@ class _UpBlock(nn.Module):
 
 
 class _DownBlock(nn.Module):
-    """ReLU, convolution; half the size, rounded up; ReLU, convolution; beside them a 1x1 convolution."""
+    """ReLU, convolution; pooling to half the size, rounded up; ReLU, convolution; with a pooled 1x1 shortcut."""
 
     def __init__(self, channels_in: int, channels_out: int):
         super().__init__()
@@ -56,7 +55,7 @@ class _DownBlock(nn.Module):
 
 @register_generator("resnet")
 class ResNetGenerator(Generator):
-    """Noise to a small feature map, then doubled by residual blocks; group norm, not batch norm.
+    """Linear layer to a small feature map, then residual blocks that double its size; with group norm.
 
     >>> ResNetGenerator((3, 32, 32), num_classes=10)(torch.randn(2, 64), torch.tensor([3, 7])).shape
     torch.Size([2, 3, 32, 32])
@@ -92,9 +91,9 @@ class ResNetGenerator(Generator):
 
 @register_discriminator("resnet")
 class ResNetDiscriminator(Discriminator):
-    """Residual blocks, summed over positions, with spectral norm on every layer.
+    """Residual blocks, a sum over positions and a linear layer, with spectral norm on every layer.
 
-    A parametrised module cannot be pickled whole; its `state_dict` and `deepcopy` work.
+    The module cannot be pickled, because it is parametrised; `state_dict` and `deepcopy` work.
 
     >>> ResNetDiscriminator((3, 32, 32), num_classes=10)(torch.rand(2, 3, 32, 32), torch.tensor([3, 7])).shape
     torch.Size([2])

@@ -1,7 +1,7 @@
-"""The units on the machines of a Ray cluster: Ray Data hands them to a pool of actors that hold the autoencoder.
+"""Executor on a Ray cluster: Ray Data distributes the units to a pool of actors that hold the autoencoder.
 
-An actor or a machine that is lost costs the unit it was working on, which Ray gives to another. It may give a unit to
-two; both put the same bytes in place. Only the calling process keeps the record.
+If an actor or a machine fails, Ray gives its unit to another actor. Two actors may make the same unit; they write the
+same bytes. Only the calling process writes the journal.
 
 Ray Data, https://docs.ray.io/en/latest/data/data.html
 """
@@ -25,8 +25,8 @@ from ..work import Record, Work
 
 
 def installed() -> Any:
-    """The package, imported; `InputError` where it is not there."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
+    """Import and return Ray. Raises `InputError` if it is not installed."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no usage reports
     try:
         import ray
         import ray.data
@@ -36,7 +36,7 @@ def installed() -> Any:
 
 
 def run(work: Work, units: Sequence[int], record: Record, gpus_per_worker: float | None = None) -> None:
-    """Make the units in any order. Data, weights and folder must be within reach of every machine."""
+    """Make the units in any order. Every machine must have access to the data, the weights and the folder."""
     ray = installed()
     if not ray.is_initialized():
         ray.init(include_dashboard=False, log_to_driver=False)
@@ -60,7 +60,7 @@ def run(work: Work, units: Sequence[int], record: Record, gpus_per_worker: float
 
 
 class _Worker:
-    """An actor: the work, held once, on its own device. Errors of ours come back as rows, so that nobody retries."""
+    """Actor with the work on its own device. It returns an `AugmentorError` as a row, so that Ray does not retry."""
 
     def __init__(self, work: Any, device: str):
         import ray
@@ -78,15 +78,15 @@ class _Worker:
 
 
 def _shares(resources: dict[str, float], gpus: float) -> tuple[float, int]:
-    """CPUs for each worker, and how many workers fit. One CPU stays free: Ray needs one to redo what was lost."""
+    """Return CPUs per worker and the number of workers. One CPU stays free, because Ray needs one for recovery."""
     cpus = resources.get("CPU", 1)
     each = 1.0 if cpus >= 2 else cpus / 2
     most = max(1, int(cpus - 1))
     if gpus:
         if resources.get("GPU", 0) < gpus:
             raise InputError(
-                f"a worker takes {gpus:g} GPUs and the Ray cluster has {resources.get('GPU', 0):g}; "
-                "start it with GPUs, or put the LatentAugment on the CPU"
+                f"a worker needs {gpus:g} GPUs and the Ray cluster has {resources.get('GPU', 0):g}; "
+                "start it with GPUs, or move the LatentAugment to the CPU"
             )
         most = min(most, int(resources["GPU"] / gpus))
     return each, most
@@ -94,7 +94,7 @@ def _shares(resources: dict[str, float], gpus: float) -> tuple[float, int]:
 
 @contextlib.contextmanager
 def _quiet(context: Any) -> Iterator[None]:
-    """Without Ray Data's own progress bars."""
+    """Disable the progress bars of Ray Data."""
     before, context.enable_progress_bars = context.enable_progress_bars, False
     try:
         yield
@@ -103,7 +103,7 @@ def _quiet(context: Any) -> Iterator[None]:
 
 
 def _portable(work: Work) -> Work:
-    """A copy that means the same in other working folders, and that machines without our device can unpickle."""
+    """Return a copy that is valid in other working folders and that machines without this device can unpickle."""
     work = dataclasses.replace(work, folder=work.folder.absolute(), advance=None)
     if work.augment.device.type == "cpu":
         return work
@@ -111,11 +111,11 @@ def _portable(work: Work) -> Work:
 
 
 def _on_the_cpu(augment: Augmenter) -> Augmenter:
-    """A copy, with all that the reference set, the policy and the gate hold."""
-    from ray import cloudpickle  # which takes functions of a script as well
+    """Return a copy on the CPU, with the reference set, the policy and the gate."""
+    from ray import cloudpickle  # also pickles functions of a script
 
     copied = io.BytesIO()
     torch.save(augment, copied, pickle_module=cloudpickle)
     copied.seek(0)
-    moved: Augmenter = torch.load(copied, map_location="cpu", weights_only=False)  # our own bytes
+    moved: Augmenter = torch.load(copied, map_location="cpu", weights_only=False)  # written above, so trusted
     return moved

@@ -1,4 +1,4 @@
-"""Shard formats. A new one is a new file here and one import line below."""
+"""Shard formats. A new format is a new file and an import line below."""
 
 from ._base import ORIGINAL_KEPT, ShardArrays, ShardFormat, register_format
 from .hdf5 import HDF5 as HDF5

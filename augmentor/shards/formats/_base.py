@@ -1,4 +1,4 @@
-"""What a shard format is: how the arrays of a shard become a file, and how that file is read."""
+"""Base class of shard formats, which write the arrays of a shard to a file and read them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from ..rows import BlockCache, ChunkedRows
 
 register_format = partial(register, "shard format", FORMATS)
 
-ORIGINAL_KEPT = -1  # the draw index of a real sample that the gate kept, because it rejected every draw
+ORIGINAL_KEPT = -1  # the draw index of an original image that was kept
 
 
 @dataclass(frozen=True)
 class ShardArrays:
-    """An open shard. `content[rows]`, with a slice or an int64 array of rows 0 to n-1, reads what the manifest says.
+    """Arrays of an open shard. `content[rows]` reads rows, given as a slice or an int64 array of 0 to n-1.
 
     content: uint8 images (len(rows),C,H,W), or float32 raw latents (len(rows),*L). labels: int64 (n,) or float32
     (n,K). source_index: int64 (n,m). draw_index: int32 (n,).
@@ -37,9 +37,9 @@ class ShardArrays:
 
 
 class ShardFormat:
-    """Base of all shard formats. A member writes files, and reads them if it is `readable`.
+    """Base of all shard formats. A format writes files, and reads them if it is `readable`.
 
-    suffix: of the files' names. stores, compressions: what it takes of `STORES` and of names of its own.
+    suffix: of the file names. stores: the supported values of `STORES`. compressions: names of its compressions.
     """
 
     name: ClassVar[str]
@@ -49,7 +49,7 @@ class ShardFormat:
     readable: ClassVar[bool] = False  # by `ShardDataset`
 
     def encode(self, arrays: dict[str, np.ndarray], settings: Manifest, unit: int) -> bytes:
-        """The bytes of shard `unit`; equal arguments make equal bytes.
+        """Return the bytes of shard `unit`; equal arguments give equal bytes.
 
         arrays: `images` uint8 (n,C,H,W), or `latents` float32 (n,*L); `labels` int64 (n,) or float32 (n,K);
         `source_index` int64 (n,m); `copy` int32 (n,), the draw indices.
@@ -57,15 +57,15 @@ class ShardFormat:
         raise NotImplementedError
 
     def check_planned(self, manifest: Manifest) -> None:
-        """`ShapeError` where its files cannot hold such images; called before any work."""
+        """Raise `ShapeError` if the format cannot store such images; called before generation."""
 
     def open(self, path: Path, entry: ShardEntry, manifest: Manifest, cache: BlockCache) -> ShardArrays:
-        """Open a file of the size that its entry says; `ShardError` for anything else than the manifest describes."""
-        raise ShardError(f"{path} is a {self.name} file, which ShardDataset does not read; use that package")
+        """Open a file of the size in its entry. Raises `ShardError` if it does not match the manifest."""
+        raise ShardError(f"{path} is a {self.name} file, which ShardDataset does not read; read it with that package")
 
     def check_declared(self, manifest: Manifest) -> None:
-        """`ShardError` where a file cannot be long enough for what the manifest says of it; opens none."""
+        """Raise `ShardError` if a file is too short for its content according to the manifest; opens no file."""
 
     def rows_at_once(self, manifest: Manifest, count: int) -> int:
-        """How many samples of a shard of `count` one read brings: the blocks of a block shuffle."""
+        """Return the samples per read of a shard of `count`, which are the blocks of `BlockSampler`."""
         return count

@@ -1,23 +1,23 @@
-"""HDF5 shard, version 1: writer and reader.
+"""HDF5 shard format, version 1: writer and reader.
 
-    images         (n,C,H,W)  uint8; in a shard of latents instead of them
-    latents        (n,*L)     float32, raw latents
-    labels         (n,)       int64, class numbers; or (n,K) float32, soft
-    source_index   (n,m)      int64, the real samples it came from; -1 for none
-    copy           (n,)       int32, the draw index: which synthetic version of that sample; -1 for the real one itself
+    images         (n,C,H,W)  uint8
+    latents        (n,*L)     float32, raw latents; in a shard of latents, instead of images
+    labels         (n,)       int64, class numbers; or (n,K) float32, soft labels
+    source_index   (n,m)      int64, indices of the real samples; -1 for none
+    copy           (n,)       int32, draw index; -1 if the original image was kept
 
-All little-endian, hard links in the root group, nothing else beside them. With compression "none" each is contiguous,
-so that readers map the images. With "gzip" each is chunked, with gzip and fletcher32: images or latents in chunks of
-about 64 KiB (`chunk_rows`), the others in one chunk. Attributes of the root group repeat the manifest's settings, for
-whoever meets a file alone; lists are JSON. A reader goes by the manifest.
+All are little-endian and hard links in the root group, which contains nothing else. With compression "none" each is
+contiguous, so that readers can map the images. With "gzip" each is chunked, with gzip and fletcher32: images or latents
+in chunks of about 64 KiB (`chunk_rows`), the others in one chunk. Attributes of the root group repeat the settings of
+the manifest for users of a single file; lists are JSON. A reader uses the manifest.
 
-A shard is built in memory (`libver="latest"`, no times in it) and written as plain bytes: equal content is equal bytes,
-a full disk is noticed when writing, and a killed process leaves no file that opens and is half zeros.
+A shard is built in memory (`libver="latest"`, without times) and written as plain bytes: equal content gives equal
+bytes, a full disk raises an error, and a killed process leaves no incomplete file that can be opened.
 
-A reader refuses, before it allocates anything, what the format does not have: other superblocks, soft and external
-links, external storage, virtual data sets, other types, other filters, sizes that fit neither the manifest nor the
-file. HDF5 itself, a large C library, is asked only where the arrays lie (`storage.py`); against a file made to attack
-that part of it, a reader is as safe as the library is.
+Before it allocates memory, a reader rejects everything outside the format: other superblocks, soft and external links,
+external storage, virtual data sets, other types and filters, and sizes that do not match the manifest and the file.
+The HDF5 library, a large C library, only returns the location of the arrays (`storage.py`). A reader does not protect
+this part of the library against malicious files.
 """
 
 from __future__ import annotations
@@ -45,19 +45,19 @@ _MAX_SOURCES = 64
 
 @register_format("hdf5")
 class HDF5(ShardFormat):
-    """The format of `ShardDataset`."""
+    """HDF5 shard format, which `ShardDataset` reads."""
 
     suffix = ".h5"
     compressions = ("none", "gzip")
     readable = True
 
     def encode(self, arrays: dict[str, np.ndarray], settings: Manifest, unit: int) -> bytes:
-        """HDF5 whose attributes repeat the settings."""
+        """Return the bytes of an HDF5 file with the settings as attributes."""
         attributes = {**settings.settings(), "count": len(arrays["labels"]), "shard": unit}
         return encode_shard(arrays, attributes, settings.compression)
 
     def open(self, path: Path, entry: ShardEntry, manifest: Manifest, cache: BlockCache) -> ShardArrays:
-        """What it holds is mapped, or read by chunks if it is compressed: a damaged chunk is found when it is read."""
+        """Map the content, or read it by chunks if compressed; damage in a chunk is detected when it is read."""
         try:
             _check_superblock(path, entry)
             with h5py.File(path, "r", locking=False) as file:
@@ -69,35 +69,35 @@ class HDF5(ShardFormat):
             return ShardArrays(rows_of(path, stored[manifest.store], cache), *rest)
         except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
             raise ShardError(
-                f"{path} is not the shard that its manifest describes: {error}; "
-                "close it where h5py has it open, or copy it again, or make it again with `augmentor generate --resume`"
+                f"{path} does not match its manifest: {error}; "
+                "close it if it is open in h5py, copy it again, or make it again with `augmentor generate --resume`"
             ) from error
 
     def check_declared(self, manifest: Manifest) -> None:
-        """Every file is long enough for its images or latents, packed as well as gzip can."""
+        """Raise `ShardError` if a file is too short for its images or latents at the largest gzip ratio."""
         shape, itemsize = _row(manifest)
         best = 1 if manifest.compression == "none" else DEFLATE_AT_BEST
         for entry in manifest.shards:
             declared = entry.count * math.prod(shape) * itemsize
             if declared > best * entry.bytes:
                 raise ShardError(
-                    f"{entry.file} is said to hold {declared} bytes of {manifest.store} in {entry.bytes}; "
-                    "its manifest is damaged or tampered with: copy the folder again"
+                    f"{entry.file} has {declared} bytes of {manifest.store} in {entry.bytes} according to its "
+                    "manifest, which is damaged or modified: copy the folder again"
                 )
 
     def rows_at_once(self, manifest: Manifest, count: int) -> int:
-        """A chunk; as many rows of a mapped file."""
+        """Return the rows of a chunk, and the same number for a mapped file."""
         shape, itemsize = _row(manifest)
         return chunk_rows(manifest.store, (count, *shape), itemsize)
 
 
 def _row(manifest: Manifest) -> tuple[tuple[int, ...], int]:
-    """Shape of one sample, and the bytes of a number in it."""
+    """Return the shape of one sample, and the bytes per element."""
     return (manifest.image_shape, 1) if manifest.latent_shape is None else (manifest.latent_shape, 4)
 
 
 def encode_shard(arrays: dict[str, np.ndarray], attributes: dict[str, Any], compression: str = "none") -> bytes:
-    """The bytes of a shard, for `augmentor._internal.files.write_bytes`.
+    """Return the bytes of a shard, for `augmentor._internal.files.write_bytes`.
 
     arrays: `images` uint8 (n,C,H,W), or `latents` float32 (n,*L); `labels` int64 (n,) or float32 (n,K); `source_index`
     int64 (n,m); `copy` int32 (n,). attributes: JSON values by name. compression: "none" or "gzip". Raises `ShapeError`
@@ -109,7 +109,7 @@ def encode_shard(arrays: dict[str, np.ndarray], attributes: dict[str, Any], comp
     b'\\x89HDF'
     """
     if compression not in ("none", "gzip"):
-        raise InputError(f"compression is 'none' or 'gzip', got {compression!r}")
+        raise InputError(f"compression must be 'none' or 'gzip', got {compression!r}")
     store = "latents" if "latents" in arrays else "images"
     _check_arrays(arrays, store)
     buffer = io.BytesIO()
@@ -140,22 +140,22 @@ def _check_arrays(arrays: dict[str, np.ndarray], store: str) -> None:
         array, (ndim, dtype) = arrays[name], expected[name]
         if array.ndim != ndim or array.dtype != dtype or len(array) != rows or array.size == 0:
             raise ShapeError(
-                f"{name} of a shard are {dtype} of {ndim} dimensions, as many rows as {store} and at least one; "
-                f"got {array.dtype} {array.shape} for {rows} {store}"
+                f"{name} of a shard must be {dtype} with {ndim} dimensions, one row per row of {store} and at least "
+                f"one; got {array.dtype} {array.shape} for {rows} {store}"
             )
 
 
 def chunk_rows(name: str, shape: tuple[int, ...], itemsize: int = 1) -> int:
-    """How many rows a chunk has: about 64 KiB of images or latents, of anything else as many as a reader takes."""
+    """Return the rows per chunk: about 64 KiB of images or latents, the maximum that a reader accepts of others."""
     most = _CHUNK_BYTES if name in ("images", "latents") else MOST_OF_A_CHUNK
     return min(shape[0], max(1, most // (itemsize * math.prod(shape[1:]))))
 
 
 def _check_superblock(path: Path, entry: ShardEntry) -> None:
-    """The first bytes are those of the writer's files, before the HDF5 library looks at any others.
+    """Check, before the HDF5 library reads the file, that its first bytes are those of the writer.
 
-    Version 3, addresses of 8 bytes, closed, no user block, no extension (where other drivers and cached metadata
-    stand), and as long as the file is.
+    They are version 3, addresses of 8 bytes, closed, no user block, no extension (which could contain other drivers and
+    cached metadata), and the length of the file.
     """
     with open_regular(path) as file:
         head = file.read(36)
@@ -165,7 +165,7 @@ def _check_superblock(path: Path, entry: ShardEntry) -> None:
 
 
 def _stored_in(file: h5py.File, entry: ShardEntry, manifest: Manifest) -> dict[str, Stored]:
-    """Where the four data sets are; nothing else is in the file."""
+    """Return the locations of the four data sets. Raises `ShardError` if there is anything else."""
     expected = {manifest.store, "labels", "source_index", "copy"}
     if len(file) != len(expected) or set(file) != expected:
         raise ShardError(f"it holds {names_in(file)}; expected {manifest.store}, labels, source_index and copy only")
@@ -173,11 +173,11 @@ def _stored_in(file: h5py.File, entry: ShardEntry, manifest: Manifest) -> dict[s
 
 
 def _check_fits(name: str, stored: Stored, entry: ShardEntry, manifest: Manifest) -> None:
-    """Type, shape and layout are those of the format."""
+    """Check that type, shape and layout match the format."""
     labels = "<f4" if manifest.labels == "soft" else "<i8"
     dtype = np.dtype({"images": "u1", "latents": "<f4", "labels": labels, "copy": "<i4"}.get(name, "<i8"))
     if stored.dtype != dtype:
-        raise ShardError(f"{name} are of type {stored.dtype.str}; expected {dtype.name}, little-endian")
+        raise ShardError(f"{name} is of type {stored.dtype.str}; expected {dtype.name}, little-endian")
     rest: dict[str, tuple[int, ...]] = {
         "images": manifest.image_shape,
         "latents": manifest.latent_shape or (),
@@ -187,9 +187,9 @@ def _check_fits(name: str, stored: Stored, entry: ShardEntry, manifest: Manifest
     }
     shape = (entry.count, *rest[name])
     if stored.shape != shape:
-        raise ShardError(f"{name} have shape {stored.shape}; expected {shape}")
+        raise ShardError(f"{name} has shape {stored.shape}; expected {shape}")
     if manifest.compression == "none" and stored.chunks is not None:
-        raise ShardError(f"{name} are chunked; expected them contiguous")
+        raise ShardError(f"{name} is chunked; expected contiguous bytes")
     chunks = (chunk_rows(name, shape, dtype.itemsize), *shape[1:])
     if manifest.compression != "none" and stored.chunks != chunks:
-        raise ShardError(f"{name} have chunks {stored.chunks}; expected {chunks}")
+        raise ShardError(f"{name} has chunks {stored.chunks}; expected {chunks}")

@@ -1,11 +1,11 @@
-"""WebDataset shard: a plain tar, for readers that stream.
+"""WebDataset shard format: plain tar files, for streaming readers.
 
     000000004096.png     the image, lossless
-    000000004096.cls     its class number; where labels are soft they stand in the .json
-    000000004096.json    {"copy": 1, "source_index": [17]}, and "label": [0.25, 0.75] where labels are soft
+    000000004096.cls     its class number; absent for soft labels
+    000000004096.json    {"copy": 1, "source_index": [17]}, plus "label": [0.25, 0.75] for soft labels
 
-The number is that of the synthetic sample, over the whole folder. No times, users or rights of this machine are in
-the tar, so equal content is equal bytes (for one version of Pillow's zlib).
+The number is the index of the synthetic sample in the whole folder. The tar file contains no times, users or
+permissions of this machine, so equal content gives equal bytes (for one version of Pillow's zlib).
 
 https://github.com/webdataset/webdataset: ``wds.WebDataset(urls).decode("torchrgb8")``.
 """
@@ -26,25 +26,25 @@ from ._base import ShardFormat, register_format
 
 @register_format("webdataset")
 class WebDataset(ShardFormat):
-    """Tar files of PNG."""
+    """Shard format of tar files of PNG images."""
 
     suffix = ".tar"
     stores = ("images",)
 
     def check_planned(self, manifest: Manifest) -> None:
-        """PNG takes the second of two channels, and the fourth of four, for alpha, and has no more."""
+        """Raise `ShapeError` unless images have 1 or 3 channels: PNG would store the last of 2 or 4 as alpha."""
         if manifest.image_shape[0] not in (1, 3):
             raise ShapeError(
-                f"format='webdataset' holds grey and RGB images, got {manifest.image_shape}; use format='hdf5'"
+                f"format='webdataset' stores grey and RGB images, got {manifest.image_shape}; use format='hdf5'"
             )
 
     def encode(self, arrays: dict[str, np.ndarray], settings: Manifest, unit: int) -> bytes:
-        """A tar file."""
+        """Return the bytes of a tar file."""
         return encode_tar(arrays, first=unit * settings.shard_size)
 
 
 def encode_tar(arrays: dict[str, np.ndarray], first: int) -> bytes:
-    """The bytes of a shard, for `augmentor._internal.files.write_bytes`.
+    """Return the bytes of a shard, for `augmentor._internal.files.write_bytes`.
 
     arrays: `images` uint8 (n,C,H,W) with C 1 or 3, `labels` int64 (n,) or float32 (n,K), `source_index` int64 (n,m),
     `copy` int32 (n,). first: the number of the first sample.

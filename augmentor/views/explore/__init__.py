@@ -1,10 +1,10 @@
-"""The page of ``augmentor explore``: images, what a policy makes of them, and what the gate says of that, at once.
+"""Page of ``augmentor explore``: images, samples of a policy, and the scores of the gate.
 
-    settings.py   what is chosen on the page         controls.py   sliders, from the signature of any policy
-    view.py       settings => all that is shown      recipe.py     the same as code, as a command, as policy.json
-    server.py     the page, on this machine alone    page/         its HTML, CSS and JavaScript
+    settings.py   settings of the page               controls.py   sliders for the arguments of any policy
+    view.py       settings => displayed values       recipe.py     Python code, command and policy.json of a view
+    server.py     HTTP server for this machine       page/         HTML, CSS and JavaScript
 
-All but the last line is free of browsers and servers. The server takes the extra `explore`.
+Only the last line depends on a browser or a server. The server requires the extra `explore`.
 """
 
 from .settings import Settings

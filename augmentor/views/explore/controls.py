@@ -1,4 +1,4 @@
-"""Sliders for the arguments of a policy, from its signature and its strengths: a new policy has them by itself."""
+"""Sliders for the arguments of any policy, derived from its signature and its strengths."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 from ...exceptions import InputError
 from ...policies import LatentPolicy
 
-# A slider goes so far beyond the strongest setting that previews show.
+# The maximum of a slider is this factor times the strongest setting of previews.
 _BEYOND = 2
 
 
 @dataclass(frozen=True)
 class Control:
-    """One number or switch. path: where it is, such as ``policies.1.std``. kind: "float", "int" or "bool"."""
+    """One slider or checkbox. path: the argument, such as ``policies.1.std``. kind: "float", "int" or "bool"."""
 
     path: str
     policy: str
@@ -28,7 +28,7 @@ class Control:
 
 
 def controls(policy: LatentPolicy, path: str = "") -> list[Control]:
-    """A control for each number and switch of a policy, and of those that it is made of.
+    """Return a control for each number and boolean of a policy and of the policies in it.
 
     >>> from augmentor.policies import get_policy
     >>> [(c.path, c.value, c.high) for c in controls(get_policy("compose(gaussian(std=0.3), smote)"))]
@@ -47,7 +47,7 @@ def controls(policy: LatentPolicy, path: str = "") -> list[Control]:
 
 
 def adjusted(policy: LatentPolicy, values: Mapping[str, Any]) -> LatentPolicy:
-    """The policy with other values of its controls, by path; `InputError` for a path or a value that does not fit.
+    """Return the policy with new values of its controls, by path; raise `InputError` for an invalid path or value.
 
     >>> from augmentor.policies import get_policy
     >>> adjusted(get_policy("compose(gaussian(std=0.3), smote)"), {"policies.0.std": 1})
@@ -72,7 +72,7 @@ def _rebuilt(policy: LatentPolicy, values: Mapping[str, Any], path: str) -> Late
 
 
 def _arguments(policy: LatentPolicy) -> Iterator[tuple[str, Any, Any]]:
-    """Name, value and default (or None) of each constructor argument; those of ``*policies`` are policies.0, ..."""
+    """Yield name, value and default (or None) of each constructor argument; ``*policies`` become policies.0, ..."""
     for name, parameter in inspect.signature(type(policy)).parameters.items():
         value = getattr(policy, name)
         if parameter.kind is parameter.VAR_POSITIONAL:

@@ -1,4 +1,4 @@
-"""What a view shows, in forms to take away: Python code that makes it, a command, a policy.json."""
+"""Python code, a command and a policy.json that reproduce a view."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ looked = {looked}
 gate = QualityGate(keep={keep}, action="{action}")
 augment = LatentAugment({autoencoder!r}, {policy!r}, residual={residual}, gate=gate).fit({fitted})
 
-# The originals, their reconstructions, and {copies} samples of each; weight 1: passed the gate
+# Originals, reconstructions, and {copies} samples per original; weight 1: passed the gate
 rows = {rows}
 images, labels = default_collate([data[row] for row in rows])
 with torch.no_grad():
@@ -32,15 +32,15 @@ samples, sample_labels, weights = augment.synthesize(
 )
 print(gate.counts)
 
-# The real images nearest to one sample
+# Real images nearest to one sample
 autoencoder, stats = augment.autoencoder, augment.autoencoder.stats
 with torch.no_grad():
     z = stats.standardise(autoencoder.encode(samples[{sample}][None]).mean).float()
 distances, places = augment.reference.nearest(z, {neighbours})
-by_class = class_index(data.targets[looked]).argsort(stable=True)  # as a reference set is sorted
+by_class = class_index(data.targets[looked]).argsort(stable=True)  # order of the reference set
 near_rows = looked[by_class[places[0]].numpy()].tolist()
 
-# One latent dimension (or channel) at a time, around one original
+# Traversal of one latent dimension (or channel) at a time, around one original
 shifts = torch.linspace(-{reach}, {reach}, {steps})
 traversal = []
 with torch.no_grad():
@@ -53,7 +53,7 @@ with torch.no_grad():
 
 
 def code(view: View) -> str:
-    """Python that makes all images of the view, their labels, weights and neighbours; it runs as it stands."""
+    """Return Python code that makes all images of the view, their labels, weights and neighbours."""
     settings, whole = view.settings, view.looked == view.total
     chosen = f"np.sort(np.random.default_rng(0).choice(len(data), {view.looked}, replace=False))"
     return _CODE.format(
@@ -70,7 +70,7 @@ def code(view: View) -> str:
 
 
 def command(view: View) -> str:
-    """The command that makes shards of such samples, from all of the data."""
+    """Return the command that generates shards of such samples from all data."""
     settings = view.settings
     words = ["augmentor", "generate", settings.data]
     words += [] if settings.split == "train" else ["--split", settings.split]
@@ -82,7 +82,7 @@ def command(view: View) -> str:
 
 
 def policy_json(view: View) -> str:
-    """What `LatentAugment.from_config` takes."""
+    """Return the JSON text that `LatentAugment.from_config` accepts."""
     return json.dumps(view.config, indent=2)
 
 

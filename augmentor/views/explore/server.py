@@ -1,4 +1,4 @@
-"""The page over HTTP, for this machine: nothing is fetched from elsewhere, and other sites cannot ask for anything."""
+"""HTTP server of the page for this machine: it loads nothing from other hosts and rejects requests of other sites."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ from .controls import adjusted, controls
 from .settings import Settings
 from .view import Explorer, View
 
-# Larger images are shown at this many pixels a side.
+# Maximum side of displayed images in pixels.
 SHOWN = 256
 _LOOPBACK = ["127.0.0.1", "localhost", "[::1]"]
-# The browser itself is told to ask nobody else, and to let no other page hold this one in a frame.
+# The browser must not contact other hosts, and other pages must not embed this page in a frame.
 _POLICY = "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 
 
 def app(explorer: Explorer, settings: Settings, host: str = "127.0.0.1") -> Any:
-    """The Flask application. host: where it will be bound; on the loopback address it answers to no other name.
+    """Return the Flask application. host: address of the server; a loopback address accepts only loopback host names.
 
-    ``GET /start`` gives the first settings and what there is to choose from. ``POST /view`` takes
-    ``{"settings": {...}, "values": {path: number}}``, where values are those of the policy's sliders, and gives all
-    that is shown, or ``{"error": one line}`` with status 400. Raises `InputError` without the extra `explore`.
+    ``GET /start`` returns the initial settings, and the available autoencoders and policies. ``POST /view`` accepts
+    ``{"settings": {...}, "values": {path: number}}``, with the values of the policy's sliders, and returns the view, or
+    ``{"error": one line}`` with status 400. Raises `InputError` without the extra `explore`.
     """
     flask = _flask()
     served, lock = flask.Flask(__name__, static_folder="page", static_url_path=""), threading.Lock()
     if host in ("127.0.0.1", "localhost", "::1"):
-        served.config["TRUSTED_HOSTS"] = _LOOPBACK  # a foreign name that leads here is an attack (DNS rebinding)
+        served.config["TRUSTED_HOSTS"] = _LOOPBACK  # protects against DNS rebinding
 
     @served.get("/")
     def page() -> Any:
@@ -55,7 +55,7 @@ def app(explorer: Explorer, settings: Settings, host: str = "127.0.0.1") -> Any:
 
     @served.post("/view")
     def view() -> Any:
-        asked = flask.request.get_json()  # of another type is refused, so that forms of other sites cannot get here
+        asked = flask.request.get_json()  # rejects other content types, so also forms of other sites
         try:
             with lock:
                 return respond(explorer, asked)
@@ -72,20 +72,20 @@ def app(explorer: Explorer, settings: Settings, host: str = "127.0.0.1") -> Any:
 
 
 def serve(explorer: Explorer, settings: Settings, host: str, port: int) -> Any:
-    """A server bound to this address, with `port` (0 takes a free one) and `serve_forever`."""
+    """Return a server on this address, with the attributes `port` (0 selects a free port) and `serve_forever`."""
     application = app(explorer, settings, host)
     from werkzeug.serving import make_server
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    bound = socket.create_server((host, port), family=family)  # raises where werkzeug would leave the process
+    bound = socket.create_server((host, port), family=family)  # raises an error; werkzeug would exit the process
     return make_server(host, bound.getsockname()[1], application, threaded=True, fd=bound.detach())
 
 
 def respond(explorer: Explorer, asked: Any) -> dict[str, Any]:
-    """Settings and slider values => the whole view as plain JSON values, pictures as data addresses."""
+    """Return the view of these settings and slider values as plain JSON values, with pictures as data URLs."""
     if not isinstance(asked, dict) or not isinstance(asked.get("values", {}), dict):
-        raise InputError("expected settings and values")
+        raise InputError("expected a JSON object with the objects 'settings' and 'values'")
     settings = explorer.resolved(Settings.read(asked.get("settings", {})))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", AugmentorWarning)
@@ -132,7 +132,7 @@ def _pictures(view: View) -> dict[str, Any]:
 
 
 def _label(label: torch.Tensor, classes: list[str]) -> str:
-    """The name of the class; of soft labels the largest shares."""
+    """Return the name of the class; for soft labels, the two largest classes with their weights."""
     if label.ndim == 0:
         return classes[int(label)]
     largest = zip(*(each.tolist() for each in label.topk(min(2, len(label)))), strict=True)
@@ -140,7 +140,7 @@ def _label(label: torch.Tensor, classes: list[str]) -> str:
 
 
 def _address(image: torch.Tensor) -> str:
-    """A uint8 image (C,H,W) as a ``data:`` address of a PNG."""
+    """Return a uint8 image (C,H,W) as a ``data:`` URL of a PNG."""
     scale = SHOWN / max(image.shape[1:])
     if scale < 1:
         image = VF.resize(image, [max(1, round(side * scale)) for side in image.shape[1:]], antialias=True)
@@ -149,7 +149,7 @@ def _address(image: torch.Tensor) -> str:
 
 def _flask() -> Any:
     try:
-        import flask  # imported when used: it comes with an extra
+        import flask  # imported when used, because it is optional
     except ImportError as error:
-        raise InputError("augmentor explore takes flask; pip install 'latent-augmentor[explore]'") from error
+        raise InputError("augmentor explore requires flask; pip install 'latent-augmentor[explore]'") from error
     return flask

@@ -1,4 +1,4 @@
-"""What is chosen on the page, as one value."""
+"""Settings of the page."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from typing import Any
 from ..._internal.registry import did_you_mean
 from ...exceptions import InputError
 
-# What a page can hold: its numbers are floating.
+# Largest exact integer in JavaScript, where all numbers are floating.
 _LARGEST_SEED = 2**53 - 1
 _PICKS = ("classes", "random")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """All that a view depends on; each has a default, and a wrong one is refused with an `InputError`.
+    """Settings of a view. Raises `InputError` for an invalid value.
 
-    data, split, size: as `augmentor.data.load_source` takes them. autoencoder: a name, a weights file, or
-    "auto". policy: its text, or "auto". residual: of `LatentAugment`, 0 to 1, or None for "auto". keep: how lenient the
-    gate is, 0 to 1. redraw: whether the gate draws again what fails; else it only says so. seed: of the noise, and of
-    the choice if `pick` is "random"; "classes" takes the first images of each class in turn. images: how many
-    originals, 1 to 16. copies: samples of each, 1 to 8. original, copy: which sample is looked at closely, counted
-    from 0.
+    data, split, size: as for `augmentor.data.load_source`. autoencoder: a name, a weights file, or "auto". policy: its
+    text, or "auto". residual: as for `LatentAugment`, 0 to 1, or None for "auto". keep: `keep` of the gate, 0 to 1; a
+    higher value passes more samples. redraw: whether the gate redraws rejected samples; if not, it only shows the
+    failed checks. seed: seed of the noise, and of the selection if `pick` is "random"; "classes" selects the first
+    images of each class in turn. images: number of originals, 1 to 16. copies: number of samples per original, 1 to 8.
+    original, copy: the selected sample, counted from 0.
     """
 
     data: str = "digits"
@@ -56,21 +56,21 @@ class Settings:
         }  # fmt: skip
         for name, (low, high) in ranges.items():
             if getattr(self, name) is not None and not low <= getattr(self, name) <= high:
-                raise InputError(f"{name} goes from {low} to {high}, got {getattr(self, name)}")
+                raise InputError(f"{name} must be from {low} to {high}; got {getattr(self, name)}")
         if self.pick not in _PICKS:
-            raise InputError(f"pick is 'classes' or 'random', got {self.pick!r}")
+            raise InputError(f"pick must be 'classes' or 'random'; got {self.pick!r}")
 
     @classmethod
     def read(cls, document: Any) -> Settings:
-        """From plain JSON values; what is missing has its default."""
+        """Return the settings from plain JSON values; missing entries have their default."""
         if not isinstance(document, dict):
-            raise InputError(f"settings are a dict, got {type(document).__name__}")
+            raise InputError(f"settings must be a dict; got {type(document).__name__}")
         known = [field.name for field in dataclasses.fields(cls)]
         for name in document:
             if name not in known:
-                raise InputError(f"there is no setting {name!r}{did_you_mean(name, known)}")
+                raise InputError(f"unknown setting {name!r}{did_you_mean(name, known)}")
         return cls(**document)
 
     def document(self) -> dict[str, Any]:
-        """As plain JSON values."""
+        """Return the settings as plain JSON values."""
         return dataclasses.asdict(self)

@@ -1,4 +1,4 @@
-"""Settings => everything that the page shows, as tensors."""
+"""Computation of everything that the page shows, as tensors."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from ...quality import GateCounts, QualityGate, Verdict, assess
 from ...transform import LatentAugment
 from .settings import Settings
 
-# Of larger data sets so many images, chosen at random once and for all, are looked at.
+# Larger data sets are reduced to this number of images, selected at random with a fixed seed.
 LOOKED = 2000
-# A traversal shows the dimensions that change the image most, this far to both sides in standard latents.
+# A traversal shows the dimensions that change the image most, from -REACH to +REACH in standard latents.
 DIMENSIONS, STEPS, REACH = 4, 7, 3.0
 NEIGHBOURS = 6
 
@@ -34,13 +34,13 @@ PASSED, ORIGINAL_KEPT = "passed", "original kept"
 
 @dataclass(frozen=True)
 class View:
-    """All images are uint8. n originals, m samples of each; what is looked at closely is one of the samples.
+    """Displayed values: n originals, m samples per original, and details of one selected sample. All images are uint8.
 
-    rows: of the originals in the data set. samples: (m,n,C,H,W); their labels (m,n) or (m,n,K). verdicts: of the
-    gate, m lists of n texts: "passed", "original kept", or the questions that a sample failed. scores: by question
-    (m,n), to be compared with `limit`. near: the real images nearest to the sample looked at, by the latent of the
-    decoded image: rows of the data set, distances, images, labels. traversal: (dimensions, steps, C,H,W) around the
-    original of that sample. verdict: on the autoencoder, on these images.
+    rows: indices of the originals in the data set. samples: (m,n,C,H,W), with labels (m,n) or (m,n,K). verdicts: m
+    lists of n texts from the gate: "passed", "original kept", or the failed checks. scores: (m,n) per check, compared
+    with `limit`. near: the real images nearest to the selected sample, by the latent of the decoded image: rows of the
+    data set, distances, images, labels. traversal: (dimensions, steps, C,H,W) around the original of that sample.
+    verdict: assessment of the autoencoder on these images.
     """
 
     settings: Settings
@@ -70,7 +70,7 @@ class View:
 
 @dataclass(frozen=True, eq=False)
 class _Data:
-    """A data set, which rows of it are looked at, their labels, and a data set of just those."""
+    """A data set, the rows of it that are used, their labels, and a data set of only these rows."""
 
     dataset: Any
     looked: np.ndarray
@@ -78,14 +78,14 @@ class _Data:
     source: Any
 
     def fetch(self, rows: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Images and labels."""
+        """Return images and labels of these rows."""
         images, labels = fetch(self.dataset, rows)
         return images, cast(torch.Tensor, labels)
 
 
 @dataclass(frozen=True, eq=False)
 class _Model:
-    """An autoencoder, whether it brought its latent statistics, the data's reference set, and the verdict on it."""
+    """An autoencoder, whether its weights include latent statistics, the reference set of the data, and the verdict."""
 
     autoencoder: Autoencoder
     brought_statistics: bool
@@ -93,13 +93,13 @@ class _Model:
     verdict: Verdict
 
     def encode(self, images: torch.Tensor) -> torch.Tensor:
-        """Images => standardised latents."""
+        """Encode images to standardised latents."""
         model = self.autoencoder
         return model.stats.standardise(model.encode(images.to(model.device)).mean).float()
 
 
 class Explorer:
-    """Makes views, and keeps between them what is slow to make: data, autoencoder, reference set, what is fitted to it.
+    """Computes views; keeps the slow parts between views: data, autoencoder, reference set, fitted policy and gate.
 
     >>> view = Explorer().view(Settings(data="digits", policy="gaussian(std=0.5)", images=4, copies=2))
     >>> view.samples.shape
@@ -108,20 +108,20 @@ class Explorer:
 
     def __init__(self, device: str = "cpu"):
         self.device = device
-        last = lru_cache(maxsize=1)  # made anew only if what it is made from has changed
+        last = lru_cache(maxsize=1)  # recomputed only for new arguments
         self._read, self._load, self._policy, self._gate = last(_read), last(_load), last(_policy), last(_gate)
         self._traversal = last(_traversal)
 
     @torch.no_grad()
     def view(self, settings: Settings) -> View:
-        """What these settings show. Raises the errors of whatever reads them."""
+        """Return the view of these settings. Raises the errors of the functions that use them."""
         settings = self.resolved(settings)
         data, model = self._data_and_model(settings)
         gate = self._gate(model, data, settings.residual)
         gate.keep, gate.action, gate.counts = settings.keep, "redraw" if settings.redraw else "weigh", GateCounts()
         policy = self._policy(model, settings.policy)
         augment = LatentAugment(model.autoencoder, policy, residual=cast(float, settings.residual), gate=gate)
-        augment.reference = model.reference  # with `_policy` and `_gate` this is `fit`, but for encoding all once more
+        augment.reference = model.reference  # with `_policy` and `_gate`, this replaces `fit`, which would encode again
         rows = _originals(data, settings)
         images, labels = data.fetch(rows)
         shape = (settings.copies, len(rows))
@@ -147,7 +147,7 @@ class Explorer:
         )  # fmt: skip
 
     def resolved(self, settings: Settings) -> Settings:
-        """The same with the policy and the residual that "auto" and None stand for."""
+        """Return the settings with the policy and the residual that "auto" and None select."""
         if settings.policy != "auto" and settings.residual is not None:
             return settings
         _, model = self._data_and_model(settings)
@@ -171,7 +171,7 @@ def _read(source: str, split: str, size: int | None) -> _Data:
 
 
 def _autoencoder_of(settings: Settings, data: _Data) -> str:
-    """The name or path of the autoencoder, that of "auto" too."""
+    """Return the name or path of the autoencoder, also for "auto"."""
     if settings.autoencoder != "auto":
         return settings.autoencoder
     return fitting_autoencoder(data.fetch(data.looked[:64].tolist())[0])
@@ -179,7 +179,7 @@ def _autoencoder_of(settings: Settings, data: _Data) -> str:
 
 def _load(data: _Data, name: str, device: str) -> _Model:
     autoencoder = load_autoencoder(name)
-    brought = bool(autoencoder.stats.fitted)  # before statistics of this data are put into a model without any
+    brought = bool(autoencoder.stats.fitted)  # before `fit` adds statistics of this data
     augment = LatentAugment(autoencoder.to(device)).fit(data.source)
     return _Model(autoencoder, brought, cast(ReferenceSet, augment.reference), assess(autoencoder, data.source))
 
@@ -208,7 +208,7 @@ def _originals(data: _Data, settings: Settings) -> list[int]:
 def _drawn(
     augment: LatentAugment, images: torch.Tensor, labels: torch.Tensor, rows: list[int], settings: Settings
 ) -> tuple[torch.Tensor, Latents, torch.Tensor]:
-    """All copies of all originals, copy by copy, as `LatentAugment.synthesize` makes them, with latents and weights."""
+    """Make all samples, copy by copy, as `LatentAugment.synthesize` does; return them with latents and weights."""
     copies = np.repeat(np.arange(settings.copies), len(rows))
     random = SampleRandom(sample_keys(settings.seed, 0, rows * settings.copies, copies), augment.device)
     images = images.repeat(settings.copies, 1, 1, 1)
@@ -230,7 +230,7 @@ def _verdicts(
 
 
 def _near(data: _Data, model: _Model, sample: torch.Tensor) -> dict[str, Any]:
-    """The fields ``near_...`` of a view for one sample (1,C,H,W)."""
+    """Return the fields ``near_...`` of a view for one sample (1,C,H,W)."""
     distances, places = model.reference.nearest(model.encode(sample), NEIGHBOURS)
     order = class_index(data.labels).argsort(stable=True)  # a reference set is sorted by class
     rows = data.looked[order[places[0].cpu()].numpy()].tolist()
@@ -240,7 +240,7 @@ def _near(data: _Data, model: _Model, sample: torch.Tensor) -> dict[str, Any]:
 
 
 def _traversal(model: _Model, data: _Data, row: int) -> tuple[list[int], torch.Tensor]:
-    """One dimension (of feature maps, one channel) at a time, those first that change the image most."""
+    """Vary one dimension (channel of feature maps) at a time; the dimensions that change the image most come first."""
     image, autoencoder = data.fetch([row])[0], model.autoencoder
     z, size = model.encode(image)[0], (image.shape[-2], image.shape[-1])
     shifts = torch.linspace(-REACH, REACH, STEPS, device=z.device)
@@ -256,7 +256,7 @@ def _traversal(model: _Model, data: _Data, row: int) -> tuple[list[int], torch.T
 
 
 def _config(settings: Settings, augment: LatentAugment, model: _Model, data: _Data) -> dict[str, Any]:
-    """The policy.json. A gate that only says what it thinks is none, and statistics that weights bring stay there."""
+    """Return the policy.json, without a gate that does not redraw, and without statistics that the weights include."""
     name, document = _autoencoder_of(settings, data), augment.to_config()
     return {
         **document,

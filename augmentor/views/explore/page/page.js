@@ -1,14 +1,14 @@
 "use strict";
-// The page holds the settings, asks for their view, and draws it. What a view is is decided on the other side.
+// The page stores the settings, requests their view from the server, and draws it.
 
 const $ = (selector) => document.querySelector(selector);
 const FIELDS = ["data", "split", "size", "pick", "images", "autoencoder", "residual", "copies", "seed", "keep", "redraw"];
 const QUESTIONS = ["fidelity", "agreement", "novelty", "realism", "recognition"];
 const VERDICTS = ["passed", ...QUESTIONS, "original kept"];
 
-let settings = {};   // what was chosen
-let values = {};     // sliders of the policy that were moved since its text was last written
-let view = null;     // what is shown
+let settings = {};   // selected settings
+let values = {};     // sliders of the policy that were moved since its text was last updated
+let view = null;     // displayed view
 let take = "code";
 let asking = false, changed = false;
 
@@ -23,16 +23,16 @@ function picture(address, alt) {
   return element("img", { src: address, alt, className: Math.max(height, width) > 96 ? "smooth" : "" });
 }
 
-// The first question that was failed gives the colour.
+// The first failed check determines the colour.
 const kind = (verdict) => (verdict === "original kept" ? "kept" : verdict.split(",")[0]);
 const brief = (verdict) => verdict.replace(/, .*/, (rest) => ` +${rest.split(",").length - 1}`);
 const percent = (share) => `${(100 * share).toFixed(share < 0.1 ? 1 : 0)} %`;
 
-// --- asking -----------------------------------------------------------------------------------------------------
+// --- requests ---------------------------------------------------------------------------------------------------
 
 async function refresh() {
   changed = true;
-  if (asking) return;  // the answer under way is followed by one question about the newest settings
+  if (asking) return;  // after the current response, one more request is sent with the newest settings
   asking = true;
   while (changed) {
     changed = false;
@@ -50,30 +50,30 @@ async function ask() {
     const answer = await fetch("view", {
       method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ settings, values }),
     });
-    const said = await answer.json().catch(() => ({ error: `the program answered ${answer.status}; see its terminal` }));
+    const said = await answer.json().catch(() => ({ error: `the server returned status ${answer.status}; see its terminal` }));
     if (said.error) return fail(said.error);
     $("#error").hidden = true;
     $("#status").textContent = `${((performance.now() - began) / 1000).toFixed(1)} s`;
     document.body.dataset.state = "ready";
-    if (changed) return;  // newer settings are on their way: what is being moved stays as it is
+    if (changed) return;  // newer settings will be sent: do not reset the slider that is being moved
     view = said;
     settings = said.settings;
     values = {};
     write();
     draw();
   } catch {
-    fail("the program does not answer; start augmentor explore again and reload this page");
+    fail("the server does not respond; start augmentor explore again and reload this page");
   }
 }
 
-function fail(line) {  // the old view and all that was put in stay
+function fail(line) {  // keeps the previous view and all input
   $("#error").textContent = line;
   $("#error").hidden = false;
   $("#status").textContent = "";
   document.body.dataset.state = "error";
 }
 
-// --- what is chosen ---------------------------------------------------------------------------------------------
+// --- settings ---------------------------------------------------------------------------------------------------
 
 function read(field) {
   const input = $(`#${field}`);
@@ -141,11 +141,11 @@ function policyIs(text) {
   refresh();
 }
 
-// --- what is shown ----------------------------------------------------------------------------------------------
+// --- view -------------------------------------------------------------------------------------------------------
 
 function draw() {
   const [channels, height, width] = view.shape;
-  const looked = view.looked < view.total ? `, ${view.looked} of them looked at` : "";
+  const looked = view.looked < view.total ? `, ${view.looked} of them used` : "";
   $("#what").textContent =
     `${view.total} images of ${width} × ${height}, ${channels === 1 ? "grey" : "RGB"}${looked} · autoencoder ${view.autoencoder}, ${view.verdict}`;
   $("#notes").hidden = view.notes.length === 0;
@@ -161,9 +161,9 @@ function drawSummary() {
   const said = view.samples.flat().map((sample) => kind(sample.verdict));
   const { samples, passed, drawn } = view.counts;
   const failed = QUESTIONS.filter((name) => view.counts[name]);
-  $("#summary").textContent = `The gate passes ${passed} of ${samples} samples` +
-    (drawn > samples ? `, ${drawn} drawn` : "") +
-    (failed.length ? `; failed: ${failed.map((name) => `${view.counts[name]} ${name}`).join(", ")}.` : ".");
+  $("#summary").textContent = `${passed} of ${samples} samples passed the gate` +
+    (drawn > samples ? ` (${drawn} drawn)` : "") +
+    (failed.length ? `; failed checks: ${failed.map((name) => `${view.counts[name]} ${name}`).join(", ")}.` : ".");
   $("#bar").replaceChildren(...VERDICTS.map(kind).filter((name) => said.includes(name)).map((name) => {
     const part = element("i", { className: name });
     part.style.flexGrow = said.filter((one) => one === name).length;
@@ -208,14 +208,14 @@ function drawClosely() {
     captioned(own.image, "its original", "original", `${own.label} · #${own.row}`),
     captioned(sample.image, "the sample", `sample ${copy + 1}`, `label ${sample.label}`),
     element("div", { className: kind(sample.verdict) },
-      element("div", { className: "tag" }, { passed: "The gate passes it", "original kept": "The gate keeps the original itself" }[sample.verdict] ?? `Fails: ${sample.verdict}`),
+      element("div", { className: "tag" }, { passed: "Passed the gate", "original kept": "Rejected: the original is kept" }[sample.verdict] ?? `Failed: ${sample.verdict}`),
       ...Object.entries(sample.scores).map(([question, score]) => {
         const full = element("i");
         full.style.width = `${100 * score}%`;
         return element("div", { className: `score ${score < view.limit ? question : "passed"}` },
           element("span", {}, question), element("div", { className: "track" }, full), element("span", {}, percent(score)));
       }),
-      element("p", { className: "hint" }, `Share of held-out real images that do no better; below ${percent(view.limit)} it fails.`)),
+      element("p", { className: "hint" }, `Fraction of held-out real images with the same or a worse score; a sample below ${percent(view.limit)} fails.`)),
   );
   $("#near").replaceChildren(...view.near.map((one) => {
     const figure = captioned(one.image, `real image ${one.row}`, one.label, `#${one.row}`, one.row === own.row ? "its original" : one.distance.toFixed(2));
@@ -242,7 +242,7 @@ async function copy() {
   try {
     await navigator.clipboard.writeText(view.take[take]);
     $("#copy").textContent = "Copied";
-  } catch {  // browsers give the clipboard to pages of this machine only
+  } catch {  // browsers allow clipboard access only for pages of this machine
     getSelection().selectAllChildren($("#taken"));
     $("#copy").textContent = "Selected: press Ctrl+C";
   }
