@@ -26,6 +26,10 @@ def fetch_items(dataset: Any, indices: Sequence[int]) -> list[Any]:
 
 def collate(items: Sequence[Any]) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Convert items to images (B,C,H,W) and labels (B,) int64, (B,K) float32 or None."""
+    if items and all(map(_is_plain, items)):  # the most frequent items, which need no conversion
+        images, labels = map(list, zip(*items, strict=True))
+        check_one_shape(image.shape for image in images)
+        return torch.stack(images), torch.tensor(labels)
     pairs = [split_item(item) for item in items]
     images = [image_to_tensor(image) for image, _ in pairs]
     check_one_shape(image.shape for image in images)
@@ -33,6 +37,17 @@ def collate(items: Sequence[Any]) -> tuple[torch.Tensor, torch.Tensor | None]:
     if labels and len(labels) < len(pairs):
         raise DataError(f"got labels for {len(labels)} of {len(pairs)} items; label all items or none")
     return torch.stack(images), labels_tensor(labels) if labels else None
+
+
+def _is_plain(item: Any) -> bool:
+    """Return whether an item is a pair of an image tensor (C,H,W) and a class number."""
+    return (
+        type(item) is tuple
+        and len(item) == 2
+        and type(item[0]) is torch.Tensor
+        and item[0].ndim == 3
+        and type(item[1]) is int
+    )
 
 
 def check_one_shape(shapes: Iterable[Sequence[int]]) -> None:

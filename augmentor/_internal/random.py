@@ -35,12 +35,20 @@ Integers = int | Sequence[int] | np.ndarray
 
 def mix(words: np.ndarray) -> np.ndarray:
     """Compute the output function of splitmix64 element by element: uint64 -> uint64."""
+    if words.size == 1:  # numpy takes ten times as long as Python for one number
+        return np.full(words.shape, _mixed(int(words.item())), np.uint64)
     words = words ^ (words >> _30)
     words *= _FIRST
     words ^= words >> _27
     words *= _SECOND
     words ^= words >> _31
     return words
+
+
+def _mixed(word: int) -> int:
+    word = (word ^ word >> 30) * int(_FIRST) & _MASK64
+    word = (word ^ word >> 27) * int(_SECOND) & _MASK64
+    return word ^ word >> 31
 
 
 def sample_keys(seed: int, epoch: int, index: Integers, draw_index: Integers = 0) -> np.ndarray:

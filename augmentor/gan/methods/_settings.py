@@ -24,14 +24,14 @@ class GANSettings:
     Raises `InputError` for numbers out of range.
 
     >>> GANSettings(loss="hinge").lr
-    0.0002
+    0.0005
     """
 
     image_shape: tuple[int, int, int] | None = None
     num_classes: int = 0
     loss: str | GANLoss = "nonsaturating"
     augmentation: str | Augmentation = "none"
-    lr: float = 2e-4
+    lr: float = 5e-4
     r1_gamma: float | None = None
     r1_every: int = 4
     discriminator_steps: int = 1
