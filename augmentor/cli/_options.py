@@ -92,8 +92,8 @@ def residual_option(command: F) -> F:
     """Add ``--residual``."""
     return click.option(
         "--residual", type=_FractionOrAuto(), default="auto",
-        help="Fraction of the reconstruction error that is added back to each sample, 0 to 1; auto is 1 if the recorded "
-        "verdict on the autoencoder is fair or poor, else 0.",
+        help="Fraction of the reconstruction error that is added back to each sample, 0 to 1; auto is 1 if the "
+        "recorded verdict on the autoencoder is fair or poor, else 0.",
     )(command)  # fmt: skip
 
 
