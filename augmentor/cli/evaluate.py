@@ -22,7 +22,8 @@ from ._verdict import verdict_on
     default="auto",
     help="Feature extractor: smallnet; efficientnet-lite0, with the extra 'photographs'; inception or dinov2-vit-s-14, "
     "whose weights have to be downloaded before; an autoencoder (a pretrained name, a .safetensors file or the folder "
-    "of a run), which underestimates the distance of images that it decoded; or auto, one of the first two.",
+    "of a run), which underestimates the distance of images that it decoded; or auto: efficientnet-lite0 "
+    "for RGB images of at least 64 pixels per side if it is installed, else smallnet.",
 )
 @click.option("--num-samples", type=click.IntRange(20), default=2000, help="Largest number of images of each.")
 @click.option("--copies", is_flag=True, help="Search all real images for copies, and write copies.html beside --out.")

@@ -50,7 +50,7 @@ class _OneOf(click.Choice):
     type=click.FloatRange(0, 1),
     metavar="KEEP",
     help="Quality gate: fraction of real images that it accepts, such as 0.95. Samples that are less similar to real "
-    "images are rejected. Default: no gate.",
+    "images, copies of real images, and samples that do not show their class are rejected. Default: no gate.",
 )
 @click.option("--num-samples", type=click.IntRange(1), help="Number of synthetic images. Default: as many as DATA has.")
 @click.option("--shard-size", type=click.IntRange(1), default=4096, help="Number of images per file.")
@@ -91,7 +91,9 @@ class _OneOf(click.Choice):
     "--gpus-per-worker", type=float, help="Number of GPUs per Ray worker, such as 0.5. Default: 1 with --device cuda."
 )
 @click.option(
-    "--unit-range", type=_UnitRange(), help="Range of shards to make, counted from 0, for several jobs. Default: all."
+    "--unit-range",
+    type=_UnitRange(),
+    help="Range of shards (units) to make, counted from 0, for several jobs. Default: all.",
 )
 @click.option(
     "--budget", type=Seconds(), default="1h",

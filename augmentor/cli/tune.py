@@ -77,9 +77,9 @@ def tune(
     """Find the best augmentation for DATA: a standard one, alone or after latent augmentation.
 
     Standard augmentations are compared first. Latent augmentation is then tried before the best of them. It is
-    recommended only if its gain is larger than the spread; otherwise the answer is "none", with the best standard
-    augmentation. The output ends with Python code for the recommended augmentation. The same command resumes a stopped
-    run; --budget counts all runs together.
+    recommended only if it is better than every control (p < 0.05); otherwise the answer is "none", with the best
+    standard augmentation. The output ends with Python code for the recommended augmentation. The same command resumes
+    a stopped run; --budget counts all runs together.
     """
     from ..autoencoders.pretrained import fitting_autoencoder
     from ..data import load_source
