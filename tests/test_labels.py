@@ -198,7 +198,7 @@ def test_an_ignore_index_adds_no_classes_to_soft_labels(few):
         augment = quiet("interpolate(same_class=False)", ignore_index=255).fit(*data)
         assert augment(few.images, labels)[1].shape == (8, 2)
     nothing = quiet("interpolate(same_class=False)").fit(few.images, torch.full((8,), -100))
-    with pytest.raises(InputError, match="how many classes"):
+    with pytest.raises(InputError, match="needs the number of classes"):
         nothing(few.images, labels)
 
 

@@ -178,7 +178,7 @@ def test_what_is_written(spelled, leave, files, tmp_path, name):
 
 
 def test_tune_knows_a_folder_of_another_run(spelled, files):
-    with pytest.raises(OutputError, match=re.escape(f"{files}/in/ae holds a run already")):
+    with pytest.raises(OutputError, match=re.escape(f"{files}/in/ae already contains a run")):
         tune(DATA, spelled("in/ae"), out=spelled("in/ae"), resume=False)
 
 

@@ -50,7 +50,7 @@ CASES = [
     ("train-autoencoder digits --from nowhere", "unknown autoencoder 'nowhere'"),
     ("train-autoencoder digits --from mnist", "takes images (1, 28, 28)"),
     ("train-autoencoder digits --val-fraction 0", "give steps or minutes"),
-    ("train-autoencoder digits --lr nan", "lr is positive", "--lr nan"),
+    ("train-autoencoder digits --lr nan", "lr must be positive", "--lr nan"),
     ("train-autoencoder digits --val-fraction 1", "--val-fraction"),
     ("train-gan digits --augment both --p 2", "between 0 and 1"),
     ("train-gan digits --epochs 1 --batch-size 0", "batch-size"),

@@ -64,7 +64,7 @@ def test_images_without_classes_in_python(succeeds, home):
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("tune ~/flat", "put the files of each class into a folder of its own, or choose the task fid"),
+        ("tune ~/flat", "put the files of each class into a separate folder, or choose the task fid"),
         ("train-gan ~/flat --conditional", "~/flat has no labels or one class; omit --conditional"),
     ],
 )

@@ -67,7 +67,7 @@ def test_class_names_of_folders_stay(tmp_path, succeeds):
         ("few.npz many.npz --min-accuracy 0.9999", ["held-out labels", "at least 99.99 %", "with --min-accuracy 0"]),
         ("few.npz many.npz --encoder digit", ["did you mean 'digits'"]),
         ("few.npz many.npz --encoder mnist", ["takes images (1, 28, 28), got (1, 8, 8)"]),
-        ("few.npz DATA/rgb --encoder smallnet", ["image 0 of unlabelled is (3, 16, 16)"]),
+        ("few.npz DATA/rgb --encoder smallnet", ["image 0 of unlabelled has shape (3, 16, 16)"]),
         ("few.npz DATA/empty", ["no images in"]),
         ("DATA/grey.npz many.npz --encoder smallnet", ["held-out labels"]),  # images of noise
         ("few.npz many.npz --share 0", ["--share"]),

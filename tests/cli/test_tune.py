@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.filterwarnings("ignore:labels spread to the unlabelled images")  # two of each class say little
+@pytest.mark.filterwarnings("ignore:the accuracy of pseudo-labels")  # two of each class say little
 def test_it_writes_all_files_and_says_the_answer(succeeds, files, monkeypatch):
     for name, values in (("POLICIES", ("gaussian(std=0.5)",)), ("RESIDUALS", (0.0,)), ("RATIOS", (1.0,))):
         monkeypatch.setattr(f"augmentor.tuning.classification.{name}", values)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import shlex
 
 import pytest
 import torch
@@ -200,7 +201,7 @@ def test_from_a_folder_of_images_to_shards_by_commands(tmp_path, monkeypatch, ca
     main(["train-prior", "digits", "--steps", "20", "--round-steps", "10", "--width", "16", "--out", "prior"])
     said = capsys.readouterr().out
     assert "held_out_loss" in said
-    assert "augmentor preview digits --autoencoder digits --policy \"denoise('prior')\"" in said
+    assert "augmentor preview digits --autoencoder digits --policy " + shlex.quote("denoise('prior')") in said
     main(["evaluate", "prior", "digits", "--num-samples", "20"])
     main(["generate", "digits", "--autoencoder", "digits", "--policy", "denoise('prior')", "--num-samples", "30",
           "--out", "shards"])  # fmt: skip

@@ -248,7 +248,7 @@ def test_only_the_writers_own_kind_of_file_is_opened(tmp_path, options):
 
 def test_a_plain_file_with_a_user_block_or_of_several_parts_is_refused(tmp_path):
     (tmp_path / "plain.h5").write_bytes(_written(userblock_size=512))
-    assert "begins with 512 bytes" in refused(lambda: HDF5Dataset(tmp_path / "plain.h5"))
+    assert "begins with a user block of 512 bytes" in refused(lambda: HDF5Dataset(tmp_path / "plain.h5"))
     with h5py.File(tmp_path / "part-%d.h5", "w", driver="family", memb_size=1 << 20) as file:
         file["images"], file["labels"] = content()["images"], content()["labels"]
     refused(lambda: HDF5Dataset(tmp_path / "part-0.h5"))
@@ -284,7 +284,7 @@ def test_foreign_filters_are_never_run(tmp_path, number):
         (lambda text: text.replace('"seed": 0', '"seed": NaN'), "NaN"),
         (lambda text: text.replace('"seed": 0', '"seed": 1e400'), "seed"),
         (lambda text: text.replace('"seed": 0', '"seed": ' + "9" * 5000), "JSON"),
-        (lambda text: text.replace('"seed": 0', '"seed": 0, "seed": 1'), "twice"),
+        (lambda text: text.replace('"seed": 0', '"seed": 0, "seed": 1'), "duplicate name"),
         (lambda text: text.replace("gaussian(std=0.5)", "x" * 1_000_000), "policy"),
         (lambda text: "", "JSON"),
     ],

@@ -250,7 +250,7 @@ def test_every_policy_of_the_space_can_be_scored(uneven, policy):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:labels spread to the unlabelled images")  # averages of pixels say little
+@pytest.mark.filterwarnings("ignore:the accuracy of pseudo-labels")  # averages of pixels say little
 def test_images_without_labels_widen_the_reference_set_and_belong_to_the_run(few, digits, tmp_path):
     rest = digits.subset(torch.arange(1000, 1100))
     result = tune(few, averaged(), unlabelled=rest, space=ONE, out=tmp_path, **QUICK)

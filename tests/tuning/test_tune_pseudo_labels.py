@@ -113,7 +113,7 @@ def test_an_estimate_knows_that_they_take_longer(few, many):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:labels spread to the unlabelled images")  # three of each class say little
+@pytest.mark.filterwarnings("ignore:the accuracy of pseudo-labels")  # three of each class say little
 def test_tune_recommends_them_and_what_it_gives_to_paste_runs(few, many, monkeypatch, tmp_path):
     monkeypatch.setattr("augmentor.tuning.race.MOST_REPEATS", 1)
     model = train_classifier(small_cnn, many, num_classes=10, steps=60)  # in three steps no way would be better
