@@ -99,16 +99,20 @@ def residual_option(command: F) -> F:
 
 def augment_options(command: F) -> F:
     """Add ``--autoencoder``, ``--policy`` and ``--residual``."""
-    policy = click.option(
+    return autoencoder_option()(policy_option(residual_option(command)))
+
+
+def policy_option(command: F) -> F:
+    """Add ``--policy``."""
+    return click.option(
         "--policy", default="auto",
         help="Policy and its arguments, such as 'smote(k=3)'; augmentor info lists them. auto depends on the latents: "
         "'gaussian(std=0.5)' for vectors, 'smooth(std=0.25)' for feature maps.",
-    )  # fmt: skip
-    return autoencoder_option()(policy(residual_option(command)))
+    )(command)  # fmt: skip
 
 
 def autoencoder_option(*others: str) -> Callable[[F], F]:
-    """``--autoencoder``; others: sentences about further values."""
+    """Add ``--autoencoder``. others: sentences about further values."""
     return click.option(
         "--autoencoder", default="auto",
         help=" ".join([

@@ -24,7 +24,8 @@ _ENDED = {
     "--autoencoder",
     default="auto",
     help="Architecture to train from random weights, such as 'vae(latent_dim=32, beta=0.5)', 'dense(hidden=[128])', "
-    "'conv' or 'spatial_kl'; auto is --from natural for photographs, and vae for other images.",
+    "'conv' or 'spatial_kl'; auto is vae for grey drawings such as digits, and --from natural for photographs "
+    "and other RGB images.",
 )
 @click.option(
     "--from", "start", metavar="NAME_OR_PATH",

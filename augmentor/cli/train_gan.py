@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ._options import augment_options, command_line, common, data_options, image_shape_of, resolve_autoencoder
+from ._options import (
+    autoencoder_option,
+    command_line,
+    common,
+    data_options,
+    image_shape_of,
+    policy_option,
+    residual_option,
+    resolve_autoencoder,
+)
 from ._output import finish, say, scores_text, tell
 from ._verdict import anyway_option, stop_if_poor, verdict_on
 
@@ -40,7 +49,9 @@ _OF_METHOD = ("network", "loss", "lr", "r1_gamma", "discriminator_steps")
     help="Augmentation of the discriminator's images: none, real (decoded samples are added to the real images), both "
     "(latent augmentation of real and generated images), diffaugment, ada, or several such as both+diffaugment.",
 )
-@augment_options
+@autoencoder_option("With a training method that starts from an autoencoder, auto trains one on DATA first.")
+@policy_option
+@residual_option
 @click.option(
     "--p",
     help="Probability of augmenting an image: a number, adaptive or annealed. Default: 0.5 for both, adaptive for ada.",

@@ -32,7 +32,7 @@ TASKS = (*SCORES, "fid", "kid")
 
 def tune(
     dataset: Any,
-    autoencoder: str | Path | Autoencoder | Callable[[Any], Autoencoder] = "digits",
+    autoencoder: str | Path | Autoencoder | Callable[[Any], Autoencoder] = "auto",
     *,
     task: str | Task = "accuracy",
     budget: float = 600.0,
@@ -59,9 +59,10 @@ def tune(
     `TuneResult.code` is Python to paste.
 
     dataset: map-style, items (image, label), images uint8 or float in [0, 1], not augmented.
-    autoencoder: a pretrained name, the path of a weights file or an `Autoencoder`, which is used for all folds, even if
-        it was trained on these images; or a text such as "vae(latent_dim=16)" or a callable ``dataset ->
-        Autoencoder``: then one is trained per fold, on its training part only.
+    autoencoder: "auto" (the pretrained one that fits the images), a pretrained name, the path of a weights file or an
+        `Autoencoder`, which is used for all folds, even if it was trained on these images; or a text such as
+        "vae(latent_dim=16)" or a callable ``dataset -> Autoencoder``: then one is trained per fold, on its training
+        part only.
     task: "accuracy" or "macro_recall" of a classifier by repeated stratified cross-validation, "fid" or "kid" of a
         small GAN, or a `Task`; with a `Task`, only budget, out, seed, resume and progress are used.
     budget: time limit in seconds, for all runs on the folder together.

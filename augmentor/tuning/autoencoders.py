@@ -12,11 +12,12 @@ from typing import Any
 
 import torch
 
-from .._internal.datasets import fetch
+from .._internal.datasets import equal_steps, fetch
 from .._internal.random import seeded
 from .._internal.weights import fingerprint
 from ..autoencoders import Autoencoder, autoencoders, list_autoencoders, load_autoencoder
-from ..autoencoders.pretrained import full_name
+from ..autoencoders.augmenter import AUTO
+from ..autoencoders.pretrained import fitting_autoencoder, full_name
 from ..autoencoders.trainer import AutoencoderTrainer
 from ..denoisers import get_denoiser
 from ..exceptions import InputError
@@ -28,6 +29,7 @@ from .estimate import seconds_each
 Train = Callable[[Any], Autoencoder]
 
 _STEPS, _BATCH = 1200, 64
+_LOOKED_AT = 64  # images to choose a pretrained autoencoder by
 # Strengths of the policy `denoise`; the first is tried first.
 _STRENGTHS = (0.4, 0.2, 0.6)
 
@@ -201,7 +203,12 @@ def named(function: Any) -> str:
 
 
 def resolve(source: Any, dataset: Any, transform: Any, seed: int, device: str) -> Any:
-    """Return `FromScratch` for a text that names a family, such as ``"vae(latent_dim=16)"``; others are unchanged."""
+    """Return `FromScratch` for a text that names a family, such as ``"vae(latent_dim=16)"``, and a name for ``"auto"``.
+
+    Other sources are unchanged.
+    """
+    if isinstance(source, str) and source == AUTO:
+        return fitting_autoencoder(fetch(dataset, equal_steps(len(dataset), _LOOKED_AT))[0])
     if isinstance(source, str) and source not in list_autoencoders() and not source.endswith(".safetensors"):
         family = source.partition("(")[0].strip()
         if "(" in source or family in autoencoders.names():

@@ -34,7 +34,7 @@ from augmentor.exceptions import (
 from augmentor.policies import get_policy
 from augmentor.training import mild_geometry, small_cnn
 from augmentor.tuning import classification
-from augmentor.tuning.autoencoders import Autoencoders, FromScratch
+from augmentor.tuning.autoencoders import Autoencoders, FromScratch, resolve
 from augmentor.tuning.classification import POLICIES, ClassificationTask
 from augmentor.tuning.datasets import Until, few_of_each
 from augmentor.tuning.generation import GenerationTask
@@ -321,6 +321,11 @@ def test_an_autoencoder_of_a_callable_sees_training_parts_only(few, tmp_path):
     again = Untrained()
     assert tune(few, again, space=ONE, out=tmp_path, **QUICK).config == result.config
     assert again.saw == []
+
+
+def test_auto_is_the_pretrained_autoencoder_that_fits_the_images(few):
+    photographs = ArrayDataset(torch.randint(0, 256, (20, 3, 24, 24), dtype=torch.uint8))
+    assert [resolve("auto", data, None, 0, "cpu") for data in (few, photographs)] == ["digits", "natural"]
 
 
 def test_a_text_trains_from_scratch_and_a_deadline_stops_it(few, monkeypatch):
