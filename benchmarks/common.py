@@ -84,4 +84,8 @@ def _version(package: str) -> str:
 def _public(argument: str) -> str:
     """Return an argument without the folders of this machine."""
     path = Path(argument).resolve()
-    return path.relative_to(HERE.parent).as_posix() if path.is_relative_to(HERE) else Path(argument).name
+    return (
+        path.relative_to(HERE.parent).as_posix()
+        if path.is_file() and path.is_relative_to(HERE)
+        else Path(argument).name
+    )

@@ -1,7 +1,7 @@
 """Execution of a training run: on one device, or in several processes and lower precision with Lightning Fabric.
 
-Each process computes its part of each batch. Gradients are averaged in one operation before an optimiser step, as in
-StyleGAN3. Networks are not wrapped, so a training method may call any of their methods and use gradients of gradients.
+Each process computes its part of each batch. `DistributedDataParallel` averages the gradients during the backward pass.
+It wraps the loss and not the networks, so training methods may call any of their methods and use double backward.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
@@ -41,17 +42,14 @@ class Engine:
         """Return the context that sets the precision of forward passes."""
         return contextlib.nullcontext()
 
-    def minimise(self, loss: torch.Tensor, *optimizers: torch.optim.Optimizer) -> None:
-        """Do one step of the optimisers on `loss`, with gradients averaged over the processes.
+    def minimise(self, loss: torch.Tensor, optimizer: torch.optim.Optimizer) -> None:
+        """Do one step of the optimiser on `loss`, with gradients averaged over the processes.
 
-        Only the gradients of their parameters are cleared first: other parameters must be frozen or outside the graph.
+        Only the gradients of its parameters are cleared first: other parameters must be frozen or outside the graph.
         """
-        for optimizer in optimizers:
-            optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        for optimizer in optimizers:
-            self._average(p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None)
-            optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        self._backward(loss, optimizer)
+        optimizer.step()
 
     def mean(self, value: torch.Tensor) -> torch.Tensor:
         """Return the mean of a tensor over the processes."""
@@ -71,8 +69,9 @@ class Engine:
     def start_alike(self, networks: Iterable[nn.Module]) -> None:
         """Copy the weights and buffers of process 0 to all processes; `InputError` for unsynchronised batch norm."""
 
-    def _average(self, gradients: Iterable[torch.Tensor]) -> None:
-        pass
+    def _backward(self, loss: torch.Tensor, optimizer: torch.optim.Optimizer) -> None:
+        """Compute the gradients of the parameters of the optimiser."""
+        loss.backward()
 
 
 class FabricEngine(Engine):
@@ -81,6 +80,7 @@ class FabricEngine(Engine):
     def __init__(self, device: torch.device | str, devices: int, precision: str):
         try:
             from lightning.fabric import Fabric  # imported only here, because it takes 8.5 seconds
+            from lightning.fabric.strategies import DDPStrategy
         except ImportError as error:
             raise DeviceError(
                 "several processes, or a precision other than fp32, require Lightning Fabric; "
@@ -92,12 +92,14 @@ class FabricEngine(Engine):
             accelerator=device.type,
             devices=[device.index] if here == 1 and device.index is not None else here,
             num_nodes=max(1, everywhere // here),
-            strategy="ddp" if max(here, everywhere) > 1 else "auto",
+            # Not every loss uses all parameters of its optimiser; `start_alike` has already copied the weights.
+            strategy=DDPStrategy(find_unused_parameters=True, init_sync=False) if max(here, everywhere) > 1 else "auto",
             precision=PRECISIONS[precision],
         )
         self._fabric.launch()
         super().__init__(self._fabric.device)
         self.rank, self.processes = self._fabric.global_rank, self._fabric.world_size
+        self._reduced: WeakKeyDictionary[torch.optim.Optimizer, nn.Module] = WeakKeyDictionary()
 
     def autocast(self) -> AbstractContextManager[Any]:
         return self._fabric.autocast()
@@ -124,13 +126,23 @@ class FabricEngine(Engine):
                     )
             network.load_state_dict(self.agree({k: v.cpu() for k, v in network.state_dict().items()}))
 
-    def _average(self, gradients: Iterable[torch.Tensor]) -> None:
-        parts = list(gradients)
-        if self.processes == 1 or not parts:
-            return
-        averaged = self.mean(torch.cat([part.reshape(-1) for part in parts]))
-        for part, whole in zip(parts, averaged.split([part.numel() for part in parts]), strict=True):
-            part.copy_(whole.view_as(part))
+    def _backward(self, loss: torch.Tensor, optimizer: torch.optim.Optimizer) -> None:
+        if self.processes > 1:
+            if optimizer not in self._reduced:
+                self._reduced[optimizer] = self._fabric.setup_module(_Loss(optimizer))
+            loss = self._reduced[optimizer](loss)
+        self._fabric.backward(loss)
+
+
+class _Loss(nn.Module):
+    """A loss as a module with the parameters of an optimiser, so that DDP averages their gradients."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer):
+        super().__init__()
+        self.weights = nn.ParameterList(weight for group in optimizer.param_groups for weight in group["params"])
+
+    def forward(self, loss: torch.Tensor) -> torch.Tensor:
+        return loss
 
 
 def get_engine(device: torch.device | str, devices: int = 1, precision: str = "fp32") -> Engine:
