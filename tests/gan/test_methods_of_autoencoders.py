@@ -87,8 +87,8 @@ def test_it_learns_digits(name, classifier, digits):
 
 def test_from_the_command_line(tmp_path, monkeypatch):
     monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # `main` takes it over
-    main(["train-gan", "digits", "--method", "latent-gan", "--steps", "2", "--batch-size", "8", "--round-steps", "2",
-          "--device", "cpu", "--out", f"{tmp_path}/gan"])  # fmt: skip
+    main(["train-gan", "digits", "--method", "latent-gan", "--autoencoder", "digits", "--steps", "2", "--batch-size",
+          "8", "--round-steps", "2", "--device", "cpu", "--out", f"{tmp_path}/gan"])  # fmt: skip
     assert json.loads((tmp_path / "gan" / "run.json").read_text())["method"] == "latent-gan"
     assert load_generator(tmp_path / "gan" / "generator.safetensors").image_shape == (1, 8, 8)
 

@@ -87,7 +87,7 @@ def pages_from_elsewhere_in_the_repository_are_linked_among_each_other(site: Pat
     assert 'href="gan.html"' in start
     (curve,) = re.findall(r'src="(benchmarks/results/gan[^"]*.png)"', start)
     assert (site / curve).read_bytes()[1:4] == b"PNG"
-    assert 'href="benchmarks.html#guided"' in page(site, "choosing.html")
+    assert 'href="benchmarks.html#photographs"' in page(site, "photographs.html")
     assert "<td>labels by own predictions, then RandAugment, affine" in page(site, "pseudo-labels.html")
     for name in list_autoencoders():
         assert f'src="pretrained/{name}/reconstructions.png"' in page(site, "pretrained.html")
