@@ -7,7 +7,8 @@ import os
 import platform
 import statistics
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,31 @@ import torch
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
+Seconds = dict[str, list[float]]
+
+
+class Bench:
+    """A device, a number of rounds, and a clock that waits for the device."""
+
+    def __init__(self, device: torch.device | str, rounds: int):
+        self.device, self.rounds = torch.device(device), rounds
+
+    def clock(self) -> float:
+        if self.device.type != "cpu":
+            torch.accelerator.synchronize(self.device)
+        return time.perf_counter()
+
+    def in_turn(self, contenders: dict[str, Callable[[], Any]], rounds: int | None = None, calls: int = 1) -> Seconds:
+        """Return seconds per call of each contender in each round, after a warm-up round."""
+        seconds: Seconds = {name: [] for name in contenders}
+        for number in range((self.rounds if rounds is None else rounds) + 1):
+            for name, contender in contenders.items():
+                begin = self.clock()
+                for _ in range(calls):
+                    contender()
+                if number:
+                    seconds[name].append((self.clock() - begin) / calls)
+        return seconds
 
 
 def record(name: str, settings: Mapping[str, Any], rows: Mapping[str, Any]) -> Path:

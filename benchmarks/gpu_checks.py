@@ -36,7 +36,8 @@ def noise(place: Place, found: Found) -> None:
     keys = sample_keys(0, 0, range(1000))
     for name in ("normal", "uniform"):
         here, there = (getattr(SampleRandom(keys, device), name)(33) for device in ("cpu", place.device))
-        found.check(f"{name}, equal bits", bool(torch.equal(here, there.cpu())), torch.equal(here, there.cpu()))
+        equal = torch.equal(here, there.cpu())
+        found.check(f"{name}, equal bits", equal, equal)
 
 
 def policies_on_both(place: Place, found: Found) -> None:
@@ -146,14 +147,10 @@ def streams(place: Place, found: Found) -> None:
     with torch.no_grad():
         after_each_other = [one(0), one(1)]
         place.synchronize()
-        if place.on_cuda:
-            sides = [torch.cuda.Stream(place.device) for _ in halves]
-            together = []
-            for number, side in enumerate(sides):
-                with torch.cuda.stream(side):
-                    together.append(one(number))
-        else:
-            together = [one(0), one(1)]
+        together = []
+        for number in range(len(halves)):
+            with torch.cuda.stream(torch.cuda.Stream(place.device)) if place.on_cuda else contextlib.nullcontext():
+                together.append(one(number))
         place.synchronize()
     difference = max(float((a - b).abs().max()) for a, b in zip(after_each_other, together, strict=True))
     found.check("largest difference", difference, difference == 0)

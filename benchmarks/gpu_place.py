@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from common import Bench
 
 from augmentor.data import ArrayDataset
 
@@ -44,17 +44,8 @@ class Place:
 
     def seconds(self, contenders: dict[str, Callable[[], Any]], calls: int = 10, rounds: int = 5) -> dict[str, float]:
         """Return the median seconds per call of each contender, measured in turn, after warm-up calls."""
-        calls, rounds = self.size(calls, 1), self.size(rounds, 1)
-        times: dict[str, list[float]] = {name: [] for name in contenders}
-        for turn in range(rounds + 1):
-            for name, contender in contenders.items():
-                self.synchronize()
-                began = time.perf_counter()
-                for _ in range(calls):
-                    contender()
-                self.synchronize()
-                if turn:
-                    times[name].append((time.perf_counter() - began) / calls)
+        bench = Bench(self.device, self.size(rounds, 1))
+        times = bench.in_turn(contenders, calls=self.size(calls, 1))
         return {name: statistics.median(values) for name, values in times.items()}
 
 

@@ -57,8 +57,8 @@ def transform(place: Place, found: Found) -> None:
         with torch.no_grad():
             seconds = place.seconds(contenders)
         for name, value in seconds.items():
-            found.figure(f"batch {size}, {name}, images a second", size / value)
-        found.figure(f"batch {size}, p=1 / bare, images a second", seconds["bare"] / seconds["p=1"])
+            found.figure(f"batch {size}, {name}, images per second", size / value)
+        found.figure(f"batch {size}, p=1 / bare, images per second", seconds["bare"] / seconds["p=1"])
 
 
 def bare(model: Autoencoder, images: torch.Tensor) -> torch.Tensor:
@@ -97,8 +97,8 @@ def compiled(place: Place, found: Found) -> None:
             ready = images.to(torch.bfloat16).contiguous(memory_format=torch.channels_last)
             seconds = place.seconds({"bare": partial(fast, ready), "ours": partial(augment, images)})
             for name, value in seconds.items():
-                found.figure(f"batch {size}, {name}, images a second", size / value)
-            found.figure(f"batch {size}, ours / bare, images a second", seconds["bare"] / seconds["ours"])
+                found.figure(f"batch {size}, {name}, images per second", size / value)
+            found.figure(f"batch {size}, ours / bare, images per second", seconds["bare"] / seconds["ours"])
 
 
 def loader(place: Place, found: Found) -> None:
@@ -135,7 +135,7 @@ def loader(place: Place, found: Found) -> None:
         "encode and decode alone": decode, "AugmentedLoader over lists": partial(epoch, AugmentedLoader(real, augment)),
     }, calls=1)  # fmt: skip
     for name, value in seconds.items():
-        found.figure(f"{name}, ms a step", 1000 * value / len(real))
+        found.figure(f"{name}, ms per step", 1000 * value / len(real))
 
 
 def shards(place: Place, found: Found) -> None:
@@ -174,8 +174,8 @@ def shards(place: Place, found: Found) -> None:
     contenders["generate from a cache"] = partial(generate, cache)
     seconds = place.seconds(contenders, calls=1, rounds=3)
     for name, value in seconds.items():
-        found.figure(f"{name}, images a second", count / value)
-    found.figure("bytes an image", sum(map(len, written)) / count)
+        found.figure(f"{name}, images per second", count / value)
+    found.figure("bytes per image", sum(map(len, written)) / count)
     found.figure(
         "generate / longer of decode and write", seconds["generate"] / max(seconds["decode"], seconds["write"])
     )
@@ -202,7 +202,7 @@ def gan(place: Place, found: Found) -> None:
     ways |= {name: (name, "none") for name in ("ae-init", "latent-gan", "vae-gan")}
     seconds = place.seconds({name: steps(*way) for name, way in ways.items()}, calls=16)
     for name, value in seconds.items():
-        found.figure(f"{name}, ms a step", 1000 * value)
+        found.figure(f"{name}, ms per step", 1000 * value)
         found.figure(f"{name} / plain", value / seconds["plain"])
 
 
@@ -232,7 +232,7 @@ def autoencoder(place: Place, found: Found) -> None:
     contenders = {"plain loop": plain, "fp32": partial(ours, "fp32"), "bf16": partial(ours, "bf16")}
     seconds = place.seconds(contenders, calls=1, rounds=2)
     for name, value in seconds.items():
-        found.figure(f"{name}, images a second", steps * size / value)
+        found.figure(f"{name}, images per second", steps * size / value)
 
 
 MEASUREMENTS: dict[str, Callable[[Place, Found], None]] = {

@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from common import HERE, draw_table, record
+from common import HERE, Bench, Seconds, draw_table, record
 from sklearn.datasets import load_sample_images
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
@@ -55,32 +55,7 @@ from augmentor.quality import QualityGate
 
 SHAPE, LATENT, WIDTH, BATCH, SEED = (3, 32, 32), 64, 14, 256, 0
 IMAGES, TO_DISK = 1024, 4096  # images in the data set, and images that are written to a folder
-Seconds = dict[str, list[float]]
 KEEP = {"MALLOC_TRIM_THRESHOLD_": "4000000000", "MALLOC_MMAP_THRESHOLD_": "4000000000"}
-
-
-class Bench:
-    """A device, a number of rounds, and a clock that waits for the device."""
-
-    def __init__(self, device: str, rounds: int):
-        self.device, self.rounds = torch.device(device), rounds
-
-    def clock(self) -> float:
-        if self.device.type != "cpu":
-            torch.accelerator.synchronize(self.device)
-        return time.perf_counter()
-
-    def in_turn(self, contenders: dict[str, Callable[[], Any]], rounds: int | None = None, calls: int = 1) -> Seconds:
-        """Return seconds per call of each contender in each round, after a warm-up round."""
-        seconds: Seconds = {name: [] for name in contenders}
-        for number in range((self.rounds if rounds is None else rounds) + 1):
-            for name, contender in contenders.items():
-                begin = self.clock()
-                for _ in range(calls):
-                    contender()
-                if number:
-                    seconds[name].append((self.clock() - begin) / calls)
-        return seconds
 
 
 def network(shape: tuple[int, int, int] = SHAPE, latent: int = LATENT) -> Autoencoder:

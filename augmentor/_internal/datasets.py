@@ -16,6 +16,9 @@ from .layout import array_tensor
 from .progress import progress_bar
 from .samples import image_to_tensor, labels_tensor, split_item
 
+# Number of images by which an autoencoder is chosen.
+_SOME = 64
+
 
 def fetch_items(dataset: Any, indices: Sequence[int]) -> list[Any]:
     """Return items of a map-style data set, in one call if it has `__getitems__`."""
@@ -60,6 +63,11 @@ def check_one_shape(shapes: Iterable[Sequence[int]]) -> None:
 def fetch(dataset: Any, indices: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Return images (B,C,H,W) and labels (or None) of some items of a map-style data set."""
     return collate(fetch_items(dataset, indices))
+
+
+def some_images(dataset: Any) -> torch.Tensor:
+    """Return up to 64 images (B,C,H,W) at equal steps over a data set, to choose an autoencoder by."""
+    return fetch(dataset, equal_steps(len(dataset), _SOME))[0]
 
 
 def batches(

@@ -7,14 +7,13 @@ from typing import Any
 import torch
 
 from .._internal.checks import to_uint8
-from .._internal.datasets import equal_steps, fetch
+from .._internal.datasets import some_images
 from ..exceptions import DataError
 from .families.vae import ConvVAE
 from .pretrained import GENERAL
 
-# Number of images on which the fraction of the most frequent grey level is measured. Its median is 0.02 to 0.1 for
-# photographs, and 0.3 to 0.9 for digits and letters on a flat background.
-_LOOKED_AT = 64
+# Limit of the fraction of the most frequent grey level of an image. Its median is 0.02 to 0.1 for photographs, and 0.3
+# to 0.9 for digits and letters on a flat background.
 _FLAT = 0.2
 
 
@@ -34,7 +33,7 @@ def default_autoencoder(dataset: Any) -> str:
     """
     if len(dataset) == 0:
         raise DataError("got an empty data set; expected at least one image")
-    images, _ = fetch(dataset, equal_steps(len(dataset), _LOOKED_AT))
+    images = some_images(dataset)
     channels, *size = images.shape[1:]
     least, most = ConvVAE.sides
     small = all(least <= side <= most for side in size)

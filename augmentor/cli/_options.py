@@ -145,6 +145,7 @@ def resolve_autoencoder(name: str, dataset: Any, device: str = "cpu") -> tuple[A
     ``auto`` is the pretrained one that fits these images. The latent statistics of an adapted autoencoder are fitted to
     these images.
     """
+    from .._internal.datasets import some_images
     from ..autoencoders import AdaptedAutoencoder, load_autoencoder
     from ..autoencoders.pretrained import fitting_autoencoder, full_name
     from ..transform import LatentAugment
@@ -174,13 +175,6 @@ def check_takes(autoencoder: Any, name: str, dataset: Any) -> None:
     )
 
 
-def some_images(dataset: Any) -> Any:
-    """Return up to 64 images (B,C,H,W) at equal steps over a data set, to choose an autoencoder by."""
-    from .._internal.datasets import equal_steps, fetch
-
-    return fetch(dataset, equal_steps(len(dataset), 64))[0]
-
-
 def image_shape_of(dataset: Any) -> tuple[int, int, int]:
     """Return the shape (C,H,W) of the first image of a data set."""
     from .._internal.datasets import fetch
@@ -189,16 +183,15 @@ def image_shape_of(dataset: Any) -> tuple[int, int, int]:
     return channels, height, width
 
 
-def command_line(command: str, data: str, reading: dict[str, Any], **options: Any) -> str:
-    """Return a shell command on the same data: ``augmentor COMMAND DATA``, how it is read, and options.
+def command_line(command: str, *arguments: str, reading: dict[str, Any] | None = None, **options: Any) -> str:
+    """Return a shell command: ``augmentor COMMAND ARGUMENTS``, how data are read, and options.
 
-    >>> command_line("preview", "my photos", {"split": "train", "size": 32}, autoencoder="runs/mine")
+    >>> command_line("preview", "my photos", reading={"split": "train", "size": 32}, autoencoder="runs/mine")
     "augmentor preview 'my photos' --size 32 --autoencoder runs/mine"
     """
-    given = {
-        name: value for name, value in reading.items() if value is not None and (name, value) != ("split", "train")
-    }
-    words = ["augmentor", command, *([data] if data else [])]
-    for name, value in (given | options).items():
-        words += [f"--{name.replace('_', '-')}", str(value)]
+    defaults = {"split": "train", "size": None}
+    changed = {name: value for name, value in (reading or {}).items() if value != defaults[name]}
+    words = ["augmentor", command, *arguments]
+    for name, value in (changed | options).items():
+        words += [f"--{name}", str(value)]
     return shlex.join(words)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ._options import common, data_options, image_shape_of, resolve_autoencoder
+from ._options import command_line, common, data_options, image_shape_of, resolve_autoencoder
 from ._output import finish, say, scores_text, tell
 from ._verdict import verdict_on
 
@@ -84,8 +83,10 @@ def evaluate(
         tell(f"copies        {found}")
         wrote.append(str(page))
     write_json(out, figures)
-    further = ["tune", real] if copies else ["evaluate", generated, real, "--copies"]
-    finish(" and ".join(wrote), shlex.join(["augmentor", *further]), **figures)
+    again = command_line("tune", real, reading=reading)
+    if not copies:
+        again = f"{command_line('evaluate', generated, real, reading=reading)} --copies"
+    finish(" and ".join(wrote), again, **figures)
 
 
 def _extractor(name: str, reals: Any, device: str) -> tuple[Any, str, dict[str, Any]]:

@@ -51,4 +51,4 @@ def explore(
         server.serve_forever()
     except KeyboardInterrupt:
         server.server_close()
-    finish(next=command_line("tune", data, reading, autoencoder=view.config["autoencoder"]))
+    finish(next=command_line("tune", data, reading=reading, autoencoder=view.config["autoencoder"]))

@@ -180,7 +180,7 @@ def _report(folder: Path, out: str, format: str, count: int, decoder: tuple[Any,
         results["rejected"] = rejected
     finish(
         f"{count} images to {out}; read them with {reader if readable else format}",
-        command_line("verify", out, {}), **results,
+        command_line("verify", out), **results,
     )  # fmt: skip
 
 

@@ -40,4 +40,4 @@ def preview(
         residual=augment.residual, seed=seed, device=device, out=out)  # fmt: skip
     picture = preview_png(dataset, model, policies=policies or None, count=count, residual=augment.residual, seed=seed)
     write_bytes(out, picture)
-    finish(out, command_line("tune", data, reading, autoencoder=name))
+    finish(out, command_line("tune", data, reading=reading, autoencoder=name))

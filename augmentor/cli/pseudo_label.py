@@ -63,7 +63,7 @@ def pseudo_label(
     accuracy = "not known" if found.accuracy is None else f"about {100 * found.accuracy:.0f} %"
     tell(f"labels        for {len(found.rows)} of {len(others)} unlabelled images; estimated accuracy: {accuracy}")
     finish(
-        f"{out}: {len(found)} images, the {len(known)} labelled ones first", command_line("tune", out, {}),
+        f"{out}: {len(found)} images, the {len(known)} labelled ones first", command_line("tune", out),
         images=len(found), pseudo_labels=len(found.rows), estimated_accuracy=found.accuracy,
     )  # fmt: skip
 

@@ -99,7 +99,7 @@ def train_autoencoder(
     _say_verdict(verdict, start)
     finish(
         f"{out}/model.safetensors and the picture {out}/reconstructions.png",
-        command_line("preview", data, reading, autoencoder=out),
+        command_line("preview", data, reading=reading, autoencoder=out),
         steps=trainer.steps_taken, ended=trainer.ended, psnr_db=trainer.psnr_db,
         verdict=None if verdict is None else verdict.word,
     )  # fmt: skip

@@ -158,7 +158,7 @@ def train_gan(
     tell(f"best: {scores_text(scores)}")
     finish(
         f"{out}/generator.safetensors and sample grids in {out}/samples",
-        command_line("evaluate", out, {}) + command_line("", data, reading).removeprefix("augmentor"), best=scores,
+        command_line("evaluate", out, data, reading=reading), best=scores,
     )  # fmt: skip
 
 

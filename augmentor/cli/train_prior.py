@@ -83,5 +83,5 @@ def train_prior(
     tell(f"best: {scores_text(scores)}")
     finish(
         f"{out}/prior.safetensors, {out}/generator.safetensors and sample grids in {out}/samples",
-        command_line("preview", data, reading, autoencoder=name, policy=f"denoise('{out}')"), best=scores,
+        command_line("preview", data, reading=reading, autoencoder=name, policy=f"denoise('{out}')"), best=scores,
     )  # fmt: skip

@@ -13,7 +13,6 @@ from ._options import (
     data_options,
     image_shape_of,
     resolve_autoencoder,
-    some_images,
 )
 from ._output import finish, say, tell
 from ._verdict import verdict_on
@@ -81,6 +80,7 @@ def tune(
     standard augmentation. The output ends with Python code for the recommended augmentation. The same command resumes
     a stopped run; --budget counts all runs together.
     """
+    from .._internal.datasets import some_images
     from ..autoencoders.pretrained import fitting_autoencoder
     from ..data import load_source
     from ..quality import assess

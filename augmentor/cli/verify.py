@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 import click
 
-from ._options import FilePath, common
+from ._options import FilePath, command_line, common
 from ._output import finish, say, tell
 
 
@@ -42,6 +41,6 @@ def verify(shards: str, seed: int, device: str, out: str | None) -> None:
         raise ShardError(f"{len(damaged)} of {len(manifest.shards)} files are damaged ({names}): {first}")
     tell("all files are intact")
     finish(
-        next=shlex.join(["augmentor", "evaluate", str(folder), "REAL"]), files=len(manifest.shards),
+        next=command_line("evaluate", str(folder), "REAL"), files=len(manifest.shards),
         images=manifest.num_samples, bytes=total, damaged={},
     )  # fmt: skip

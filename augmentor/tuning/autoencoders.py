@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from .._internal.datasets import equal_steps, fetch
+from .._internal.datasets import fetch, some_images
 from .._internal.random import seeded
 from .._internal.weights import fingerprint
 from ..autoencoders import Autoencoder, autoencoders, list_autoencoders, load_autoencoder
@@ -29,7 +29,6 @@ from .estimate import seconds_each
 Train = Callable[[Any], Autoencoder]
 
 _STEPS, _BATCH = 1200, 64
-_LOOKED_AT = 64  # images to choose a pretrained autoencoder by
 # Strengths of the policy `denoise`; the first is tried first.
 _STRENGTHS = (0.4, 0.2, 0.6)
 
@@ -208,7 +207,7 @@ def resolve(source: Any, dataset: Any, transform: Any, seed: int, device: str) -
     Other sources are unchanged.
     """
     if isinstance(source, str) and source == AUTO:
-        return fitting_autoencoder(fetch(dataset, equal_steps(len(dataset), _LOOKED_AT))[0])
+        return fitting_autoencoder(some_images(dataset))
     if isinstance(source, str) and source not in list_autoencoders() and not source.endswith(".safetensors"):
         family = source.partition("(")[0].strip()
         if "(" in source or family in autoencoders.names():
