@@ -50,10 +50,10 @@ class LatentAugment(Augmenter, v2.Transform):
 
     autoencoder: a name from `list_autoencoders()`, the path of a `.safetensors` file or of the folder of the run that
         trained it, or an `Autoencoder`. It is frozen and stays in eval mode, even if the model that contains the
-        transform calls `.train()`. ``"auto"`` selects ``"digits"`` or ``"mnist"``, which have small latents, if `fit`,
-        a data set or shards provide data first and one of the two does not reconstruct that data poorly; otherwise
-        ``"natural"``.
-    policy: a text such as ``"gaussian(std=0.5)"`` (see `list_policies()`) or a `LatentPolicy`; ``"auto"`` is
+        transform calls `.train()`. ``"auto"`` selects an autoencoder for the first data passed to `fit`, a data set or
+        shards: the pretrained one with the smallest latent that takes these images and does not reconstruct them
+        poorly, otherwise ``"natural"``. Without such data it is ``"natural"``.
+    policy: a string such as ``"gaussian(std=0.5)"`` (see `list_policies()`) or a `LatentPolicy`; ``"auto"`` is
         `default_policy` of the shape of the latents.
     p: probability that an image is replaced, 0 to 1. Only the selected images are encoded and decoded. `MixedDataset`,
         `AugmentedLoader` and shards perturb every synthetic sample and accept only 1 or the default as `p`.
@@ -61,8 +61,7 @@ class LatentAugment(Augmenter, v2.Transform):
     seed: None draws a new number in every call from torch's default generator (in a loader worker, that of the
         worker), so that `torch.manual_seed` reproduces a run. With a number, the result depends only on (seed, epoch,
         image): the same image gives the same result in any batch, worker or process. Call `set_epoch` to vary it
-        between epochs. (A policy that needs a reference set must be fitted for this; otherwise its reference samples
-        are the images of the batch.)
+        between epochs. Exception: a policy that needs reference samples and is not fitted takes them from the batch.
     residual: fraction of the reconstruction error that is added back to the output, 0 to 1. With 1, the output is the
         image plus the change that the perturbation causes in the decoded image, so the image stays sharp. This requires
         a second decoding. Where lines move, as in digits, a visible remainder of the old line stays. ``"auto"`` is 0 if
@@ -73,15 +72,15 @@ class LatentAugment(Augmenter, v2.Transform):
     precision: precision and memory layout of the autoencoder. "fp32" runs the network unchanged and gives the same
         result in every process. "auto" measures the speed (0.5 seconds, once per kind of device) and selects the
         fastest of float32 and bfloat16 in both memory layouts; bfloat16 is selected only if the PSNR of decoded images
-        against float32 is at least 45 dB. "bf16" or a text such as "bf16+channels_last" selects a plan. See `plan`.
+        against float32 is at least 45 dB. "bf16" or a string such as "bf16+channels_last" selects a plan. See `plan`.
     compile: whether the autoencoder is run through `torch.compile`; useful for batches of constant size.
     ignore_index: class number that means "no label", as in `torch.nn.CrossEntropyLoss`. Negative numbers and rows of
         zeros in labels (B,K) always mean "no label". A policy that combines samples keeps these images unchanged and
-        does not use them as partners.
-    strict: whether to raise `ReferenceSetError` if such a policy has no partner for an image: in a batch of one without
-        a reference set, in a class of one image, or for a set of labels (B,K) that no other image has. If False, the
-        image is kept unchanged and counted in `unchanged`, with one warning. If no image is labelled, all images count
-        as one class.
+        does not use them as reference samples.
+    strict: whether to raise `ReferenceSetError` if a policy that combines samples finds no partner (a reference sample
+        with the same label) for an image: in a batch of one without a reference set, in a class of one image, or for a
+        set of labels (B,K) that no other image has. If False, the image is kept unchanged and counted in `unchanged`,
+        with one warning. If no image is labelled, all images count as one class.
 
     Policies can move content in the image. Samples with bounding boxes, masks or keypoints (`tv_tensors`) therefore
     raise `InputError`, unless the policy keeps the geometry, as "smooth" does on feature maps. As for any torchvision
@@ -198,14 +197,23 @@ class LatentAugment(Augmenter, v2.Transform):
         raw: Posterior | None = None,
         return_weights: bool = False,
     ) -> Any:
-        """Return one synthetic sample per image (B,C,H,W), independent of `p`; with labels if labels are given.
+        """Return one synthetic sample per image (B,C,H,W), independent of `p`; with labels if labels are passed.
 
-        indices: indices of the samples in their data set. With a seed, the result depends only on (seed, epoch, index,
-        draw index); without `indices`, a hash of the pixels replaces the index. draw_index: number of the synthetic
-        version of a sample, one for all or one per sample. seed, epoch: replace those of the transform. raw: latents of
-        the images, if known (``cache[indices]`` of a `LatentCache`); then nothing is encoded. return_weights: also
-        return the weights of the gate, float (B,) in [0, 1]. The weight is 0 for a rejected sample, whose image is the
-        original. Without a gate all weights are 1.
+        images: uint8 or floating in [0, 1]. labels: int64 (B,) or float (B,K). indices: indices of the samples in their
+        data set. With a seed, the result depends only on (seed, epoch, index, draw index); without `indices`, a hash of
+        the pixels replaces the index. draw_index: number of the synthetic version of a sample, one for all or one per
+        sample. seed, epoch: replace those of the transform. raw: latents of the images, if known (``cache[indices]`` of
+        a `LatentCache`); then nothing is encoded. return_weights: also return the weights of the gate, float (B,) in
+        [0, 1]. The weight is 0 for a rejected sample, whose image is the original. Without a gate all weights are 1.
+
+        Returns images with the shape, dtype and device of the input, or a tuple of images, labels (if passed) and
+        weights (if requested). Labels are the passed ones, or float (B,K) if the policy mixes classes. Raises
+        `ShapeError` if there are not as many labels or indices as images, and the errors of the transform.
+
+        >>> augment = LatentAugment("digits", seed=0)
+        >>> images, labels = augment.synthesize(torch.rand(4, 1, 8, 8), torch.arange(4))
+        >>> images.shape, labels
+        (torch.Size([4, 1, 8, 8]), tensor([0, 1, 2, 3]))
         """
         images = image_to_tensor(images)
         keys = self._keys(images, indices, draw_index, seed=seed, epoch=epoch)
@@ -335,16 +343,23 @@ class LatentAugment(Augmenter, v2.Transform):
     ) -> LatentAugment:
         """Return the transform that a ``policy.json`` (written by `augmentor tune`) or an equal dict describes.
 
-        autoencoder: the autoencoder of the document, if its path has changed or it has no name, as for an adapted
-        model. Latent statistics in the document are restored to it.
+        config: path of the file, or the dict. autoencoder: the autoencoder of the document, if its path has changed or
+        it has no name, as for an adapted model. Latent statistics in the document are restored to it. labels_getter,
+        seed, precision, ignore_index, strict: as in `LatentAugment`; the document does not contain them.
 
         If `needs_fit` is true, call `fit` on your data. Raises `InputError` for an invalid document, `WeightsError` if
         the document was made with another autoencoder.
+
+        >>> LatentAugment.from_config({"autoencoder": "digits", "policy": "gaussian(std=0.25)"}, seed=0).policy
+        gaussian(std=0.25)
         """
         known = AugmentConfig.read(config, {"gate": QualityGate, "mixing": Mixing})
         source = known.autoencoder if autoencoder is None else autoencoder
         if source is None:
-            raise InputError("the config names no autoencoder: it was made with an object; pass it as autoencoder=")
+            raise InputError(
+                "the config contains no autoencoder name, because the autoencoder was an object; pass this object as "
+                "autoencoder="
+            )
         augment = cls(
             source, known.policy, p=known.p, labels_getter=labels_getter, seed=seed, residual=known.residual,
             gate=known.gate, precision=precision, ignore_index=ignore_index, strict=strict,

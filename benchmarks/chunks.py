@@ -26,7 +26,7 @@ import h5py
 import numpy as np
 import torch
 from common import draw_table, record
-from shards import BATCH, KINDS, NUM_SAMPLES, SEED, in_turn, ratio
+from shards import BATCH, KINDS, READ, SEED, in_turn, ratio
 
 from augmentor import ShardDataset, generate_shards
 from augmentor.data import BlockSampler
@@ -68,7 +68,7 @@ class ByH5py:
 def speed(kind: str, rounds: int, where: Path) -> dict[str, Any]:
     """Return the images per second of each reader in each order, and the ratios."""
     data, augment = KINDS[kind]()
-    count = NUM_SAMPLES["28x28"]
+    count = READ["28x28"]
     folder = generate_shards(data, augment, where, num_samples=count, shard_size=1024, seed=SEED, compression="gzip")
     shards = ShardDataset(folder)
     readers: dict[str, Callable[[list[int]], Any]] = {
@@ -91,7 +91,7 @@ def speed(kind: str, rounds: int, where: Path) -> dict[str, Any]:
             )
             for who, times in seconds.items():
                 found[f"{name}, {size} at once, {who}"] = {
-                    "images a second": len(numbers) / sorted(times)[len(times) // 2],
+                    "images per second": len(numbers) / sorted(times)[len(times) // 2],
                     "shards / this": ratio(times, seconds["shards"]),
                 }
     return found
@@ -135,11 +135,11 @@ def main() -> None:
         grown = peaks(Path(where))
         rows = {kind: speed(kind, asked.rounds, Path(where) / kind) for kind in KINDS}
     lines = [
-        "| | " + " | ".join(f"{kind}, a second | shards / this" for kind in rows) + " |",
+        "| | " + " | ".join(f"{kind}, per second | shards / this" for kind in rows) + " |",
         "|---|" + "---|---|" * len(rows),
     ]
     for name in next(iter(rows.values())):
-        cells = [f"{row[name]['images a second']:,.0f} | {row[name]['shards / this']:.2f}" for row in rows.values()]
+        cells = [f"{row[name]['images per second']:,.0f} | {row[name]['shards / this']:.2f}" for row in rows.values()]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     lines += [
         "",

@@ -78,16 +78,15 @@ def spread(values: list[float]) -> dict[str, Any]:
     return {"mean": statistics.mean(values), "std": deviation, "values": values}
 
 
-def draw_table(marker: str, lines: list[str]) -> None:
-    """Replace the text between the comments of the marker in benchmarks/README.md."""
-    readme = HERE / "README.md"
+def draw_table(marker: str, lines: list[str], page: Path = HERE / "README.md") -> None:
+    """Replace the text between the comments of the marker on a page, by default benchmarks/README.md."""
     begin, end = f"<!-- {marker} -->", f"<!-- end {marker} -->"
-    text = readme.read_text()
+    text = page.read_text()
     if begin not in text:  # the page does not show these settings; their record is in results/
         return
     before, rest = text.split(begin)
     after = rest.split(end)[1]
-    readme.write_text(before + begin + "\n" + "\n".join(lines) + "\n" + end + after)
+    page.write_text(before + begin + "\n" + "\n".join(lines) + "\n" + end + after)
 
 
 def _processor() -> str:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -273,7 +273,7 @@ class Training:
     method, augment, p, r1_gamma, loss: as in `get_method` and `get_augmentation`; p may name a field of the settings.
     network: "" for that of the settings. start: autoencoder of methods that start from one: "own" is trained on the
     images of the seed, "pretrained" is that of the set; with "random weights" only the codes and the reconstruction use
-    the own one.
+    the own one. longer: factor of the number of steps.
     """
 
     method: str = "gan"
@@ -283,6 +283,7 @@ class Training:
     r1_gamma: float | None = None
     loss: str = "nonsaturating"
     start: str = "own"
+    longer: int = field(default=1, repr=False)
 
     @property
     def starts_from_autoencoder(self) -> bool:
@@ -311,10 +312,11 @@ class Training:
             fresh = untrained(data, trial.seed)
             for network in (method.generator, method.discriminator):
                 take_weights(network.model, fresh)
-        folder = trial.folder(hashlib.sha256(repr(self).encode()).hexdigest()[:12])
+        key = hashlib.sha256(repr(self).encode()).hexdigest()[:12]
+        folder = trial.folder(key if self.longer == 1 else f"{key}-{self.longer}")
         trainer = GANTrainer(
             method,
-            steps=settings.steps,
+            steps=self.longer * settings.steps,
             batch_size=settings.batch_size,
             round_steps=settings.round_steps,
             features=trial.features,
@@ -323,16 +325,20 @@ class Training:
             device=trial.device,
             progress=False,
         )
+        rounds_before = rounds_in(folder)
         began = time.process_time()
         generator = trainer.fit(data, trial.draw.reference)
-        seconds = time.process_time() - began
+        if (rounds := len(trainer.history)) > rounds_before:
+            # Rounds before an interruption took as long as those after it.
+            seconds = (time.process_time() - began) * rounds / (rounds - rounds_before)
+            write_json(folder / "seconds.json", seconds)
         write_bytes(folder / "samples.png", png(grid(trainer.sample(generator, 20).split(10))))
         samples = trainer.sample(generator, settings.samples, "measured")
         return {
             **trial.measured(samples),
             "accuracy": trial.accuracy(samples),
             "curve": [[row["step"], row["fid"]] for row in trainer.history],
-            "training_seconds": seconds,
+            "training_seconds": json.loads((folder / "seconds.json").read_text()),
             "parameters": sum(weights.numel() for weights in generator.parameters()),
             **({"p": trainer.history[-1]["p"]} if "p" in trainer.history[-1] else {}),
             **(
@@ -345,6 +351,12 @@ class Training:
     def autoencoder(self, trial: Trial) -> Autoencoder:
         """Return the autoencoder that training starts from."""
         return load_autoencoder(trial.set.pretrained) if self.start == "pretrained" else trial.autoencoder
+
+
+def rounds_in(folder: Path) -> int:
+    """Return the number of finished rounds of an interrupted run."""
+    history = folder / "history.jsonl"
+    return len(history.read_text().splitlines()) if history.exists() else 0
 
 
 def trained_beforehand(trial: Trial) -> dict[str, Any]:
@@ -365,6 +377,7 @@ CONTROLS: dict[str, Row] = {
     "conv, R1 weight 0.1": Training(r1_gamma=0.1),
     "conv, R1 weight 10": Training(r1_gamma=10.0),
     "dcgan": Training(network="dcgan(width=24)"),
+    "dcgan, 3 x steps": Training(network="dcgan(width=24)", longer=3),
     "dcgan, ada": Training(network="dcgan(width=24)", augment="ada", p="adaptive"),
     "resnet, hinge": Training(network="resnet(width=16)", loss="hinge"),
 }

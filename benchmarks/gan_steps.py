@@ -56,7 +56,7 @@ def main() -> None:
         }
         for augment, values in seconds.items()
     }
-    lines = ["| augmentation | ms a step, median | of none |", "|---|---|---|"]
+    lines = ["| augmentation | ms per step, median | of none |", "|---|---|---|"]
     lines += [f"| {name} | {row['median_ms']:.0f} | {row['of_none']:.2f} |" for name, row in rows.items()]
     print("\n".join(lines))
     record("gan-steps", {"rounds": ROUNDS, "steps": STEPS, "batch_size": BATCH}, rows)

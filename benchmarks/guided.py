@@ -53,7 +53,7 @@ def main() -> None:
         name = "reconstructions" if policy == "gaussian(std=0)" else policy
         rows[name] = {key: spread([seed[key] for seed in found]) for key in found[0]}
     lines = [
-        "| | mean distance to the 5 nearest real | labels the classifier still sees, % | ms an image |",
+        "| | mean distance to the 5 nearest real | labels that the classifier recognises, % | ms per image |",
         "|---|---|---|---|",
     ]
     for name, row in rows.items():

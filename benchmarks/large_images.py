@@ -2,11 +2,11 @@
 
     python benchmarks/large_images.py                  on the CPU, with one thread and with all; about five minutes
 
-The photograph comes with scikit-learn and is enlarged to 4000x3000. The policy is the default, with `residual` 0 and 1.
-Each setting runs in a separate process, after a call with 64x64 pixels. Memory is the growth of the peak memory of the
-process (`ru_maxrss`) in the first call with the large image. Time is the median over rounds; each round measures the
-large image and one of 256x256. The seam is the largest difference between the results for 1024x1024 with and without
-tiles, in levels of 255.
+The photograph comes with scikit-learn and is enlarged to 4000x3000. The policy is the default, with `residual` 0 and
+1. Each setting runs in a separate process, after a call with 64x64 pixels. Memory is the growth of the peak memory of
+the process (`ru_maxrss`) in the first call with the large image. Time is the median over rounds; each round measures
+the large image and squares of 256 and 1024 pixels, the first of which is processed whole. The seam is the largest
+difference between the results for 1024x1024 with and without tiles, in levels of 255.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from torchvision.transforms.v2.functional import pil_to_tensor
 
 from augmentor import LatentAugment
 
-LARGE, SMALL, WHOLE, FIRST = (4000, 3000), (256, 256), (1024, 1024), (64, 64)
-SMALL_CALLS = 10  # in each round
+LARGE, SMALL, MIDDLE, FIRST = (4000, 3000), (256, 256), (1024, 1024), (64, 64)
+CALLS = {LARGE: 1, MIDDLE: 3, SMALL: 10}  # in each round
 
 
 def photograph(size: tuple[int, int]) -> Image.Image:
@@ -53,7 +53,7 @@ def seconds(call: Callable[[], Any]) -> float:
 
 def seam(augment: LatentAugment) -> float:
     """Return the largest difference with and without tiles, in levels of 255."""
-    image = pil_to_tensor(photograph(WHOLE)).float() / 255
+    image = pil_to_tensor(photograph(MIDDLE)).float() / 255
     in_tiles = augment.synthesize(image[None], seed=0)
     augment.autoencoder.receptive_radius, radius = None, augment.autoencoder.receptive_radius
     whole = augment.synthesize(image[None], seed=0)
@@ -63,29 +63,35 @@ def seam(augment: LatentAugment) -> float:
 
 def measured(residual: float, rounds: int) -> dict[str, Any]:
     """Measure one setting in this process."""
-    augment, large, small = LatentAugment("natural", p=1.0, residual=residual), photograph(LARGE), photograph(SMALL)
+    augment = LatentAugment("natural", p=1.0, residual=residual)
+    images = {size: photograph(size) for size in CALLS}
     augment(photograph(FIRST))
     before = peak()
-    times: dict[str, list[float]] = {"large": [], "small": []}
-    for number in range(rounds):
-        times["large"].append(seconds(lambda: augment(large)))
-        if number == 0:
-            memory = peak() - before
-        times["small"].append(statistics.median(seconds(lambda: augment(small)) for _ in range(SMALL_CALLS)))
-    per_pixel = {
-        "large": [1e9 * each / (LARGE[0] * LARGE[1]) for each in times["large"]],
-        "small": [1e9 * each / (SMALL[0] * SMALL[1]) for each in times["small"]],
-    }
+    augment(images[LARGE])
+    memory = peak() - before
+    times: dict[tuple[int, int], list[float]] = {size: [] for size in CALLS}
+    for _ in range(rounds):
+        for size, calls in CALLS.items():
+            image = images[size]
+            times[size].append(statistics.median(seconds(lambda image=image: augment(image)) for _ in range(calls)))
+    per_pixel = {size: [1e9 * each / (size[0] * size[1]) for each in found] for size, found in times.items()}
     return {
         "threads": torch.get_num_threads(),
         "peak before, GB": before,
         "peak above that, GB": memory,
-        "seconds": statistics.median(times["large"]),
-        "nanoseconds a pixel": {name: statistics.median(values) for name, values in per_pixel.items()},
-        "ratio a pixel": statistics.median(a / b for a, b in zip(per_pixel["large"], per_pixel["small"], strict=True)),
+        "seconds": statistics.median(times[LARGE]),
+        "nanoseconds per pixel": {_name(size): statistics.median(values) for size, values in per_pixel.items()},
+        "ratio per pixel": {
+            _name(size): statistics.median(a / b for a, b in zip(per_pixel[LARGE], per_pixel[size], strict=True))
+            for size in (SMALL, MIDDLE)
+        },
         "seam, levels": seam(augment),
-        "values": times,
+        "values": {_name(size): values for size, values in times.items()},
     }
+
+
+def _name(size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]}"
 
 
 def in_own_process(residual: float, threads: int | None, rounds: int) -> dict[str, Any]:
@@ -108,23 +114,21 @@ def main() -> None:
         for residual in (0.0, 1.0):
             name = f"residual={residual:g}, {'all threads' if threads is None else 'one thread'}"
             rows[name] = found = in_own_process(residual, threads, options.rounds)
-            record("large-images", {"large": LARGE, "small": SMALL, "whole": WHOLE, "rounds": options.rounds}, rows)
-            print(
-                f"{name}: {found['seconds']:.1f} s, {found['ratio a pixel']:.2f} times the time per pixel of {SMALL}, "
-                f"{found['peak above that, GB']:.2f} GB, seam {found['seam, levels']:.4f} levels",
-                flush=True,
-            )
+            record("large-images", {"large": LARGE, "small": SMALL, "middle": MIDDLE, "rounds": options.rounds}, rows)
+            print(name, found, flush=True)
     draw_table("large-images", table(rows))
 
 
 def table(rows: dict[str, dict[str, Any]]) -> list[str]:
     lines = [
-        "| | s | time a pixel / that of 256x256 | peak above the start, GB | seam, levels of 255 |",
-        "|---|---|---|---|---|",
+        f"| | s | time per pixel / that of {_name(SMALL)} | / that of {_name(MIDDLE)} | peak above the start, GB "
+        "| seam, levels of 255 |",
+        "|---|---|---|---|---|---|",
     ]
     for name, row in rows.items():
+        small, middle = (row["ratio per pixel"][_name(size)] for size in (SMALL, MIDDLE))
         lines.append(
-            f"| {name} | {row['seconds']:.1f} | {row['ratio a pixel']:.2f} | {row['peak above that, GB']:.2f} "
+            f"| {name} | {row['seconds']:.1f} | {small:.2f} | {middle:.2f} | {row['peak above that, GB']:.2f} "
             f"| {row['seam, levels']:.4f} |"
         )
     return lines

@@ -33,7 +33,7 @@ def normal(count: int, width: int, seed: int) -> torch.Tensor:
 
 
 def rows(data: str) -> torch.Tensor:
-    """Return standard latents (SIZE, D): without structure, the hardest case, or close to a subspace of few factors."""
+    """Return standardised latents (SIZE, D): without structure, the hardest case, or near a subspace of few factors."""
     if data == "64, of 8 factors":
         z = normal(SIZE, FACTORS, SEED) @ normal(FACTORS, 64, SEED + 1) + REST * normal(SIZE, 64, SEED + 2)
         return (z - z.mean(0)) / z.std(0)

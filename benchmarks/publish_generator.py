@@ -21,16 +21,16 @@ from augmentor._internal.pictures import grid, png
 from augmentor._internal.registry import describe
 from augmentor.data import load_source
 from augmentor.denoisers import load_prior
-from augmentor.denoisers.prior import PRIOR_SHELF
+from augmentor.denoisers.prior import PRETRAINED_PRIORS
 from augmentor.gan import Generator, load_generator
 from augmentor.gan.evaluation import sample
-from augmentor.gan.pretrained import GENERATOR_SHELF
+from augmentor.gan.pretrained import PRETRAINED_GENERATORS
 from augmentor.quality import evaluate, independent_features, named_scores
 
 PRETRAINED = Path(__file__).resolve().parent.parent / "pretrained"
 RECIPES = {
     "mnist-gan": {
-        "shelf": GENERATOR_SHELF,
+        "models": PRETRAINED_GENERATORS,
         "summary": "28x28 grey digits of ten classes",
         "data": "The 60,000 training digits of MNIST (LeCun, Cortes and Burges)",
         "licence": "CC BY-SA 3.0 (data), Apache-2.0 (weights)",
@@ -38,7 +38,7 @@ RECIPES = {
         "measured_on": "the 10,000 test digits",
     },
     "mnist-prior": {
-        "shelf": PRIOR_SHELF,
+        "models": PRETRAINED_PRIORS,
         "summary": "a latent flow on the latents of `mnist`, without classes",
         "data": "The 60,000 training digits of MNIST (LeCun, Cortes and Burges), without their labels",
         "licence": "CC BY-SA 3.0 (data), Apache-2.0 (weights)",
@@ -46,7 +46,7 @@ RECIPES = {
         "measured_on": "the 10,000 test digits; reconstructions by the autoencoder have a distance of about 68",
     },
     "digits-prior": {
-        "shelf": PRIOR_SHELF,
+        "models": PRETRAINED_PRIORS,
         "summary": "a latent flow on the latents of `digits`",
         "data": "The 1,797 digits of scikit-learn (Alpaydin and Kaynak)",
         "licence": "CC BY 4.0 (data), Apache-2.0 (weights)",
@@ -61,14 +61,14 @@ ROWS = 10
 def main(name: str, run: str, test_data: str) -> None:
     folder, recipe = PRETRAINED / name, dict(RECIPES[name])
     folder.mkdir(exist_ok=True)
-    shelf = recipe.pop("shelf")
-    weights = folder / shelf.file
-    shutil.copyfile(Path(run) / shelf.file, weights)
+    models = recipe.pop("models")
+    weights = folder / models.file
+    shutil.copyfile(Path(run) / models.file, weights)
     generator = load_generator(run)
     drawn = sample(generator, 10 * ROWS, 0, torch.device("cpu"), "samples")
     write_bytes(folder / "samples.png", png(grid(drawn.split(10))))
     write_bytes(folder / "progress.png", progress(Path(run) / "samples"))
-    network: Any = generator if shelf is GENERATOR_SHELF else load_prior(run)
+    network: Any = generator if models is PRETRAINED_GENERATORS else load_prior(run)
     entry = {
         **recipe,
         "network": describe(network),
@@ -78,7 +78,10 @@ def main(name: str, run: str, test_data: str) -> None:
         "sha256": sha256_file(weights),
     }
     write_json(folder / "card.json", entry)
-    loaded = {GENERATOR_SHELF: "augmentor.gan.load_generator", PRIOR_SHELF: "augmentor.denoisers.load_prior"}[shelf]
+    loaded = {
+        PRETRAINED_GENERATORS: "augmentor.gan.load_generator",
+        PRETRAINED_PRIORS: "augmentor.denoisers.load_prior",
+    }[models]
     write_bytes(folder / "card.md", card(name, entry, loaded).encode())
 
 

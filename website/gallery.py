@@ -84,7 +84,7 @@ def _draw_plane(axis, policy: LatentPolicy) -> None:
 
 @functools.cache
 def _moons() -> ReferenceSet:
-    """Return two classes of standard latents (N, 2) on curves, so that straight lines may leave a class."""
+    """Return two classes of standardised latents (N, 2) on curves, so that straight lines may leave a class."""
     z, labels = make_moons(120, noise=0.1, random_state=0)
     z = (z - z.mean(0)) / z.std(0)
     return ReferenceSet(torch.tensor(z, dtype=torch.float32), torch.tensor(labels), 2)

@@ -57,7 +57,7 @@ class AugmentConfig:
             fields = {name: document[name] for name in _TYPES if document.get(name) is not None}
             for name, value in fields.items():
                 if not isinstance(value, _TYPES[name]) or isinstance(value, bool):
-                    raise InputError(f"{name} is {value!r}")
+                    raise InputError(f"{name} is {value!r}; expected {_EXPECTED[_TYPES[name]]}")
             if "policy" not in fields:
                 raise InputError("it has no policy")
             if "statistics" in fields:
@@ -101,6 +101,7 @@ _TYPES: dict[str, Any] = {
     "autoencoder": str, "policy": str, "p": (int, float), "autoencoder_sha256": str,
     "residual": (int, float), "gate": dict, "mixing": dict, "statistics": dict,
 }  # fmt: skip
+_EXPECTED: dict[Any, str] = {str: "a string", (int, float): "a number", dict: "a dict"}
 
 
 def _load(path: Path) -> dict[str, Any]:

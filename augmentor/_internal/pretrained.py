@@ -40,7 +40,7 @@ def pretrained_weights(folder: Path, file: str, sha256: str) -> Path:
 
 
 @dataclass(frozen=True)
-class Shelf:
+class PretrainedModels:
     """Pretrained models of one kind: folders that contain a card and the weights file `file`.
 
     kind: name of the kind in messages. file: file name of the weights, also in the folder of a training run.

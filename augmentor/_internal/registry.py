@@ -1,4 +1,4 @@
-"""Registry of classes by name, and their text form ``"name(argument=1)"``.
+"""Registry of classes by name, and their string form ``"name(argument=1)"``.
 
 `register`, `get`, `create` and `build` use a plain dictionary of classes. `Registry` contains such a dictionary, for
 families to which users can add members. `kind` is the word for a member in messages ("policy").
@@ -17,7 +17,7 @@ from ..exceptions import InputError, UnknownNameError
 
 T = TypeVar("T")
 
-# The name at the start of a text form; Python does not allow hyphens in names.
+# The name at the start of a string form; Python does not allow hyphens in names.
 _NAME = re.compile(r"^[A-Za-z][\w-]*")
 
 
@@ -57,10 +57,10 @@ def create(kind: str, members: Mapping[str, type[T]], name: str, arguments: dict
 def build(
     kind: str, members: Mapping[str, type[T]], spec: str, parts: Registry[Any] | None = None, /, **defaults: Any
 ) -> T:
-    """Return the member that a text such as ``"gaussian(std=0.5)"`` describes; arguments may be members, too.
+    """Return the member that a string such as ``"gaussian(std=0.5)"`` describes; arguments may be members, too.
 
     parts: another family whose members can be arguments. defaults: arguments for the member and these parts, used if
-    they accept them and the text does not contain them.
+    they accept them and the string does not contain them.
     """
 
     def evaluate(node: ast.expr, top: bool = False) -> Any:
@@ -115,7 +115,7 @@ def _call(kind: str, member: type[T], args: list[Any], kwargs: dict[str, Any], d
 class Registry(Generic[T]):
     """Members of a family that users can extend, by name.
 
-    parts: another family whose members can be arguments in text forms.
+    parts: another family whose members can be arguments in string forms.
 
     >>> fruits: Registry[object] = Registry("fruit")
     >>> @fruits.register("apple")
@@ -147,7 +147,7 @@ class Registry(Generic[T]):
         return create(self.kind, self.members, name, arguments)
 
     def build(self, spec: str, /, **defaults: Any) -> T:
-        """Return the member that a text such as ``"gaussian(std=0.5)"`` describes; see `build`."""
+        """Return the member that a string such as ``"gaussian(std=0.5)"`` describes; see `build`."""
         return build(self.kind, self.members, spec, self.parts, **defaults)
 
 
@@ -165,7 +165,7 @@ def arguments_of(member: object) -> dict[str, Any]:
 
 
 def describe(member: object, *, brief: bool = False) -> str:
-    """Return the text form of a member, from which `Registry.build` creates an equal member.
+    """Return the string form of a member, from which `Registry.build` creates an equal member.
 
     brief: omit arguments with their default value, except floats (such as strengths).
     """

@@ -117,7 +117,7 @@ def _checksum(header: dict[str, Any], state: dict[str, torch.Tensor]) -> str:
 
 
 def fingerprint_of_text(text: str) -> torch.Tensor:
-    """Return the SHA-256 of a text as uint8 (32,): a buffer that distinguishes networks with equal weights."""
+    """Return the SHA-256 of a string as uint8 (32,): a buffer that distinguishes networks with equal weights."""
     return torch.tensor(list(hashlib.sha256(text.encode()).digest()), dtype=torch.uint8)
 
 

@@ -59,7 +59,7 @@ class PerturbedLatents(NamedTuple):
     kept: bool (B,), true where the original image is kept because the gate rejected the sample or the policy found no
         partner for it; None if neither can occur.
     sources: the original images. The batch may be empty if their latents were given and `needs_images` is false.
-    source_z: the standard latents (B, *L) of the original images.
+    source_z: the standardised latents (B, *L) of the original images.
     made: the decoded images that the gate scored, float (B,C,H,W); None if it scored no images.
     """
 
@@ -259,7 +259,7 @@ class Augmenter(nn.Module):
     def fit(
         self, data: Any, labels: Any = None, *, batch_size: int = 256, unlabelled: Any = None, images: Any = None
     ) -> Self:
-        """Encode real images as the reference set, and fit the policy and the gate on it.
+        """Encode real images as the reference set, fit the policy and the gate on it, and return the transform.
 
         Latent statistics are computed from the data, unless the autoencoder already has them.
 
@@ -267,11 +267,21 @@ class Augmenter(nn.Module):
             images with their `labels`, or a `LatentCache`, which is not encoded again. Without labels all images count
             as one class. Images with ignored labels (`ignore_index`, negative numbers, rows of zeros) are never
             partners.
+        batch_size: number of images per batch of a data set; a loader has its own batches.
         unlabelled: more images of the same kind; their labels, if any, are ignored. Images with confident pseudo-labels
             (`augmentor.latents.spread_labels`) become reference samples. A warning is issued if too few held-out labels
             are predicted correctly (`PseudoLabeller.held_out`).
         images: those of a `LatentCache`, as a data set or an iterable of batches; without them a gate scores latents
             only.
+
+        Raises `DataError` for data without images and for images of several sizes, `ShapeError` or `RangeError` for
+        invalid images, `InputError` for labels that are strings, and `ReferenceSetError` for a reference set that the
+        policy or the gate cannot use.
+
+        >>> from augmentor import LatentAugment
+        >>> from augmentor.data import load_source
+        >>> LatentAugment("digits", "smote(k=5)").fit(load_source("digits")).reference.class_counts()[0]
+        178
         """
         more = None
         if labels is not None or isinstance(data, np.ndarray):

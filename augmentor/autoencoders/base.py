@@ -63,9 +63,9 @@ class Autoencoder(nn.Module):
     # Images are padded by mirroring at the right and bottom until this divides both sides, and cropped after decoding.
     stride: int = 1
 
-    # Radius of the receptive field along each axis, of a latent in the image and of a pixel in the latents, in cells of
-    # the latent feature map (stride x stride pixels each). Images with a side above `TILE` are then processed in tiles.
-    # None if an output depends on the whole image (group norm, attention, linear layers), which is not tiled.
+    # Radius of the receptive field in cells of the latent map (stride x stride pixels), valid for the encoder and for
+    # the decoder. Images with a side above `TILE` are then processed in tiles. None if an output depends on the whole
+    # image (group norm, attention, linear layers); such images are not processed in tiles.
     receptive_radius: int | None = None
 
     def __init__(
@@ -85,7 +85,7 @@ class Autoencoder(nn.Module):
                 f"got {tuple(image_shape)}; resize them, with --size on the command line, or use 'spatial_kl'"
             )
         self.image_shape = tuple(image_shape)
-        self.depth: int = channels
+        self.num_channels: int = channels
         self.latent_shape = tuple(latent_shape)
         self.likelihood = likelihood
         self.corruption = corruption
@@ -148,7 +148,7 @@ class Autoencoder(nn.Module):
         """Return named scalar losses in nats per pixel; the trainer minimises their sum.
 
         images: clean, float in [0, 1]. generator: on the device of the images; the only source of randomness.
-        progress: of the training, 0 to 1.
+        progress: fraction of the minimum number of steps that is done, 0 to 1.
         """
         mean, _ = self._encode(self._adapted(self._corrupt(images, generator)))
         return {"reconstruction": self._reconstruction_loss(self._decode(mean), images)}
@@ -182,7 +182,7 @@ class Autoencoder(nn.Module):
 
     def _adapted(self, images: torch.Tensor) -> torch.Tensor:
         """Pad float images, and repeat grey ones to the channels of the network."""
-        return padded(images, self.stride).expand(-1, self.depth, -1, -1)
+        return padded(images, self.stride).expand(-1, self.num_channels, -1, -1)
 
     def _encode(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Encode float images to the mean and log-variance (or None) of the raw latents."""

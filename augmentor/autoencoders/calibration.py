@@ -64,7 +64,7 @@ def fit_gate(
 
 @torch.no_grad()
 def _own_error(reference: ReferenceSet, inference: Inference) -> torch.Tensor:
-    """Return the median distance, in standard latents, between latents and the encoding of their decoding."""
+    """Return the median distance, in standardised latents, between latents and the encoding of their decoding."""
     stats, rows = inference.autoencoder.stats, reference.z[:: -(-len(reference) // _MEASURED)]
     moved = [
         stats.standardise(inference.encode(inference.decode(stats.unstandardise(z)), exact=True).mean).float() - z

@@ -20,12 +20,13 @@ _FLAT = 0.2
 def default_autoencoder(dataset: Any) -> str:
     """Return the pretrained autoencoder to fine-tune on these images, or the family to train from random weights.
 
-    "natural" for RGB images and for grey photographs, because a few hundred images are too few to train a network of
-    this quality. "vae" for grey drawings on a flat background, such as digits, because its small latent describes their
-    content better, and for images with another number of channels. A vae takes images with sides of 8 to 128 pixels.
-    For other sizes, drawings get "natural", and images with another number of channels get "spatial_kl".
+    The result is "natural" for RGB images and for grey photographs, because a few hundred images are too few to train a
+    network of this quality. It is "vae" for grey drawings on a flat background, such as digits, because its small
+    latent describes their content better, and for images with another number of channels. A vae takes images with sides
+    of 8 to 128 pixels. For other sizes, the result is "natural" for drawings, and "spatial_kl" for images with another
+    number of channels.
 
-    dataset: map-style, of images or `(image, label)`; `DataError` for an empty one.
+    dataset: map-style data set of images or `(image, label)`. Raises `DataError` if it is empty.
 
     >>> from augmentor.data import load_source
     >>> default_autoencoder(load_source("digits"))

@@ -1,8 +1,8 @@
 """Inference of the autoencoder of a transform: precision, memory layout and compilation.
 
-The text form of a plan is "fp32" for the unchanged network, or for example "bf16+channels_last" for a copy in bfloat16
-with channels-last memory layout. Results differ between plans in the last bits or by one or two of 255 levels, so the
-text is part of `repr` and of the manifests of shards.
+The string form of a plan is "fp32" for the unchanged network, or for example "bf16+channels_last" for a copy in
+bfloat16 with channels-last memory layout. Results differ between plans in the last bits or by one or two of 255 levels,
+so the string is part of `repr` and of the manifests of shards.
 """
 
 from __future__ import annotations
@@ -53,12 +53,12 @@ class InferencePlan:
 
     @classmethod
     def parse(cls, text: str) -> InferencePlan:
-        """Return the plan with this text form; raise `InputError` for other texts."""
+        """Return the plan that this string describes; raise `InputError` for other strings."""
         precision, *words = text.split("+") if isinstance(text, str) else [""]
         plan = cls(precision, "channels_last" in words, "compile" in words)
         if precision not in _DTYPES or str(plan) != text:
             raise InputError(
-                "precision must be 'fp32', 'bf16', 'auto', or the text of a plan such as 'bf16+channels_last+compile'; "
+                "precision must be 'fp32', 'bf16', 'auto', or a string such as 'bf16+channels_last+compile'; "
                 f"got {text!r}"
             )
         return plan
@@ -74,7 +74,7 @@ _AS_IT_IS = InferencePlan()
 class Inference:
     """Inference of an autoencoder with a plan; latents and images are float32 for every plan.
 
-    precision: the text of a plan, or "auto": the fastest plan on the device, found by a short measurement at first
+    precision: the string of a plan, or "auto": the fastest plan on the device, found by a short measurement at first
         use. bfloat16 is used only if its PSNR is at least `LEAST_PSNR`.
     compile: add `torch.compile` to the plan.
 

@@ -43,9 +43,9 @@ class Partnerless:
                 raise ReferenceSetError(_message(int(missing.sum()), len(made), policy, fitted))
         elif not self._warned and self._some():
             self._warned = True
+            count = self.count if made.kept.device.type == "cpu" else None
             warnings.warn(
-                _message(self.count if made.kept.device.type == "cpu" else None, len(made), policy, fitted)
-                + "; they are kept unchanged",
+                _message(count, len(made), policy, fitted, ", which are kept unchanged"),
                 AugmentorWarning,
                 stacklevel=5,
             )
@@ -66,11 +66,11 @@ class Partnerless:
         return {**self.__dict__, "_count": 0, "_arrived": None}
 
 
-def _message(count: int | None, total: int, policy: LatentPolicy, fitted: bool) -> str:
+def _message(count: int | None, total: int, policy: LatentPolicy, fitted: bool, result: str = "") -> str:
     of = "some" if count is None else f"{count} of {total}"
     where = (
         "the reference set has no other image of their class, or their label is ignored"
         if fitted
         else "without a reference set, partners are images of the same class in the batch; call augment.fit(dataset)"
     )
-    return f"policy {policy} found no partner for {of} images: {where}"
+    return f"policy {policy} found no partner for {of} images{result}: {where}"

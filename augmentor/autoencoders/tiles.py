@@ -59,7 +59,7 @@ def in_tiles(
 ) -> Maps:
     """Return ``network(x)``; if the grid is larger than a tile, process one image and one tile at a time.
 
-    grid: (h, w), the number of cells. x (B,C,H,W) and the outputs of the network have a whole number of pixels per
+    grid: (h, w), the number of cells. x (B,C,H,W) and the outputs of the network have an integer number of pixels per
     cell. largest, margin: size and margin of a tile, in cells. Gradients flow as through the network.
     """
     rows, columns = (tiles(length, largest, margin) for length in grid)

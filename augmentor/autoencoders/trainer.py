@@ -57,10 +57,12 @@ class AutoencoderTrainer:
     autoencoder: trained in place. To fine-tune a pretrained one, use a lower `lr`, such as 5e-4.
     out: folder for `model.safetensors`, `history.jsonl`, `reconstructions.png` and the checkpoint. A stopped run
         resumes from there and ends with the same weights. None writes no files.
-    steps: exact number of optimiser steps. None: until PSNR stops increasing. A step does not depend on this number, so
-        a run in `out` continues if more steps are requested, and otherwise keeps its weights.
-    minutes: wall time after which training ends, as after its last step. None: no limit.
-    batch_size, lr, weight_decay: of AdamW. warmup: number of steps over which the learning rate increases.
+    steps: exact number of optimiser steps. None: until PSNR stops increasing. If the run in `out` has taken fewer
+        steps, it is continued. Otherwise its weights are returned unchanged.
+    minutes: maximum wall time of this call, in minutes. Training then ends, and all results are written. None: no
+        limit.
+    batch_size: number of images per step. lr: largest learning rate. weight_decay: weight decay of AdamW. warmup:
+        number of steps over which the learning rate increases.
     val_fraction: fraction of the data held out, at most 500 images. With 0 all images are used for training and the
         last averaged weights are kept; then `steps` or `minutes` is required.
     patience, min_steps: see above. The `kl_warmup` of a family is a fraction of `min_steps`.
@@ -68,7 +70,8 @@ class AutoencoderTrainer:
         transform the global torch generator is seeded, and then restored, so that a resumed run draws the same
         numbers. "auto" is `mild_geometry("edge")` for fewer than 5,000 images, else None.
     start: origin of the initial weights, such as a pretrained name, recorded in `run.json`.
-    seed: determines split, order, noise and transform. device: device for training.
+    seed: seed of split, order, noise and transform. device: device for training. progress: whether to show a progress
+        bar.
     precision: "fp32" or "bf16" (autocast); "auto" is bf16 on CUDA, else fp32. On a CPU with AMX bf16 is 3 times as
         fast.
 
@@ -193,7 +196,9 @@ class AutoencoderTrainer:
         last = self._last_step(state)
         of = "" if last is None else f" of {'' if self.steps else 'at least '}{last}"
         further = (
-            "nothing is kept without out" if self.out is None else f"start it the same way to resume from {self.out}"
+            "no files are written, because out is None"
+            if self.out is None
+            else f"start it the same way to resume from {self.out}"
         )
         return f"stopped at step {state.step}{of}; {further}"
 

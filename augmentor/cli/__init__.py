@@ -27,7 +27,7 @@ _SECTIONS = {
     "Augment a classifier's training images, in this order": {
         "train-autoencoder": "Train an autoencoder on your images.",
         "preview": "Draw the samples that each policy makes of some images.",
-        "explore": "Show the same in a local web page with sliders.",
+        "explore": "Show images, reconstructions and samples in a local web page with sliders.",
         "tune": "Find out which augmentation improves a classifier, by cross-validation.",
         "generate": "Write augmented images to HDF5 shards.",
         "verify": "Check all files of a shard folder against its manifest.",

@@ -65,6 +65,7 @@ def _training_set(name: str, few: Any, images: Any, model: Any, seed: int) -> An
 
     from .._internal.geometry import mild_geometry
     from ..data import MixedDataset, Transformed
+    from ..latents import LatentCache
 
     if name == NONE:
         return few
@@ -74,7 +75,8 @@ def _training_set(name: str, few: Any, images: Any, model: Any, seed: int) -> An
     if name == SPREAD:
         few = _with_spread_labels(few, images)
     elif name == OURS:
-        few = MixedDataset(few, augment_of(model, few, images), ratio=RATIO, seed=seed)
+        cache = LatentCache(few, model)
+        few = MixedDataset(few, augment_of(model, few, images), ratio=RATIO, seed=seed, cache=cache)
     return Transformed(few, mild_geometry())
 
 
@@ -115,5 +117,5 @@ def _compared(ours: Sequence[float], others: Sequence[float], name: str) -> tupl
     gains = [one - other for one, other in zip(ours, others, strict=True)]
     gain, spread = statistics.fmean(gains), statistics.stdev(gains)
     side, change = ("above", "gain") if gain >= 0 else ("below", "loss")
-    word = f"a {change} beyond the spread" if abs(gain) > spread else "within the spread"
+    word = f"a {change} larger than the spread" if abs(gain) > spread else "not larger than the spread"
     return f"{abs(gain):.1f} ± {spread:.1f} points {side} {name}, {word}", gain > spread

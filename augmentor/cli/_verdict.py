@@ -15,9 +15,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def anyway_option(command: F) -> F:
     """Add ``--anyway``, for commands that write decoded images."""
-    return click.option("--anyway", is_flag=True, help="Continue if the autoencoder reconstructs these images poorly.")(
-        command
-    )
+    return click.option(
+        "--anyway", is_flag=True, help="Continue if the autoencoder reconstructs these images poorly. Default: stop."
+    )(command)
 
 
 def verdict_on(autoencoder: Any, name: str, dataset: Any, device: str = "cpu") -> Verdict:

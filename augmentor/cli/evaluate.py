@@ -24,8 +24,14 @@ from ._verdict import verdict_on
     "of a run), which underestimates the distance of images that it decoded; or auto: efficientnet-lite0 "
     "for RGB images of at least 64 pixels per side if it is installed, else smallnet.",
 )
-@click.option("--num-samples", type=click.IntRange(20), default=2000, help="Largest number of images of each.")
-@click.option("--copies", is_flag=True, help="Search all real images for copies, and write copies.html beside --out.")
+@click.option(
+    "--num-samples", type=click.IntRange(20), default=2000, help="Maximum number of images of GENERATED and of REAL."
+)
+@click.option(
+    "--copies",
+    is_flag=True,
+    help="Search the generated images for copies of real images, and write copies.html to the folder of --out.",
+)
 @common("metrics.json", "File for the scores.", folder=False)
 def evaluate(
     generated: str, real: str, reading: dict[str, Any], features: str, num_samples: int, copies: bool, seed: int,

@@ -18,8 +18,8 @@ from ._output import finish, say, tell
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port of the page; 0 is any free port.")
 @click.option(
     "--host", default="127.0.0.1",
-    help="Address to listen on. With another address than the default, everyone who reaches it can read all files "
-    "that you can read.",
+    help="Address to listen on. With another address than the default, everyone who can reach it can open any data "
+    "set and weights file that you can read.",
 )  # fmt: skip
 @click.option("--no-browser", is_flag=True, help="Print the address, and do not open a browser.")
 @shared_options
@@ -40,7 +40,7 @@ def explore(
     server = serve(explorer, settings, host, port)
     view = explorer.view(settings)  # bad input ends the command before the page opens
     known = f"{view.config['autoencoder']} ({view.family})"
-    say(data=f"{data}: {view.total} images, {view.looked} of them shown", autoencoder=known,
+    say(data=f"{data}: {view.total} images, {view.selected} of them shown", autoencoder=known,
         verdict=view.verdict, policy=view.settings.policy, residual=view.settings.residual, seed=seed,
         device=device)  # fmt: skip
     address = f"http://{f'[{host}]' if ':' in host else host}:{server.port}/"

@@ -100,7 +100,7 @@ class _OneOf(click.Choice):
     help="Longest time for this process, such as 90s, 10m or 8h. One batch is measured first; if all batches would "
     "take longer, the command ends without output.",
 )  # fmt: skip
-@click.option("--resume/--no-resume", default=True, help="Whether a folder that was started is continued.")
+@click.option("--resume/--no-resume", default=True, help="Whether to resume an incomplete folder.")
 @anyway_option
 @common("runs/shards", "Folder for the shards and their manifest.")
 def generate(
@@ -176,7 +176,7 @@ def _report(folder: Path, out: str, format: str, count: int, decoder: tuple[Any,
     results: dict[str, Any] = {"images": count}
     if gated and readable:
         rejected = int((ShardDataset(folder, autoencoder=autoencoder).draw_indices == ORIGINAL_KEPT).sum())
-        tell(f"the gate rejected all samples of {rejected} images, which are stored unchanged")
+        tell(f"{rejected} samples are unchanged originals: the gate rejected all draws, or the image has no partner")
         results["rejected"] = rejected
     finish(
         f"{count} images to {out}; read them with {reader if readable else format}",

@@ -34,12 +34,12 @@ def _installed(device: str) -> dict[str, Any]:
     from .._internal.version import __version__
     from ..autoencoders import autoencoders, list_autoencoders
     from ..autoencoders.pretrained import card
-    from ..denoisers.prior import PRIOR_SHELF
+    from ..denoisers.prior import PRETRAINED_PRIORS
     from ..gan.augmentations import augmentations
     from ..gan.losses import LOSSES
     from ..gan.methods import methods
     from ..gan.networks import DISCRIMINATORS, GENERATORS
-    from ..gan.pretrained import GENERATOR_SHELF
+    from ..gan.pretrained import PRETRAINED_GENERATORS
     from ..policies import policies
     from ..shards.manifest import FORMATS
 
@@ -48,8 +48,8 @@ def _installed(device: str) -> dict[str, Any]:
         "device": device,
         "pretrained": {name: card(name)["summary"] for name in list_autoencoders()},
         **{
-            f"pretrained {shelf.kind}s": {name: shelf.card(name)["summary"] for name in shelf.names()}
-            for shelf in (GENERATOR_SHELF, PRIOR_SHELF)
+            f"pretrained {models.kind}s": {name: models.card(name)["summary"] for name in models.names()}
+            for models in (PRETRAINED_GENERATORS, PRETRAINED_PRIORS)
         },
         "policies": {name: str(policies.get(name).example()) for name in policies.names()},
         "autoencoders": autoencoders.names(),
@@ -67,17 +67,17 @@ def _described(target: str) -> dict[str, Any]:
     from .._internal.weights import OF_AUTOENCODER, read_header
     from ..autoencoders import list_autoencoders
     from ..autoencoders.pretrained import card
-    from ..denoisers.prior import PRIOR_SHELF
+    from ..denoisers.prior import PRETRAINED_PRIORS
     from ..exceptions import DataError
-    from ..gan.pretrained import GENERATOR_SHELF
+    from ..gan.pretrained import PRETRAINED_GENERATORS
     from ..shards import read_manifest, read_partial
 
     path = absolute_path(target)
     if target in list_autoencoders():
         return card(target)
-    for shelf in (GENERATOR_SHELF, PRIOR_SHELF):
-        if target in shelf.names():
-            return shelf.card(target)
+    for models in (PRETRAINED_GENERATORS, PRETRAINED_PRIORS):
+        if target in models.names():
+            return models.card(target)
     if path.suffix == ".safetensors":
         return read_header(path)
     if (path / "manifest.json").is_file():
@@ -91,7 +91,7 @@ def _described(target: str) -> dict[str, Any]:
             raise DataError(f"{path / 'run.json'} is not JSON: {error}") from error
         weights = path / OF_AUTOENCODER
         return run | ({"weights": read_header(weights)} if weights.is_file() else {})
-    names = ", ".join([*list_autoencoders(), *GENERATOR_SHELF.names(), *PRIOR_SHELF.names()])
+    names = ", ".join([*list_autoencoders(), *PRETRAINED_GENERATORS.names(), *PRETRAINED_PRIORS.names()])
     raise DataError(
         f"{target!r} is neither a pretrained name ({names}), a .safetensors file, a shard folder nor the folder of a "
         "run"

@@ -32,7 +32,8 @@ from ._output import finish, say, tell
 )  # fmt: skip
 @click.option(
     "--min-accuracy", type=click.FloatRange(0, 1, max_open=True), default=0.8,
-    help="Lowest estimated accuracy of the labels, 0 to 1, at which they are written; 0 always writes them.",
+    help="Minimum accuracy of the labels, 0 to 1. Labels are rejected if the estimate is more than one standard error "
+    "below it; 0 disables the check.",
 )  # fmt: skip
 @common("pseudo-labels.npz", "File (.npz) for the images of both, with labels.", folder=False)
 def pseudo_label(

@@ -41,7 +41,7 @@ _OF_METHOD = ("network", "loss", "lr", "r1_gamma", "discriminator_steps")
 @click.option("--loss", default="nonsaturating", help="Adversarial loss: nonsaturating, hinge, lsgan or wgan_gp.")
 @click.option(
     "--conditional/--unconditional", default=None,
-    help="Whether the networks are conditional on the class. Default: if there are several classes.",
+    help="Whether the networks are conditional on the class. Default: conditional if there are several classes.",
 )  # fmt: skip
 @click.option(
     "--augment",
@@ -54,7 +54,8 @@ _OF_METHOD = ("network", "loss", "lr", "r1_gamma", "discriminator_steps")
 @residual_option
 @click.option(
     "--p",
-    help="Probability of augmenting an image: a number, adaptive or annealed. Default: 0.5 for both, adaptive for ada.",
+    help="Probability of augmenting an image: a number, adaptive or annealed. Default: 0.5 with --augment both, "
+    "adaptive with --augment ada.",
 )
 @click.option(
     "--ratio",
@@ -67,7 +68,9 @@ _OF_METHOD = ("network", "loss", "lr", "r1_gamma", "discriminator_steps")
     "--batch-size", type=click.IntRange(1), default=64, help="Real images per step, in all processes together."
 )
 @click.option("--lr", type=click.FloatRange(0, min_open=True), default=5e-4, help="Learning rate of both networks.")
-@click.option("--r1-gamma", type=click.FloatRange(0), help="Weight of the R1 penalty. Default: depends on the loss.")
+@click.option(
+    "--r1-gamma", type=click.FloatRange(0), help="Weight of the R1 penalty. Default: 0 for wgan_gp, 1 for other losses."
+)
 @click.option(
     "--discriminator-steps", type=click.IntRange(1), default=1, help="Discriminator steps per generator step."
 )

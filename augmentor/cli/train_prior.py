@@ -29,7 +29,7 @@ from ._verdict import anyway_option, stop_if_poor, verdict_on
               help="Fraction of the images, at most 1,000 images, that are held out.")  # fmt: skip
 @click.option(
     "--conditional/--unconditional", default=None,
-    help="Whether the flow is conditional on the class. Default: if there are several classes.",
+    help="Whether the flow is conditional on the class. Default: conditional if there are several classes.",
 )  # fmt: skip
 @click.option("--batch-size", type=click.IntRange(1), default=128, help="Latents per step.")
 @click.option("--lr", type=click.FloatRange(0, min_open=True), default=1e-3, help="Learning rate of AdamW.")

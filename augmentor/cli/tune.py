@@ -58,7 +58,8 @@ def _verdict(name: str, dataset: Any, device: str) -> Any:
 @click.option(
     "--denoiser",
     metavar="NAME",
-    help="Denoiser with which the policy denoise is also tried: a prior (augmentor train-prior) or diffusers:PLACE.",
+    help="Denoiser with which the policy denoise is also tried: a prior (augmentor train-prior) or diffusers:PLACE. "
+    "Default: none.",
 )
 @click.option(
     "--control",
@@ -75,7 +76,7 @@ def tune(
 ) -> None:  # fmt: skip
     """Find the best augmentation for DATA: a standard one, alone or after latent augmentation.
 
-    Standard augmentations are compared first. Latent augmentation is then tried before the best of them. It is
+    Standard augmentations are compared first. Then latent augmentation, followed by the best of them, is tested. It is
     recommended only if it is better than every control (p < 0.05); otherwise the answer is "none", with the best
     standard augmentation. The output ends with Python code for the recommended augmentation. The same command resumes
     a stopped run; --budget counts all runs together.

@@ -55,7 +55,10 @@ class Images(Dataset[torch.Tensor]):
 
 
 def images_alike(**sets: Any) -> list[Images]:
-    """Return the images of each data set with the shape of the very first image, as uint8 if all first images are.
+    """Return the images of each data set, all of one shape and dtype.
+
+    All have the shape of the first image of the first data set. The dtype is uint8 if the first image of every data set
+    is uint8, otherwise float32.
 
     sets: data sets by name. Raises `InputError` for a data set that is not map-style, `DataError` for an empty one.
     """

@@ -49,7 +49,7 @@ def with_rows(
             return None
         raise InputError(
             f"got a batch of {len(old_images)} images with {part!r:.60}; expected tensors (B, ...), lists of B entries "
-            "or dicts of these, so that a synthetic row copies those of its source: leave it out in the collate_fn"
+            "or dicts of these, so that a synthetic row copies those of its source: remove this field in the collate_fn"
         )
 
     if isinstance(batch, dict):

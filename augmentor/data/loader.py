@@ -40,17 +40,17 @@ class AugmentedLoader:
     cache: latents of the data set, so that samples are only decoded. Batches must then contain the sample indices:
         ``DataLoader(Indexed(dataset), ...)``; this loader removes the indices. Images must be those that were encoded,
         so the data set must not apply a random transform.
-    seed: a synthetic sample depends on (seed, epoch, position in the epoch, draw index), not on the batch size, if a
-        policy that needs reference samples is fitted. Default: the seed of `augment`; if that is None too, each `iter`
-        draws one from torch's default generator.
+    seed: with a seed, a synthetic sample depends only on (seed, epoch, position in the epoch, draw index). Exception: a
+        policy that needs reference samples and is not fitted takes them from the batch. Default: the seed of `augment`;
+        if that is None too, each `iter` draws one from torch's default generator.
 
     Each `iter` starts the next epoch, unless `set_epoch` sets it. The host never waits for the device. On CUDA, batches
     are copied through pinned memory, and the next batch is made on a separate stream during the training step.
 
     Other attributes (`dataset`, `sampler`, `num_workers`, ...) are those of `loader`: `batch_size` is the number of
-    real images, and ``len`` the number of batches. An engine that builds a new loader from them drops the synthetic
-    samples: so do Accelerate's `skip_first_batches` and the Hugging Face Trainer if it resumes within an epoch (use
-    its ``ignore_data_skip=True``).
+    real images, and ``len`` the number of batches. Some engines build a new loader from these attributes and so lose
+    the synthetic samples: Accelerate's `skip_first_batches`, and the Hugging Face Trainer when it resumes within an
+    epoch (set ``ignore_data_skip=True``).
 
     In a distributed run, positions are counted over all processes, so no two processes make the same samples. Each
     process should read its own part of the data, which only the inner loader can provide: wrap the loader that

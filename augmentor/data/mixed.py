@@ -79,7 +79,10 @@ class MixedDataset(Dataset[Any]):
         if sampling_strategy is not None and ratio != 1.0:
             raise InputError("sampling_strategy replaces ratio, got both; leave ratio out, or use it alone")
         if augment.gate is not None and augment.gate.action == "weigh":
-            raise InputError("MixedDataset cannot return weights; use a gate that redraws, or AugmentedLoader")
+            raise InputError(
+                "got a gate with action='weigh', but MixedDataset cannot return weights; use "
+                "QualityGate(action='redraw'), or AugmentedLoader(return_weights=True)"
+            )
         augment.check_synthesis("MixedDataset")
         self.dataset, self.augment = dataset, augment
         self.seed = augment.seed if seed is None else seed

@@ -69,7 +69,7 @@ class Denoiser:
         raise NotImplementedError
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """Return the weights of the networks, in which denoisers with the same text form can differ."""
+        """Return the weights of the networks, in which denoisers with the same string form can differ."""
         raise NotImplementedError
 
     def models(self) -> list[str]:
@@ -81,10 +81,10 @@ class Denoiser:
 
 
 def get_denoiser(spec: str | Denoiser, classes: Sequence[str] = ()) -> Denoiser:
-    """Return the denoiser that a text describes; a denoiser is returned unchanged.
+    """Return the denoiser that a string describes; a denoiser is returned unchanged.
 
-    spec: the name or path of a prior, ``"diffusers:PLACE"``, or the text form of any denoiser, such as
-        ``"diffusers('PLACE', prompt='a photo of a {}')"``. classes: names of the classes, if the text has none.
+    spec: the name or path of a prior, ``"diffusers:PLACE"``, or the string form of any denoiser, such as
+        ``"diffusers('PLACE', prompt='a photo of a {}')"``. classes: names of the classes, if the string has none.
 
     Raises `UnknownNameError` for a name that does not exist, `WeightsError` for files that cannot be read.
 

@@ -20,7 +20,7 @@ class DiffusionDenoiser(Denoiser):
     """Denoiser with a `UNet2DModel` or a DiT, unconditional or class-conditional, and any scheduler of diffusers.
 
     source: a folder or repository of a pipeline that has such a network (`unet` or `transformer`) and a `scheduler`,
-        such as a `DDPMPipeline` or `DiTPipeline`; or a pipeline object, which has no text form.
+        such as a `DDPMPipeline` or `DiTPipeline`; or a pipeline object, which has no string form.
 
     revision: branch, tag or commit of the repository.
 

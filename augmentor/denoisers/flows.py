@@ -66,7 +66,7 @@ class LatentFlow(nn.Module):
         raise NotImplementedError
 
     def forward(self, z: torch.Tensor, t: torch.Tensor, labels: torch.Tensor | None = None) -> torch.Tensor:
-        """Predict the velocities (B, *L) of noised standard latents (B, *L) at times (B,) in [0, 1].
+        """Predict the velocities (B, *L) of noised standardised latents (B, *L) at times (B,) in [0, 1].
 
         labels: class numbers (B,). Negative numbers, and None, give the unconditional velocity.
         """
@@ -83,9 +83,9 @@ class LatentFlow(nn.Module):
         steps: int = 50,
         guidance: float = 1.0,
     ) -> torch.Tensor:
-        """Integrate the velocity from time `start` to 0 in Euler steps; return standard latents (B, *L).
+        """Integrate the velocity from time `start` to 0 in Euler steps; return standardised latents (B, *L).
 
-        z: noised standard latents (B, *L), or noise if `start` is 1. steps: number of steps from time 1;
+        z: noised standardised latents (B, *L), or noise if `start` is 1. steps: number of steps from time 1;
         ``steps * start`` of them are computed, at least one if `start` is above 0. guidance: weight in
         ``unconditional + guidance * (conditional - unconditional)`` (Ho and Salimans 2022); 1 is conditional only.
         """
@@ -196,7 +196,7 @@ class UNetFlow(LatentFlow):
 
 
 def noised(z: torch.Tensor, noise: torch.Tensor, t: torch.Tensor | float) -> torch.Tensor:
-    """Return the points at times t, (B,) or one for all, on the paths from standard latents (B, *L) to noise."""
+    """Return the points at times t, (B,) or one for all, on the paths from standardised latents (B, *L) to noise."""
     return torch.lerp(z, noise, t) if isinstance(t, float) else lerp(z, noise, t)
 
 

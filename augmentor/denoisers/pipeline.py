@@ -28,7 +28,7 @@ class PipelineDenoiser(Denoiser):
     generator, so its noise is the same in any batch. Gradients do not flow through the pipeline.
 
     source: a folder written by `save_pretrained`, a repository on the hub, ``"owner/name"``, or a pipeline object,
-        which has no text form. It is loaded at its first use.
+        which has no string form. It is loaded at its first use.
     revision: branch, tag or commit of the repository; with a commit, a folder of shards is reproducible.
     prompt: the text. ``{}`` is replaced by the name of the sample's class, or by nothing if it has no class.
     classes: the names, in the order of the class numbers; they may be tokens.

@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 
-from .._internal.pretrained import Shelf
+from .._internal.pretrained import PretrainedModels
 from .._internal.random import SampleRandom
 from .._internal.weights import OF_PRIOR, load_network
 from ._base import Denoiser, Denoising, denoisers
 from .flows import FLOWS, LatentFlow, noised
 
-PRIOR_SHELF = Shelf("prior", OF_PRIOR)
+PRETRAINED_PRIORS = PretrainedModels("prior", OF_PRIOR)
 
 
 @denoisers.register("prior")
@@ -21,7 +21,7 @@ class PriorDenoiser(Denoiser):
     """Denoiser with a latent flow, whose velocity is integrated from the noised latent. Only the noise is random.
 
     source: a name from `list_priors()`, the path of a ``prior.safetensors`` file or of the run's folder, or a
-        `LatentFlow`, which has no text form.
+        `LatentFlow`, which has no string form.
 
     >>> PriorDenoiser("digits-prior").flow.latent_shape
     (16,)
@@ -31,7 +31,7 @@ class PriorDenoiser(Denoiser):
         if isinstance(source, LatentFlow):
             self.flow, self.source = source, f"<{type(source).__name__}>"
         else:
-            self.source = PRIOR_SHELF.full_name(source)
+            self.source = PRETRAINED_PRIORS.full_name(source)
             self.flow = load_prior(self.source)
         self.flow = self.flow.requires_grad_(False).eval()
         self.conditional = self.flow.num_classes > 0
@@ -60,7 +60,7 @@ def list_priors() -> list[str]:
     >>> "digits-prior" in list_priors()
     True
     """
-    return PRIOR_SHELF.names()
+    return PRETRAINED_PRIORS.names()
 
 
 def load_prior(name_or_path: str | Path) -> LatentFlow:
@@ -72,5 +72,5 @@ def load_prior(name_or_path: str | Path) -> LatentFlow:
     >>> load_prior("digits-prior").num_classes
     10
     """
-    flow: LatentFlow = load_network(PRIOR_SHELF.weights(name_or_path), LatentFlow.family, FLOWS)
+    flow: LatentFlow = load_network(PRETRAINED_PRIORS.weights(name_or_path), LatentFlow.family, FLOWS)
     return flow

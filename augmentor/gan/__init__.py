@@ -1,5 +1,7 @@
 """Generative adversarial networks: networks, losses, training methods, augmentations, and the trainer.
 
+A *code* is the standardised latent of an image, which a decoder turns into an image.
+
 This package may import `transform` and the layers below it.
 """
 

@@ -21,18 +21,18 @@ Row = dict[str, Any]
 GUARDS: dict[str, tuple[Callable[[Row], bool], str]] = {
     "collapse": (
         lambda row: row.get("spread", 1) < 0.1 or (row.get("recall", 1) < 0.02 and row.get("precision", 0) > 0.5),
-        "the generator makes nearly identical images; try augment='both', a lower learning rate, a higher "
-        "r1_gamma, or batches with more classes",
+        "the generator makes nearly identical images; try augmentation 'both' (--augment both), a lower learning rate, "
+        "a higher r1_gamma, or batches with more classes",
     ),
     "saturation": (
         lambda row: row.get("real_sign", 0) > 0.95 and row.get("fake_sign", 0) < -0.95,
         "the discriminator classifies nearly all images correctly, so the generator stops improving; try "
-        "augment='both' with p='adaptive', a higher r1_gamma, or a smaller discriminator",
+        "augmentation 'both' (--augment both) with p='adaptive', a higher r1_gamma, or a smaller discriminator",
     ),
     "divergence": (
         lambda row: row["over_best"] > _DIVERGED,
-        "the FID is much higher than the lowest of this run; the best snapshot is kept; try augment='ada', a higher "
-        "r1_gamma, or more images",
+        "the FID is much higher than the lowest of this run; the best snapshot is kept; try augmentation 'ada' "
+        "(--augment ada), a higher r1_gamma, or more images",
     ),
 }
 

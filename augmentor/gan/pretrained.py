@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .._internal.pretrained import Shelf
+from .._internal.pretrained import PretrainedModels
 from .._internal.weights import OF_GENERATOR, load_network
 from .networks import GENERATORS, Generator
 
-GENERATOR_SHELF = Shelf("generator", OF_GENERATOR)
+PRETRAINED_GENERATORS = PretrainedModels("generator", OF_GENERATOR)
 
 
 def list_generators() -> list[str]:
@@ -17,7 +17,7 @@ def list_generators() -> list[str]:
     >>> "mnist-gan" in list_generators()
     True
     """
-    return GENERATOR_SHELF.names()
+    return PRETRAINED_GENERATORS.names()
 
 
 def load_generator(name_or_path: str | Path) -> Generator:
@@ -32,5 +32,5 @@ def load_generator(name_or_path: str | Path) -> Generator:
     >>> load_generator("mnist-gan").image_shape
     (1, 28, 28)
     """
-    generator: Generator = load_network(GENERATOR_SHELF.weights(name_or_path), Generator.family, GENERATORS)
+    generator: Generator = load_network(PRETRAINED_GENERATORS.weights(name_or_path), Generator.family, GENERATORS)
     return generator

@@ -32,9 +32,10 @@ def starting_autoencoder(
 
     It has 16 latent dimensions for grey drawings on a flat background, such as digits, and 64 for photographs.
 
-    dataset: map-style, items images or (image, label). steps, batch_size: of the training. out: a folder for the
-    weights and the checkpoint; an interrupted run in it is resumed, and the result of a finished one is loaded. seed:
-    of the initial weights and the batches.
+    dataset: map-style data set whose items are images or (image, label). steps: number of training steps. batch_size:
+    number of images per step. out: a folder for the weights and the checkpoint; an interrupted run in it is resumed,
+    and the result of a finished one is loaded. seed: seed of the initial weights and the batches. device: device of the
+    training. progress: whether to show a progress bar.
 
     Raises `ShapeError` for images with a side below 8 or above 128 pixels, and the errors of `AutoencoderTrainer`.
 

@@ -39,7 +39,8 @@ class GANTrainer:
 
     method: the training method, such as ``get_method("gan", image_shape=(1, 28, 28), num_classes=10)``.
     steps: number of steps of the generator. batch_size: number of images per step, over all processes. ema_decay: decay
-        of the moving average of the generator's weights.
+        of the moving average of the generator's weights, at least 0 and below 1.
+    round_steps: number of steps per round. After each round the generator is evaluated and a checkpoint is written.
     features: a feature extractor as in `augmentor.quality`, to compute FID, KID, precision and recall every
         `round_steps` steps. With None none of them is computed. best_by: the score that selects the best generator:
         "fid", "kid" or a score of the training method ("held_out_loss" of "flow"). If it is not computed, the last
@@ -51,9 +52,12 @@ class GANTrainer:
     out: a folder for `generator.safetensors` (the best snapshot so far), `history.jsonl`, sample grids, TensorBoard
         events if it is installed, and the checkpoint. An interrupted run in it is resumed, and ends with the same
         weights.
+    seed: seed of the batches, the noise and the evaluation. progress: whether to show a progress bar.
     device, devices, precision: device to train on, number of processes on this machine (with ``torchrun``: the number
         that it started), and "fp32" or "bf16". More than one process, and bf16, need the extra `distributed`. The
         random numbers of a sample do not depend on the number of processes.
+
+    The attribute `history` is a list of one dict per round, with the step, the mean losses and the scores.
 
     Raises `TrainingError` if a loss is not finite; the last good checkpoint is kept.
 
@@ -97,8 +101,11 @@ class GANTrainer:
         if best_by not in ("fid", "kid", *method.scores):
             scores = ", ".join(map(repr, ("fid", "kid", *method.scores)))
             raise InputError(f"best_by must be one of {scores} with training method {method.name!r}, got {best_by!r}")
-        if patience is not None and (patience < 1 or (features is None and best_by not in method.scores)):
-            raise InputError(f"patience must be at least 1 round, and needs features; got {patience!r}")
+        if patience is not None and patience < 1:
+            raise InputError(f"patience must be at least 1, got {patience!r}")
+        if patience is not None and features is None and best_by not in method.scores:
+            scores = f", or best_by= one of {', '.join(map(repr, method.scores))}" if method.scores else ""
+            raise InputError(f"patience needs a score: pass features={scores}")
         if isinstance(stop_on, str) or not set(stop_on) <= GUARDS.keys():
             raise InputError(f"stop_on must be a collection of {', '.join(map(repr, GUARDS))}, got {stop_on!r}")
         check_engine(devices, precision)
@@ -114,8 +121,8 @@ class GANTrainer:
     def fit(self, dataset: Any, reference: Any = None) -> Generator:
         """Train on a data set and return the best averaged generator.
 
-        dataset: map-style, items images or `(image, label)`. reference: real images for the evaluation; None uses
-        `dataset`.
+        dataset: map-style data set whose items are images or `(image, label)`. reference: real images for the
+        evaluation; None uses `dataset`.
         """
         method, evaluated = self.method, dataset if reference is None else reference
         engine = get_engine(self.device, self.devices, self.precision)

@@ -44,7 +44,7 @@ class LatentAugment(A.ImageOnlyTransform):
 
     autoencoder: a name from `augmentor.list_autoencoders()`, the path of a `.safetensors` file (serialised as an
         absolute path), or ``"auto"``.
-    policy: a text such as ``"gaussian(std=0.5)"``, or ``"auto"``; policies that change labels raise `InputError`.
+    policy: a string such as ``"gaussian(std=0.5)"``, or ``"auto"``; policies that change labels raise `InputError`.
     p: probability that an image is replaced, 0 to 1.
     residual: fraction of the reconstruction error that is added back to the output, 0 to 1, or "auto".
 
@@ -215,7 +215,10 @@ def _check_shape(shape: Sequence[int], expected: Sequence[int | None]) -> None:
     if takes_shape(expected, (channels, height, width)):
         return
     if channels == 4:
-        remedy = "if the last is alpha, compose the image on a background, or if it is opaque pass image[..., :3]"
+        remedy = (
+            "if the fourth channel is alpha: blend the image with a background; if all pixels are opaque, pass "
+            "image[..., :3]"
+        )
     elif channels == 3 and expected[0] == 1:
         remedy = "put A.ToGray(num_output_channels=1, p=1.0) before it, or choose an autoencoder for RGB"
     elif channels not in (1, expected[0]):

@@ -38,7 +38,7 @@ class LatentSampler(BaseOverSampler):
     et al. 2021). Use it before a classifier in an `imblearn.pipeline.Pipeline`.
 
     autoencoder: None, a name from `list_autoencoders()`, the path of a `.safetensors` file, or an `Autoencoder`.
-    policy: a text such as ``"smote(k=5)"`` or a `LatentPolicy`; it must not mix classes.
+    policy: a string such as ``"smote(k=5)"`` or a `LatentPolicy`; it must not mix classes.
     sampling_strategy: as in imbalanced-learn: "auto", "minority", a dict class -> total, a number, a callable.
     image_shape: shape (C,H,W) of a row of C * H * W values, uint8 or floating in [0, 1]; None uses the shape of the
         autoencoder. Only used with an autoencoder.

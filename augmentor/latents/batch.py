@@ -1,10 +1,10 @@
-"""Raw and standard latents, which autoencoders and policies exchange.
+"""Raw and standardised latents, which autoencoders and policies exchange.
 
-    raw latents        output of the encoder and input of the decoder
-    standard latents   raw latents with mean 0 and standard deviation 1 over the training images: per dimension for
-                       vectors (B,D), per channel for feature maps (B,C,H,W)
+    raw latents            output of the encoder and input of the decoder
+    standardised latents   raw latents, scaled to mean 0 and standard deviation 1 over the training images: per
+                           dimension for vectors (B,D), per channel for feature maps (B,C,H,W)
 
-A policy operates on standard latents, so a strength means the same for every autoencoder.
+A policy operates on standardised latents, so a strength means the same for every autoencoder.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Posterior(NamedTuple):
 
 @dataclass(frozen=True)
 class Latents:
-    """A batch of standard latents.
+    """A batch of standardised latents.
 
     z: float (B, *L).
     posterior_std: standard deviation of the encoder's posterior (B, *L), or None.
@@ -142,12 +142,12 @@ _SETS = 1 << 62
 
 
 def class_index(labels: torch.Tensor) -> torch.Tensor:
-    """Convert labels (B,) int or (B,K) soft to class numbers (B,) int64: of a soft label its most probable class."""
+    """Convert labels (B,) int or (B,K) soft to class numbers (B,) int64; for a soft label, the most probable class."""
     return labels.argmax(1) if labels.ndim == 2 else labels.long()
 
 
 def label_keys(labels: torch.Tensor) -> torch.Tensor:
-    """Return keys int64 (B,) of labels (B,) int or (B,K), equal for samples with equal labels, which may be partners.
+    """Return keys int64 (B,) of labels (B,) int or (B,K). Samples with equal keys may be partners.
 
     The key of a class number or a one-hot row is the class number. Any other row (B,K), multi-hot or soft, gets a hash
     of all its entries, from 2^62 on, so equal rows have equal keys. Ignored labels have the key -1: negative numbers,

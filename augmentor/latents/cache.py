@@ -31,7 +31,9 @@ class LatentCache:
     `MixedDataset`, `AugmentedLoader` and `generate_shards` accept it as ``cache=`` and then encode no images. Latents
     are those of the unchanged network, in float32.
 
+    dataset: map-style data set of images or `(image, label)`. autoencoder: the autoencoder that encodes the images.
     path: a `.safetensors` file for the latents, memory-mapped (worker processes share it); None keeps them in memory.
+    batch_size: number of images per batch of the encoder.
 
     >>> from augmentor.data import load_source
     >>> from augmentor.autoencoders import load_autoencoder

@@ -18,7 +18,7 @@ _LARGEST_MAP = 4
 
 
 class LatentClassifier:
-    """Cross-fitted classifier of standard latents (B, *L) (Chernozhukov et al. 2018).
+    """Cross-fitted classifier of standardised latents (B, *L) (Chernozhukov et al. 2018).
 
     The samples are split into stratified folds, and for each fold a network with one hidden layer is fitted on the
     other folds. A sample, or one made from it, is scored by the network that was fitted without it: pass its fold. All

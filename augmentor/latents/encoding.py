@@ -34,10 +34,10 @@ def encode_all(
     device: torch.device | str | None = None,
     total: int | None = None,
 ) -> tuple[RawPosterior, torch.Tensor | None]:
-    """Return raw latents (N, *L) on a device (default: the autoencoder's), and labels on the host if all have any.
+    """Return raw latents (N, *L) on a device, and the labels on the CPU, or None if a batch has no labels.
 
-    data: a map-style data set or an iterable of batches. total: number of images in an iterable, for the progress bar.
-    Raises `DataError` without images, or for images of several sizes.
+    data: a map-style data set or an iterable of batches. device: default: that of the autoencoder. total: number of
+    images in an iterable, for the progress bar. Raises `DataError` without images, or for images of several sizes.
     """
     means, stds, found = [], [], []
     total = num_samples(data) if total is None else total

@@ -12,7 +12,7 @@ import torch
 from .._internal.random import SampleRandom, sample_keys
 from .forest import Forest
 
-# Standard latents closer than this (root mean square over the dimensions) are of the same image.
+# Standardised latents closer than this (root mean square over the dimensions) are of the same image.
 SAME = 1e-3
 
 # A table of distances has at most this many entries at a time.

@@ -23,7 +23,7 @@ METHODS: dict[str, Callable[[np.ndarray], Callable[[np.ndarray], np.ndarray]]] =
 # Fraction of the unlabelled latents that get a label, the most probable first. On MNIST with 5 labels per class about
 # 94 % of these are correct, and 98 % of the more probable half, which has almost no images of the hard classes.
 SURE_SHARE = 0.8
-# Accuracy below which pseudo-labels do more harm than good.
+# Accuracy below which pseudo-labels usually lower the accuracy of the classifier.
 MIN_ACCURACY = 0.8
 _FOLDS = 5
 

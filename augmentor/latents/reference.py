@@ -26,7 +26,7 @@ class Partners(NamedTuple):
 
 
 class ReferenceSet(Neighbours):
-    """Standard latents of real samples, sorted by class so that a reference sample is found in constant time.
+    """Standardised latents of real samples, sorted by class; the samples of a class are found by binary search.
 
     z: float (N, *L).
     labels: int64 (N,), float (N,K), or None, which makes all samples one class.

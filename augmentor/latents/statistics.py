@@ -1,4 +1,4 @@
-"""Statistics that convert raw latents to standard latents and back."""
+"""Statistics that convert raw latents to standardised latents and back."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..exceptions import ShapeError
 
 
 class LatentStats(nn.Module):
-    """Mean and standard deviation of raw latents, which convert raw latents to standard latents and back.
+    """Mean and standard deviation of raw latents, which convert raw latents to standardised latents and back.
 
     >>> stats = LatentStats(latent_shape=(16,))
     >>> raw = torch.randn(8, 16)
@@ -67,9 +67,9 @@ class LatentStats(nn.Module):
         return self
 
     def standardise(self, raw: torch.Tensor) -> torch.Tensor:
-        """Convert raw latents to standard latents."""
+        """Convert raw latents to standardised latents."""
         return (raw - self.mean) / self.std
 
     def unstandardise(self, z: torch.Tensor) -> torch.Tensor:
-        """Convert standard latents to raw latents."""
+        """Convert standardised latents to raw latents."""
         return torch.addcmul(self.mean, z, self.std)

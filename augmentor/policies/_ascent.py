@@ -1,4 +1,4 @@
-"""Gradient ascent in standard latent space, within a ball around each sample and within its class."""
+"""Gradient ascent in standardised latent space, within a ball around each sample and within its class."""
 
 from __future__ import annotations
 

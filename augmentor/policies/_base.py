@@ -1,4 +1,4 @@
-"""Base class of policies, which map standard latents and their labels to standard latents and labels.
+"""Base class of policies, which map standardised latents and their labels to standardised latents and labels.
 
 `draw` computes parameters from the random sequence of each sample. `apply` is a pure function of latents and
 parameters: applied to a batch, it gives the same result as applied to each row with the parameters of that row.
@@ -26,7 +26,7 @@ Params: TypeAlias = dict[str, Any]  # tensors with one row per sample; for combi
 class LatentPolicy:
     """Base class of all policies. It is not an `nn.Module`, because `nn.Module.apply` has another meaning.
 
-    A subclass stores the arguments of its constructor under their own names, so that ``str(policy)`` is the text form
+    A subclass stores the arguments of its constructor under their own names, so that ``str(policy)`` is the string
     that `get_policy` reads. CONTRIBUTING.md shows how to write a policy.
 
     >>> isinstance(get_policy("gaussian"), LatentPolicy)
@@ -61,7 +61,7 @@ class LatentPolicy:
         """Fit the policy to a reference set. Raises `ReferenceSetError` for one that it cannot use."""
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """Return tensors that change the output and are not in the text form: the weights of networks."""
+        """Return tensors that change the output and are not in the string form: the weights of networks."""
         return {}
 
     def models(self) -> list[str]:
@@ -103,16 +103,16 @@ def check_strength(policy: str, **values: float) -> None:
 
 
 def check_count(policy: str, **values: int) -> None:
-    """Raise `InputError` unless all values are whole numbers of at least 1."""
+    """Raise `InputError` unless all values are integers of at least 1."""
     for argument, value in values.items():
         if not isinstance(value, int) or value < 1:
-            raise InputError(f"policy {policy!r} takes a whole number {argument} >= 1, got {value!r}")
+            raise InputError(f"policy {policy!r} takes an integer {argument} >= 1, got {value!r}")
 
 
 def get_policy(spec: str | LatentPolicy, classes: Sequence[str] = ()) -> LatentPolicy:
-    """Return the policy that a text such as ``"gaussian(std=0.5)"`` describes; a policy is returned unchanged.
+    """Return the policy that a string such as ``"gaussian(std=0.5)"`` describes; a policy is returned unchanged.
 
-    classes: names of the classes, for a denoiser that takes them and whose text does not contain them.
+    classes: names of the classes, for a denoiser that takes them and whose string does not contain them.
 
     >>> str(get_policy("compose(gaussian(std=0.3), smote(k=3))"))
     'compose(gaussian(std=0.3), smote(k=3, strength=1.0))'
@@ -120,7 +120,7 @@ def get_policy(spec: str | LatentPolicy, classes: Sequence[str] = ()) -> LatentP
     if isinstance(spec, LatentPolicy):
         return spec
     if not isinstance(spec, str):
-        raise InputError(f"expected a policy or a text such as 'gaussian(std=0.5)', got {spec!r}")
+        raise InputError(f"expected a policy or a string such as 'gaussian(std=0.5)', got {spec!r}")
     return policies.build(spec, **({"classes": list(classes)} if classes else {}))
 
 

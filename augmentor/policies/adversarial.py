@@ -20,7 +20,7 @@ class Decoder(Protocol):
 
     @property
     def stats(self) -> LatentStats:
-        """Statistics that convert standard latents to raw ones."""
+        """Statistics that convert standardised latents to raw ones."""
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """Decode raw latents to images in [0, 1]."""
@@ -42,7 +42,7 @@ class Adversarial(AscendingPolicy):
 
     The result depends on the current weights of the model. Use the policy in the training loop (`AugmentedLoader`, or
     the transform on batches): the workers of a data loader keep the weights that the model had when they started. The
-    policy has no text form, because the model has none.
+    policy has no string form, because the model has none.
 
     >>> from augmentor import LatentAugment, load_autoencoder
     >>> autoencoder = load_autoencoder("digits")

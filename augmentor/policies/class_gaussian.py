@@ -18,11 +18,13 @@ _MAX_DIMENSIONS = 2048
 
 @policies.register("class_gaussian")
 class ClassGaussian(LatentPolicy):
-    """A sample of a normal distribution fitted to the class: ``mean[class] + std * factor[class] @ noise``.
+    """Policy that samples a normal distribution fitted to the class: ``mean[class] + std * factor[class] @ noise``.
 
     ``factor`` is the Cholesky factor of the covariance, shrunk as by Ledoit and Wolf (2004). The initialisation of
     BAGAN (Mariani et al. 2018) draws samples in the same way. The policy replaces the latent and keeps only the label.
     It must be fitted (`augment.fit(dataset)`). Samples of a class with fewer than two images in that data set are kept.
+
+    std: multiple of the standard deviation of the class, at least 0. Raises `InputError` for other values.
 
     >>> ClassGaussian(std=0.8).std
     0.8

@@ -57,12 +57,15 @@ class ReferencePolicy(LatentPolicy):
 
 @policies.register("interpolate")
 class Interpolate(ReferencePolicy):
-    """Linear interpolation towards a reference sample: ``z + w (target - z)`` with w uniform on [0, strength)
-    (DeVries and Taylor 2017, eq. 2).
+    """Policy that interpolates linearly towards a reference sample: ``z + w (target - z)``, with w uniform on
+    [0, strength) (DeVries and Taylor 2017, eq. 2).
 
+    strength: upper limit of the weight w, at least 0, and at most 1 with ``same_class=False``.
     same_class: if True, the reference sample is of the same class, and the label does not change. If False, it is of
         any class, and the labels are mixed with the same weight, as in Mixup (Zhang et al. 2018), to float (B,K).
     num_classes: K, for ``same_class=False``. Default: that of soft labels or of the fitted reference set.
+
+    Raises `InputError` for other values.
 
     >>> Interpolate(strength=0.5, same_class=False, num_classes=10).strength
     0.5
@@ -94,8 +97,10 @@ class Interpolate(ReferencePolicy):
 
 @policies.register("extrapolate")
 class Extrapolate(ReferencePolicy):
-    """Linear extrapolation away from a reference sample: ``z + w (z - target)`` with w uniform on [0, strength)
-    (DeVries and Taylor 2017, eq. 3).
+    """Policy that extrapolates linearly away from a reference sample of the class: ``z + w (z - target)``, with w
+    uniform on [0, strength) (DeVries and Taylor 2017, eq. 3).
+
+    strength: upper limit of the weight w, at least 0. Raises `InputError` for other values.
 
     >>> Extrapolate(strength=0.5).strength
     0.5
@@ -110,8 +115,10 @@ class Extrapolate(ReferencePolicy):
 
 @policies.register("slerp")
 class Slerp(ReferencePolicy):
-    """Spherical interpolation towards a reference sample, with a weight uniform on [0, strength)
-    (Shoemake 1985; White 2016 for latents).
+    """Policy that interpolates spherically towards a reference sample of the class, with a weight uniform on
+    [0, strength) (Shoemake 1985; White 2016 for latents).
+
+    strength: upper limit of the weight, at least 0. Raises `InputError` for other values.
 
     >>> Slerp(strength=0.5).strength
     0.5
@@ -123,10 +130,11 @@ class Slerp(ReferencePolicy):
 
 @policies.register("smote")
 class Smote(ReferencePolicy):
-    """Linear interpolation towards a random one of the k nearest reference samples of the class, as in SMOTE
-    (Chawla et al. 2002) and, for latents, DeepSMOTE (Dablain et al. 2021).
+    """Policy that interpolates linearly towards one of the k nearest reference samples of the class, chosen at random,
+    as in SMOTE (Chawla et al. 2002) and, for latents, DeepSMOTE (Dablain et al. 2021).
 
-    k: number of nearest neighbours to choose from. Classes with fewer samples use all of them.
+    k: number of nearest neighbours to choose from, at least 1. Classes with fewer samples use all of them. strength:
+        upper limit of the weight, which is uniform on [0, strength), at least 0. Raises `InputError` for other values.
 
     >>> Smote(k=3).k
     3

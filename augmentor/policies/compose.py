@@ -60,7 +60,9 @@ class _Several(LatentPolicy):
 
 @policies.register("compose")
 class Compose(_Several):
-    """Several policies in sequence: each policy is applied to the output of the previous one.
+    """Policy that applies several policies in sequence: each policy to the output of the previous one.
+
+    policies: policies, or the strings that describe them, at least one. Raises `InputError` without policies.
 
     >>> str(Compose("gaussian(std=0.3)", "smote"))
     'compose(gaussian(std=0.3), smote(k=5, strength=1.0))'
@@ -81,7 +83,11 @@ class Compose(_Several):
 
 @policies.register("one_of")
 class OneOf(_Several):
-    """A random one of several policies for each sample, with probabilities proportional to `weights` (default: equal).
+    """Policy that applies one of several policies to each sample, chosen at random.
+
+    policies: policies, or the strings that describe them, at least one. weights: one finite weight per policy, at least
+        0 and not all 0; probabilities are proportional to them. Default: equal probabilities. Raises `InputError` for
+        other values.
 
     >>> str(OneOf("gaussian(std=0.3)", "extrapolate(strength=0.5)", weights=[3, 1]))
     'one_of(gaussian(std=0.3), extrapolate(strength=0.5), weights=[3, 1])'

@@ -15,16 +15,19 @@ from ._base import LatentPolicy, Params, check_count, policies
 
 @policies.register("denoise")
 class Denoise(LatentPolicy):
-    """Noise that is added to latents and removed by a diffusion or flow model, as in SDEdit (Meng et al. 2022).
+    """Policy that adds noise to latents and removes it with a diffusion or flow model, as in SDEdit (Meng et al. 2022).
 
     He et al. (2023, "Is synthetic data from generative models ready for image recognition?") and DA-Fusion (Trabucco
     et al. 2024) augment training images in this way. The denoiser must fit the latents of the autoencoder.
 
     denoiser: the name or path of a prior (`augmentor train-prior`), ``"diffusers:PLACE"``, or a `Denoiser`.
     strength: amount of noise, 0 to 1. With 0 a latent does not change; with 1 only its class is kept.
-    steps: number of denoising steps for the whole path from noise; ``strength * steps`` of them are computed.
-    guidance: weight of the class, or of the text (classifier-free guidance, Ho and Salimans 2022); 1 is without
-        guidance. Default: that of the denoiser, which is 1 for a prior and 7.5 for a pipeline with text.
+    steps: number of denoising steps for the whole path from noise, at least 1; ``strength * steps`` of them are
+        computed.
+    guidance: weight of the class, or of the text (classifier-free guidance, Ho and Salimans 2022), at least 0; 1 is
+        without guidance. Default: that of the denoiser, which is 1 for a prior and 7.5 for a pipeline with text.
+
+    Raises `InputError` for other values, and for a denoiser that does not fit the autoencoder.
 
     >>> from augmentor import LatentAugment
     >>> augment = LatentAugment("digits", "denoise('digits-prior', strength=0.4)", p=1.0)

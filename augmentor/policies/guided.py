@@ -21,7 +21,8 @@ class Guided(AscendingPolicy):
     Datasets with Guided Imagination") and on LatentAugment (Tronchin et al. 2023), which is not the transform of this
     package: see docs/guided.md. The policy must be fitted (`augment.fit(dataset)`).
 
-    radius: largest displacement of a latent, as the root mean square over its dimensions; most move nearly as far.
+    radius: largest displacement of a latent, as the root mean square over its dimensions, at least 0. Most latents
+        are displaced by nearly this distance.
     steps: number of gradient steps, from a random point inside that ball. k: number of nearest real latents, searched
         at each step, to move away from; 3 random ones of the class are added.
 

@@ -12,8 +12,10 @@ from ._base import LatentPolicy, Params, check_count, check_strength, policies
 
 @policies.register("gaussian")
 class Gaussian(LatentPolicy):
-    """Independent normal noise: ``z + std * noise``, with `std` in units of the standard deviation of the latents
-    (DeVries and Taylor 2017, section 3.2).
+    """Policy that adds independent normal noise: ``z + std * noise`` (DeVries and Taylor 2017, section 3.2).
+
+    std: standard deviation of the noise in units of the standard deviation of the latents, at least 0. Raises
+        `InputError` for other values.
 
     >>> Gaussian(std=0.5)
     gaussian(std=0.5)
@@ -39,9 +41,12 @@ class Gaussian(LatentPolicy):
 
 @policies.register("posterior")
 class Posterior(LatentPolicy):
-    """A sample of the encoder's posterior with `factor` times its standard deviation (Kingma and Welling 2014, eq. 10).
+    """Policy that samples the posterior of the encoder (Kingma and Welling 2014, eq. 10): ``z + factor * std * noise``.
 
-    Needs a variational autoencoder. Raises `InputError` if the encoder returns no posterior standard deviation.
+    factor: multiple of the standard deviation `std` of the posterior, at least 0.
+
+    The policy needs a variational autoencoder. Raises `InputError` for other values of `factor`, and if the encoder
+    returns no posterior standard deviation.
 
     >>> Posterior(factor=2.0).factor
     2.0
@@ -73,11 +78,14 @@ class Posterior(LatentPolicy):
 
 @policies.register("smooth")
 class Smooth(LatentPolicy):
-    """Smooth normal noise: ``z + std * field``, with a field interpolated from noise on a `cells` x `cells` grid.
+    """Policy that adds smooth normal noise, interpolated from a `cells` x `cells` grid: ``z + std * field``.
 
     Independent noise at each position, as `gaussian` adds it, decodes to grain. Smooth noise on a feature map changes
     the colour, lighting and texture of regions and keeps details. The interpolation is bilinear. The field has standard
     deviation 1 at every position, and is constant for ``cells=1``. For latent vectors the policy equals `gaussian`.
+
+    std: standard deviation of the noise in units of the standard deviation of the latents, at least 0. cells: number of
+        cells of the grid per axis, at least 1. Raises `InputError` for other values.
 
     >>> Smooth(std=0.25)
     smooth(std=0.25, cells=2)

@@ -17,7 +17,7 @@ FAR, NARROW = 1.3, 0.5
 def alarm(
     generated_features: torch.Tensor, real_features: torch.Tensor, halves: tuple[torch.Tensor, torch.Tensor]
 ) -> list[str]:
-    """Return the reasons why generated images are distinguishable from real ones, one text per reason.
+    """Return the reasons why generated images are distinguishable from real ones, one string per reason.
 
     Features (N, F) and (M, F), of `SmallNetFeatures`, for which the thresholds were measured. halves: rows of two
     halves of the real images. Raises the errors of `compare` for features.
@@ -36,8 +36,8 @@ def alarm(
     reasons = []
     if excess > FAR * variance:
         reasons.append(
-            f"the distance, minus that of real images, is {excess / max(variance, 1e-12):.1f} times the variance of "
-            f"real images (expected: at most {FAR})"
+            "the Frechet distance to real images, minus the distance between two halves of the real images, is "
+            f"{excess / max(variance, 1e-12):.1f} times the variance of real images (expected: at most {FAR})"
         )
     if varied < NARROW * variance:
         reasons.append(

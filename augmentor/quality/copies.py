@@ -1,4 +1,6 @@
-"""Detection of generated images that are copies of real ones. FID is best for a generator that memorised its data.
+"""Detection of generated images that are copies of real ones.
+
+FID does not detect copies: it is lowest for a generator that has memorised its training data.
 
 Each generated image is compared with the nearest real images, and its distance with the distances between real images
 (Meehan, Chaudhuri and Dasgupta 2020, "A non-parametric test to detect data-copying in generative
@@ -39,9 +41,10 @@ class Copies:
     def summary(self) -> dict[str, Any]:
         """Return statistics of the generated images, and under `floor` those of real images against the others.
 
-        exact: number of images whose features equal those of a real image. nearer_than_99_percent, nearer_than_all:
-        fractions that are nearer to a real image than 99 %, or all, of the real images are to another.
-        median_distance: median distance to the nearest real image.
+        exact: number of images whose features equal those of a real image. nearer_than_99_percent: fraction of
+        generated images whose distance to the nearest real image is smaller than that of 99 % of the real images to
+        their nearest other real image. nearer_than_all: the same for 100 %. median_distance: median distance to the
+        nearest real image.
         """
         floor = _novelty(self.real_distance, self.real_distance)
         return {
@@ -70,8 +73,9 @@ def find_copies(
     """Find the nearest real images of each generated image, and compare the distances with those of real images.
 
     generated, real: tensors (N,C,H,W) or map-style data sets, as in `extract`; `real` should contain all training
-    images of the generator. features: the extractor, such as `AutoencoderFeatures`. k: number of nearest real images.
-    Raises the errors of `compare`.
+    images of the generator. features: the extractor, such as `AutoencoderFeatures`. k: number of nearest real images
+    to find, at least 1. batch_size: number of images per call of the extractor. device: device of the computation, to
+    which the extractor is moved. Default: the device of its weights. Raises the errors of `compare`.
 
     >>> real = torch.rand(60, 1, 8, 8)
     >>> found = find_copies(real[:20], real, torch.nn.Flatten())

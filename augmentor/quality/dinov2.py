@@ -18,8 +18,9 @@ class DINOv2Features(Features):
 
     Stein et al. 2023, "Exposing flaws of generative model evaluation metrics", compare such features with Inception's.
     They use the larger ViT-L/14; scores of the two networks cannot be compared. Images are grey or RGB; the network
-    resizes them to 224 x 224 pixels. download: download missing weights (88 MB) and the code of the network, which is
-    run, to the cache of torch hub. Otherwise nothing is downloaded, but torch hub requests the branch from GitHub.
+    resizes them to 224 x 224 pixels. download: whether to download missing weights (88 MB) and the code of the network,
+    which is executed, to the cache of torch hub. If False, no file is downloaded, but torch hub still contacts GitHub
+    to read the name of the branch.
     Raises `WeightsError` if weights or code are missing or cannot be downloaded.
 
     >>> DINOv2Features.name

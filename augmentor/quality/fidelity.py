@@ -88,11 +88,13 @@ def evaluate(
 
     generated, real: tensors (N,C,H,W) or map-style data sets, as in `extract`. features: the extractor, such as
     ``independent_features(image_shape)``. labels: class numbers (N,) int of the generated and of the real images; with
-    labels, the Frechet joint distance `fjd` is computed as well.
+    labels, the Frechet joint distance `fjd` is computed as well. seed: seed of the subsets of KID and of the halves of
+    the real images. batch_size: number of images per call of the extractor. device: device of the computation, to which
+    the extractor is moved. Default: the device of its weights.
 
     Returns the scores of `compare`; under `floor` the same scores of one random half of the real images against the
     other half; under `counts` the numbers of images: `generated`, `real`, and in each half of the `floor`; under
-    `alarm` the reasons (texts) why the generated images are distinguishable from real ones, computed by `alarm` with
+    `alarm` the reasons (strings) why the generated images are distinguishable from real ones, computed by `alarm` with
     `SmallNetFeatures`, independently of `features` (for images other than grey and RGB: with `features`). FID decreases
     with the number of images, so its floor is too high if the halves are much smaller than the sets that are compared.
     Raises the errors of `compare`, and `ShapeError` for labels that do not fit.

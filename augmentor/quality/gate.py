@@ -103,15 +103,17 @@ class Chosen(NamedTuple):
 class QualityGate:
     """Filter that scores synthetic samples against real ones, and redraws or weights samples with low scores.
 
-    keep: fraction of held-out real samples that would pass all checks, 0 to 1 (each check may reject ``(1 - keep) / 5``
-        of them, the union bound). Values near 1 are lenient; with 1 every sample passes. With fewer than 100 real
-        images fewer pass, because a sample that is worse than all of them fails.
+    keep: fraction of held-out real samples that would pass all checks, 0 to 1. A sample fails if one of its n scores
+        (n = 2 to 5, see `score`) is among the lowest ``(1 - keep) / n`` of held-out real samples. By the union bound,
+        at least the fraction `keep` of real samples passes all checks. Values near 1 are lenient; with 1 every sample
+        passes. With fewer than 100 real images fewer pass, because a sample that is worse than all of them fails.
     k: fidelity and realism use the distance to the k-th nearest neighbour, as improved precision and recall do
         (Kynkaanniemi et al. 2019).
     redraws: maximum number of times that a failed sample is redrawn, from its own random sequence. If it still fails,
         it is rejected: the original is kept in its place, with weight 0.
     action: "redraw", or "weigh", which draws once, rejects nothing, and gives each sample a weight in [0, 1] that
-        grows with its lowest score (for a loss; `LatentAugment.synthesize(return_weights=True)`, `AugmentedLoader`).
+        increases with its lowest score (for a loss; `LatentAugment.synthesize(return_weights=True)`,
+        `AugmentedLoader`).
 
     `LatentAugment.fit` passes real images to the gate, which then also scores pixels. If only latents are available (a
     `LatentCache`, `fit_latents`), pass their images as ``images=``. Otherwise the gate scores latents only, and a
@@ -141,7 +143,7 @@ class QualityGate:
         if not 0 <= keep <= 1:
             raise InputError(f"QualityGate takes keep between 0 and 1, got {keep!r}")
         if type(k) is not int or k < 1 or type(redraws) is not int or redraws < 0:
-            raise InputError(f"QualityGate takes whole numbers k >= 1 and redraws >= 0, got {k!r} and {redraws!r}")
+            raise InputError(f"QualityGate takes integers k >= 1 and redraws >= 0, got {k!r} and {redraws!r}")
         if action not in ACTIONS:
             raise InputError(f"QualityGate takes action 'redraw' or 'weigh', got {action!r}")
         self.keep, self.k, self.redraws, self.action = keep, k, redraws, action
@@ -162,7 +164,7 @@ class QualityGate:
         """Compute the scores of the real samples of a reference set; `ReferenceSetError` for fewer than two samples.
 
         real: real images, without which pixels are not scored. verdict: that of the autoencoder. own_error: distance in
-        standard latents by which the autoencoder typically moves an image when it decodes and encodes it.
+        standardised latents by which the autoencoder typically moves an image when it decodes and encodes it.
         """
         self._latents, self._pixels, self._extractor = View(reference, self.k, own_error), None, None
         self._poor = verdict is not None and verdict.word == POOR

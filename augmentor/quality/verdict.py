@@ -1,8 +1,8 @@
-"""The verdict on an autoencoder: how well it reconstructs images, compared with simple codes of the same images.
+"""The verdict on an autoencoder: how well it reconstructs images, compared with baseline reconstructions.
 
 A PSNR is hard to interpret by itself: 20 dB is poor for photographs and good for digits. Therefore it is compared with
-that of simple codes (the mean image, fewer pixels). In addition, a classifier is applied to images before and after
-decoding.
+that of baseline reconstructions: the mean image, and the image downsampled and upsampled again. In addition, a
+classifier is applied to images before and after decoding.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from .reconstruction import psnr
 
 VERDICTS = POOR, FAIR, GOOD = "poor", "fair", "good"
 
-# Good: this many decibels above images of a quarter of the side and above a simple code of the latent's size, and this
-# fraction of the recognised images is recognised after decoding. Poor: below the fraction, or not above such a code.
+# Good: this many decibels above the baselines `quarter` and `same_size`, and this fraction of the recognised images is
+# recognised after decoding. Poor: below the fraction, or not above the baselines that `Verdict.word` names.
 # benchmarks/results/bad-autoencoders.json contains measurements of good and bad autoencoders.
 GOOD_MARGIN = 3.0
 # From this PSNR on (a root mean square error of 4.5 levels of 255) the reconstructions are precise enough.
 ENOUGH = 35.0
-# Upper limit of the PSNR of one image: simple codes reproduce blank images exactly, and a few would raise the mean.
+# Upper limit of the PSNR of one image: baselines reproduce blank images exactly, and a few would raise the mean.
 _MOST_DB = 40.0
 GOOD_RECOGNISED, POOR_RECOGNISED = 0.8, 0.6
 # Poor from this distance on, relative to the distance of two different images. For 240 photographs or digits, and for
@@ -58,8 +58,9 @@ class Verdict:
     """Result of `assess`.
 
     psnr_db: mean PSNR of the reconstructions, each at most 40 dB. mean_image, eighth, quarter, same_size: mean PSNR of
-    simple codes: the mean of the other images; the image averaged down to an eighth and to a quarter of its side, and
-    to as many numbers as the latent has (at most a quarter of the pixels), each enlarged again.
+    the baseline reconstructions: the mean of the other images; the image downsampled by averaging to an eighth of its
+    side, to a quarter of its side, and to as many numbers as the latent has (at most a quarter of the pixels), each
+    upsampled again.
     apart: mean squared distance between the independent features of an image and of its reconstruction, relative to
     that of two different images; None for one image, and for other than 1 or 3 channels. recognised: fraction of the
     images recognised by a classifier of independent features that it also recognises after decoding; None without
@@ -84,10 +85,10 @@ class Verdict:
     def word(self) -> str:
         """The verdict in one word: "poor", "fair" or "good".
 
-        poor: no better than the mean image, an eighth of the side or a simple code of the latent's size, or 1.3 times
-        as far from the images as other images are, or less than 60 % recognised. good: 3 dB above a quarter of the side
-        and above a code of the latent's size, and at least 80 % recognised. fair: the others. From 35 dB on only the
-        fraction of recognised images is used.
+        poor, if at least one is true: the PSNR is not above that of every baseline in `mean_image`, `eighth` and
+        `same_size`; `apart` is at least 1.3; `recognised` is below 0.6. good: the PSNR is at least 3 dB above `quarter`
+        and `same_size`, and `recognised` is at least 0.8. fair: all other cases. Above 35 dB, only `recognised` is
+        used. If `apart` or `recognised` is None, its condition does not apply.
         """
         recognised = 1.0 if self.recognised is None else self.recognised
         simple = max(self.mean_image, self.eighth, self.same_size)
@@ -116,9 +117,9 @@ class Verdict:
 
     def __str__(self) -> str:
         text = (
-            f"{self.word}: reconstructs {self.images} images with {self.psnr_db:.1f} dB (mean image "
-            f"{self.mean_image:.1f}, 8 times fewer pixels per side {self.eighth:.1f}, 4 times {self.quarter:.1f}, "
-            f"as many numbers as the latent ({self.latent_size}) {self.same_size:.1f})"
+            f"{self.word}: reconstructs {self.images} images with a mean PSNR of {self.psnr_db:.1f} dB; baselines: "
+            f"mean image {self.mean_image:.1f} dB, downsampled by 8: {self.eighth:.1f} dB, by 4: "
+            f"{self.quarter:.1f} dB, to the size of the latent ({self.latent_size} values): {self.same_size:.1f} dB"
         )
         if self.apart is not None:
             text = f"{text}; features differ by {self.apart:.0%} of the difference between two images"
@@ -237,7 +238,7 @@ def _apart(real: torch.Tensor, decoded: torch.Tensor) -> float:
 
 
 def _averaged(images: torch.Tensor, times: float) -> torch.Tensor:
-    """Average images down to `times` fewer pixels per side, and enlarge them again."""
+    """Downsample images by averaging to `times` fewer pixels per side, and upsample them again."""
     height, width = images.shape[-2:]
     size: Sequence[int] = [max(1, round(side / times)) for side in (height, width)]
     return F.interpolate(F.interpolate(images, size, mode="area"), (height, width), mode="bilinear")

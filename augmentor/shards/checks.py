@@ -46,7 +46,7 @@ def check_choices(executor: str, store: str, format: str, compression: str, gpus
 def check_parts(resume: bool, in_parts: bool) -> None:
     """Check that several writers of one folder use resume."""
     if in_parts and not resume:
-        raise InputError("resume=False is for a folder that one process writes; leave it out if several write it")
+        raise InputError("got resume=False while several processes write the folder; expected resume=True")
 
 
 def check_work(dataset: Any, augment: Any, num_samples: int, shard_size: int, store: str) -> None:
@@ -60,10 +60,12 @@ def check_work(dataset: Any, augment: Any, num_samples: int, shard_size: int, st
             "store images, or give residual=0"
         )
     if augment.gate is not None and augment.gate.action == "weigh":
-        raise InputError("shards cannot store weights; use a gate that redraws")
+        raise InputError(
+            "got a gate with action='weigh', but shards cannot store weights; use QualityGate(action='redraw')"
+        )
     if not _has_text_form(augment.policy):
         raise InputError(
-            f"policy {augment.policy} has no text form, so the manifest cannot record it; "
+            f"policy {augment.policy} has no string form, so the manifest cannot record it; "
             "use one of augmentor.list_policies(), or AugmentedLoader"
         )
     if num_samples > shard_size * MAX_SHARDS:

@@ -80,11 +80,16 @@ class ShardDataset(Dataset[tuple[Any, Any]]):
         self.transform = transform
         self.manifest = complete_manifest(self.folder)
         if not self.manifest.form.readable:
-            raise ShardError(f"{self.folder} contains {self.manifest.files} files; read them with that package")
+            raise ShardError(
+                f"{self.folder} contains {self.manifest.files} files, which ShardDataset does not read; read them with "
+                f"the package {self.manifest.files}"
+            )
         for entry in self.manifest.shards:
             (verify_shard if verify else check_size)(self.folder / entry.file, entry)
         if self.manifest.store == "images" and (autoencoder is not None or device is not None):
-            raise InputError(f"{self.folder} holds images; autoencoder and device are for shards of latents")
+            raise InputError(
+                f"{self.folder} holds images; autoencoder and device are for shards of latents; leave both out"
+            )
         self._decoder = None if self.manifest.store == "images" else LatentDecoder(self.manifest, autoencoder, device)
         self._forget()
 

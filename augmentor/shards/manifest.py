@@ -108,8 +108,8 @@ _SETTINGS: dict[str, _Check] = {
     "store": _one_of(*STORES),
     "image_shape": _integers(3, 3, "three integers C, H, W"),
     "latent_shape": _or_none(_integers(1, 3, "one to three integers")),
-    "models": (lambda value: value == () or _are_names(value), "a list of texts"),
-    "class_names": (_are_names, f"names, Unicode texts of at most {_MAX_TEXT} characters"),
+    "models": (lambda value: value == () or _are_names(value), "a list of strings"),
+    "class_names": (_are_names, f"names, Unicode strings of at most {_MAX_TEXT} characters"),
 }
 
 
@@ -146,9 +146,9 @@ class Manifest:
         of the weights of the policy's networks, or None.
     residual: fraction of the reconstruction error that was added, 0 to 1; 0 for latents.
     models: third-party models of the policy, one line per model: source, revision, licence.
-    gate: settings of the quality gate and the data that it scores, as a text, or None.
+    gate: settings of the quality gate and the data that it scores, as a string, or None.
     device: type of the device that decoded ("cpu", "cuda"); results of devices differ in the last bit.
-    precision: precision and memory layout of the network, the text of an `InferencePlan`.
+    precision: precision and memory layout of the network, the string of an `InferencePlan`.
     shards: finished files, in order; the manifest is `complete` if none is missing.
 
     Raises `ShardError` for a value of the wrong type or out of range.
@@ -304,7 +304,7 @@ def read_text(path: str | Path) -> bytes:
 
 
 def differences(there: Manifest, asked: Manifest) -> str:
-    """Return a text of the settings in which two manifests differ, empty if there are none.
+    """Return a string of the settings in which two manifests differ, empty if there are none.
 
     It has names and both values: ``"seed: 0 stored, 1 given"``.
     """
@@ -317,7 +317,7 @@ def differences(there: Manifest, asked: Manifest) -> str:
 
 
 def is_unicode(text: str) -> bool:
-    """Return whether a text can be encoded as UTF-8, unlike some file names."""
+    """Return whether a string can be encoded as UTF-8, unlike some file names."""
     try:
         text.encode()
     except UnicodeEncodeError:

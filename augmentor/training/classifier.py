@@ -57,14 +57,15 @@ def train_classifier(
 ) -> nn.Module:
     """Train a classifier with AdamW, a one-cycle learning rate and cross-entropy; return it in eval mode.
 
-    network: function of the numbers of channels and of classes. dataset: map-style, items (image, label): images
-    uint8 or float in [0, 1], labels class numbers or soft (K,); its method `set_epoch` is called if it has one.
-    steps, batch_size: number of steps and of samples per step. Epochs are concatenated, so the number of steps does not
-    depend on the size of the data set. lr: largest learning rate. mix: transform of a batch of float images and labels,
-    such as `v2.MixUp`. prior: class frequencies above 0, float (K,), for logit adjustment (Menon et al. 2021): their
-    logarithms are added to the logits in the loss, so that predictions are not biased to frequent classes. seed: of the
-    initial weights, the order, and of random numbers that the data set and `mix` draw from torch's global generator,
-    whose state is restored. deadline: latest value of `time.monotonic()`.
+    network: function of the numbers of channels and of classes. dataset: map-style data set whose items are (image,
+    label); images uint8 or float in [0, 1], labels class numbers or soft (K,); its method `set_epoch` is called if it
+    has one. steps, batch_size: number of steps and of samples per step. Epochs are concatenated, so the number of steps
+    does not depend on the size of the data set. lr: largest learning rate. mix: transform of a batch of float images
+    and labels, such as `v2.MixUp`. prior: class frequencies above 0, float (K,), for logit adjustment (Menon et al.
+    2021): their logarithms are added to the logits in the loss, so that predictions are not biased to frequent classes.
+    seed: seed of the initial weights, of the order, and of random numbers that the data set and `mix` draw from torch's
+    global generator, whose state is restored. device: device of the training. deadline: latest value of
+    `time.monotonic()`.
 
     Raises `BudgetError` at the deadline, `DataError` or `InputError` for labels that do not fit, `TrainingError` if the
     loss is not finite.

@@ -50,9 +50,9 @@ def train_with_pseudo_labels(
 
     network, training: as in `train_classifier`; `steps` is the number per round, and should be at least 300. labelled,
     unlabelled: map-style data sets, as in `pseudo_label`. encoder: as in `pseudo_label`, such as the name of a
-    pretrained autoencoder, or None. transform: of one tensor (C,H,W); it is applied to training images only, and a
-    strong one is important. rounds: at least 1. threshold: as in `confident_labels`. min_accuracy: as in
-    `pseudo_label`. seed: of the trainings, and of the estimate in `pseudo_label`.
+    pretrained autoencoder, or None. transform: transform of one tensor (C,H,W); it is applied to training images only,
+    and a strong one is important. rounds: number of rounds, at least 1. threshold: as in `confident_labels`.
+    min_accuracy: as in `pseudo_label`. seed: seed of the trainings, and of the estimate in `pseudo_label`.
 
     Raises `PseudoLabelError` before any training if the estimated accuracy of the encoder's labels is too low, and the
     errors of `pseudo_label` and `train_classifier`.

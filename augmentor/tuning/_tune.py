@@ -53,14 +53,18 @@ def tune(
     """Find the best augmentation for a data set: a standard one, or latent samples in addition to it.
 
     The standard augmentations of torchvision (`augmentor.training.usual_recipes`) are compared first; then latent
-    settings are tried on top of the best of them. The answer is "latent" only if a setting is better than every
-    remaining control on new cells, by a paired test at p < 0.05 that accounts for the variation of images and of
-    trainings (of seeds for a GAN). Otherwise it is "none", and `best_control` names the augmentation to use.
-    `TuneResult.code` is Python to paste.
+    settings are tried on top of the best of them.
 
-    dataset: map-style, items (image, label), images uint8 or float in [0, 1], not augmented.
+    A *control* is a standard augmentation, or no augmentation. A *cell* is one fold of a repeated cross-validation, or
+    one seed of a GAN; each compared setting is trained and scored once per cell. The answer is "latent" only if a
+    latent setting is significantly better than every remaining control, on cells that were not used in the search. The
+    test is paired (p < 0.05) and accounts for the variation of images and of trainings (of seeds for a GAN). Otherwise
+    the answer is "none", and ``result.config["best_control"]`` is the name of the augmentation to use.
+    `TuneResult.code` is Python code to paste.
+
+    dataset: map-style data set whose items are (image, label); images uint8 or float in [0, 1], not augmented.
     autoencoder: "auto" (the pretrained one that fits the images), a pretrained name, the path of a weights file or an
-        `Autoencoder`, which is used for all folds, even if it was trained on these images; or a text such as
+        `Autoencoder`, which is used for all folds, even if it was trained on these images; or a string such as
         "vae(latent_dim=16)" or a callable ``dataset -> Autoencoder``: then one is trained per fold, on its training
         part only.
     task: "accuracy" or "macro_recall" of a classifier by repeated stratified cross-validation, "fid" or "kid" of a
@@ -68,22 +72,25 @@ def tune(
     budget: time limit in seconds, for all runs on the folder together.
     out: a folder for `policy.json`, `table.md`, `tune.png` and the journal `trials.jsonl`. An interrupted run in it is
         resumed and gives the same answer. resume: False raises an error for a folder with a run.
+    seed: seed of the search and of all trainings. device: device of all trainings.
+    progress: whether to show a progress bar and to print the estimated time.
     folds, network, steps, batch_size: number of folds of the cross-validation, and settings of each training; `network`
         is a function of the numbers of channels and of classes.
     unlabelled: further images of the same kind for a classifier, map-style; their labels are ignored. They are added to
         the reference set (`LatentAugment.fit`), and must be passed again when the result is used. With
         ``controls=None``, training on pseudo-labels (`train_with_pseudo_labels`) is one of the controls.
-    denoiser: text form of a denoiser, as in `Denoise`; it adds the policy `denoise` at several strengths to the space.
-        It is used for all folds, even if it was trained on these images. Its time counts.
-    controls: names of standard augmentations, or a dict of your own transforms by name. The first is the default; it is
-        recommended unless another is better by more than the expected lead of the best of as many equal ones. None:
-        all that fit the images; for a GAN, a mild affine map and none.
+    denoiser: string that describes a denoiser, as in `Denoise`; it adds the policy `denoise` at several strengths to
+        the space. It is used for all folds, even if it was trained on these images. The budget includes its computing
+        time.
+    controls: names of standard augmentations, or a dict of your own transforms by name. The first control is the
+        default. Another control is recommended only if it is better by more than chance would explain for this number
+        of controls. None: all that fit the images; for a GAN, a mild affine map and none.
     space: values to search for "policy", "residual", "ratio", "balance", "gate" or "base" ("policy" or "mode" for a
         GAN), in place of the default ones.
 
-    At the start a few steps are timed, and with `progress` the smallest useful budget is printed. Raises `BudgetError`
-    for a smaller budget, `DataError` for too few images of a class, `InputError` for settings that do not fit,
-    `OutputError` for a folder that contains another run.
+    At the start a few steps are timed, and with `progress` the estimated time of the comparison is printed. Raises
+    `BudgetError` if the budget is too small to compare one setting with the default control, `DataError` for too few
+    images of a class, `InputError` for settings that do not fit, `OutputError` for a folder that contains another run.
 
     >>> from augmentor.data import load_source
     >>> from augmentor.tuning.datasets import few_of_each

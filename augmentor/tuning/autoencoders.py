@@ -35,9 +35,9 @@ _STRENGTHS = (0.4, 0.2, 0.6)
 
 @dataclass(frozen=True)
 class FromScratch:
-    """Training of the autoencoder for a text such as ``"vae(latent_dim=16)"``, with settings for few images.
+    """Training of the autoencoder for a string such as ``"vae(latent_dim=16)"``, with settings for few images.
 
-    transform: transform of the training images, or None. seed: of weights, order and transform.
+    transform: transform of the training images, or None. seed: seed of weights, order and transform.
     """
 
     spec: str
@@ -91,8 +91,8 @@ class Autoencoders:
             self.train = source
         else:
             raise InputError(
-                f"autoencoder must be a pretrained name, a .safetensors path, a text such as 'vae(latent_dim=16)', an "
-                f"Autoencoder or a callable dataset -> Autoencoder; got {source!r}"
+                f"autoencoder must be a pretrained name, a .safetensors path, a string such as 'vae(latent_dim=16)', "
+                f"an Autoencoder or a callable dataset -> Autoencoder; got {source!r}"
             )
 
     def get(self, name: str, dataset: Any) -> Autoencoder:
@@ -166,7 +166,7 @@ class Autoencoders:
         return [text for text in policies if fits.get(get_policy(text).name, True)]
 
     def settings(self) -> str:
-        """Return a text that identifies the autoencoder, and the denoiser if there is one."""
+        """Return a string that identifies the autoencoder, and the denoiser if there is one."""
         if self._given is None:
             return named(self.train)
         return fingerprint(self._given.state_dict()) + (f" with denoiser {self._denoiser}" if self._denoiser else "")
@@ -202,7 +202,7 @@ def named(function: Any) -> str:
 
 
 def resolve(source: Any, dataset: Any, transform: Any, seed: int, device: str) -> Any:
-    """Return `FromScratch` for a text that names a family, such as ``"vae(latent_dim=16)"``, and a name for ``"auto"``.
+    """Return `FromScratch` for a family, such as the string ``"vae(latent_dim=16)"``, and a name for ``"auto"``.
 
     Other sources are unchanged.
     """
@@ -212,6 +212,6 @@ def resolve(source: Any, dataset: Any, transform: Any, seed: int, device: str) -
         family = source.partition("(")[0].strip()
         if "(" in source or family in autoencoders.names():
             scratch = FromScratch(source, transform, seed, device)
-            scratch.untrained(dataset)  # raises errors in the text before any training
+            scratch.untrained(dataset)  # raises errors in the string before any training
             return scratch
     return source

@@ -58,7 +58,7 @@ def class_names(dataset: Any, labels: torch.Tensor) -> list[str]:
 def oversampled(dataset: Any) -> Any:
     """Return the data set with all classes oversampled to the size of the largest, by repeating their samples in turn.
 
-    dataset: map-style, items (image, class number).
+    dataset: map-style data set whose items are (image, class number).
 
     >>> from augmentor.data import load_source
     >>> few = load_source("digits").subset(range(25))

@@ -178,5 +178,7 @@ def _recipes(controls: Controls | None, images: torch.Tensor) -> dict[str, Recip
     usual = usual_recipes(images.shape[1:], 1, background(images))
     found = chosen_recipes(("mild affine",) if controls is None else controls, usual)
     if unfit := [name for name, recipe in found.items() if recipe.batch is not None or recipe.balance != "none"]:
-        raise InputError(f"control {', '.join(unfit)} uses labels, and a GAN is evaluated without labels; leave it out")
+        raise InputError(
+            f"control {', '.join(unfit)} uses labels, and a GAN is evaluated without labels; remove this control"
+        )
     return {"none": found.pop("none"), **found}

@@ -50,7 +50,7 @@ class Race:
     """Race of the settings of a task; `run` returns the outcome.
 
     budget: time limit in seconds. Work is not started if it is expected to exceed the limit, from the time of earlier
-    work. seed: of the search. Raises `BudgetError` if two controls on one cell, and a final of one setting and one
+    work. seed: seed of the search. Raises `BudgetError` if two controls on one cell, and a final of one setting and one
     control, do not fit.
     """
 
@@ -124,14 +124,14 @@ class Race:
             raise self._too_small(margin)
 
     def _announce(self, margin: float = 1.0) -> None:
-        """Print the smallest useful budget, and whether this budget allows a win."""
+        """Print the estimated time of the comparisons, and whether this budget allows the answer "latent"."""
         if self.work.bar.disable:
             return
         least, whole = (math.ceil(self._least(rivals, margin)) for rivals in (1, MOST_RIVALS))
-        short = f"; with {self.budget:g} s the answer can only be 'none'" if whole > self.budget else ""
+        short = f" With {self.budget:g} s the answer can only be 'none'." if whole > self.budget else ""
         tqdm.write(
-            f"smallest useful budget here: about {least} s, for one latent setting against the default control; "
-            f"{whole} s for all controls and a final with the best {MOST_RIVALS}, needed to answer 'latent'{short}",
+            f"Estimated time: about {least} s to compare one latent setting with the default augmentation; {whole} s "
+            f"to compare with all standard augmentations. Only the second can give the answer 'latent'.{short}",
             file=sys.stderr,
         )  # fmt: skip
 

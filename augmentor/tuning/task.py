@@ -125,7 +125,7 @@ class Task:
         return ""
 
     def shown(self, score: float) -> str:
-        """Return a score, or a difference of scores, as a text for tables."""
+        """Return a score, or a difference of scores, as a string for tables."""
         return f"{score:.4g}"
 
     def final_autoencoder(self) -> Autoencoder | None:

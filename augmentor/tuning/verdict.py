@@ -83,7 +83,8 @@ def decide(
     assert best.p_value is not None
     enough = len(cells) >= fewest
     if not enough:
-        reason = f"the budget allowed {len(cells)} of at least {fewest} cells of the final"
+        done = f"{len(cells)} cell{'s' * (len(cells) != 1)}"
+        reason = f"the budget was sufficient for {done} of the final comparison; at least {fewest} are needed"
     elif control.right:
         count = sum(len(control.right[cell]) for cell in cells[: task.folds])
         repeats = len(cells) // task.folds

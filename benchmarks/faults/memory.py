@@ -86,7 +86,7 @@ def table(rows: dict[str, dict[str, dict[str, float]]]) -> list[str]:
     lines = ["| images | samples | peak, MB | of which for the generation, MB |", "|---|---|---|---|"]
     for kind, row in rows.items():
         for name, values in row.items():
-            shown = f"**ratio**, at most {ALLOWED}" if name == "ratio" else f"{int(name):,}"
+            shown = f"**ratio**, of the peak at most {ALLOWED}" if name == "ratio" else f"{int(name):,}"
             lines.append(f"| {kind} | {shown} | {values['peak']} | {values['above']} |")
     return lines
 

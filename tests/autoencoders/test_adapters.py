@@ -332,7 +332,7 @@ def test_callables_that_do_not_fit_are_refused():
         ({"value_range": (1, 0)}, "value_range"),
         ({"encode": lambda images: [images]}, "got list"),
         ({"encode": lambda images: images.mean()}, "expected raw latents"),
-        ({"decode": lambda latents: latents}, "expected its shape"),
+        ({"decode": lambda latents: latents}, "expected an image of at least this size"),
     ):
         with pytest.raises(InputError, match=said):
             functions(**arguments)

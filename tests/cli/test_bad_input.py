@@ -43,7 +43,7 @@ CASES = [
     ("train-gan digits --p adaptve --augment both", "mean 'adaptive'"),
     ("train-gan digits --augment both --policy 'interpolate(same_class=False)'", "mixes classes"),
     # numbers and choices
-    ("preview digits --size 16", "--size 16 is for folders", "leave it out"),
+    ("preview digits --size 16", "--size 16 is for folders", "leave size out"),
     ("preview digits --split test", "--split test is for"),
     ("train-autoencoder digits --steps many", "'many'"),
     ("train-autoencoder digits --from mnist --autoencoder vae", "got --from mnist and --autoencoder vae"),
@@ -58,7 +58,7 @@ CASES = [
     ("generate digits --num-samples 0", "--num-samples", "x>=1"),
     ("generate digits --gpus-per-worker 1", "--gpus-per-worker must be", "for --executor ray"),
     ("generate digits --store latents --residual 0.5", "--store latents cannot store", "what --residual 0.5 adds"),
-    ("generate digits --unit-range 0:1 --no-resume", "--no-resume is for"),
+    ("generate digits --unit-range 0:1 --no-resume", "got --no-resume while several processes", "expected --resume"),
     ("generate digits --unit-range 0:1 --precision auto", "--precision auto is measured", "such as --precision "),
     ("generate digits --seed -1", "seed"),
     ("evaluate DATA/shards digits --num-samples 19", "20"),

@@ -139,10 +139,10 @@ def test_another_run_is_refused(demo, refused):
 @pytest.mark.parametrize(
     ("ours", "said", "use"),
     [
-        ([92.0, 94.0, 93.0], "3.0 ± 1.0 points above BEST, a gain beyond the spread", OURS),
-        ([90.0, 92.0, 89.5], "0.5 ± 1.3 points above BEST, within the spread", "BEST"),
-        ([89.5, 89.0, 90.0], "0.5 ± 0.5 points below BEST, within the spread", "BEST"),
-        ([87.0, 88.0, 87.0], "2.7 ± 0.6 points below BEST, a loss beyond the spread", "BEST"),
+        ([92.0, 94.0, 93.0], "3.0 ± 1.0 points above BEST, a gain larger than the spread", OURS),
+        ([90.0, 92.0, 89.5], "0.5 ± 1.3 points above BEST, not larger than the spread", "BEST"),
+        ([89.5, 89.0, 90.0], "0.5 ± 0.5 points below BEST, not larger than the spread", "BEST"),
+        ([87.0, 88.0, 87.0], "2.7 ± 0.6 points below BEST, a loss larger than the spread", "BEST"),
     ],
 )
 @pytest.mark.parametrize("best", [CONTROLS[1], SPREAD])

@@ -60,7 +60,7 @@ def test_interrupted_it_says_how_to_go_on(tmp_path):
     running.send_signal(signal.SIGINT)
     _, err = running.communicate()
     assert running.returncode == 130, err
-    assert 0 < err.find("smallest useful budget here: about") < err.find("stopped")
+    assert 0 < err.find("Estimated time: about") < err.find("stopped")
     assert "stopped; the same command resumes from run" in err
     assert "Traceback" not in err
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["run.json", "trials.jsonl"]

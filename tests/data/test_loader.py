@@ -191,7 +191,7 @@ def test_a_mask_or_a_second_image_is_refused_as_it_would_not_fit(data, augment, 
 
 
 def test_what_has_no_row_for_each_image_is_refused(data, augment):
-    with pytest.raises(InputError, match="leave it out in the collate_fn"):
+    with pytest.raises(InputError, match="remove this field in the collate_fn"):
         next(iter(AugmentedLoader([[*data.tensors, [torch.zeros(3, 4)] * COUNT]], augment)))
 
 

@@ -164,7 +164,7 @@ def test_arguments_that_do_not_fit_are_refused(few, augment, vae):
         MixedDataset([], augment)
     with pytest.raises(InputError, match=r"LatentAugment\.from_config\('policy\.json'\)"):
         MixedDataset(few, augment, sampling_strategy="tuned")
-    with pytest.raises(InputError, match="use a gate that redraws, or AugmentedLoader"):
+    with pytest.raises(InputError, match=r"use QualityGate\(action='redraw'\), or AugmentedLoader"):
         MixedDataset(few, LatentAugment(vae, gate=QualityGate(action="weigh")))
 
 

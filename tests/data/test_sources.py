@@ -85,7 +85,7 @@ def test_npz_floats_between_0_and_1_in_any_byte_order(tmp_path, dtype):
 @pytest.mark.parametrize(
     ("arrays", "error", "said"),
     [
-        ({"pictures": np.zeros((2, 8, 8), np.uint8)}, DataError, "expected arrays 'images' and 'labels'"),
+        ({"pictures": np.zeros((2, 8, 8), np.uint8)}, DataError, "expected an array 'images', and optionally 'labels'"),
         ({"images": np.zeros((2, 8, 8, 8), np.uint8)}, DataError, "images of shape"),
         ({"images": np.zeros((0, 8, 8), np.uint8)}, DataError, "at least one image"),
         ({"images": np.zeros((2, 8, 8), np.int64)}, InputError, "int64 values from 0 to 0; expected uint8"),
@@ -147,7 +147,9 @@ def test_an_image_that_would_lose_alpha_or_bits_is_left_out_with_the_way_out(fol
     said = "more than 8 bits" if named.name == "deep.tif" else "pixels transparent; .*alpha_composite"
     image = Image.new(kind, (8, 8))
     image.save(named, **({"transparency": 0} if kind == "P" else {}))
-    with pytest.warns(AugmentorWarning, match=rf"has 6 images; skipped 1 refused .*; dog/{named.name}: .*{said}"):
+    with pytest.warns(
+        AugmentorWarning, match=rf"has 6 images; skipped 1 unsupported image .*; dog/{named.name}: .*{said}"
+    ):
         data = load_source(folder)
     assert data.targets.tolist() == [0, 0, 0, 1, 1, 1]
     assert np.array_equal(data.images[3, 0].numpy(), picture(1))
@@ -212,7 +214,7 @@ def test_a_clean_folder_is_read_without_a_word(folder):
 def test_a_link_to_a_folder_above_gives_no_image_twice(folder):
     (folder / "dog" / "loop").symlink_to("..")
     (folder / "cow").symlink_to("cat")
-    with pytest.warns(AugmentorWarning, match=r"has 9 images; skipped 1 looping link \(dog/loop\)"):
+    with pytest.warns(AugmentorWarning, match=r"has 9 images; skipped 1 cyclic link \(dog/loop\)"):
         assert load_source(folder).classes == ["cat", "cow", "dog"]
 
 

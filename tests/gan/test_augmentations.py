@@ -71,7 +71,7 @@ def test_what_every_member_declares(name, vae):
         if setting in member.takes:
             assert str(value) in str(build(name, vae, **{setting: value}).settings()[setting])
         else:
-            with pytest.raises(InputError, match=f"takes no {setting}; leave it out"):
+            with pytest.raises(InputError, match=f"takes no {setting}; remove {setting}"):
                 build(name, vae, **{setting: value})
 
 
@@ -137,7 +137,7 @@ def test_a_gate_is_for_real_images_only(few, vae, batch):
         return LatentAugment(vae, gate=QualityGate(action=action)).fit(few)
 
     redraws = gated("redraw")
-    with pytest.raises(InputError, match="would leak"):
+    with pytest.raises(InputError, match="could recognise generated images by this difference"):
         get_augmentation("both", redraws)
     with pytest.raises(InputError, match="use action='redraw'"):
         get_augmentation("real", gated("weigh"))

@@ -156,7 +156,8 @@ def test_arguments_that_do_not_fit_are_refused():
         *(({name: 0}, name) for name in ("steps", "batch_size", "round_steps", "r1_every", "lr", "devices")),
         ({"lr": math.nan}, "lr must be positive"), ({"r1_gamma": -1}, "r1_gamma"), ({"ema_decay": 1}, "below 1"),
         ({"stop_on": "collapse"}, "stop_on must be a collection"), ({"best_by": "recall"}, "best_by"),
-        ({"patience": 2}, "needs features"), ({"patience": 0, "features": flat}, "at least 1 round"),
+        ({"patience": 2}, "needs a score: pass features="),
+        ({"patience": 0, "features": flat}, "patience must be at least 1, got 0"),
         ({"precision": "fp8"}, "precision must be one of fp32, bf16"), ({"augment": "both"}, "needs latent_augment"),
     ]:  # fmt: skip
         with pytest.raises(InputError, match=said):
@@ -180,7 +181,7 @@ def test_data_that_does_not_fit_leaves_nothing_behind(few, vae, tmp_path):
             gan(10, out=folder, augment="both", latent_augment=LatentAugment(vae, "smote")),
             lonely,
             ReferenceSetError,
-            "would leak",
+            "could recognise generated images by this difference",
         ),
     ]:
         with pytest.raises(error, match=said):

@@ -18,14 +18,14 @@ from augmentor._internal.registry import describe
 from augmentor.autoencoders import list_autoencoders, load_autoencoder
 from augmentor.cli import main
 from augmentor.denoisers import list_priors, load_prior
-from augmentor.denoisers.prior import PRIOR_SHELF
+from augmentor.denoisers.prior import PRETRAINED_PRIORS
 from augmentor.exceptions import UnknownNameError, WeightsError
 from augmentor.gan import list_generators, load_generator
 from augmentor.gan.evaluation import sample
-from augmentor.gan.pretrained import GENERATOR_SHELF
+from augmentor.gan.pretrained import PRETRAINED_GENERATORS
 
 FOLDER = pretrained_folder()
-SHELVES = {GENERATOR_SHELF: load_generator, PRIOR_SHELF: load_prior}
+MODELS = {PRETRAINED_GENERATORS: load_generator, PRETRAINED_PRIORS: load_prior}
 
 
 def test_a_name_stands_for_one_model():
@@ -36,13 +36,13 @@ def test_a_name_stands_for_one_model():
 
 
 @pytest.mark.parametrize(
-    ("shelf", "name"), [pytest.param(shelf, name, id=name) for shelf in SHELVES for name in shelf.names()]
+    ("models", "name"), [pytest.param(models, name, id=name) for models in MODELS for name in models.names()]
 )
-def test_the_card_describes_the_file(shelf, name):
-    entry, file = shelf.card(name), FOLDER / name / shelf.file
+def test_the_card_describes_the_file(models, name):
+    entry, file = models.card(name), FOLDER / name / models.file
     assert entry["sha256"] == sha256_file(file)
     assert entry["bytes"] == file.stat().st_size < 8 << 20
-    network = SHELVES[shelf](name)
+    network = MODELS[models](name)
     assert (entry["network"], entry["num_classes"]) == (describe(network), network.num_classes)
     text = (FOLDER / name / "card.md").read_text(encoding="utf-8")
     for field in ("sha256", "command", "licence", "data", "network", "summary"):
@@ -72,7 +72,7 @@ def test_a_generator_is_evaluated_and_described_by_its_name(digits, tmp_path, mo
     assert json.loads(Path("metrics.json").read_text())["counts"]["generated"] == 20
     capsys.readouterr()
     main(["info", "mnist-gan"])
-    assert json.loads(capsys.readouterr().out) == GENERATOR_SHELF.card("mnist-gan")
+    assert json.loads(capsys.readouterr().out) == PRETRAINED_GENERATORS.card("mnist-gan")
 
 
 def test_a_tampered_file_and_an_unknown_name_are_refused(tmp_path, monkeypatch):

@@ -330,7 +330,7 @@ def test_arguments_that_do_not_fit_are_typed_errors():
     [
         (np.zeros((9, 8), np.uint8), ShapeError, r"\(8, 8, 1\) here, got \(H,W,C\) \(9, 8, 1\); put A.Resize\(8"),
         (np.zeros((8, 8, 3), np.uint8), ShapeError, r"A.ToGray\(num_output_channels=1"),
-        (np.zeros((8, 8, 4), np.uint8), ShapeError, r"if the last is alpha, .* pass image\[..., :3\]"),
+        (np.zeros((8, 8, 4), np.uint8), ShapeError, r"if the fourth channel is alpha: .* pass image\[..., :3\]"),
         (np.zeros((2, 8, 8, 1), np.uint8), ShapeError, r"\(H,W\) or \(H,W,C\), got \(2, 8, 8, 1\)"),
         (np.zeros((8, 8), np.uint16), InputError, r"got uint16; put A.ToFloat\(max_value=...\)"),
         (np.full((8, 8), 255, np.float32), RangeError, r"from 255 to 255; put it before A.Normalize"),

@@ -83,7 +83,7 @@ def test_fitted_statistics_are_kept_where_the_weights_brought_none(digits, tmp_p
 def test_an_autoencoder_object_is_given_again_and_another_refused(vae):
     document = LatentAugment(vae).to_config()
     assert LatentAugment.from_config(document, autoencoder=vae).to_config() == document
-    with pytest.raises(InputError, match="names no autoencoder"):
+    with pytest.raises(InputError, match=r"contains no autoencoder name.*pass this object as autoencoder="):
         LatentAugment.from_config(document)
     document["statistics"]["mean"][0] += 0.1
     with pytest.raises(WeightsError, match="use that autoencoder, or tune again"):

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 ROOT = Path(__file__).resolve().parents[2]
 ROWS = ("RandAugment, affine", "gaussian(std=0.7), pretrained, then RandAugment, affine",
@@ -136,3 +137,24 @@ def test_a_part_of_the_gpu_benchmark_that_fails_is_recorded_and_does_not_stop_th
     assert "| speed | 2.5 |" in (tmp_path / "report.md").read_text()
     monkeypatch.setattr(sys, "argv", [*sys.argv, "--only", "works"])
     assert gpu.main() == 0
+
+
+def test_operations_of_a_network_are_counted(benchmark):
+    cost = benchmark("cost")
+    layer, images = torch.nn.Conv2d(3, 8, 3, padding=1), torch.rand(2, 3, 16, 16)
+    found = cost.counted(lambda: layer(images).relu(), batch=2)
+    macs = 8 * 3 * 3 * 3 * 16 * 16
+    assert found.flops == 2 * macs
+    elements = [images.numel() + 8 * 3 * 9 + 8 + 2 * 8 * 256, 2 * (2 * 8 * 256)]  # read and written
+    slow_memory = cost.Machine("", flops=1e30, bandwidth=1.0)
+    assert found.seconds(slow_memory) == pytest.approx(2 * sum(elements) / 2)
+    slow_units = cost.Machine("", flops=1.0, bandwidth=1e30)
+    assert found.seconds(slow_units) == pytest.approx(2 * macs)
+
+
+def test_the_tables_of_the_speed_page_are_those_of_the_results(benchmark):
+    speed, cost = benchmark("speed"), benchmark("cost")
+    page = (ROOT / "docs" / "speed.md").read_text()
+    reading = speed.load("shards")["32x32x3"]["read"]["images per second"]
+    assert "\n".join(speed.table(speed.load("throughput"), reading)) in page
+    assert "\n".join(cost.table(speed.load("cost")["predicted"])) in page

@@ -79,7 +79,7 @@ def test_few_pixels_are_poor(photographs):
 def test_the_thresholds_are_those_of_its_description(psnr_db, recognised, word):
     found = Verdict(psnr_db, 12.0, 16.0, 20.0, 18.0, recognised, 64, 100, apart=0.5)
     assert found.word == word
-    assert str(found).startswith(f"{word}: reconstructs 100 images with {psnr_db:.1f} dB")
+    assert str(found).startswith(f"{word}: reconstructs 100 images with a mean PSNR of {psnr_db:.1f} dB")
 
 
 def test_small_images_are_not_good_for_being_above_a_handful_of_pixels():

@@ -51,6 +51,6 @@ def test_weights_and_policies_without_a_text_are_refused(vae, few, tmp_path):
         generate_shards(few, weighing, tmp_path / "shards", num_samples=20)
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
     hard = LatentAugment(vae, Adversarial(model, vae))
-    with pytest.raises(InputError, match="has no text form"):
+    with pytest.raises(InputError, match="has no string form"):
         generate_shards(few, hard, tmp_path / "shards", num_samples=20)
     assert not (tmp_path / "shards").exists()

@@ -376,7 +376,7 @@ def test_if_settings_are_too_slow_for_a_final_the_budget_goes_to_the_controls(sl
     assert task.time - 100 <= 40.0
     assert (result.answer, result.config["best_control"]) == ("none", "control better")
     assert re.search(said + "the best control, control better, has ", result.sentence)
-    assert "the budget allowed 0 of at least 3 cells of the final" in result.sentence
+    assert "the budget was sufficient for 0 cells of the final comparison; at least 3 are needed" in result.sentence
     assert min(len(row["search"]) for row in result.table if row["control"] and not row["fate"]) >= cells
     assert (run(again, 40.0, out=tmp_path).sentence, again.calls) == (result.sentence, [])
 
@@ -391,7 +391,7 @@ def test_a_final_that_is_cut_short_is_no_win():
 
     result = run(Slowing({"good": 5.0}, controls={"none": 0.0}), 22.0)
     assert (result.answer, result.config["best_control"]) == ("none", "control none")
-    assert "the budget allowed 1 of at least 3 cells" in result.sentence
+    assert "the budget was sufficient for 1 cell of the final comparison; at least 3" in result.sentence
 
 
 def test_what_controls_need_is_made_once_and_first_and_counted_once(tmp_path):

@@ -59,7 +59,7 @@ def test_the_copied_code_makes_everything_that_is_shown(explorer, settings, chan
 def test_the_copied_code_of_large_data_looks_at_the_same_part(settings, monkeypatch):
     monkeypatch.setattr(module, "LOOKED", 60)
     view = Explorer().view(dataclasses.replace(settings, policy="smote(k=3)"))
-    assert (view.looked, view.total) == (60, 120)
+    assert (view.selected, view.total) == (60, 120)
     made = runs(recipe.code(view))
     assert len(made["augment"].reference) == 60
     assert alike(made["samples"].reshape(view.samples.shape), view.samples)

@@ -52,7 +52,7 @@ class AdaptedAutoencoder(Autoencoder):
         if not self.savable:
             raise InputError(
                 f"a {self.name} autoencoder contains your own code, which cannot be saved to a weights file; save "
-                "LatentAugment(...).to_config(), which includes the latent statistics, and give the model again to "
+                "LatentAugment(...).to_config(), which includes the latent statistics, and pass the model again to "
                 "LatentAugment.from_config(config, autoencoder=...)"
             )
         super().save(path, info)

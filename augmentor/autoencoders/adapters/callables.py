@@ -122,7 +122,10 @@ def _check_decoded(
 ) -> None:
     got = tuple(decode(latents).shape)
     if got[:2] != shape[:2] or any(a < b for a, b in zip(got[2:], shape[2:], strict=True)):
-        raise ShapeError(f"decode returned {got} for the latent of an image {tuple(shape)}; expected its shape")
+        raise ShapeError(
+            f"decode returned {got} for the latent of an image {tuple(shape)}; expected an image of at least this size "
+            "with the same number of channels"
+        )
 
 
 def _pair(output: Any) -> tuple[torch.Tensor, torch.Tensor | None]:

@@ -45,7 +45,7 @@ class VariationalAutoencoder(Autoencoder):
         beta = self.beta * (min(1.0, progress / self.kl_warmup) if self.kl_warmup > 0 else 1.0)
         return {
             "reconstruction": self._reconstruction_loss(output, images),
-            "kl": beta * kl / (self.depth * images[0, 0].numel()),
+            "kl": beta * kl / (self.num_channels * images[0, 0].numel()),
         }
 
     def _encode(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

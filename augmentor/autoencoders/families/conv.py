@@ -10,7 +10,12 @@ from ..blocks import ConvDecoder, ConvEncoder
 class ConvAutoencoder(Autoencoder):
     """Convolutional autoencoder: strided convolutions to a vector, then upsampling and convolutions to an image.
 
-    width: number of channels at full size; doubled at each halving of the size, at most twice.
+    image_shape: shape (C,H,W) of the images, with sides of 8 to 128 pixels.
+    latent_dim: number of latent dimensions, at least 1.
+    width: number of channels at full size, at least 1; doubled at each halving of the size, at most twice.
+    likelihood, corruption: as in `Autoencoder`.
+
+    Raises `ShapeError` for another image shape, and `InputError` for other values out of range.
 
     >>> ConvAutoencoder((3, 32, 32), latent_dim=64).latent_shape
     (64,)

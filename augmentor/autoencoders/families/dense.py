@@ -17,8 +17,13 @@ from ..base import Autoencoder, autoencoders
 class DenseAutoencoder(Autoencoder):
     """Linear layers with ReLU between them. The latent has no ReLU, so that its values can be negative.
 
-    hidden: widths of layers between the image and the latent, mirrored in the decoder; empty is the classic one-layer
-    network (Hinton and Salakhutdinov 2006 for deeper ones).
+    image_shape: shape (C,H,W) of the images, with sides of 8 to 128 pixels.
+    latent_dim: number of latent dimensions, at least 1.
+    hidden: widths of layers between the image and the latent, each at least 1, mirrored in the decoder. Default: no
+        such layers, the classic one-layer network (Hinton and Salakhutdinov 2006 for deeper ones).
+    likelihood, corruption: as in `Autoencoder`.
+
+    Raises `ShapeError` for another image shape, and `InputError` for other values out of range.
 
     >>> DenseAutoencoder((1, 28, 28), latent_dim=32).latent_shape
     (32,)

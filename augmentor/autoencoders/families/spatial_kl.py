@@ -27,6 +27,14 @@ class SpatialKLAutoencoder(VariationalAutoencoder):
     that of the whole image, and the memory for feature maps does not grow with the image.
     The KL weight `beta` is small: it centres the latents, but does not make them suitable for sampling from the prior.
 
+    channels: number of channels of the images. latent_channels: number of channels of the latent, at least 1.
+    width: number of channels at full size, at least 1.
+    downsamples: number of halvings of the size, 1 to 5.
+    beta: weight of the KL term, at least 0. kl_warmup: as in `ConvVAE`. likelihood, corruption: as in `Autoencoder`.
+    norm: "group" (group norm) or "none".
+
+    Raises `InputError` for values out of range, and `ShapeError` for `channels` below 1.
+
     >>> import torch
     >>> autoencoder = SpatialKLAutoencoder(channels=3, width=8)
     >>> autoencoder(torch.rand(1, 3, 37, 50)).shape

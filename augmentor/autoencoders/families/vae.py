@@ -11,8 +11,15 @@ from ._variational import VariationalAutoencoder
 class ConvVAE(VariationalAutoencoder):
     """Variational autoencoder (Kingma and Welling 2014); `beta` weights the KL term as in Higgins et al. 2017.
 
-    kl_warmup: fraction of the minimum number of steps over which that weight increases from 0 to `beta`; see
-    `VariationalAutoencoder`.
+    image_shape: shape (C,H,W) of the images, with sides of 8 to 128 pixels.
+    latent_dim: number of latent dimensions, at least 1.
+    width: number of channels at full size, at least 1; doubled at each halving of the size, at most twice.
+    beta: weight of the KL term, at least 0.
+    kl_warmup: fraction of the minimum number of steps over which that weight increases from 0 to `beta`, 0 to 1; see
+        `VariationalAutoencoder`.
+    likelihood, corruption: as in `Autoencoder`.
+
+    Raises `ShapeError` for another image shape, and `InputError` for other values out of range.
 
     >>> ConvVAE((3, 32, 32), latent_dim=64, beta=0.5).latent_shape
     (64,)

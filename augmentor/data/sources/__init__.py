@@ -1,4 +1,4 @@
-"""Data sources: a data argument is a text that names images. A new source is a new file and an import line below.
+"""Data sources: a data argument is a string that names images. A new source is a new file and an import line below.
 
 digits               the 1,797 digits of 8x8 pixels of scikit-learn
 mnist:ROOT           torchvision's MNIST(ROOT), 28x28 grey; nothing is downloaded

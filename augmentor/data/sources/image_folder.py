@@ -79,7 +79,7 @@ class ImageFolder(Source):
 class _Found:
     """Image files, relative to the folder, and names of the classes; empty without class folders.
 
-    skipped: skipped files and folders, by kind. refusal: error message of the first refused image.
+    skipped: skipped files and folders, by kind. refusal: error message of the first unsupported image.
     """
 
     images: list[Path] = field(default_factory=list)
@@ -94,7 +94,7 @@ class _Found:
 
     def refuse(self, file: Path, error: InputError) -> None:
         """Skip an intact image that would lose information, such as alpha."""
-        self.skip("refused image", file)
+        self.skip("unsupported image", file)
         self.refusal = self.refusal or f"; {file}: {error}"
 
     def __str__(self) -> str:
@@ -129,7 +129,7 @@ def _search(path: Path) -> _Found:
         folders[:] = [name for name in folders if not _is_system(name)]
         above = {here := Path(root).resolve(), *here.parents}
         loops = [name for name in folders if Path(root, name).resolve() in above]
-        found.skip("looping link", *(below / name for name in loops))
+        found.skip("cyclic link", *(below / name for name in loops))
         folders[:] = [name for name in folders if name not in loops]
         for name in sorted(names):
             if _is_system(name):

@@ -36,7 +36,7 @@ def load_source(source: str | Path, *, split: str = "train", size: int | None = 
         *forms, last = (form for each in SOURCES for form in each.forms)
         raise DataError(f"found no data at {text!r}; expected {', '.join(forms)} or {last}")
     if size is not None and not found.takes_size:
-        raise InputError(f"size={size} is for folders of image files; {text} has images of one size: leave it out")
+        raise InputError(f"size={size} is for folders of image files; {text} has images of one size: leave size out")
     return found.load(text, split=split, size=size)
 
 

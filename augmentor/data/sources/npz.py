@@ -16,9 +16,9 @@ from .value_range import split_value_range
 
 @register_source
 class NPZ(Source):
-    """Source of an .npz file with arrays `images`, `labels` and `classes` (names). Pickles in it are rejected.
+    """Source of an .npz file with an array `images`, and optionally `labels` and `classes` (names).
 
-    ``FILE.npz#value_range=LOW,HIGH`` gives the values of black and white.
+    A file with pickles is rejected. ``FILE.npz#value_range=LOW,HIGH`` gives the values of black and white.
     """
 
     forms = ("an .npz file",)
@@ -36,7 +36,9 @@ class NPZ(Source):
             OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile, zlib.error,
             RuntimeError, NotImplementedError,  # encrypted, or unknown compression
         ) as error:  # fmt: skip
-            raise DataError(f"cannot read {path}: {error}; expected arrays 'images' and 'labels'") from error
+            raise DataError(
+                f"cannot read {path}: {error}; expected an array 'images', and optionally 'labels' and 'classes'"
+            ) from error
         if labels is not None and (labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer)):
             raise DataError(f"{path} has labels {labels.dtype} {labels.shape}; expected class numbers (N,)")
         pixels = unit_images(images, value_range, str(path))

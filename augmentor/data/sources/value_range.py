@@ -1,6 +1,6 @@
 """The values of black and white in a data argument: ``FILE#value_range=LOW,HIGH``.
 
-They are part of the text and not a separate option, so that they are also in the records of runs and shards, and
+They are part of the string and not a separate option, so that they are also in the records of runs and shards, and
 available to workers that read the file again. ``#`` starts the options of a file, as in ``h5:FILE#X,Y``; within a word,
 shells do not change it.
 """

@@ -37,10 +37,13 @@ class Augmentation:
     p: FixedP | None = None  # probability of augmenting an image, for members that have one
 
     def prepare(self, feed: Feed) -> None:
-        """Move to the device of the run and read its data; raise errors that training would raise later."""
+        """Move the augmentation to the device and check the data of the run.
+
+        Errors are raised here and not during training.
+        """
 
     def real(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Return the augmented real images and their labels; there can be more than in the batch."""
+        """Return the augmented real images and their labels; there can be more images than in the batch."""
         return batch.images, batch.labels
 
     def fake(self, batch: Batch) -> torch.Tensor:
@@ -91,7 +94,7 @@ augmentations.register("none")(Augmentation)
 
 
 class Chain(Augmentation):
-    """Several augmentations in sequence; its text form is, for example, ``"both+diffaugment"``."""
+    """Several augmentations in sequence, described by a string such as ``"both+diffaugment"``."""
 
     name = "chain"
 
@@ -151,10 +154,10 @@ class Chain(Augmentation):
 def get_augmentation(
     spec: str | Augmentation, latent_augment: LatentAugment | None = None, **settings: Any
 ) -> Augmentation:
-    """Return the augmentation for a text such as ``"both"`` or ``"both(p=0.3)+diffaugment"``.
+    """Return the augmentation for a string such as ``"both"`` or ``"both(p=0.3)+diffaugment"``.
 
-    spec: the text, or an `Augmentation`, which is returned unchanged. latent_augment: needed by "both" and "real".
-    settings: arguments of the members that accept them (see `Augmentation.takes`); those in the text take precedence,
+    spec: the string, or an `Augmentation`, which is returned unchanged. latent_augment: needed by "both" and "real".
+    settings: arguments of the members that accept them (see `Augmentation.takes`); those in the string take precedence,
     and None is ignored. Raises `InputError` for a setting that no member accepts.
 
     >>> str(get_augmentation("none"))
@@ -164,13 +167,13 @@ def get_augmentation(
         return spec
     settings = {name: value for name, value in settings.items() if value is not None}
     if unknown := sorted(settings.keys() - {name for part in _parts(spec) for name in _class_of(part).takes}):
-        raise InputError(f"augmentation {spec!r} takes no {' and no '.join(unknown)}; leave it out")
+        raise InputError(f"augmentation {spec!r} takes no {' and no '.join(unknown)}; remove {', '.join(unknown)}")
     members = [augmentations.build(part, latent_augment=latent_augment, **settings) for part in _parts(spec)]
     return members[0] if len(members) == 1 else Chain(*members)
 
 
 def needs_autoencoder(spec: str) -> bool:
-    """Return whether the augmentation for this text works in latent space."""
+    """Return whether the augmentation for this string works in latent space."""
     return any(_class_of(part).in_latents for part in _parts(spec))
 
 

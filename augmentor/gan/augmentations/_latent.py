@@ -24,7 +24,7 @@ class InLatents(Augmentation):
 
     def __init__(self, latent_augment: LatentAugment | None = None):
         if latent_augment is None:
-            raise InputError(f"augment={self.name!r} needs latent_augment=LatentAugment(...)")
+            raise InputError(f"augmentation {self.name!r} needs latent_augment=LatentAugment(...)")
         if latent_augment.policy.soft_classes(torch.zeros(1, 2), None) is not None:
             raise InputError(
                 f"policy {latent_augment.policy} mixes classes, which a GAN does not support; choose one that keeps "

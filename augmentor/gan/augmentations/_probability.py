@@ -123,7 +123,7 @@ PROBABILITIES: dict[str, type[FixedP]] = {member.name: member for member in (Fix
 
 
 def get_probability(p: float | str | FixedP) -> FixedP:
-    """Return the probability for a number, or for a text such as ``"0.5"`` or ``"adaptive(images=50000)"``.
+    """Return the probability for a number, or for a string such as ``"0.5"`` or ``"adaptive(images=50000)"``.
 
     A `FixedP` is returned unchanged.
 

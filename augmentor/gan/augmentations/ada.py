@@ -18,7 +18,7 @@ from ._probability import FixedP, get_probability
 class ADA(OfPixels):
     """Pixel blitting, geometry and colour ("bgc") of Karras et al. 2020, appendix B, without their low-pass filters.
 
-    p: a number or a text, see `get_probability`; ``"adaptive"`` follows the overfitting of the discriminator.
+    p: a number or a string, see `get_probability`; ``"adaptive"`` follows the overfitting of the discriminator.
     geometry, colour: whether images are transformed geometrically (blitting included), and in colour.
 
     >>> ADA(p=0.5).p.value

@@ -34,12 +34,12 @@ class AugmentBoth(InLatents):
         super().__init__(latent_augment)
         if self.latent_augment.gate is not None:
             raise InputError(
-                "a gate rejects generated images more often than real ones, so augment='both' would leak; "
-                "leave the gate out, or use augment='real'"
+                "a gate rejects generated images more often than real ones, so the discriminator could recognise "
+                "generated images by this difference; leave the gate out, or use augmentation 'real' (--augment real)"
             )
         self.p: FixedP = get_probability(self.latent_augment.p if p is None else p)
         if self.p.value == 0 and not self.p.watches and p is not None:
-            warnings.warn("augment='both' with p=0 changes nothing", AugmentorWarning, stacklevel=2)
+            warnings.warn("augmentation 'both' with p=0 changes nothing", AugmentorWarning, stacklevel=2)
 
     def prepare(self, feed: Feed) -> None:
         super().prepare(feed)
@@ -55,7 +55,8 @@ class AugmentBoth(InLatents):
         if kept is not None and bool(kept.any()):
             raise ReferenceSetError(
                 f"policy {augment.policy} finds no partner for the only image of a class and keeps it unchanged, but "
-                "changes generated ones, so augment='both' would leak; leave the class out, or use gaussian"
+                "changes generated ones, so the discriminator could recognise generated images by this difference; "
+                "leave the class out, or use gaussian"
             )
 
     def real(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None]:

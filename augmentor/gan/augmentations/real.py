@@ -31,13 +31,13 @@ class AugmentReal(InLatents):
 
     def __init__(self, latent_augment: LatentAugment | None = None, ratio: float = 1.0):
         super().__init__(latent_augment)
-        self.latent_augment.check_synthesis("augment='real'")
+        self.latent_augment.check_synthesis("augmentation 'real'")
         if not 0 <= ratio < math.inf:
             raise InputError(f"ratio, the number of decoded samples per real one, must be >= 0 and finite; got {ratio}")
         if self.latent_augment.gate is not None and self.latent_augment.gate.action == "weigh":
             raise InputError("a GAN does not use the weights of a gate with action='weigh'; use action='redraw'")
         if ratio == 0:
-            warnings.warn("augment='real' with ratio=0 adds no decoded samples", AugmentorWarning, stacklevel=2)
+            warnings.warn("augmentation 'real' with ratio=0 adds no decoded samples", AugmentorWarning, stacklevel=2)
         self.ratio = ratio
 
     def real(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None]:

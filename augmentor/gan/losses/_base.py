@@ -73,7 +73,7 @@ class GANLoss:
 
 
 def get_loss(spec: str | GANLoss) -> GANLoss:
-    """Return the loss for a text such as ``"wgan_gp(weight=5)"``; a `GANLoss` is returned unchanged.
+    """Return the loss for a string such as ``"wgan_gp(weight=5)"``; a `GANLoss` is returned unchanged.
 
     >>> str(get_loss("wgan_gp"))
     'wgan_gp(weight=10.0)'

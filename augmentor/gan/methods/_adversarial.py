@@ -161,10 +161,10 @@ def network_pair(
     seed: int,
     **of_generator: Any,
 ) -> tuple[Generator, Discriminator]:
-    """Return the generator and the discriminator, of the same family and width, for a text.
+    """Return the generator and the discriminator, of the same family and width, that a string describes.
 
-    network: a text such as ``"dcgan(width=48)"``, or a pair of networks, which is checked and returned. seed: of the
-    initial weights. of_generator: further arguments of the generator; those in the text take precedence.
+    network: a string such as ``"dcgan(width=48)"``, or a pair of networks, which is checked and returned. seed: seed of
+    the initial weights. of_generator: further arguments of the generator; those in the string take precedence.
     """
     if not isinstance(network, str):
         generator, discriminator = network

@@ -64,7 +64,7 @@ class TrainingMethod:
         if not self.takes_augmentation and str(settings.augmentation) != "none":
             raise InputError(
                 f"the discriminator of training method {self.name!r} takes no images, so they cannot be augmented; "
-                "use --augment none"
+                "use augmentation='none' (--augment none)"
             )
         for name in () if self.adversarial else ("loss", "r1_gamma", "discriminator_steps"):
             if getattr(settings, name) != getattr(GANSettings(), name):
@@ -118,7 +118,7 @@ class TrainingMethod:
         return {"method": self.name, "generator": describe(self.generator), "lr": self.lr}
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state that is needed to resume: tensors, numbers, texts, and dicts and lists of them."""
+        """Return the state that is needed to resume: tensors, numbers, strings, and dicts and lists of them."""
         return {
             "networks": {name: network.state_dict() for name, network in self.networks().items()},
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
@@ -133,12 +133,12 @@ class TrainingMethod:
 
 
 def get_method(spec: str | TrainingMethod, **settings: Any) -> TrainingMethod:
-    """Return the training method for a text such as ``"gan(discriminator_steps=2)"``.
+    """Return the training method for a string such as ``"gan(discriminator_steps=2)"``.
 
-    spec: the text, or a `TrainingMethod`, which is returned unchanged. settings: fields of `GANSettings`, `network` and
-    `autoencoder`; those in the text take precedence. None is ignored, and so are a network or an autoencoder that the
-    method does not use. Raises `InputError` for an augmentation that the method does not support, `UnknownNameError`
-    for an unknown setting.
+    spec: the string, or a `TrainingMethod`, which is returned unchanged. settings: fields of `GANSettings`, `network`
+    and `autoencoder`; those in the string take precedence. None is ignored, and so are a network or an autoencoder that
+    the method does not use. Raises `InputError` for an augmentation that the method does not support,
+    `UnknownNameError` for an unknown setting.
 
     >>> get_method("gan", network="dcgan(width=8)", image_shape=(1, 8, 8), loss="hinge").name
     'gan'
@@ -153,7 +153,7 @@ def get_method(spec: str | TrainingMethod, **settings: Any) -> TrainingMethod:
 
 
 def method_class(spec: str) -> type[TrainingMethod]:
-    """Return the class of the training method for a text.
+    """Return the class of the training method for a string.
 
     >>> method_class("latent-gan(width=32)").needs_autoencoder
     True

@@ -34,7 +34,7 @@ def shape_of(autoencoder: Autoencoder, image_shape: tuple[int, int, int] | None)
         raise InputError(
             "this training method builds networks of the architecture of its autoencoder, which an adapted one "
             f"({autoencoder.name}) does not give; use an autoencoder of this package, or use this one with "
-            "augment='both' or 'real'"
+            "augmentation 'both' or 'real' (--augment both, --augment real)"
         )
     shape = autoencoder.image_shape if image_shape is None else image_shape
     channels, *size = shape
@@ -55,12 +55,12 @@ def real_latents(autoencoder: Autoencoder, feed: Feed) -> tuple[torch.Tensor, to
 
 
 def standard_codes(autoencoder: Autoencoder, images: torch.Tensor) -> torch.Tensor:
-    """Return the standard latents (B, *L), float32, of float images (B,C,H,W); differentiable."""
+    """Return the standardised latents (B, *L), float32, of float images (B,C,H,W); differentiable."""
     return autoencoder.stats.standardise(autoencoder.encode(images).mean.float())
 
 
 def real_reference(autoencoder: Autoencoder, feed: Feed) -> ReferenceSet:
-    """Return `real_latents` as standard latents; if the autoencoder has no latent statistics, they are fitted first."""
+    """Return `real_latents` as standardised latents; latent statistics are fitted first if there are none."""
     raw, labels = real_latents(autoencoder, feed)
     if not autoencoder.stats.fitted:
         autoencoder.stats.fit([raw])
@@ -69,7 +69,7 @@ def real_reference(autoencoder: Autoencoder, feed: Feed) -> ReferenceSet:
 
 @torch.no_grad()
 def fit_codes(generator: DecoderGenerator, reference: ReferenceSet) -> None:
-    """Fit the distribution of the generator's codes to the standard latents of real images.
+    """Fit the distribution of the generator's codes to the standardised latents of real images.
 
     Raises `DataError` for a class of fewer than two images.
     """
@@ -78,7 +78,7 @@ def fit_codes(generator: DecoderGenerator, reference: ReferenceSet) -> None:
     if few:
         raise DataError(
             f"class {few[0]} has {counts.get(few[0], 0)} images, and fitting a distribution to the latents of a class "
-            "needs at least 2; leave the class out, or train without classes (--unconditional)"
+            "needs at least 2; leave the class out, or use num_classes=0 (--unconditional)"
         )
     gaussian = ClassGaussian()
     gaussian.fit(reference)

@@ -13,9 +13,9 @@ from ..losses import GANLoss
 class GANSettings:
     """Keyword arguments of every training method, in addition to its own.
 
-    image_shape: (C, H, W) of the images to generate, for networks given as text.
-    num_classes: number of classes of these networks; 0 is unconditional. seed: of the initial weights.
-    loss: a text such as ``"hinge"`` or ``"wgan_gp(weight=5)"``, or a `GANLoss`.
+    image_shape: (C, H, W) of the images to generate, for networks that are described by a string.
+    num_classes: number of classes of these networks; 0 is unconditional. seed: seed of the initial weights.
+    loss: a string such as ``"hinge"`` or ``"wgan_gp(weight=5)"``, or a `GANLoss`.
     augmentation: see `get_augmentation`. lr: learning rate of all networks.
     r1_gamma: weight of the R1 penalty, which is computed every `r1_every` steps and multiplied by `r1_every`; 0
         disables it. None is the default of the loss: 0 for "wgan_gp", 1 for the others.

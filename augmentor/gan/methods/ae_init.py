@@ -23,7 +23,7 @@ from ._settings import GANSettings
 
 @methods.register("ae-init")
 class AEInit(AdversarialMethod):
-    """GAN initialised from an autoencoder, as BAGAN (Mariani et al. 2018).
+    """GAN initialised from an autoencoder, as in BAGAN (Mariani et al. 2018).
 
     The generator starts as the decoder, and the discriminator as the layers of the encoder except the last. The
     generator decodes codes drawn around those of real images (see `DecoderGenerator`). In addition to the adversarial
@@ -31,10 +31,11 @@ class AEInit(AdversarialMethod):
     training, so that it continues to reconstruct the real images (compare Srivastava et al. 2017).
 
     The paper's training is ``reconstruct=0, bandwidth=1``. Its discriminator has one output per class and one for
-    generated images; here the class enters by projection, so that any loss can be used.
+    generated images; here the class is used by a projection layer, so that any loss can be used.
 
     autoencoder: a trained one, which is not changed. reconstruct: weight of the reconstruction, at least 0. bandwidth:
-        of the codes, above 0 and at most 1; 1 is one normal distribution per class.
+        bandwidth of the kernel density estimate of the codes, above 0 and at most 1; 1 is one normal distribution per
+        class.
     settings: see `GANSettings`.
 
     >>> from augmentor import load_autoencoder

@@ -14,7 +14,7 @@ from ._settings import GANSettings
 class GAN(AdversarialMethod):
     """GAN (Goodfellow et al. 2014) with any loss and augmentation.
 
-    network: a text such as ``"dcgan(width=48)"``, or a generator and a discriminator, which are trained in place;
+    network: a string such as ``"dcgan(width=48)"``, or a generator and a discriminator, which are trained in place;
         conditional if built with `num_classes`. settings: see `GANSettings`.
 
     >>> GAN("dcgan(width=8)", image_shape=(1, 8, 8)).generator.image_shape

@@ -40,7 +40,7 @@ class GuidedGAN(AdversarialMethod):
     averaged generator that a `QualityGate`, fitted to the real codes, does not reject.
 
     autoencoder: a trained one. A copy is trained and saved as ``autoencoder.safetensors``.
-    network: as in `GAN`. The `latent_dim` of a generator must be D; a text needs none.
+    network: as in `GAN`. The `latent_dim` of a generator must be D; a string needs none.
     match, reconstruct: weights of the two terms, at least 0. refit_steps: at least 0. settings: see `GANSettings`.
 
     >>> from augmentor import load_autoencoder
@@ -137,7 +137,7 @@ class GuidedGAN(AdversarialMethod):
         )
 
     def _codes(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the standard latents (B,D) of images."""
+        """Return the standardised latents (B,D) of images."""
         return standard_codes(self.autoencoder, images).flatten(1)
 
     def _moments(self, codes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -21,10 +21,10 @@ from ._settings import GANSettings
 
 @methods.register("latent-gan")
 class LatentGAN(AdversarialMethod):
-    """GAN of standard latents (l-GAN, Achlioptas et al. 2018, there for point clouds).
+    """GAN of standardised latents (l-GAN, Achlioptas et al. 2018, who generate point clouds).
 
-    The generator makes standard latents, which the decoder turns into images, and the critic compares them with those
-    of real images. The autoencoder is not trained, so images are never sharper than its reconstructions.
+    The generator makes standardised latents, which the decoder turns into images, and the critic compares them with
+    those of real images. The autoencoder is not trained, so images are never sharper than its reconstructions.
 
     autoencoder: its latents are vectors (both networks are multilayer perceptrons) or feature maps (convolutions).
     width: width of both networks, see `CodeGenerator`.
@@ -60,7 +60,7 @@ class LatentGAN(AdversarialMethod):
 
     @torch.no_grad()
     def seen(self, batch: Batch) -> Batch:
-        """Return the batch with the standard latents of its images."""
+        """Return the batch with the standardised latents of its images."""
         return batch._replace(images=standard_codes(self.autoencoder, batch.images))
 
     def make(self, noise: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:

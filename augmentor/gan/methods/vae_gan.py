@@ -36,13 +36,13 @@ class VAEGAN(AdversarialMethod):
     2021), so their scale does not matter; in the paper the standard deviation is 1.
 
     The decoder also minimises the adversarial loss of samples and of reconstructions, alternating within a batch. As in
-    the paper, this loss has no gradient for the encoder, and the reconstruction none for the discriminator. Samples are
-    decoded from codes drawn around those of the real images of a class (see `DecoderGenerator`), which are encoded
-    again before each round, because codes fill the prior only partly (Ghosh et al. 2020). So only the discriminator
-    takes a class as input.
+    the paper, the adversarial loss has no gradient for the encoder. The reconstruction loss has no gradient for the
+    discriminator. Samples are decoded from codes drawn around those of the real images of a class (see
+    `DecoderGenerator`), which are encoded again before each round, because codes fill the prior only partly (Ghosh et
+    al. 2020). The class is an input of the discriminator only.
 
-    autoencoder: a trained one, which is not changed, or the text form of a new one. Its posterior must have a standard
-        deviation. The result is saved as ``autoencoder.safetensors``.
+    autoencoder: a trained one, which is not changed, or the string that describes a new one. Its posterior must have a
+        standard deviation. The result is saved as ``autoencoder.safetensors``.
     network: as in `GAN`; only the discriminator is used. Its last layer must be called `head`, as in this package.
     beta: weight of the KL term. weight: weight of reconstruction and KL term. bandwidth: as in `AEInit`.
     settings: see `GANSettings`.

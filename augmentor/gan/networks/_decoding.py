@@ -14,10 +14,11 @@ from ._base import Generator, check_labels
 
 
 class DecodingGenerator(Generator):
-    """Base of the generators that decode latents: noise => standard latents => image.
+    """Base of the generators that decode latents: noise => standardised latents => image.
 
-    autoencoder: text form of the autoencoder, such as ``"vae(latent_dim=8)"``. Its weights and latent statistics are
-        part of this network, so that one file contains everything. The noise has as many values as a latent.
+    autoencoder: string that describes the autoencoder, such as ``"vae(latent_dim=8)"``. Its weights and latent
+        statistics are part of this network, so that one file contains everything. The noise has as many values as a
+        latent.
     whole: whether to keep the encoder as well.
     """
 
@@ -40,17 +41,17 @@ class DecodingGenerator(Generator):
         return self.draw(self.codes(noise, labels))
 
     def codes(self, noise: torch.Tensor, labels: torch.Tensor | None = None) -> torch.Tensor:
-        """Return standard latents (B, *L) for noise (B, latent_dim) and class numbers (B,); errors as in `forward`."""
+        """Return standardised latents (B, *L) for noise (B, latent_dim) and classes (B,); errors as in `forward`."""
         self._check_noise(noise)
         labels = check_labels(labels, len(noise), self.num_classes, f"the {self.name} generator")
         return self._codes(noise, labels)
 
     def draw(self, codes: torch.Tensor) -> torch.Tensor:
-        """Decode standard latents (B, *L) to float images (B,C,H,W) in [0, 1]."""
+        """Decode standardised latents (B, *L) to float images (B,C,H,W) in [0, 1]."""
         return self.model.decode(self.model.stats.unstandardise(codes), self.image_shape)
 
     def _codes(self, noise: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
-        """Return standard latents for noise; arguments are checked."""
+        """Return standardised latents for noise; arguments are checked."""
         raise NotImplementedError
 
 

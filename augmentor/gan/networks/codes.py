@@ -16,11 +16,11 @@ from ._decoding import DecodingGenerator
 
 @register_generator("codes")
 class CodeGenerator(DecodingGenerator):
-    """Generator of standard latents ``noise + f(noise, class)``, which the decoder turns into images.
+    """Generator of standardised latents ``noise + f(noise, class)``, which the decoder turns into images.
 
     f is a multilayer perceptron, or convolutional for feature maps. Noise has the mean and standard deviation of
-    standard latents, so f learns only the rest of their distribution; without the sum, the noise has little effect at
-    first, and all latents of a class become the same. width: number of channels at full size of a feature map; the
+    standardised latents, so f learns only the rest of their distribution; without the sum, the noise has little effect
+    at first, and all latents of a class become the same. width: number of channels at full size of a feature map; the
     layers of a perceptron are four times as wide. The decoder should not be trained. See `DecodingGenerator`.
 
     >>> CodeGenerator((1, 8, 8), autoencoder="vae(image_shape=(1, 8, 8))")(torch.randn(2, 16)).shape
@@ -54,7 +54,9 @@ class CodeGenerator(DecodingGenerator):
 
 
 class CodeDiscriminator(nn.Module):
-    """Critic of standard latents: (B, *latent_shape) and class numbers => logits (B,). Layers as in `CodeGenerator`.
+    """Critic of standardised latents: (B, *latent_shape) and class numbers => logits (B,).
+
+    The layers are those of `CodeGenerator`.
 
     >>> CodeDiscriminator((16,))(torch.randn(2, 16)).shape
     torch.Size([2])

@@ -19,11 +19,11 @@ class DecoderGenerator(DecodingGenerator):
     covariance of the real ones for any h (smoothed bootstrap, Silverman and Young 1987). With bandwidth 1 codes come
     from one normal distribution per class, as in BAGAN (Mariani et al. 2018), and no z is stored.
 
-    Codes are standard latents. The buffers are the means (K, D) and the Cholesky factors of the covariances (K, D, D)
-    of the classes, with K = 1 without classes; the codes z (num_codes, D), sorted by class; and their numbers per class
-    (K,). Before `set_codes` the distribution is standard normal.
+    Codes are standardised latents. The buffers are the means (K, D) and the Cholesky factors of the covariances (K, D,
+    D) of the classes, with K = 1 without classes; the codes z (num_codes, D), sorted by class; and their numbers per
+    class (K,). Before `set_codes` the distribution is standard normal.
 
-    The noise has D values; if bandwidth < 1, one more at the front chooses z. Other arguments: see
+    The noise has D values; if bandwidth < 1, an additional first value selects z. Other arguments: see
     `DecodingGenerator`. Raises `InputError` for a bandwidth that is not above 0 and at most 1.
 
     >>> generator = DecoderGenerator((1, 8, 8), num_classes=2, autoencoder="vae(image_shape=(1, 8, 8), latent_dim=6)")

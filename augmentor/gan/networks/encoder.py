@@ -17,7 +17,8 @@ from ._decoding import only
 class EncoderDiscriminator(Discriminator):
     """Encoder without its last layer, and a linear layer over its features (Mariani et al. 2018).
 
-    autoencoder: text form of the autoencoder. The class enters by projection, as in the other discriminators.
+    autoencoder: string that describes the autoencoder. The class is used by a projection layer, as in the other
+        discriminators.
 
     >>> EncoderDiscriminator((1, 8, 8), autoencoder="vae(image_shape=(1, 8, 8))")(torch.rand(2, 1, 8, 8)).shape
     torch.Size([2])

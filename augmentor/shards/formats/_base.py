@@ -61,7 +61,9 @@ class ShardFormat:
 
     def open(self, path: Path, entry: ShardEntry, manifest: Manifest, cache: BlockCache) -> ShardArrays:
         """Open a file of the size in its entry. Raises `ShardError` if it does not match the manifest."""
-        raise ShardError(f"{path} is a {self.name} file, which ShardDataset does not read; read it with that package")
+        raise ShardError(
+            f"{path} is a {self.name} file, which ShardDataset does not read; read it with the package {self.name}"
+        )
 
     def check_declared(self, manifest: Manifest) -> None:
         """Raise `ShardError` if a file is too short for its content according to the manifest; opens no file."""

@@ -17,7 +17,7 @@ from augmentor.data import load_source
 from augmentor.latents import class_index
 
 data = load_source({source})
-looked = {looked}
+selected = {selected}
 gate = QualityGate(keep={keep}, action="{action}")
 augment = LatentAugment({autoencoder!r}, {policy!r}, residual={residual}, gate=gate).fit({fitted})
 
@@ -37,8 +37,8 @@ autoencoder, stats = augment.autoencoder, augment.autoencoder.stats
 with torch.no_grad():
     z = stats.standardise(autoencoder.encode(samples[{sample}][None]).mean).float()
 distances, places = augment.reference.nearest(z, {neighbours})
-by_class = class_index(data.targets[looked]).argsort(stable=True)  # order of the reference set
-near_rows = looked[by_class[places[0]].numpy()].tolist()
+by_class = class_index(data.targets[selected]).argsort(stable=True)  # order of the reference set
+near_rows = selected[by_class[places[0]].numpy()].tolist()
 
 # Traversal of one latent dimension (or channel) at a time, around one original
 shifts = torch.linspace(-{reach}, {reach}, {steps})
@@ -54,13 +54,13 @@ with torch.no_grad():
 
 def code(view: View) -> str:
     """Return Python code that makes all images of the view, their labels, weights and neighbours."""
-    settings, whole = view.settings, view.looked == view.total
-    chosen = f"np.sort(np.random.default_rng(0).choice(len(data), {view.looked}, replace=False))"
+    settings, whole = view.settings, view.selected == view.total
+    chosen = f"np.sort(np.random.default_rng(0).choice(len(data), {view.selected}, replace=False))"
     return _CODE.format(
         imported="default_collate" if whole else "Subset, default_collate",
         source=_source(view),
-        looked="np.arange(len(data))" if whole else chosen,
-        fitted="data" if whole else "Subset(data, looked.tolist())",
+        selected="np.arange(len(data))" if whole else chosen,
+        fitted="data" if whole else "Subset(data, selected.tolist())",
         keep=settings.keep, action="redraw" if settings.redraw else "weigh",
         autoencoder=view.config["autoencoder"], policy=settings.policy, residual=settings.residual,
         rows=view.rows, count=len(view.rows), copies=settings.copies, seed=settings.seed,

@@ -96,7 +96,7 @@ def respond(explorer: Explorer, asked: Any) -> dict[str, Any]:
         **_pictures(shown),
         "settings": shown.settings.document(),
         "autoencoder": shown.config["autoencoder"], "verdict": str(shown.verdict),
-        "total": shown.total, "looked": shown.looked, "shape": list(shown.images.shape[1:]),
+        "total": shown.total, "selected": shown.selected, "shape": list(shown.images.shape[1:]),
         "controls": [asdict(control) for control in controls(policy)],
         "limit": shown.limit, "counts": asdict(shown.counts), "notes": notes,
         "take": {"code": recipe.code(shown), "command": recipe.command(shown), "policy": recipe.policy_json(shown)},

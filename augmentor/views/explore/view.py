@@ -25,7 +25,7 @@ from .settings import Settings
 
 # Larger data sets are reduced to this number of images, selected at random with a fixed seed.
 LOOKED = 2000
-# A traversal shows the dimensions that change the image most, from -REACH to +REACH in standard latents.
+# A traversal shows the dimensions that change the image most, from -REACH to +REACH in standardised latents.
 DIMENSIONS, STEPS, REACH = 4, 7, 3.0
 NEIGHBOURS = 6
 
@@ -36,16 +36,17 @@ PASSED, ORIGINAL_KEPT = "passed", "original kept"
 class View:
     """Displayed values: n originals, m samples per original, and details of one selected sample. All images are uint8.
 
-    rows: indices of the originals in the data set. samples: (m,n,C,H,W), with labels (m,n) or (m,n,K). verdicts: m
-    lists of n texts from the gate: "passed", "original kept", or the failed checks. scores: (m,n) per check, compared
-    with `limit`. near: the real images nearest to the selected sample, by the latent of the decoded image: rows of the
-    data set, distances, images, labels. traversal: (dimensions, steps, C,H,W) around the original of that sample.
-    verdict: assessment of the autoencoder on these images.
+    total, selected: number of images of the data set, and of those that are used. rows: indices of the originals in the
+    data set. samples: (m,n,C,H,W), with labels (m,n) or (m,n,K). verdicts: m lists of n strings from the gate:
+    "passed", "original kept", or the failed checks. scores: (m,n) per check, compared with `limit`. near: the real
+    images nearest to the selected sample, by the latent of the decoded image: rows of the data set, distances, images,
+    labels. traversal: (dimensions, steps, C,H,W) around the original of that sample. verdict: assessment of the
+    autoencoder on these images.
     """
 
     settings: Settings
     total: int
-    looked: int
+    selected: int
     classes: list[str]
     rows: list[int]
     images: torch.Tensor
@@ -73,7 +74,7 @@ class _Data:
     """A data set, the rows of it that are used, their labels, and a data set of only these rows."""
 
     dataset: Any
-    looked: np.ndarray
+    selected: np.ndarray
     labels: torch.Tensor
     source: Any
 
@@ -134,7 +135,7 @@ class Explorer:
         dimensions, traversal = self._traversal(model, data, rows[original])
         return View(
             settings=replace(settings, policy=describe(policy, brief=True), original=original, copy=copy),
-            total=len(data.dataset), looked=len(data.looked), classes=list(data.dataset.classes), rows=rows,
+            total=len(data.dataset), selected=len(data.selected), classes=list(data.dataset.classes), rows=rows,
             images=to_uint8(images), labels=labels,
             rebuilt=to_uint8(model.autoencoder(images.to(augment.device))).cpu(),
             samples=samples.unflatten(0, shape),
@@ -166,15 +167,15 @@ def _read(source: str, split: str, size: int | None) -> _Data:
     dataset: Any = load_source(source, split=split, size=size)
     if len(dataset) <= LOOKED:
         return _Data(dataset, np.arange(len(dataset)), dataset.targets, dataset)
-    looked = np.sort(np.random.default_rng(0).choice(len(dataset), LOOKED, replace=False))
-    return _Data(dataset, looked, dataset.targets[looked], Subset(dataset, looked.tolist()))
+    selected = np.sort(np.random.default_rng(0).choice(len(dataset), LOOKED, replace=False))
+    return _Data(dataset, selected, dataset.targets[selected], Subset(dataset, selected.tolist()))
 
 
 def _autoencoder_of(settings: Settings, data: _Data) -> str:
     """Return the name or path of the autoencoder, also for "auto"."""
     if settings.autoencoder != "auto":
         return settings.autoencoder
-    return fitting_autoencoder(data.fetch(data.looked[:64].tolist())[0])
+    return fitting_autoencoder(data.fetch(data.selected[:64].tolist())[0])
 
 
 def _load(data: _Data, name: str, device: str) -> _Model:
@@ -199,10 +200,10 @@ def _gate(model: _Model, data: _Data, residual: float) -> QualityGate:
 def _originals(data: _Data, settings: Settings) -> list[int]:
     if settings.pick == "random":
         generator = torch_generator("cpu", settings.seed, "explore")
-        places = torch.randperm(len(data.looked), generator=generator)[: settings.images]
+        places = torch.randperm(len(data.selected), generator=generator)[: settings.images]
     else:
-        places = spread_over_classes(class_index(data.labels), len(data.looked), settings.images)
-    return data.looked[places.numpy()].tolist()
+        places = spread_over_classes(class_index(data.labels), len(data.selected), settings.images)
+    return data.selected[places.numpy()].tolist()
 
 
 def _drawn(
@@ -233,7 +234,7 @@ def _near(data: _Data, model: _Model, sample: torch.Tensor) -> dict[str, Any]:
     """Return the fields ``near_...`` of a view for one sample (1,C,H,W)."""
     distances, places = model.reference.nearest(model.encode(sample), NEIGHBOURS)
     order = class_index(data.labels).argsort(stable=True)  # a reference set is sorted by class
-    rows = data.looked[order[places[0].cpu()].numpy()].tolist()
+    rows = data.selected[order[places[0].cpu()].numpy()].tolist()
     images, labels = data.fetch(rows)
     return {"near_rows": rows, "near_distances": distances[0].tolist(), "near_images": to_uint8(images),
             "near_labels": labels}  # fmt: skip

@@ -145,9 +145,9 @@ function policyIs(text) {
 
 function draw() {
   const [channels, height, width] = view.shape;
-  const looked = view.looked < view.total ? `, ${view.looked} of them used` : "";
+  const selected = view.selected < view.total ? `, ${view.selected} of them used` : "";
   $("#what").textContent =
-    `${view.total} images of ${width} × ${height}, ${channels === 1 ? "grey" : "RGB"}${looked} · autoencoder ${view.autoencoder}, ${view.verdict}`;
+    `${view.total} images of ${width} × ${height}, ${channels === 1 ? "grey" : "RGB"}${selected} · autoencoder ${view.autoencoder}, ${view.verdict}`;
   $("#notes").hidden = view.notes.length === 0;
   $("#notes").textContent = view.notes.join(" ");
   drawSummary();
