@@ -338,9 +338,9 @@ def test_one_line_says_beforehand_what_the_budget_is_worth(capsys):
     for kind, budget, least, whole in ((Estimated, 25, 15, 29), (Estimated, 100, 15, 29), (Known, 13, 13, 23)):
         task = kind({"good": 3.0})
         tune(None, task=task, budget=budget)
-        (line,) = (line for line in capsys.readouterr().err.splitlines() if "budget" in line)
-        assert f"about {least} s, for one latent setting against the default control; {whole} s for all" in line
-        assert (f"with {budget} s the answer can only be 'none'" in line) == (budget < whole)
+        (line,) = (line for line in capsys.readouterr().err.splitlines() if "Estimated time" in line)
+        assert f"about {least} s to compare one latent setting with the default augmentation; {whole} s to" in line
+        assert (f"With {budget} s the answer can only be 'none'" in line) == (budget < whole)
 
 
 @pytest.mark.parametrize(
