@@ -62,7 +62,9 @@ def check_one_shape(shapes: Iterable[Sequence[int]]) -> None:
 
 def fetch(dataset: Any, indices: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Return images (B,C,H,W) and labels (or None) of some items of a map-style data set."""
-    return collate(fetch_items(dataset, indices))
+    # Not for a subclass, which may change the items.
+    get_batch = vars(type(dataset)).get("get_batch")
+    return collate(fetch_items(dataset, indices)) if get_batch is None else get_batch(dataset, indices)
 
 
 def some_images(dataset: Any) -> torch.Tensor:

@@ -70,8 +70,15 @@ class ArrayDataset(Dataset[tuple[torch.Tensor, int]]):
         return self.images[index], int(self.targets[index])
 
     def __getitems__(self, indices: Sequence[int]) -> list[tuple[torch.Tensor, int]]:
+        if type(self).__getitem__ is not ArrayDataset.__getitem__:  # a subclass with other items
+            return [self[index] for index in indices]
+        images, labels = self.get_batch(indices)
+        return list(zip(images, labels.tolist(), strict=True))
+
+    def get_batch(self, indices: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the images (B,C,H,W) and the labels int64 (B,) at these indices, which is faster than single items."""
         rows = torch.as_tensor(list(indices), dtype=torch.int64)
-        return list(zip(self.images[rows], self.targets[rows].tolist(), strict=True))
+        return self.images[rows], self.targets[rows]
 
     def subset(self, rows: torch.Tensor) -> ArrayDataset:
         """Return a data set of these rows (int64 or bool) with the same classes."""

@@ -7,7 +7,9 @@ import re
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
+from augmentor._internal.datasets import fetch
 from augmentor._internal.layout import channels_first
 from augmentor.data import ArrayDataset, load_source
 from augmentor.exceptions import AugmentorWarning, DataError, InputError, RangeError
@@ -88,3 +90,22 @@ def test_the_arrays_of_the_caller_stay_as_they_are():
     images = np.array(VALUES * 7)
     ArrayDataset(torch.from_numpy(images)[:, None], value_range=(0, 7))
     assert np.array_equal(images, VALUES * 7)
+
+
+def test_a_batch_is_the_items_and_a_subclass_with_other_items_is_respected():
+    class Inverted(ArrayDataset):
+        def __getitem__(self, index):
+            image, label = super().__getitem__(index)
+            return 255 - image, label
+
+    images = torch.arange(4 * 64, dtype=torch.uint8).reshape(4, 1, 8, 8)
+    labels, rows = torch.tensor([2, 0, 1, 1]), [3, 0, -1]
+    for kind, wanted in ((ArrayDataset, images), (Inverted, 255 - images)):
+        data = kind(images, labels)
+        found, their_labels = fetch(data, rows)
+        assert torch.equal(found, wanted[rows])
+        assert (their_labels.dtype, their_labels.tolist()) == (torch.int64, [1, 2, 1])
+        (loaded, _) = next(iter(DataLoader(data, batch_size=4)))
+        assert torch.equal(loaded, wanted)
+    with pytest.raises(IndexError):
+        fetch(ArrayDataset(images, labels), [4])
