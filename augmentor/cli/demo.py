@@ -20,7 +20,7 @@ CLASSIFIER_STEPS = 300
 
 
 @click.command()
-@click.option("--steps", type=click.IntRange(1), default=400, help="Number of training steps of the autoencoder.")
+@click.option("--steps", type=click.IntRange(1), default=300, help="Number of training steps of the autoencoder.")
 @common("augmentor-demo", "Folder for all files; open OUT/report.html in a browser.")
 def demo(steps: int, seed: int, device: str, out: str) -> None:
     """Run all steps on the 1,797 digits of scikit-learn: about two minutes, without a download.

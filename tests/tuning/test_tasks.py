@@ -351,7 +351,7 @@ def test_an_autoencoder_comes_with_the_folder_or_else_the_result(few, tmp_path, 
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
     result = tune(few, "vae(latent_dim=4, width=8)", space=ONE, **QUICK)
     config = result.config | {"p": 0.5}
-    with pytest.raises(InputError, match="pass it as autoencoder="):
+    with pytest.raises(InputError, match="pass this object as autoencoder="):
         LatentAugment.from_config(config)
     assert LatentAugment.from_config(config, autoencoder=result.autoencoder).p == 0.5
 
