@@ -132,16 +132,15 @@ def arrays_of(folder: Path) -> list[tuple[str, dict[str, np.ndarray], dict[str, 
     return shards
 
 
-def generate(kind: str, count: int, folder: Path) -> Path:
+def generate(data: ArrayDataset, augment: LatentAugment, count: int, folder: Path) -> Path:
     """Generate this number of samples."""
-    data, augment = KINDS[kind]()
     return generate_shards(data, augment, folder, num_samples=count, seed=SEED, micro_batch=MICRO_BATCH, progress=False)
 
 
 def make(kind: str, rounds: int, where: Path) -> dict[str, Any]:
     """Return the times of generating shards of this kind, and of its parts."""
     (data, augment), count = KINDS[kind](), GENERATED[kind]
-    folder = generate(kind, count, where / "shards")  # also warms up
+    folder = generate(data, augment, count, where / "shards")  # also warms up
     shards, again = arrays_of(folder), where / "again"
     write(shards, again)
     assert all((again / name).read_bytes() == (folder / name).read_bytes() for name, _, _ in shards)
@@ -151,7 +150,7 @@ def make(kind: str, rounds: int, where: Path) -> dict[str, Any]:
         "decode and write, two processes": lambda number: both(
             partial(decode, data, augment, count), partial(write, shards, where / f"both-{number}")
         ),
-        "generate": lambda number: generate(kind, count, where / f"generate-{number}"),
+        "generate": lambda number: generate(data, augment, count, where / f"generate-{number}"),
     }
     seconds = in_turn(contenders, rounds)
     larger = [max(pair) for pair in zip(seconds["decode alone"], seconds["write alone"], strict=True)]
@@ -446,7 +445,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as where:
             rows[kind] = {"make": make(kind, asked.rounds, Path(where))}
         with tempfile.TemporaryDirectory() as where:
-            folder = generate(kind, READ[kind], Path(where) / "shards")
+            folder = generate(*KINDS[kind](), READ[kind], Path(where) / "shards")
             rows[kind] |= {"samples": READ[kind], "read": read(kind, folder, asked.rounds, Path(where))}
     lines = table(rows)
     print("\n".join(lines))

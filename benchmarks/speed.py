@@ -15,7 +15,7 @@ NONE = "-"
 # What is done: (section, row) of this package, of the bare network, and of a peer with its name.
 Row = tuple[str, str]
 BATCHES, PEERS, ENCODING = "transform, batches of 256", "other packages", "encoding of a data set"
-WORK: dict[str, tuple[Row, Row | None, str, Row | None]] = {
+WORK: dict[str, tuple[Row, Row, str, Row | None]] = {
     "transform a batch, `p=1`": (
         (BATCHES, "LatentAugment, p=1"), (BATCHES, "bare network"), "pythae", (PEERS, "pythae, reconstruct")),
     "transform a batch, `p=0.5`": ((BATCHES, "LatentAugment, p=0.5"), (BATCHES, "bare network"), "", None),
@@ -54,9 +54,8 @@ def table(rows: dict[str, Any], reading: dict[str, float]) -> list[str]:
     """Return the lines of the table: images per second."""
     lines = ["| what | this package | bare network | peer |", "|---|---|---|---|"]
     for what, (ours, bare, peer, theirs) in WORK.items():
-        bare_text = NONE if bare is None else f"{rate(rows, bare):,.0f}"
         peer_text = NONE if theirs is None else f"{peer} {rate(rows, theirs):,.0f}"
-        lines.append(f"| {what} | {rate(rows, ours):,.0f} | {bare_text} | {peer_text} |")
+        lines.append(f"| {what} | {rate(rows, ours):,.0f} | {rate(rows, bare):,.0f} | {peer_text} |")
     pixels = ", ".join(f"{name} {rate(rows, (PEERS, row)):,.0f}" for name, row in PIXELS.items())
     lines.append(f"| geometry, colour and erasing of pixels | {NONE} | {NONE} | {pixels} |")
     readers = ", ".join(f"{name} {reading[row]:,.0f}" for name, row in READERS.items())
