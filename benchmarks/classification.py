@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from common import draw_table, record, spread
+from common import draw_table, record, recorded, spread
 from jobs import Job, Store, fill, in_processes
 from rows import QUICK, Row, Settings, Trial, rows_of, searched
 from sets import SETS, BenchmarkSet
@@ -112,21 +112,24 @@ def jobs_of(name: str, options: argparse.Namespace) -> list[Job]:
 
 
 def publish(jobs: list[Job], quick: bool = False) -> None:
-    """Print the rows that all seeds of a set have; record and draw them if no seed is missing."""
+    """Print the rows that all seeds of a set have; record and draw them, with rows recorded before, if none is missing."""
     name = jobs[0].name
     known = all_rows(jobs[0], trial_of(jobs[0]))
     found = [store_of(job).rows() for job in jobs]
     wanted = jobs[0].rows if jobs[0].seed in SEARCH_SEEDS else tuple(known)
     complete = {row: together([seed[row] for seed in found]) for row in wanted if all(row in seed for seed in found)}
-    lines = table(complete, {row for row in complete if known[row].is_control})
-    print("\n".join([name, *lines]), flush=True)
+    controls = {row for row in known if known[row].is_control}
+    print("\n".join([name, *table(complete, controls)]), flush=True)
     searching = jobs[0].seed in SEARCH_SEEDS
     if quick or (len(jobs) < FEWEST_SEEDS and not searching):
         return
     kind = "" if not searching else "-plateau" if "steps" in jobs[0].rows[0] else "-search"
     marker = f"classification-{name}{kind}"
-    record(marker, {"set": name, "seeds": [job.seed for job in jobs], **described(SETS[name])}, complete)
-    draw_table(marker, lines)
+    settings = {"set": name, "seeds": [job.seed for job in jobs], **described(SETS[name])}
+    rows = recorded(marker, settings) | complete
+    rows = {row: rows[row] for row in known if row in rows}
+    record(marker, settings, rows)
+    draw_table(marker, table(rows, controls))
 
 
 def together(seeds: list[dict[str, Any]]) -> dict[str, Any]:

@@ -59,6 +59,13 @@ def record(name: str, settings: Mapping[str, Any], rows: Mapping[str, Any]) -> P
     return path
 
 
+def recorded(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the rows of results/NAME.json, {} if they have other settings."""
+    path = RESULTS / f"{name}.json"
+    document = json.loads(path.read_text()) if path.exists() else {"settings": None}
+    return document["rows"] if document["settings"] == json.loads(json.dumps(settings)) else {}
+
+
 def machine() -> dict[str, Any]:
     """Return the processor, the device and the versions."""
     packages = ("torch", "torchvision", "numpy", "scikit-learn", "imbalanced-learn", "optuna", "latent-augmentor")

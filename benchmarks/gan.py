@@ -17,7 +17,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from common import RESULTS, draw_table, record, spread
+from common import RESULTS, draw_table, record, recorded, spread
 from gan_rows import CONTROLS, OURS, QUICK, REFERENCES, ROWS, Settings, Trial, full, prepare
 from gan_sets import SETS, SMOKE, GANSet
 from jobs import Job, Store, fill, in_processes
@@ -82,7 +82,7 @@ def settings_of(name: str, scale: str) -> Settings:
 
 
 def publish(jobs: list[Job]) -> None:
-    """Print the rows that all seeds of a set have; record and draw them if no seed is missing."""
+    """Print the rows that all seeds of a set have; if no seed is missing, record and draw them with those recorded before."""
     job, found = jobs[0], [store_of(job).rows() for job in jobs]
     rows = {row: together([seed[row] for seed in found]) for row in ROWS if all(row in f for f in found)}
     print("\n".join([job.name, *table(rows), "", *leaks(rows)]), flush=True)
@@ -92,6 +92,8 @@ def publish(jobs: list[Job]) -> None:
     name = f"gan-{job.name}{scale}"
     settings = {"set": job.name, "seeds": [job.seed for job in jobs], **dataclasses.asdict(job.settings)}
     settings |= {"pretrained": known(job.name).pretrained, "images": known(job.name).count}
+    rows = recorded(name, settings) | rows
+    rows = {row: rows[row] for row in ROWS if row in rows}
     record(name, settings, rows)
     draw_table(name, [*table(rows), "", *leaks(rows), "", f"![FID as training goes on](results/{name}.png)"])
     write_bytes(RESULTS / f"{name}.png", curves(job.name, rows))

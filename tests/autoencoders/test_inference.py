@@ -159,8 +159,8 @@ def test_shards_from_a_cache_are_those_without_encoding(policy, precision, vae, 
 @pytest.mark.parametrize("looks", [{}, {"gate": QualityGate()}, {"residual": 0.5}], ids=str)
 def test_shards_from_a_cache_read_images_only_where_they_are_looked_at(looks, vae, digits, tmp_path, monkeypatch):
     few, read = digits.subset(torch.arange(60)), []
-    cache, fetched = LatentCache(few, vae), type(few).__getitems__
-    monkeypatch.setattr(type(few), "__getitems__", lambda data, rows: read.extend(rows) or fetched(data, rows))
+    cache, fetched = LatentCache(few, vae), type(few).get_batch
+    monkeypatch.setattr(type(few), "get_batch", lambda data, rows: read.extend(rows) or fetched(data, rows))
     generate_shards(few, LatentAugment(vae, **looks), tmp_path / "a", num_samples=20, cache=cache)
     once = len(read)
     generate_shards(few, LatentAugment(vae, **looks), tmp_path / "b", num_samples=180, cache=cache)
