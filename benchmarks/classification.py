@@ -112,7 +112,7 @@ def jobs_of(name: str, options: argparse.Namespace) -> list[Job]:
 
 
 def publish(jobs: list[Job], quick: bool = False) -> None:
-    """Print the rows that all seeds of a set have; record and draw them, with rows recorded before, if none is missing."""
+    """Print the rows that all seeds of a set have; unless seeds are missing, record and draw them with earlier rows."""
     name = jobs[0].name
     known = all_rows(jobs[0], trial_of(jobs[0]))
     found = [store_of(job).rows() for job in jobs]

@@ -82,7 +82,7 @@ def settings_of(name: str, scale: str) -> Settings:
 
 
 def publish(jobs: list[Job]) -> None:
-    """Print the rows that all seeds of a set have; if no seed is missing, record and draw them with those recorded before."""
+    """Print the rows that all seeds of a set have; unless seeds are missing, record and draw them with earlier rows."""
     job, found = jobs[0], [store_of(job).rows() for job in jobs]
     rows = {row: together([seed[row] for seed in found]) for row in ROWS if all(row in f for f in found)}
     print("\n".join([job.name, *table(rows), "", *leaks(rows)]), flush=True)

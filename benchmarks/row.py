@@ -10,10 +10,11 @@ class Row:
     """One way to train.
 
     recipe: name of the standard augmentation of all images; "" is the first control of the set. policy: policy of the
-    latent samples that replace a fraction of the images before the recipe is applied; "" for none. autoencoder: "own"
-    (trained on the labelled images only) or "pretrained". share: fraction of images that are replaced. residual: as in
-    `LatentAugment`. use: another use of the samples (see uses.py). labels: how unlabelled images get labels; "" if they
-    are not used. tuned: whether `tune` chooses all of this. steps, batch_size: in place of those of the set.
+    latent samples that replace a fraction of the images before the recipe is applied; "" for none. In a policy,
+    "own-prior" stands for a prior of the labelled images. autoencoder: "own" (trained on the labelled images only) or
+    "pretrained". share: fraction of images that are replaced. residual: as in `LatentAugment`. use: another use of the
+    samples (see uses.py). labels: how unlabelled images get labels; "" if they are not used. tuned: whether `tune`
+    chooses all of this. steps, batch_size: in place of those of the set.
     """
 
     recipe: str = ""

@@ -26,8 +26,10 @@ from augmentor._internal.datasets import dataset_fingerprint, dataset_labels
 from augmentor._internal.random import seeded
 from augmentor.autoencoders import Autoencoder, autoencoders
 from augmentor.data import ArrayDataset, MixedDataset, Mixing, Transformed
+from augmentor.gan import get_method
 from augmentor.training import (
     AutoencoderTrainer,
+    GANTrainer,
     Recipe,
     mild_geometry,
     train_classifier,
@@ -111,7 +113,7 @@ class Trial:
         """Replace a fraction of the images by latent samples if the row has a policy."""
         if not row.policy:
             return data
-        augment = LatentAugment(self.autoencoder(row.autoencoder), row.policy, residual=row.residual)
+        augment = LatentAugment(self.autoencoder(row.autoencoder), self.policy(row), residual=row.residual)
         augment.fit(data)
         filled = oversampled(data) if self.recipes[row.recipe].balance == "oversampling" else data
         return MixedDataset(filled, augment, ratio=row.share / (1 - row.share), seed=self.seed)
@@ -220,6 +222,26 @@ class Trial:
         assert self.set.pretrained is not None
         return load_autoencoder(self.set.pretrained)
 
+    def policy(self, row: Row) -> str:
+        """Return the policy of a row, with the path of a trained prior in place of "own-prior"."""
+        if "own-prior" not in row.policy:
+            return row.policy
+        return row.policy.replace("own-prior", str(self.prior(row.autoencoder)))
+
+    def prior(self, who: str) -> Path:
+        """Train a conditional flow on the latents of the labelled images, until the held-out loss stops decreasing."""
+        data, out = self.draw.labelled, self.folder("priors", who)
+        autoencoder = self.autoencoder(who)
+        method = get_method(
+            "flow", autoencoder=autoencoder, image_shape=data.image_shape, num_classes=len(data.classes), seed=self.seed
+        )
+        trainer = GANTrainer(
+            method, steps=20_000, batch_size=64, round_steps=250, best_by="held_out_loss", patience=3, out=out,
+            seed=self.seed, progress=False,
+        )  # fmt: skip
+        trainer.fit(data)
+        return out
+
     def trained(self, data: ArrayDataset, steps: int) -> Autoencoder:
         """Train an autoencoder on these images only, with mild geometry for pictures; keep it in the work folder."""
         batch = min(self.settings.autoencoder_batch, len(data))
@@ -266,6 +288,7 @@ def searched(known: BenchmarkSet, trial: Trial) -> dict[str, Row]:
         on_top = ("gaussian(std=0.7)", "class_gaussian")
         tried += [replace(both, policy=policy, autoencoder="pretrained") for policy in on_top]
     rows += [*(row for row in tried if row.autoencoder == "own" or known.pretrained)]
+    rows += [replace(row, recipe=control) for row in known.tried]
     return {row.name: row for row in rows}
 
 

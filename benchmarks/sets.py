@@ -43,11 +43,11 @@ class BenchmarkSet:
     draw: function of a data root and a seed. steps: number of steps of each training, at which the first control stops
     gaining (``classification.py --plateau``, on draws that are not reported). own: autoencoder that is trained on the
     labelled images. pretrained: name of one that was trained on all images without labels, or None. latents: rows with
-    latent samples; ``--search`` tries the policies `searched` and other uses of the samples for these rows. found: rows
-    that were best in the search, and their controls. recipes: function of an image shape (C,H,W) and a number of
-    classes that returns the standard augmentations. controls: names of the recipes to use; () for all. pseudo_labels:
-    whether there are rows that use the unlabelled images. tuned: whether there is a row of `tune`. metric: "accuracy"
-    or "macro_recall". lr: learning rate of the classifier. seeds: number of reported seeds.
+    latent samples; ``--search`` tries the policies `searched` and other uses of the samples for these rows, and the
+    rows `tried`. found: rows that were best in the search, and their controls. recipes: function of an image shape
+    (C,H,W) and a number of classes that returns the standard augmentations. controls: names of the recipes to use; ()
+    for all. pseudo_labels: whether there are rows that use the unlabelled images. tuned: whether there is a row of
+    `tune`. metric: "accuracy" or "macro_recall". lr: learning rate of the classifier. seeds: number of reported seeds.
     """
 
     draw: Callable[[str, int], Draw]
@@ -57,6 +57,7 @@ class BenchmarkSet:
     latents: tuple[Row, ...] = ()
     found: tuple[Row, ...] = ()
     searched: tuple[str, ...] = OF_CHARACTERS
+    tried: tuple[Row, ...] = ()
     recipes: Callable[[Sequence[int], int], dict[str, Recipe]] = usual_recipes
     controls: tuple[str, ...] = ()
     pseudo_labels: bool = False
@@ -161,6 +162,16 @@ _GAUSSIAN = (_OWN, replace(_OWN, autoencoder="pretrained"))
 _WEIGHTED = replace(_OWN, autoencoder="pretrained", use="weights")
 _HALF = Row(batch_size=32)
 _GUIDED = Row(policy="guided(radius=0.7)", autoencoder="pretrained")
+# `mnist-prior` has seen all training images without labels; "own-prior" has seen the labelled images only.
+_DENOISE = tuple(
+    Row(policy=f"denoise('{prior}', strength={strength})", autoencoder=autoencoder)
+    for prior, autoencoder in (("mnist-prior", "pretrained"), ("own-prior", "pretrained"), ("own-prior", "own"))
+    for strength in (0.15, 0.3, 0.45)
+)
+_DENOISE_PHOTOGRAPHS = tuple(
+    Row(policy="denoise('own-prior', strength=0.3)", autoencoder="pretrained", residual=residual)
+    for residual in (0.0, 1.0)
+)
 _RESIDUAL = (Row(policy="smooth(std=0.25)", autoencoder="pretrained", residual=1.0),)
 _SMOOTH = Row("ColorJitter(0.4), crop and flip", "smooth(std=0.5)", "pretrained")
 _UNEQUAL = tuple(f"ColorJitter(0.6), crop and flip, {how}" for how in ("oversampling", "logit adjustment"))
@@ -184,7 +195,7 @@ CLOTHING = BenchmarkSet(
 
 # In the order in which they run.
 SETS = {
-    "mnist-5": replace(MNIST_5, found=(_WEIGHTED,)),
+    "mnist-5": replace(MNIST_5, found=(_WEIGHTED,), tried=_DENOISE),
     "digits-5": DIGITS_5,
     "mnist-10": replace(
         MNIST_5, draw=counted("mnist", [10] * 10), controls=("RandAugment, affine", "AugMix, affine", "affine", "none")
@@ -198,7 +209,8 @@ SETS = {
         controls=("RandAugment, affine", "TrivialAugmentWide, affine", "AugMix, affine", "none"), pseudo_labels=False,
     ),
     "clothing64-20-efficientnet-linear": replace(
-        CLOTHING, draw=few_clothes, controls=_FEW_CONTROLS, steps=150, network=efficientnet_linear
+        CLOTHING, draw=few_clothes, controls=_FEW_CONTROLS, steps=150, network=efficientnet_linear,
+        tried=_DENOISE_PHOTOGRAPHS,
     ),
     "clothing64-20-efficientnet": replace(
         CLOTHING, draw=few_clothes, controls=_FEW_CONTROLS, steps=200, network=efficientnet, lr=3e-4, batch_size=32

@@ -13,10 +13,10 @@ in the last bit.
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -33,41 +33,38 @@ _MASK64 = (1 << 64) - 1
 Integers = int | Sequence[int] | np.ndarray
 
 
-def mix(words: np.ndarray) -> np.ndarray:
-    """Compute the output function of splitmix64 element by element: uint64 -> uint64."""
-    if words.size == 1:  # numpy takes ten times as long as Python for one number
-        return np.full(words.shape, _mixed(int(words.item())), np.uint64)
-    words = words ^ (words >> _30)
-    words *= _FIRST
-    words ^= words >> _27
-    words *= _SECOND
-    words ^= words >> _31
-    return words
-
-
-def _mixed(word: int) -> int:
-    word = (word ^ word >> 30) * int(_FIRST) & _MASK64
-    word = (word ^ word >> 27) * int(_SECOND) & _MASK64
-    return word ^ word >> 31
+@overload
+def mix(words: int) -> int: ...
+@overload
+def mix(words: np.ndarray) -> np.ndarray: ...
+def mix(words: int | np.ndarray) -> int | np.ndarray:
+    """Compute the output function of splitmix64 of one word, or of each element of an array uint64."""
+    if isinstance(words, int):  # numpy takes ten times as long for one number
+        word = (words ^ words >> 30) * int(_FIRST) & _MASK64
+        word = (word ^ word >> 27) * int(_SECOND) & _MASK64
+        return word ^ word >> 31
+    mixed = words ^ (words >> _30)
+    mixed *= _FIRST
+    mixed ^= mixed >> _27
+    mixed *= _SECOND
+    mixed ^= mixed >> _31
+    return mixed
 
 
 def sample_keys(seed: int, epoch: int, index: Integers, draw_index: Integers = 0) -> np.ndarray:
     """Hash (seed, epoch, index, draw_index) to one uint64 key per sample; `index` and `draw_index` are broadcast."""
-    keys = _start(seed, epoch)
+    key: Any = mix(mix(_hashed(seed)) ^ _hashed(epoch))
     for part in (index, draw_index):
-        keys = mix(keys ^ (_hashed(part) if isinstance(part, int) else mix(_as_uint64(part) + _GOLDEN)))
-    return keys
+        key = mix(key ^ _hashed(part))
+    return np.full(1, key, np.uint64) if isinstance(key, int) else key
 
 
-# Hashes that all samples of a batch share are cached: for a batch of one they take most of the time.
-@functools.lru_cache(maxsize=64)
-def _start(seed: int, epoch: int) -> np.ndarray:
-    return mix(mix(_hashed(seed)) ^ _hashed(epoch))
-
-
-@functools.lru_cache(maxsize=64)
-def _hashed(part: int) -> np.ndarray:
-    return mix(_as_uint64(part) + _GOLDEN)
+def _hashed(part: Integers) -> Any:
+    """Return the hash of one number as an integer, those of several as uint64 (n,)."""
+    if isinstance(part, int):
+        return mix(part + int(_GOLDEN) & _MASK64)
+    words = np.asarray(part).astype(np.int64).astype(np.uint64).reshape(-1)
+    return _hashed(words.item()) if words.size == 1 else mix(words + _GOLDEN)
 
 
 def drawn_seed() -> int:
@@ -80,12 +77,12 @@ def drawn_seed() -> int:
 
 def fold(seed: int, *parts: int | str) -> int:
     """Return a new 63-bit seed that depends on `seed` and on every part, for one purpose or one step."""
-    key = _as_uint64(seed)
+    key = int(seed) & _MASK64
     for part in parts:
         if isinstance(part, str):
             part = int.from_bytes(hashlib.blake2b(part.encode(), digest_size=8).digest(), "little")
-        key = mix(key ^ mix(_as_uint64(part) + _GOLDEN))
-    return int(key[0] >> np.uint64(1))
+        key = mix(key ^ _hashed(part))
+    return key >> 1
 
 
 def torch_generator(device: torch.device | str, seed: int, *parts: int | str) -> torch.Generator:
@@ -195,9 +192,3 @@ class SampleRandom:
 
     def _tensor(self, values: np.ndarray, shape: tuple[int, ...]) -> torch.Tensor:
         return sent(torch.from_numpy(np.ascontiguousarray(values).reshape(len(self), *shape)), self._device)
-
-
-def _as_uint64(values: Integers) -> np.ndarray:
-    if isinstance(values, int):
-        return np.asarray([values & _MASK64], np.uint64)
-    return np.asarray(values).astype(np.int64).astype(np.uint64).reshape(-1)
