@@ -24,7 +24,11 @@ def installed(what: str) -> Any:
 
 
 def full_place(place: str | Path) -> str:
-    """Return the absolute path of a folder, or a repository name unchanged."""
+    """Return the absolute path of a folder, or a repository name unchanged; raise `InputError` for ``"<OBJECT>"``."""
+    if str(place).startswith("<"):  # the repr of a policy with an object
+        raise InputError(
+            f"{place} is an object without a string form; save it with save_pretrained and give the folder"
+        )
     folder = absolute_path(place)
     return str(folder) if os.path.isdir(folder) else str(place)
 

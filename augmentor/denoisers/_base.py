@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -80,7 +81,7 @@ class Denoiser:
         return describe(self)
 
 
-def get_denoiser(spec: str | Denoiser, classes: Sequence[str] = ()) -> Denoiser:
+def get_denoiser(spec: str | Path | Denoiser, classes: Sequence[str] = ()) -> Denoiser:
     """Return the denoiser that a string describes; a denoiser is returned unchanged.
 
     spec: the name or path of a prior, ``"diffusers:PLACE"``, or the string form of any denoiser, such as
@@ -93,12 +94,27 @@ def get_denoiser(spec: str | Denoiser, classes: Sequence[str] = ()) -> Denoiser:
     """
     if isinstance(spec, Denoiser):
         return spec
+    if isinstance(spec, Path):
+        return denoisers.create("prior", {"source": spec})
     if not isinstance(spec, str):
         raise InputError(f"expected a denoiser, the name or path of a prior, or 'diffusers:PLACE'; got {spec!r}")
     if spec.partition("(")[0] in denoisers.members and spec.endswith(")"):
         return denoisers.build(spec, **({"classes": list(classes)} if classes else {}))
     of_diffusers = spec.startswith(PREFIX)
     return denoisers.create("diffusers" if of_diffusers else "prior", {"source": spec.removeprefix(PREFIX)})
+
+
+def check_classes(labels: torch.Tensor | None, num_classes: int, what: str, lowest: int | None = None) -> None:
+    """Raise `InputError` for class numbers above those that a network knows, or below `lowest`.
+
+    what: the network, for the message. Labels on an accelerator are not checked, because the host would have to wait.
+    """
+    if labels is None or labels.device.type != "cpu" or not len(labels):
+        return
+    low, high = int(labels.min()), int(labels.max())
+    if high >= num_classes or (lowest is not None and low < lowest):
+        advice = "leave out images without a class" if high < num_classes else "use a denoiser for all classes"
+        raise InputError(f"{what} takes class numbers from 0 to {num_classes - 1}, got {low} to {high}; {advice}")
 
 
 def drawn_seeds(random: SampleRandom) -> torch.Tensor:

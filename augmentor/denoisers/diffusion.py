@@ -12,7 +12,7 @@ import torch
 from .._internal.diffusers import full_place, installed, load_pipeline, model_line
 from .._internal.random import SampleRandom
 from ..exceptions import InputError
-from ._base import Denoiser, Denoising, denoisers, drawn_seeds, generators_of
+from ._base import Denoiser, Denoising, check_classes, denoisers, drawn_seeds, generators_of
 
 
 @denoisers.register("diffusion")
@@ -120,11 +120,6 @@ class DiffusionDenoiser(Denoiser):
         if not self.conditional:
             return None
         labels = torch.full((count,), -1, device=device) if labels is None else labels
-        if self._knows_none:
-            return torch.where(labels < 0, self.num_classes, labels)
-        if labels.device.type == "cpu" and bool(((labels < 0) | (labels >= self.num_classes)).any()):
-            raise InputError(
-                f"the network of {self.source} takes class numbers from 0 to {self.num_classes - 1}, got "
-                f"{int(labels.min())} to {int(labels.max())}; leave out images without a class"
-            )
-        return labels
+        lowest = None if self._knows_none else 0
+        check_classes(labels, self.num_classes, f"the network of {self.source}", lowest)
+        return torch.where(labels < 0, self.num_classes, labels) if self._knows_none else labels

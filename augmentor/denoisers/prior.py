@@ -10,7 +10,7 @@ import torch
 from .._internal.pretrained import PretrainedModels
 from .._internal.random import SampleRandom
 from .._internal.weights import OF_PRIOR, load_network
-from ._base import Denoiser, Denoising, denoisers
+from ._base import Denoiser, Denoising, check_classes, denoisers
 from .flows import FLOWS, LatentFlow, noised
 
 PRETRAINED_PRIORS = PretrainedModels("prior", OF_PRIOR)
@@ -45,6 +45,7 @@ class PriorDenoiser(Denoiser):
     def denoise(
         self, raw: torch.Tensor, labels: torch.Tensor | None, drawn: dict[str, torch.Tensor], how: Denoising
     ) -> torch.Tensor:
+        check_classes(labels, self.flow.num_classes, f"the prior {self.source!r}")
         flow = self.flow.to(raw.device)
         z = noised(flow.stats.standardise(raw), drawn["noise"], float(how.strength))
         made = flow.integrate(z, labels, start=how.strength, steps=how.steps, guidance=how.guidance)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -37,7 +38,9 @@ class Denoise(LatentPolicy):
 
     universal = False
 
-    def __init__(self, denoiser: str | Denoiser, strength: float = 0.4, steps: int = 20, guidance: float | None = None):
+    def __init__(
+        self, denoiser: str | Path | Denoiser, strength: float = 0.4, steps: int = 20, guidance: float | None = None
+    ):
         if not 0 <= strength <= 1:
             raise InputError(f"policy 'denoise' takes a strength from 0 to 1, got {strength!r}")
         if guidance is not None and not guidance >= 0:
@@ -64,7 +67,8 @@ class Denoise(LatentPolicy):
     def apply(self, latents: Latents, params: Params) -> Latents:
         if self.is_identity():
             return latents
-        labels = None if latents.labels is None else class_index(latents.labels)
+        labels = latents.labels if self.denoiser.conditional else None
+        labels = None if labels is None else class_index(labels)
         guidance = self.denoiser.guidance if self.guidance is None else self.guidance
         how = Denoising(self.strength, self.steps, guidance)
         raw = self.denoiser.denoise(latents.raw, labels, params, how)

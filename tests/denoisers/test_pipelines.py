@@ -10,15 +10,17 @@ import tiny_pipelines as tiny
 import torch
 from peft import LoraConfig, get_peft_model_state_dict
 from safetensors.torch import save_file
+from sklearn.datasets import load_sample_image
 
-from augmentor import LatentAugment
+from augmentor import LatentAugment, QualityGate, ShardDataset
 from augmentor._internal.random import SampleRandom, sample_keys
 from augmentor.autoencoders import DiffusersAutoencoder
 from augmentor.data import ArrayDataset
-from augmentor.denoisers import Denoising, DiffusionDenoiser, PipelineDenoiser, get_denoiser
+from augmentor.denoisers import Denoising, DiffusionDenoiser, PipelineDenoiser, PriorDenoiser, get_denoiser, load_prior
 from augmentor.exceptions import DeviceError, InputError, WeightsError
 from augmentor.policies import Denoise, get_policy
 from augmentor.shards import generate_shards, read_manifest
+from augmentor.shards.formats import ORIGINAL_KEPT
 
 HOW = {"strength": 0.5, "steps": 4, "guidance": 2.0}
 CLASSES = ["cat", "dog", "<bird>"]
@@ -106,19 +108,60 @@ def test_a_small_strength_takes_one_step(folder):
     assert 0 < (made - raw).abs().mean() < 1
 
 
-def test_shards_resume_to_the_same_bytes(folder, autoencoder, tmp_path):
-    def generate(out, **part):
-        text = f"denoise(diffusers('{folder}', prompt='a {{}}', classes=['cat', 'dog', 'bird']), strength=0.5, steps=4)"
-        augment = LatentAugment(autoencoder, text, p=1.0)
-        return generate_shards(pictures(), augment, tmp_path / out, num_samples=8, shard_size=4, progress=False, **part)
+def generated(folder, autoencoder, out, **settings):
+    text = f"denoise(diffusers('{folder}', prompt='a {{}}', classes=['cat', 'dog', 'bird']), strength=0.5, steps=4)"
+    augment = LatentAugment(autoencoder, text, p=1.0)
+    return generate_shards(pictures(), augment, out, num_samples=8, shard_size=4, progress=False, **settings)
 
+
+def test_shards_resume_to_the_same_bytes(folder, autoencoder, tmp_path):
     (folder / "README.md").write_text("---\nlicense: openrail\n---\nA tiny model.\n")
-    whole = generate("whole")
+    whole = generated(folder, autoencoder, tmp_path / "whole")
     assert read_manifest(whole / "manifest.json").models == (f"{folder} revision not given, licence openrail",)
-    generate("parts", unit_range=(0, 1))
-    parts = generate("parts")
+    generated(folder, autoencoder, tmp_path / "parts", unit_range=(0, 1))
+    parts = generated(folder, autoencoder, tmp_path / "parts")
     for name in ("shard-00000.h5", "shard-00001.h5"):
         assert (whole / name).read_bytes() == (parts / name).read_bytes()
+
+
+@pytest.mark.slow
+def test_ray_makes_the_same_bytes(folder, autoencoder, tmp_path):
+    import ray
+
+    whole = generated(folder, autoencoder, tmp_path / "whole")
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
+    try:
+        spread = generated(folder, autoencoder, tmp_path / "spread", executor="ray")
+    finally:
+        ray.shutdown()
+    for name in ("shard-00000.h5", "shard-00001.h5"):
+        assert (whole / name).read_bytes() == (spread / name).read_bytes()
+
+
+@pytest.mark.parametrize(("strength", "rejected"), [(0.02, (0, 0.2)), (1.0, (1, 1))])
+def test_the_gate_rejects_what_an_untrained_network_makes_of_noise(strength, rejected, tmp_path):
+    tiny.unconditional(channels=12).save_pretrained(tmp_path / "model")
+    patches = torch.from_numpy(load_sample_image("flower.jpg").copy()).unfold(0, 32, 48).unfold(1, 32, 48)
+    real = ArrayDataset(patches.flatten(0, 1))
+    policy = Denoise(DiffusionDenoiser(tmp_path / "model"), strength=strength, steps=4)
+    augment = LatentAugment("natural", policy, p=1.0, gate=QualityGate())
+    out = generate_shards(real, augment, tmp_path / "shards", num_samples=len(real), progress=False)
+    shards = ShardDataset(out)
+    kept = (shards.draw_indices == ORIGINAL_KEPT).double().mean()
+    assert rejected[0] <= kept <= rejected[1]
+
+
+def test_shards_of_objects_without_a_string_form_are_refused(folder, autoencoder, tmp_path):
+    live = diffusers.AutoPipelineForImage2Image.from_pretrained(folder)
+    for denoiser, model in (
+        (PipelineDenoiser(live), autoencoder),
+        (DiffusionDenoiser(tiny.unconditional()), autoencoder),
+        (PriorDenoiser(load_prior("digits-prior")), "digits"),
+    ):
+        augment = LatentAugment(model, Denoise(denoiser), p=1.0)
+        with pytest.raises(InputError, match=r"has no string form.*save a pipeline or a flow and give its folder"):
+            generate_shards(pictures(), augment, tmp_path / "shards", num_samples=8)
+        assert not (tmp_path / "shards").exists()
 
 
 def test_half_precision_gives_latents_close_to_those_in_full(folder):

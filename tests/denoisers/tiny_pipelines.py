@@ -59,12 +59,12 @@ def stable_diffusion(folder: Path, scheduler: str = "DDIMScheduler") -> Path:
     return folder / "model"
 
 
-def unconditional(num_classes: int = 0, scheduler: str = "DDIMScheduler") -> Any:
-    """A pipeline of a U-Net without text, for latents of 4 channels."""
+def unconditional(num_classes: int = 0, scheduler: str = "DDIMScheduler", channels: int = 4) -> Any:
+    """A pipeline of a U-Net without text."""
     blocks = {"down_block_types": ("DownBlock2D",) * 2, "up_block_types": ("UpBlock2D",) * 2}
     with seeded(0, "network"):
         network = diffusers.UNet2DModel(
-            in_channels=4, out_channels=4, block_out_channels=(8, 8), norm_num_groups=4, layers_per_block=1,
-            num_class_embeds=num_classes or None, **blocks,
+            in_channels=channels, out_channels=channels, block_out_channels=(8, 8), norm_num_groups=4,
+            layers_per_block=1, num_class_embeds=num_classes or None, **blocks,
         )  # fmt: skip
     return diffusers.DDPMPipeline(network, getattr(diffusers, scheduler)())

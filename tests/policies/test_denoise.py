@@ -82,10 +82,7 @@ def test_a_folder_that_another_prior_of_the_same_path_began_is_refused(digits, t
     few = digits.subset(torch.arange(12))
 
     def generate(seed: int) -> None:
-        with seeded(seed, "flow"):
-            flow = FLOWS["perceptron"]((16,), 10, width=8)
-        flow.take_autoencoder(load_autoencoder("digits"))
-        save_network(flow, tmp_path / "prior.safetensors")
+        saved_prior(tmp_path, 10, seed)
         augment = LatentAugment("digits", Denoise(str(tmp_path)), p=1.0)
         generate_shards(few, augment, tmp_path / "shards", num_samples=12, progress=False)
 
@@ -105,6 +102,29 @@ def test_its_text_a_config_and_a_pickle_read_back(digits):
         again.p = 1.0
         assert str(again.policy) == str(augment.policy)
         assert torch.equal(again(images, labels)[0], expected)
+
+
+def saved_prior(folder, num_classes: int, seed: int = 0):
+    """A small flow with random weights on latents of `digits`, in a folder."""
+    with seeded(seed, "flow"):
+        flow = FLOWS["perceptron"]((16,), num_classes, width=8)
+    flow.take_autoencoder(load_autoencoder("digits"))
+    save_network(flow, folder / "prior.safetensors")
+    return folder
+
+
+def test_a_prior_without_classes_ignores_the_labels(digits, tmp_path):
+    images, labels = digits.images[:12], digits.targets[:12]
+    augment = LatentAugment("digits", Denoise(saved_prior(tmp_path, 0)), p=1.0, seed=0)
+    made, same = augment(images, labels)
+    assert torch.equal(same, labels)
+    assert torch.equal(made, augment(images))
+
+
+def test_a_class_that_the_prior_does_not_know_is_refused(digits, tmp_path):
+    augment = LatentAugment("digits", Denoise(saved_prior(tmp_path, 3)), p=1.0)
+    with pytest.raises(InputError, match="class numbers from 0 to 2, got 0 to 9; use a denoiser for all classes"):
+        augment(digits.images[:12], digits.targets[:12])
 
 
 @pytest.mark.parametrize("name", sorted(FLOWS))
