@@ -164,8 +164,8 @@ _HALF = Row(batch_size=32)
 _GUIDED = Row(policy="guided(radius=0.7)", autoencoder="pretrained")
 # `mnist-prior` has seen all training images without labels; "own-prior" has seen the labelled images only.
 _DENOISE = tuple(
-    Row(policy=f"denoise('{prior}', strength={strength})", autoencoder=autoencoder)
-    for prior, autoencoder in (("mnist-prior", "pretrained"), ("own-prior", "pretrained"), ("own-prior", "own"))
+    Row(policy=f"denoise('{prior}', strength={strength})", autoencoder="pretrained")
+    for prior in ("mnist-prior", "own-prior")
     for strength in (0.15, 0.3, 0.45)
 )
 _DENOISE_PHOTOGRAPHS = tuple(
