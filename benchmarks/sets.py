@@ -172,6 +172,8 @@ _DENOISE_PHOTOGRAPHS = tuple(
     Row(policy="denoise('own-prior', strength=0.3)", autoencoder="pretrained", residual=residual)
     for residual in (0.0, 1.0)
 )
+# Reconstructions, which show what decoding alone does.
+_DECODED = Row(policy="gaussian(std=0)", autoencoder="pretrained")
 _RESIDUAL = (Row(policy="smooth(std=0.25)", autoencoder="pretrained", residual=1.0),)
 _SMOOTH = Row("ColorJitter(0.4), crop and flip", "smooth(std=0.5)", "pretrained")
 _UNEQUAL = tuple(f"ColorJitter(0.6), crop and flip, {how}" for how in ("oversampling", "logit adjustment"))
@@ -209,8 +211,8 @@ SETS = {
         controls=("RandAugment, affine", "TrivialAugmentWide, affine", "AugMix, affine", "none"), pseudo_labels=False,
     ),
     "clothing64-20-efficientnet-linear": replace(
-        CLOTHING, draw=few_clothes, controls=_FEW_CONTROLS, steps=150, network=efficientnet_linear,
-        tried=_DENOISE_PHOTOGRAPHS,
+        CLOTHING, draw=few_clothes, controls=(*_FEW_CONTROLS, "TrivialAugmentWide, crop and flip"), steps=150,
+        network=efficientnet_linear, found=(_DECODED, _DENOISE_PHOTOGRAPHS[0]), tried=_DENOISE_PHOTOGRAPHS,
     ),
     "clothing64-20-efficientnet": replace(
         CLOTHING, draw=few_clothes, controls=_FEW_CONTROLS, steps=200, network=efficientnet, lr=3e-4, batch_size=32
