@@ -12,7 +12,8 @@ epoch over images in shards, in the same HDF5 files by h5py, as PNG files by tor
 tar files by webdataset, and copied batch by batch from one array in memory; in this process, with one thread, from
 the page cache, to uint8 tensors and labels. Batches are read for 20 epochs from files that are opened once; "first
 epoch" opens them each time, including the check of each shard. All are measured in turn, round after round; a ratio
-is the median of the ratios per round.
+is the median of the ratios per round. The allocator keeps freed memory (`common.KEPT_MEMORY`), because otherwise the
+speed of decoding depends on what ran before.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ import h5py
 import numpy as np
 import torch
 import webdataset
-from common import draw_table, record
+from common import draw_table, keep_memory, record
 from PIL import Image
 from sklearn.datasets import load_sample_images
 from torchvision.datasets import ImageFolder
@@ -439,6 +440,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
     asked = parser.parse_args()
+    keep_memory()
     torch.set_num_threads(asked.threads)
     rows = {}
     for kind in KINDS:
