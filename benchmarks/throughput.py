@@ -9,7 +9,7 @@ section are measured in turn, round after round, in this process. A figure is th
 and the highest; a ratio is the median of the ratios per round.
 
 By default glibc returns large blocks of memory when they are freed, and new blocks cost a fifth of the time of a
-forward pass, depending on what else the program holds. All rows therefore run with this switched off (KEEP).
+forward pass, depending on what else the program holds. All rows therefore run with this switched off (KEPT_MEMORY).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from common import HERE, Bench, Seconds, draw_table, record
+from common import HERE, KEPT_MEMORY, Bench, Seconds, draw_table, keep_memory, record
 from sklearn.datasets import load_sample_images
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
@@ -55,7 +55,6 @@ from augmentor.quality import QualityGate
 
 SHAPE, LATENT, WIDTH, BATCH, SEED = (3, 32, 32), 64, 14, 256, 0
 IMAGES, TO_DISK, TO_ENCODE = 1024, 4096, 8192  # images in the data set, written to a folder, encoded at once
-KEEP = {"MALLOC_TRIM_THRESHOLD_": "4000000000", "MALLOC_MMAP_THRESHOLD_": "4000000000"}
 
 
 def network(shape: tuple[int, int, int] = SHAPE, latent: int = LATENT) -> Autoencoder:
@@ -126,7 +125,7 @@ def transform(bench: Bench, compiled: bool) -> tuple[dict[str, Any], dict[str, f
         contenders["bare network, bfloat16, compiled"] = lambda: fast(ready)
         contenders["LatentAugment, p=1, precision='auto', compile=True"] = lambda: with_compile(images)
     with torch.no_grad():
-        for _ in range(30):  # batches have many sizes, and oneDNN prepares once for each size
+        for _ in range(100):  # batches have many sizes, and oneDNN prepares once for each size
             half(images)
         seconds = bench.in_turn(contenders)
         few = images[:16]
@@ -196,7 +195,7 @@ def bare_rate(bench: Bench) -> float:
 
 def bare_rate_giving_memory_back(bench: Bench) -> float:
     """Return the same in a process whose glibc returns freed memory, which is its default."""
-    environment = {name: value for name, value in os.environ.items() if name not in KEEP}
+    environment = {name: value for name, value in os.environ.items() if name not in KEPT_MEMORY}
     command = [sys.executable, __file__, "--only-bare", "--device", str(bench.device), "--rounds", str(bench.rounds)]
     return float(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
 
@@ -617,7 +616,8 @@ def main() -> None:
     settings = {
         "device": arguments.device, "rounds": arguments.rounds, "batch": BATCH, "images": list(SHAPE), "latent": LATENT,
         "network": f"vae(width={WIDTH})", "MFLOP an image": counter.get_total_flops() / 1e6, "seed": SEED,
-        "environment": KEEP, "packages": {name: _version(name) for name in ("pythae", "kornia", "albumentations")},
+        "environment": KEPT_MEMORY,
+        "packages": {name: _version(name) for name in ("pythae", "kornia", "albumentations")},
     }  # fmt: skip
     name = "throughput" if arguments.device == "cpu" else f"throughput-{bench.device.type}"
     record(name, settings, {**rows, "ratios": ratios, "curves": curves})
@@ -636,7 +636,6 @@ def _version(package: str) -> str:
 
 
 if __name__ == "__main__":
-    # glibc reads these variables when the process starts.
-    if "--only-bare" not in sys.argv and not KEEP.items() <= os.environ.items():
-        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **KEEP})
+    if "--only-bare" not in sys.argv:
+        keep_memory()
     main()
