@@ -53,6 +53,28 @@ def test_runs_that_share_a_seed_keep_the_rows_of_each_other(benchmark, tmp_path)
     assert {name: row["score"] for name, row in store.rows().items()} == {"theirs": 2.0, "ours": 1.0}
 
 
+def test_a_record_keeps_rows_that_a_run_did_not_compute_unless_settings_differ(
+    benchmark, classification, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(benchmark("common"), "RESULTS", tmp_path)
+    monkeypatch.setattr(classification, "draw_table", lambda marker, lines: None)
+    path = tmp_path / "classification-digits-5.json"
+
+    def publish(scores: dict[str, float], **changed) -> dict[str, float]:
+        """Publish rows of three seeds, and return the mean of each recorded row."""
+        monkeypatch.setattr(classification, "described", lambda known: changed)
+        jobs = [classification.Job("digits-5", seed, "", tmp_path, classification.Settings(), ()) for seed in range(3)]
+        for job in jobs:
+            rows = {name: {"score": score, "seconds": 1.0} for name, score in scores.items()}
+            classification.store_of(job).write(rows)
+        classification.publish(jobs)
+        return {name: row["mean"] for name, row in json.loads(path.read_text())["rows"].items()}
+
+    assert publish({ROWS[1]: 2.0, "none": 3.0}) == {ROWS[1]: 2.0, "none": 3.0}
+    assert list(publish({ROWS[0]: 1.0, "none": 4.0}).items()) == [(ROWS[0], 1.0), ("none", 4.0), (ROWS[1], 2.0)]
+    assert publish({"none": 5.0}, steps=1) == {"none": 5.0}
+
+
 @pytest.mark.slow
 def test_a_benchmark_is_a_command(tmp_path):
     """As the benchmarks' README has it; the others share its way to run jobs."""
