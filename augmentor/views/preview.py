@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import textwrap
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -21,6 +22,8 @@ from ..latents import encode_all
 from ..policies import LatentPolicy, get_policy, list_policies, policies
 from ..transform import LatentAugment
 
+# Number of characters of a title that fit above a strip.
+_TITLE = 66
 # Maximum number of images for reference samples and class statistics.
 _REFERENCE = 2000
 
@@ -92,13 +95,14 @@ def draw(strips: Strips) -> bytes:
     from matplotlib.figure import Figure  # 0.5 s to import, needed only here
 
     columns = max(len(line) for line in strips)
-    figure = Figure(figsize=(4.6 * columns, 0.98 * len(strips)), dpi=100, layout="constrained")
+    more = sum(max(len(title) // _TITLE for title, _ in line) for line in strips)  # lines of wrapped titles
+    figure = Figure(figsize=(4.6 * columns, 0.98 * len(strips) + 0.16 * more), dpi=100, layout="constrained")
     axes = figure.subplots(len(strips), columns, squeeze=False)
     for line, row in zip(strips, axes, strict=True):
         for axis in row:
             axis.axis("off")
         for (title, content), axis in zip(line, row, strict=False):
-            axis.set_title(title, fontsize=8, family="monospace", pad=2)
+            axis.set_title(textwrap.fill(title, _TITLE), fontsize=8, family="monospace", pad=2)
             if isinstance(content, str):
                 axis.text(0.5, 0.5, content, ha="center", va="center", fontsize=7, wrap=True, transform=axis.transAxes)
             else:

@@ -98,3 +98,11 @@ def test_an_image_without_a_partner_is_drawn_as_it_is_and_a_policy_that_was_aske
     (originals, _), ((_, smote),) = drawn[0][0], drawn[0][1]
     same = (originals[1] == smote).flatten(1).all(1)
     assert int(same.sum()) == 1
+
+
+def test_a_long_title_is_broken_into_lines_that_fit():
+    white = torch.ones(7, 1, 8, 8)
+    short, long = (picture(module.draw([[(title, white)]])) for title in ("gaussian", "denoise('" + 130 * "x" + "')"))
+    assert long.height > short.height
+    left, _, right, _ = long.convert("L").point(lambda value: 255 * (value < 128)).getbbox()
+    assert 5 < left < right < long.width - 5
