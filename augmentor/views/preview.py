@@ -23,7 +23,7 @@ from ..policies import LatentPolicy, get_policy, list_policies, policies
 from ..transform import LatentAugment
 
 # Number of characters of a title that fit above a strip.
-_TITLE = 66
+_TITLE = 64
 # Maximum number of images for reference samples and class statistics.
 _REFERENCE = 2000
 
