@@ -147,7 +147,8 @@ def table(rows: dict[str, Any]) -> list[str]:
         last, cost = "", " | | "
         if "curves" in row:
             last = shown(spread([curve[-1] for curve in row["curves"]]))
-            cost = f"{row['parameters'] / 1e6:.2f} M | {seconds(row)[-1]:.0f} | {rounded(time_to(row, wanted))}"
+            reached = rounded(time_to(row, wanted)) if control else ""
+            cost = f"{row['parameters'] / 1e6:.2f} M | {seconds(row)[-1]:.0f} | {reached}"
         scores = " | ".join(
             [shown(row["kid"]), *(shown(row[score], 2) for score in ("precision", "recall", "nearest"))]
         )
