@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from common import draw_table, record, recorded, spread
+from common import draw_table, record_more, spread
 from jobs import Job, Store, fill, in_processes
 from rows import QUICK, Row, Settings, Trial, rows_of, searched
 from sets import SETS, BenchmarkSet
@@ -112,7 +112,7 @@ def jobs_of(name: str, options: argparse.Namespace) -> list[Job]:
 
 
 def publish(jobs: list[Job], quick: bool = False) -> None:
-    """Print the rows that all seeds of a set have; unless seeds are missing, record and draw them with earlier rows."""
+    """Print the rows that all seeds of a set have. If no seed is missing, record and draw them and earlier rows."""
     name = jobs[0].name
     known = all_rows(jobs[0], trial_of(jobs[0]))
     found = [store_of(job).rows() for job in jobs]
@@ -125,11 +125,8 @@ def publish(jobs: list[Job], quick: bool = False) -> None:
         return
     kind = "" if not searching else "-plateau" if "steps" in jobs[0].rows[0] else "-search"
     marker = f"classification-{name}{kind}"
-    settings = {"set": name, "seeds": [job.seed for job in jobs], **described(SETS[name])}
-    rows = recorded(marker, settings) | complete
-    rows = {row: rows[row] for row in known if row in rows}
-    record(marker, settings, rows)
-    draw_table(marker, table(rows, controls))
+    settings = {"set": name, "seeds": [job.seed for job in jobs], **store_of(jobs[0]).settings}
+    draw_table(marker, table(record_more(marker, settings, complete, known), controls))
 
 
 def together(seeds: list[dict[str, Any]]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,8 @@ import torch
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
 Seconds = dict[str, list[float]]
-# glibc reads these variables when a process starts, and keeps freed memory. Otherwise it returns large blocks to the
-# system, depending on the sizes of the blocks that were freed before, and the same work takes up to 1.3 times as long.
+# With these variables, which it reads when a process starts, glibc keeps freed memory. Otherwise it returns large
+# blocks to the system, depending on the sizes of earlier blocks, and the same work takes up to 1.3 times as long.
 KEPT_MEMORY = {"MALLOC_TRIM_THRESHOLD_": "4000000000", "MALLOC_MMAP_THRESHOLD_": "4000000000"}
 
 
@@ -68,11 +68,16 @@ def record(name: str, settings: Mapping[str, Any], rows: Mapping[str, Any]) -> P
     return path
 
 
-def recorded(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the rows of results/NAME.json, {} if they have other settings."""
+def record_more(
+    name: str, settings: Mapping[str, Any], rows: Mapping[str, Any], order: Iterable[str]
+) -> dict[str, Any]:
+    """Record rows together with those that results/NAME.json has with the same settings; return all, in this order."""
     path = RESULTS / f"{name}.json"
-    document = json.loads(path.read_text()) if path.exists() else {"settings": None}
-    return document["rows"] if document["settings"] == json.loads(json.dumps(settings)) else {}
+    earlier = json.loads(path.read_text()) if path.exists() else {"settings": {}}
+    known = earlier["rows"] if earlier["settings"] == json.loads(json.dumps(settings)) else {}
+    together = {row: (known | dict(rows))[row] for row in order if row in known or row in rows}
+    record(name, settings, together)
+    return together
 
 
 def machine() -> dict[str, Any]:

@@ -17,7 +17,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from common import RESULTS, draw_table, record, recorded, spread
+from common import RESULTS, draw_table, record_more, spread
 from gan_rows import CONTROLS, OURS, QUICK, REFERENCES, ROWS, Settings, Trial, full, prepare
 from gan_sets import SETS, SMOKE, GANSet
 from jobs import Job, Store, fill, in_processes
@@ -82,7 +82,7 @@ def settings_of(name: str, scale: str) -> Settings:
 
 
 def publish(jobs: list[Job]) -> None:
-    """Print the rows that all seeds of a set have; unless seeds are missing, record and draw them with earlier rows."""
+    """Print the rows that all seeds of a set have. If no seed is missing, record and draw them and earlier rows."""
     job, found = jobs[0], [store_of(job).rows() for job in jobs]
     rows = {row: together([seed[row] for seed in found]) for row in ROWS if all(row in f for f in found)}
     print("\n".join([job.name, *table(rows), "", *leaks(rows)]), flush=True)
@@ -92,9 +92,7 @@ def publish(jobs: list[Job]) -> None:
     name = f"gan-{job.name}{scale}"
     settings = {"set": job.name, "seeds": [job.seed for job in jobs], **dataclasses.asdict(job.settings)}
     settings |= {"pretrained": known(job.name).pretrained, "images": known(job.name).count}
-    rows = recorded(name, settings) | rows
-    rows = {row: rows[row] for row in ROWS if row in rows}
-    record(name, settings, rows)
+    rows = record_more(name, settings, rows, ROWS)
     draw_table(name, [*table(rows), "", *leaks(rows), "", f"![FID as training goes on](results/{name}.png)"])
     write_bytes(RESULTS / f"{name}.png", curves(job.name, rows))
     draw_table("gan-summary", summary())

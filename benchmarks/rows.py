@@ -24,6 +24,7 @@ import augmentor
 from augmentor import LatentAugment, QualityGate, load_autoencoder, pseudo_label
 from augmentor._internal.datasets import dataset_fingerprint, dataset_labels
 from augmentor._internal.random import seeded
+from augmentor._internal.weights import fingerprint
 from augmentor.autoencoders import Autoencoder, autoencoders
 from augmentor.data import ArrayDataset, MixedDataset, Mixing, Transformed
 from augmentor.gan import get_method
@@ -122,7 +123,7 @@ class Trial:
         """Train on labelled images and latent samples with another use of the samples (see uses.py)."""
         data, transform = self.draw.labelled, self.recipes[row.recipe].image
         gate = QualityGate(action="weigh") if row.use == "weights" else None
-        augment = LatentAugment(self.autoencoder(row.autoencoder), row.policy, residual=row.residual, gate=gate)
+        augment = LatentAugment(self.autoencoder(row.autoencoder), self.policy(row), residual=row.residual, gate=gate)
         augment.fit(data)
         training = self.training(row)
         model = train_with_samples(self.set.network, data, augment, row.use, transform=transform, **training)
@@ -230,14 +231,14 @@ class Trial:
 
     def prior(self, who: str) -> Path:
         """Train a conditional flow on the latents of the labelled images, until the held-out loss stops decreasing."""
-        data, out = self.draw.labelled, self.folder("priors", who)
-        autoencoder = self.autoencoder(who)
+        data, autoencoder = self.draw.labelled, self.autoencoder(who)
+        out = self.folder("priors", fingerprint(autoencoder.state_dict()), dataset_fingerprint(data))
         method = get_method(
             "flow", autoencoder=autoencoder, image_shape=data.image_shape, num_classes=len(data.classes), seed=self.seed
         )
         trainer = GANTrainer(
-            method, steps=20_000, batch_size=64, round_steps=250, best_by="held_out_loss", patience=3, out=out,
-            seed=self.seed, progress=False,
+            method, steps=20_000, batch_size=64, round_steps=min(250, self.settings.autoencoder_steps),
+            best_by="held_out_loss", patience=3, out=out, seed=self.seed, progress=False,
         )  # fmt: skip
         trainer.fit(data)
         return out
@@ -288,7 +289,7 @@ def searched(known: BenchmarkSet, trial: Trial) -> dict[str, Row]:
         on_top = ("gaussian(std=0.7)", "class_gaussian")
         tried += [replace(both, policy=policy, autoencoder="pretrained") for policy in on_top]
     rows += [*(row for row in tried if row.autoencoder == "own" or known.pretrained)]
-    rows += [replace(row, recipe=control) for row in known.tried]
+    rows += [replace(row, recipe=control) for row in known.also_searched]
     return {row.name: row for row in rows}
 
 

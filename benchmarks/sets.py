@@ -44,10 +44,11 @@ class BenchmarkSet:
     gaining (``classification.py --plateau``, on draws that are not reported). own: autoencoder that is trained on the
     labelled images. pretrained: name of one that was trained on all images without labels, or None. latents: rows with
     latent samples; ``--search`` tries the policies `searched` and other uses of the samples for these rows, and the
-    rows `tried`. found: rows that were best in the search, and their controls. recipes: function of an image shape
-    (C,H,W) and a number of classes that returns the standard augmentations. controls: names of the recipes to use; ()
-    for all. pseudo_labels: whether there are rows that use the unlabelled images. tuned: whether there is a row of
-    `tune`. metric: "accuracy" or "macro_recall". lr: learning rate of the classifier. seeds: number of reported seeds.
+    rows `also_searched`. found: rows that were best in the search, and others to compare them with. recipes: function
+    of an image shape (C,H,W) and a number of classes that returns the standard augmentations. controls: names of the
+    recipes to use; () for all. pseudo_labels: whether there are rows that use the unlabelled images. tuned: whether
+    there is a row of `tune`. metric: "accuracy" or "macro_recall". lr: learning rate of the classifier. seeds: number
+    of reported seeds.
     """
 
     draw: Callable[[str, int], Draw]
@@ -57,7 +58,7 @@ class BenchmarkSet:
     latents: tuple[Row, ...] = ()
     found: tuple[Row, ...] = ()
     searched: tuple[str, ...] = OF_CHARACTERS
-    tried: tuple[Row, ...] = ()
+    also_searched: tuple[Row, ...] = ()
     recipes: Callable[[Sequence[int], int], dict[str, Recipe]] = usual_recipes
     controls: tuple[str, ...] = ()
     pseudo_labels: bool = False
@@ -197,7 +198,7 @@ CLOTHING = BenchmarkSet(
 
 # In the order in which they run.
 SETS = {
-    "mnist-5": replace(MNIST_5, found=(_WEIGHTED, _DENOISE[0]), tried=_DENOISE),
+    "mnist-5": replace(MNIST_5, found=(_WEIGHTED, _DENOISE[0]), also_searched=_DENOISE),
     "digits-5": DIGITS_5,
     "mnist-10": replace(
         MNIST_5, draw=counted("mnist", [10] * 10), controls=("RandAugment, affine", "AugMix, affine", "affine", "none")
@@ -212,7 +213,7 @@ SETS = {
     ),
     "clothing64-20-efficientnet-linear": replace(
         CLOTHING, draw=few_clothes, controls=(*_FEW_CONTROLS, "TrivialAugmentWide, crop and flip"), steps=150,
-        network=efficientnet_linear, found=(_DECODED, _DENOISE_PHOTOGRAPHS[0]), tried=_DENOISE_PHOTOGRAPHS,
+        network=efficientnet_linear, found=(_DECODED, _DENOISE_PHOTOGRAPHS[0]), also_searched=_DENOISE_PHOTOGRAPHS,
     ),
     "clothing64-20-efficientnet": replace(
         CLOTHING, draw=few_clothes, controls=_FEW_CONTROLS, steps=200, network=efficientnet, lr=3e-4, batch_size=32

@@ -36,7 +36,7 @@ import h5py
 import numpy as np
 import torch
 import webdataset
-from common import draw_table, keep_memory, record
+from common import KEPT_MEMORY, draw_table, keep_memory, record
 from PIL import Image
 from sklearn.datasets import load_sample_images
 from torchvision.datasets import ImageFolder
@@ -451,7 +451,10 @@ def main() -> None:
             rows[kind] |= {"samples": READ[kind], "read": read(kind, folder, asked.rounds, Path(where))}
     lines = table(rows)
     print("\n".join(lines))
-    settings = {"rounds": asked.rounds, "batch": BATCH, "micro_batch": MICRO_BATCH, "seed": SEED, "allowed": ALLOWED}
+    settings = {
+        "rounds": asked.rounds, "batch": BATCH, "micro_batch": MICRO_BATCH, "seed": SEED, "allowed": ALLOWED,
+        "environment": KEPT_MEMORY,
+    }  # fmt: skip
     packages = {name: version(name) for name in ("h5py", "webdataset", "pillow")}
     record("shards", {**settings, "packages": packages}, rows)
     draw_table("shards", lines)

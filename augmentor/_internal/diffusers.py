@@ -25,7 +25,7 @@ def installed(what: str) -> Any:
 
 def full_place(place: str | Path) -> str:
     """Return the absolute path of a folder, or a repository name unchanged; raise `InputError` for ``"<OBJECT>"``."""
-    if str(place).startswith("<"):  # the repr of a policy with an object
+    if str(place).startswith("<"):  # from the string form of a policy with a pipeline object
         raise InputError(
             f"{place} is an object without a string form; save it with save_pretrained and give the folder"
         )

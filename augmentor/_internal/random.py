@@ -38,11 +38,13 @@ def mix(words: int) -> int: ...
 @overload
 def mix(words: np.ndarray) -> np.ndarray: ...
 def mix(words: int | np.ndarray) -> int | np.ndarray:
-    """Compute the output function of splitmix64 of one word, or of each element of an array uint64."""
-    if isinstance(words, int):  # numpy takes ten times as long for one number
+    """Compute the output function of splitmix64 for one word in [0, 2^64), or for each element of a uint64 array."""
+    if isinstance(words, int):
         word = (words ^ words >> 30) * int(_FIRST) & _MASK64
         word = (word ^ word >> 27) * int(_SECOND) & _MASK64
         return word ^ word >> 31
+    if words.size == 1:  # numpy takes ten times as long as Python for one number
+        return np.full(words.shape, mix(int(words.item())), np.uint64)
     mixed = words ^ (words >> _30)
     mixed *= _FIRST
     mixed ^= mixed >> _27
@@ -53,13 +55,13 @@ def mix(words: int | np.ndarray) -> int | np.ndarray:
 
 def sample_keys(seed: int, epoch: int, index: Integers, draw_index: Integers = 0) -> np.ndarray:
     """Hash (seed, epoch, index, draw_index) to one uint64 key per sample; `index` and `draw_index` are broadcast."""
-    key: Any = mix(mix(_hashed(seed)) ^ _hashed(epoch))
+    key = mix(mix(_hashed(int(seed))) ^ _hashed(int(epoch)))
     for part in (index, draw_index):
         key = mix(key ^ _hashed(part))
     return np.full(1, key, np.uint64) if isinstance(key, int) else key
 
 
-def _hashed(part: Integers) -> Any:
+def _hashed(part: Integers) -> Any:  # int or uint64 (n,)
     """Return the hash of one number as an integer, those of several as uint64 (n,)."""
     if isinstance(part, int):
         return mix(part + int(_GOLDEN) & _MASK64)
@@ -82,7 +84,7 @@ def fold(seed: int, *parts: int | str) -> int:
         if isinstance(part, str):
             part = int.from_bytes(hashlib.blake2b(part.encode(), digest_size=8).digest(), "little")
         key = mix(key ^ _hashed(part))
-    return key >> 1
+    return int(key) >> 1
 
 
 def torch_generator(device: torch.device | str, seed: int, *parts: int | str) -> torch.Generator:

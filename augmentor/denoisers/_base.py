@@ -65,7 +65,8 @@ class Denoiser:
     ) -> torch.Tensor:
         """Add noise to raw latents (B, *L) and remove it; return raw latents (B, *L).
 
-        labels: class numbers int64 (B,), negative for samples without a class; or None. drawn: output of `draw`.
+        labels: class numbers int64 (B,), negative for samples without a class; or None. Not used if `conditional`
+        is false. drawn: output of `draw`. Raises `InputError` for class numbers that the network does not take.
         """
         raise NotImplementedError
 
@@ -82,7 +83,7 @@ class Denoiser:
 
 
 def get_denoiser(spec: str | Path | Denoiser, classes: Sequence[str] = ()) -> Denoiser:
-    """Return the denoiser that a string describes; a denoiser is returned unchanged.
+    """Return the denoiser that a string or a path describes; a denoiser is returned unchanged.
 
     spec: the name or path of a prior, ``"diffusers:PLACE"``, or the string form of any denoiser, such as
         ``"diffusers('PLACE', prompt='a photo of a {}')"``. classes: names of the classes, if the string has none.
@@ -104,17 +105,19 @@ def get_denoiser(spec: str | Path | Denoiser, classes: Sequence[str] = ()) -> De
     return denoisers.create("diffusers" if of_diffusers else "prior", {"source": spec.removeprefix(PREFIX)})
 
 
-def check_classes(labels: torch.Tensor | None, num_classes: int, what: str, lowest: int | None = None) -> None:
-    """Raise `InputError` for class numbers above those that a network knows, or below `lowest`.
+def check_classes(labels: torch.Tensor | None, num_classes: int, network: str, *, unlabelled: bool = True) -> None:
+    """Raise `InputError` for class numbers of at least `num_classes`, and for negative ones unless `unlabelled`.
 
-    what: the network, for the message. Labels on an accelerator are not checked, because the host would have to wait.
+    network: for the message. Labels on an accelerator are not checked, because the host would have to wait for them.
     """
     if labels is None or labels.device.type != "cpu" or not len(labels):
         return
     low, high = int(labels.min()), int(labels.max())
-    if high >= num_classes or (lowest is not None and low < lowest):
-        advice = "leave out images without a class" if high < num_classes else "use a denoiser for all classes"
-        raise InputError(f"{what} takes class numbers from 0 to {num_classes - 1}, got {low} to {high}; {advice}")
+    accepted = f"{network} takes class numbers from 0 to {num_classes - 1}"
+    if high >= num_classes:
+        raise InputError(f"{accepted}, got {high}; use a denoiser that was trained with all classes")
+    if low < 0 and not unlabelled:
+        raise InputError(f"{accepted}, got {low}; leave out images without a class")
 
 
 def drawn_seeds(random: SampleRandom) -> torch.Tensor:

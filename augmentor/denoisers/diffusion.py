@@ -77,10 +77,11 @@ class DiffusionDenoiser(Denoiser):
             scheduler.set_begin_index(start)
         draws = "generator" in inspect.signature(scheduler.step).parameters
         given = {"generator": generators_of(drawn["seed"])} if draws else {}
+        classes = self._classes(labels, len(raw), raw.device)
         x = self._noised(scheduler, raw, drawn["noise"], scheduler.timesteps[start])
         for t in scheduler.timesteps[start:]:
             scaled = scheduler.scale_model_input(x, t) if hasattr(scheduler, "scale_model_input") else x
-            predicted = self._predicted(network, scaled, t, labels, how.guidance)
+            predicted = self._predicted(network, scaled, t, classes, how.guidance)
             x = scheduler.step(predicted, t, x, **given).prev_sample
         return x
 
@@ -100,9 +101,8 @@ class DiffusionDenoiser(Denoiser):
         return scheduler.add_noise(raw, noise, times)
 
     def _predicted(
-        self, network: Any, x: torch.Tensor, t: torch.Tensor, labels: torch.Tensor | None, guidance: float
+        self, network: Any, x: torch.Tensor, t: torch.Tensor, classes: torch.Tensor | None, guidance: float
     ) -> torch.Tensor:
-        classes = self._classes(labels, len(x), x.device)
         predicted = self._output(network, x, t, classes)
         if guidance == 1 or classes is None:
             return predicted
@@ -120,6 +120,5 @@ class DiffusionDenoiser(Denoiser):
         if not self.conditional:
             return None
         labels = torch.full((count,), -1, device=device) if labels is None else labels
-        lowest = None if self._knows_none else 0
-        check_classes(labels, self.num_classes, f"the network of {self.source}", lowest)
+        check_classes(labels, self.num_classes, f"the network of {self.source}", unlabelled=self._knows_none)
         return torch.where(labels < 0, self.num_classes, labels) if self._knows_none else labels

@@ -45,6 +45,7 @@ class PriorDenoiser(Denoiser):
     def denoise(
         self, raw: torch.Tensor, labels: torch.Tensor | None, drawn: dict[str, torch.Tensor], how: Denoising
     ) -> torch.Tensor:
+        labels = labels if self.conditional else None
         check_classes(labels, self.flow.num_classes, f"the prior {self.source!r}")
         flow = self.flow.to(raw.device)
         z = noised(flow.stats.standardise(raw), drawn["noise"], float(how.strength))

@@ -28,7 +28,8 @@ class Denoise(LatentPolicy):
     guidance: weight of the class, or of the text (classifier-free guidance, Ho and Salimans 2022), at least 0; 1 is
         without guidance. Default: that of the denoiser, which is 1 for a prior and 7.5 for a pipeline with text.
 
-    Raises `InputError` for other values, and for a denoiser that does not fit the autoencoder.
+    Raises `InputError` for other values, for a denoiser that does not fit the autoencoder, and, on the CPU, for class
+    numbers that the denoiser was not trained with.
 
     >>> from augmentor import LatentAugment
     >>> augment = LatentAugment("digits", "denoise('digits-prior', strength=0.4)", p=1.0)
@@ -67,8 +68,7 @@ class Denoise(LatentPolicy):
     def apply(self, latents: Latents, params: Params) -> Latents:
         if self.is_identity():
             return latents
-        labels = latents.labels if self.denoiser.conditional else None
-        labels = None if labels is None else class_index(labels)
+        labels = None if latents.labels is None else class_index(latents.labels)
         guidance = self.denoiser.guidance if self.guidance is None else self.guidance
         how = Denoising(self.strength, self.steps, guidance)
         raw = self.denoiser.denoise(latents.raw, labels, params, how)

@@ -6,7 +6,7 @@ from typing import Any
 
 from .._internal.datasets import is_map_style
 from .._internal.registry import did_you_mean
-from ..exceptions import AugmentorError, DataError, InputError, UnknownNameError
+from ..exceptions import DataError, InputError, UnknownNameError
 from ..policies import LatentPolicy, get_policy
 from .engines import EXECUTORS, ray
 from .manifest import FORMATS, MAX_SHARDS, STORES, compressions
@@ -66,8 +66,7 @@ def check_work(dataset: Any, augment: Any, num_samples: int, shard_size: int, st
     if not _has_text_form(augment.policy):
         raise InputError(
             f"policy {augment.policy} has no string form, so the manifest cannot record it; "
-            "use one of augmentor.list_policies(), save a pipeline or a flow and give its folder, or use "
-            "AugmentedLoader"
+            "use one of augmentor.list_policies(), or AugmentedLoader; denoise takes the folder of a pipeline or prior"
         )
     if num_samples > shard_size * MAX_SHARDS:
         raise InputError(
@@ -87,7 +86,7 @@ def check_work(dataset: Any, augment: Any, num_samples: int, shard_size: int, st
 def _has_text_form(policy: LatentPolicy) -> bool:
     try:
         return str(get_policy(str(policy))) == str(policy)
-    except AugmentorError:
+    except InputError:
         return False
 
 

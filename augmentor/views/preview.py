@@ -94,15 +94,16 @@ def draw(strips: Strips) -> bytes:
     """Draw lines of titled strips as a PNG file; a strip is images (n,C,H,W) or a reason why there are none."""
     from matplotlib.figure import Figure  # 0.5 s to import, needed only here
 
+    strips = [[(textwrap.fill(title, _TITLE), content) for title, content in line] for line in strips]
     columns = max(len(line) for line in strips)
-    more = sum(max(len(title) // _TITLE for title, _ in line) for line in strips)  # lines of wrapped titles
+    more = sum(max(title.count("\n") for title, _ in line) for line in strips)
     figure = Figure(figsize=(4.6 * columns, 0.98 * len(strips) + 0.16 * more), dpi=100, layout="constrained")
     axes = figure.subplots(len(strips), columns, squeeze=False)
     for line, row in zip(strips, axes, strict=True):
         for axis in row:
             axis.axis("off")
         for (title, content), axis in zip(line, row, strict=False):
-            axis.set_title(textwrap.fill(title, _TITLE), fontsize=8, family="monospace", pad=2)
+            axis.set_title(title, fontsize=8, family="monospace", pad=2)
             if isinstance(content, str):
                 axis.text(0.5, 0.5, content, ha="center", va="center", fontsize=7, wrap=True, transform=axis.transAxes)
             else:

@@ -13,7 +13,7 @@ from augmentor import LatentAugment, load_autoencoder
 from augmentor._internal.random import SampleRandom, sample_keys, seeded
 from augmentor._internal.weights import save_network
 from augmentor.cli import main
-from augmentor.denoisers import FLOWS, PriorDenoiser, get_denoiser
+from augmentor.denoisers import FLOWS, Denoising, PriorDenoiser, get_denoiser
 from augmentor.exceptions import AugmentorWarning, InputError, OutputError, UnknownNameError
 from augmentor.latents import Latents, LatentStats
 from augmentor.policies import Compose, Denoise, get_policy
@@ -119,11 +119,17 @@ def test_a_prior_without_classes_ignores_the_labels(digits, tmp_path):
     made, same = augment(images, labels)
     assert torch.equal(same, labels)
     assert torch.equal(made, augment(images))
+    denoiser, raw = augment.policy.denoiser, torch.zeros(12, 16)
+    drawn = denoiser.draw((16,), SampleRandom(sample_keys(0, 0, range(12))))
+    with_labels, without = (denoiser.denoise(raw, given, drawn, Denoising(0.5, 4, 1.0)) for given in (labels, None))
+    assert torch.equal(with_labels, without)
 
 
 def test_a_class_that_the_prior_does_not_know_is_refused(digits, tmp_path):
     augment = LatentAugment("digits", Denoise(saved_prior(tmp_path, 3)), p=1.0)
-    with pytest.raises(InputError, match="class numbers from 0 to 2, got 0 to 9; use a denoiser for all classes"):
+    with pytest.raises(
+        InputError, match="class numbers from 0 to 2, got 9; use a denoiser that was trained with all classes"
+    ):
         augment(digits.images[:12], digits.targets[:12])
 
 

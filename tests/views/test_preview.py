@@ -102,7 +102,9 @@ def test_an_image_without_a_partner_is_drawn_as_it_is_and_a_policy_that_was_aske
 
 def test_a_long_title_is_broken_into_lines_that_fit():
     white = torch.ones(7, 1, 8, 8)
-    short, long = (picture(module.draw([[(title, white)]])) for title in ("gaussian", "denoise('" + 130 * "x" + "')"))
-    assert long.height > short.height
+    short, line, words, long = (
+        picture(module.draw([[(title, white)]])) for title in ("a", 64 * "a", " ".join(3 * [40 * "a"]), 130 * "x")
+    )
+    assert short.height == line.height < words.height == long.height
     left, _, right, _ = long.convert("L").point(lambda value: 255 * (value < 128)).getbbox()
     assert 5 < left < right < long.width - 5
