@@ -175,6 +175,8 @@ _DENOISE_PHOTOGRAPHS = tuple(
 )
 # Reconstructions, which show what decoding alone does.
 _DECODED = Row(policy="gaussian(std=0)", autoencoder="pretrained")
+# Noise in latents without a prior.
+_NOISED = replace(_DECODED, policy="gaussian(std=0.5)")
 _RESIDUAL = (Row(policy="smooth(std=0.25)", autoencoder="pretrained", residual=1.0),)
 _SMOOTH = Row("ColorJitter(0.4), crop and flip", "smooth(std=0.5)", "pretrained")
 _UNEQUAL = tuple(f"ColorJitter(0.6), crop and flip, {how}" for how in ("oversampling", "logit adjustment"))
@@ -213,7 +215,8 @@ SETS = {
     ),
     "clothing64-20-efficientnet-linear": replace(
         CLOTHING, draw=few_clothes, controls=(*_FEW_CONTROLS, "TrivialAugmentWide, crop and flip"), steps=150,
-        network=efficientnet_linear, found=(_DECODED, _DENOISE_PHOTOGRAPHS[0]), also_searched=_DENOISE_PHOTOGRAPHS,
+        network=efficientnet_linear, found=(_DECODED, _NOISED, _DENOISE_PHOTOGRAPHS[0]),
+        also_searched=_DENOISE_PHOTOGRAPHS,
     ),
     "clothing64-20-efficientnet": replace(
         CLOTHING, draw=few_clothes, controls=_FEW_CONTROLS, steps=200, network=efficientnet, lr=3e-4, batch_size=32
