@@ -40,6 +40,7 @@ from augmentor.tuning.datasets import Until, few_of_each
 from augmentor.tuning.generation import GenerationTask
 from augmentor.tuning.work import Work
 
+pytestmark = pytest.mark.usefixtures("short_final")
 ROOT = Path(__file__).resolve().parents[2]
 ONE = {"policy": ["gaussian(std=0.5)"], "residual": [0.0], "ratio": [1.0], "gate": [False], "base": ["none"]}
 MILD = ["mild affine"]
@@ -56,12 +57,6 @@ def few(digits) -> ArrayDataset:
 def uneven(digits) -> ArrayDataset:
     rows = [torch.nonzero(digits.targets == label).squeeze(1)[: 4 + 4 * (label % 2)] for label in range(10)]
     return digits.subset(torch.cat(rows))
-
-
-@pytest.fixture(autouse=True)
-def short_final(monkeypatch):
-    monkeypatch.setattr("augmentor.tuning.race.MOST_REPEATS", 2)
-    monkeypatch.setattr("augmentor.tuning.race.MOST_CELLS", 3)
 
 
 @pytest.fixture

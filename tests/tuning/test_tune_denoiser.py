@@ -16,6 +16,7 @@ from augmentor.exceptions import InputError, OutputError
 from augmentor.policies import get_policy
 from augmentor.tuning.datasets import few_of_each
 
+pytestmark = pytest.mark.usefixtures("short_final")
 DENOISING = [
     f"denoise(denoiser=prior(source='digits-prior'), strength={s}, steps=20, guidance=None)" for s in (0.4, 0.2, 0.6)
 ]
@@ -43,10 +44,14 @@ def test_it_is_the_first_setting_that_is_tried_and_the_answer_can_be_read_back(f
     assert json.loads((tmp_path / "policy.json").read_text())["policy"] in DENOISING
 
 
-def test_the_space_has_it_only_with_a_denoiser(few, tmp_path):
+def test_the_space_has_it_only_with_a_denoiser(few, tmp_path, monkeypatch):
+    def stops(race):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("augmentor.tuning._tune.Race.run", stops)  # all that is looked at is written before
     for name, denoiser in (("with", "digits-prior"), ("without", None)):
-        tune(few, "digits", denoiser=denoiser, budget=20, folds=2, steps=2, controls=["none"], out=tmp_path / name,
-             progress=False)  # fmt: skip
+        with pytest.raises(KeyboardInterrupt):
+            tune(few, "digits", denoiser=denoiser, budget=20, out=tmp_path / name, progress=False)
         space = json.loads((tmp_path / name / "run.json").read_text())["space"]["policy"]
         assert [text for text in space if text.startswith("denoise")] == (DENOISING if denoiser else [])
         assert [str(get_policy(text)) for text in DENOISING] == DENOISING
