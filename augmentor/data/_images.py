@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch.utils.data import Dataset
 
+from .._internal.batched import BatchedDataset
 from .._internal.checks import to_unit_float
 from .._internal.datasets import fetch_items, is_map_style
 from .._internal.samples import image_to_tensor, split_item
 from ..exceptions import DataError, InputError, ShapeError
 
 
-class Images(Dataset[torch.Tensor]):
+class Images(BatchedDataset[torch.Tensor]):
     """Images of a map-style data set as tensors (C,H,W) of one shape and one dtype, uint8 or float32 in [0, 1].
 
     name: name of the data set in messages. Labels are ignored. Raises `ShapeError` for an image of another shape, and
@@ -30,11 +30,7 @@ class Images(Dataset[torch.Tensor]):
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, index: int) -> torch.Tensor:
-        return self.__getitems__([index])[0]
-
-    def __getitems__(self, indices: Sequence[int]) -> list[torch.Tensor]:
-        """Return the images at these indices."""
+    def _items(self, indices: Sequence[int]) -> list[torch.Tensor]:
         items = fetch_items(self.dataset, indices)
         return [self._checked(_image(item), index) for item, index in zip(items, indices, strict=True)]
 

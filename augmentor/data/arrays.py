@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
 
+from .._internal.batched import BatchedDataset
 from .._internal.checks import extremes, is_unit, likely_range
 from .._internal.layout import array_tensor
 from ..exceptions import AugmentorWarning, DataError, InputError, RangeError, ShapeError
@@ -20,7 +20,7 @@ from ..exceptions import AugmentorWarning, DataError, InputError, RangeError, Sh
 _MAX_UNNAMED = 100_000
 
 
-class ArrayDataset(Dataset[tuple[torch.Tensor, int]]):
+class ArrayDataset(BatchedDataset[tuple[torch.Tensor, int]]):
     """Data set in memory. Items are `(tensor (C,H,W), int)`; images are uint8, or float32 in [0, 1].
 
     images: a tensor (N,C,H,W), or a numpy array (N,C,H,W), (N,H,W,C) or (N,H,W), with any number of channels; see
@@ -69,9 +69,7 @@ class ArrayDataset(Dataset[tuple[torch.Tensor, int]]):
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
         return self.images[index], int(self.targets[index])
 
-    def __getitems__(self, indices: Sequence[int]) -> list[tuple[torch.Tensor, int]]:
-        if type(self).__getitem__ is not ArrayDataset.__getitem__:  # a subclass with other items
-            return [self[index] for index in indices]
+    def _items(self, indices: Sequence[int]) -> list[tuple[torch.Tensor, int]]:
         images, labels = self.get_batch(indices)
         return list(zip(images, labels.tolist(), strict=True))
 

@@ -10,8 +10,8 @@ from typing import Any
 import h5py
 import numpy as np
 import torch
-from torch.utils.data import Dataset
 
+from .._internal.batched import BatchedDataset
 from .._internal.checks import checked_rows
 from .._internal.files import absolute_path, open_regular
 from .._internal.layout import array_tensor
@@ -24,7 +24,7 @@ _BLOCK_BYTES = 64 << 10
 _FIRST = 64
 
 
-class HDF5Dataset(Dataset[tuple[Any, int]]):
+class HDF5Dataset(BatchedDataset[tuple[Any, int]]):
     """Data set of an HDF5 file. Items are `(tensor (C,H,W), int)`; images are uint8, or float32 in [0, 1].
 
     path: an HDF5 file. images: name of its data set (N,H,W), (N,H,W,C) or (N,C,H,W), with any number of channels.
@@ -88,10 +88,7 @@ class HDF5Dataset(Dataset[tuple[Any, int]]):
     def __len__(self) -> int:
         return self._stored.shape[0]
 
-    def __getitem__(self, index: int) -> tuple[Any, int]:
-        return self.__getitems__([index])[0]
-
-    def __getitems__(self, indices: Sequence[int]) -> list[tuple[Any, int]]:
+    def _items(self, indices: Sequence[int]) -> list[tuple[Any, int]]:
         """Return the items at these indices; each chunk is read once."""
         rows = checked_rows(indices, len(self))
         owner = f"{self.path} (in {len(rows)} of its {len(self)} images)"

@@ -27,7 +27,7 @@ class Indexed(Around):
         if hasattr(dataset, "classes"):
             self.classes = dataset.classes
 
-    def __getitems__(self, indices: Sequence[int]) -> list[Any]:
+    def _items(self, indices: Sequence[int]) -> list[Any]:
         return [_with(item, int(i)) for item, i in zip(fetch_items(self.dataset, indices), indices, strict=True)]
 
 

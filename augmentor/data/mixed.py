@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from torch.utils.data import Dataset
 
+from .._internal.batched import BatchedDataset
 from .._internal.checks import check_ratio
 from .._internal.datasets import collate, dataset_labels, fetch_items, is_map_style
 from .._internal.epoch import SharedEpoch
@@ -29,7 +29,7 @@ from .mixing import SamplingStrategy, added_counts
 OVERSAMPLED = -1
 
 
-class MixedDataset(Dataset[Any]):
+class MixedDataset(BatchedDataset[Any]):
     """Data set of real samples followed by added samples, which a loader fetches and decodes in batches.
 
     dataset: map-style data set of items `(image, label)` or images, not yet normalised.
@@ -114,10 +114,7 @@ class MixedDataset(Dataset[Any]):
     def __len__(self) -> int:
         return len(self.dataset) + len(self.sources)
 
-    def __getitem__(self, index: int) -> Any:
-        return self.__getitems__([index])[0]
-
-    def __getitems__(self, indices: Sequence[int]) -> list[Any]:
+    def _items(self, indices: Sequence[int]) -> list[Any]:
         """Return the items at these indices; all synthetic ones are decoded in one call."""
         wanted = [self._checked(index) for index in indices]
         real = len(self.dataset)

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch.utils.data import Dataset
 
+from .._internal.batched import BatchedDataset
 from .._internal.checks import checked_rows
 from .._internal.datasets import class_names_of, dataset_labels
 from ..exceptions import DataError, InputError, PseudoLabelError, ShapeError
@@ -21,7 +21,7 @@ from .arrays import checked_classes
 Classifier = Callable[[torch.Tensor], torch.Tensor]
 
 
-class PseudoLabelled(Dataset[tuple[torch.Tensor, int]]):
+class PseudoLabelled(BatchedDataset[tuple[torch.Tensor, int]]):
     """Data set of labelled images, followed by pseudo-labelled images. Items are `(tensor (C,H,W), int)`.
 
     `pseudo_label` and `confident_labels` return it. Images are read from the two data sets on access; they are uint8 if
@@ -73,10 +73,7 @@ class PseudoLabelled(Dataset[tuple[torch.Tensor, int]]):
     def __len__(self) -> int:
         return len(self.targets)
 
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
-        return self.__getitems__([index])[0]
-
-    def __getitems__(self, indices: Sequence[int]) -> list[tuple[torch.Tensor, int]]:
+    def _items(self, indices: Sequence[int]) -> list[tuple[torch.Tensor, int]]:
         """Return the items at these indices, with one call to each of the two data sets."""
         places = torch.from_numpy(checked_rows(indices, len(self)))
         count = len(self._labelled)

@@ -36,7 +36,7 @@ class Transformed(Around):
         """Labels of all items. Raises `DataError` if there are none."""
         return dataset_labels(self.dataset)
 
-    def __getitems__(self, indices: Sequence[int]) -> list[Any]:
+    def _items(self, indices: Sequence[int]) -> list[Any]:
         pairs = [split_item(item) for item in fetch_items(self.dataset, indices)]
         images = [image_to_tensor(image) for image, _ in pairs]
         if len({image.shape for image in images}) == 1:

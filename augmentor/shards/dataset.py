@@ -13,8 +13,9 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset, default_collate
+from torch.utils.data import default_collate
 
+from .._internal.batched import BatchedDataset
 from .._internal.checks import checked_rows
 from .._internal.files import absolute_path
 from ..autoencoders import Autoencoder
@@ -30,7 +31,7 @@ _MAX_OPEN_SHARDS = 256
 _MANY = (slice, list, range, np.ndarray, torch.Tensor)  # index types of a batch
 
 
-class ShardDataset(Dataset[tuple[Any, Any]]):
+class ShardDataset(BatchedDataset[tuple[Any, Any]]):
     """Data set of shards. Items are `(uint8 tensor (C,H,W), int)`; soft labels are float32 tensors (K,).
 
     `data[5]` returns an item. A slice or a list of indices, `data[100:356]` or `data[[7, 1, 5]]`, returns a batch:
@@ -147,7 +148,7 @@ class ShardDataset(Dataset[tuple[Any, Any]]):
         made = image if self.transform is None else self.transform(image)
         return made, int(label) if label.ndim == 0 else torch.from_numpy(label.copy())
 
-    def __getitems__(self, indices: Sequence[int]) -> list[tuple[Any, Any]]:
+    def _items(self, indices: Sequence[int]) -> list[tuple[Any, Any]]:
         """Return the items at these indices; each shard is read once."""
         images, labels = self._tensors(checked_rows(indices, len(self)))
         made = images if self.transform is None else [self.transform(image) for image in images]

@@ -30,7 +30,7 @@ class Until(Around):
             raise AttributeError(name)
         return getattr(self.dataset, name)
 
-    def __getitems__(self, indices: Sequence[int]) -> list[Any]:
+    def _items(self, indices: Sequence[int]) -> list[Any]:
         if time.monotonic() > self.deadline:
             raise BudgetError("the time limit was reached during a training; increase it")
         return fetch_items(self.dataset, indices)

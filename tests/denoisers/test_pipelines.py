@@ -296,6 +296,8 @@ def test_a_dit_has_a_class_for_no_class_which_guidance_takes():
     assert not torch.allclose(plain, guided)
     assert not torch.allclose(plain, none)
     assert torch.allclose(none, denoised(denoiser, raw, None, range(3), guidance=3.0))
+    with pytest.raises(InputError, match="class numbers from 0 to 2"):  # 3 is its embedding for no class
+        denoised(denoiser, raw[:1], torch.tensor([3]), [0], guidance=1.0)
 
 
 def test_networks_and_labels_that_do_not_fit_are_refused(folder, tmp_path):
