@@ -27,7 +27,15 @@ from augmentor._internal.pictures import grid, png
 from augmentor._internal.random import torch_generator
 from augmentor.autoencoders import Autoencoder
 from augmentor.data import ArrayDataset, Transformed
-from augmentor.gan import get_augmentation, get_method, method_class, needs_autoencoder, starting_autoencoder
+from augmentor.gan import (
+    Generator,
+    TrainingMethod,
+    get_augmentation,
+    get_method,
+    method_class,
+    needs_autoencoder,
+    starting_autoencoder,
+)
 from augmentor.gan.methods import AEInit
 from augmentor.gan.networks._decoding import take_weights
 from augmentor.gan.start import untrained
@@ -298,16 +306,48 @@ class Training:
         return method_class(self.method).needs_autoencoder or "vae-gan" in self.method
 
     def __call__(self, trial: Trial) -> dict[str, Any]:
+        trainer = self._trainer(trial)
+        generator, seconds = timed_fit(trainer, trial.draw.train, trial.draw.reference)
+        write_bytes(trainer.out / "samples.png", png(grid(trainer.sample(generator, 20).split(10))))
+        samples, last = trainer.sample(generator, trial.settings.samples, "measured"), trainer.history[-1]
+        own_autoencoder = self.starts_from_autoencoder or needs_autoencoder(self.augment)
+        return {
+            **trial.measured(samples),
+            "accuracy": trial.accuracy(samples),
+            "curve": [[row["step"], row["fid"]] for row in trainer.history],
+            "training_seconds": seconds,
+            "parameters": sum(weights.numel() for weights in generator.parameters()),
+            **({"p": last["p"]} if "p" in last else {}),
+            **(trained_beforehand(trial) if own_autoencoder and self.start != "pretrained" else {}),
+        }
+
+    def _trainer(self, trial: Trial) -> GANTrainer:
+        """Return the trainer; its folder depends on all settings of the row."""
+        settings, key = trial.settings, hashlib.sha256(repr(self).encode()).hexdigest()[:12]
+        return GANTrainer(
+            self._method(trial),
+            steps=self.longer * settings.steps,
+            batch_size=settings.batch_size,
+            round_steps=settings.round_steps,
+            features=trial.features,
+            out=trial.folder(key if self.longer == 1 else f"{key}-{self.longer}"),
+            seed=trial.seed,
+            device=trial.device,
+            progress=False,
+        )
+
+    def _method(self, trial: Trial) -> TrainingMethod:
+        """Return the training method."""
         settings, data = trial.settings, trial.draw.train
-        in_latents = needs_autoencoder(self.augment)
+        augment = trial.augment() if needs_autoencoder(self.augment) else None
         p = None if self.p is None else getattr(settings, self.p)
-        augmentation = get_augmentation(self.augment, trial.augment() if in_latents else None, p=p)
+        augmentation = get_augmentation(self.augment, augment, p=p)
         method = get_method(
             self.method,
             network=self.network or settings.network,
             image_shape=data.image_shape,
             num_classes=len(data.classes),
-            autoencoder=self.autoencoder(trial) if self.starts_from_autoencoder else None,
+            autoencoder=self._autoencoder(trial) if self.starts_from_autoencoder else None,
             augmentation=None if self.augment == "none" else augmentation,
             loss=self.loss,
             lr=settings.lr,
@@ -319,51 +359,27 @@ class Training:
             fresh = untrained(data, trial.seed)
             for network in (method.generator, method.discriminator):
                 take_weights(network.model, fresh)
-        key = hashlib.sha256(repr(self).encode()).hexdigest()[:12]
-        folder = trial.folder(key if self.longer == 1 else f"{key}-{self.longer}")
-        trainer = GANTrainer(
-            method,
-            steps=self.longer * settings.steps,
-            batch_size=settings.batch_size,
-            round_steps=settings.round_steps,
-            features=trial.features,
-            out=folder,
-            seed=trial.seed,
-            device=trial.device,
-            progress=False,
-        )
-        rounds_before = rounds_in(folder)
-        began = time.process_time()
-        generator = trainer.fit(data, trial.draw.reference)
-        if (rounds := len(trainer.history)) > rounds_before:
-            # Rounds before an interruption took as long as those after it.
-            seconds = (time.process_time() - began) * rounds / (rounds - rounds_before)
-            write_json(folder / "seconds.json", seconds)
-        write_bytes(folder / "samples.png", png(grid(trainer.sample(generator, 20).split(10))))
-        samples = trainer.sample(generator, settings.samples, "measured")
-        return {
-            **trial.measured(samples),
-            "accuracy": trial.accuracy(samples),
-            "curve": [[row["step"], row["fid"]] for row in trainer.history],
-            "training_seconds": json.loads((folder / "seconds.json").read_text()),
-            "parameters": sum(weights.numel() for weights in generator.parameters()),
-            **({"p": trainer.history[-1]["p"]} if "p" in trainer.history[-1] else {}),
-            **(
-                trained_beforehand(trial)
-                if self.start != "pretrained" and (self.starts_from_autoencoder or in_latents)
-                else {}
-            ),
-        }
+        return method
 
-    def autoencoder(self, trial: Trial) -> Autoencoder:
+    def _autoencoder(self, trial: Trial) -> Autoencoder:
         """Return the autoencoder that training starts from."""
         return load_autoencoder(trial.set.pretrained) if self.start == "pretrained" else trial.autoencoder
 
 
-def rounds_in(folder: Path) -> int:
-    """Return the number of finished rounds of an interrupted run."""
-    history = folder / "history.jsonl"
-    return len(history.read_text().splitlines()) if history.exists() else 0
+def timed_fit(trainer: GANTrainer, train: ArrayDataset, reference: ArrayDataset) -> tuple[Generator, float]:
+    """Train, and return the generator and the CPU seconds of the whole run.
+
+    The seconds of an interrupted run are estimated: rounds before the interruption took as long as those after it.
+    """
+    assert trainer.out is not None
+    seconds, history = trainer.out / "seconds.json", trainer.out / "history.jsonl"
+    rounds_before = len(history.read_text().splitlines()) if history.exists() else 0
+    began = time.process_time()
+    generator = trainer.fit(train, reference)
+    spent, rounds = time.process_time() - began, len(trainer.history)
+    if rounds > rounds_before:
+        write_json(seconds, spent * rounds / (rounds - rounds_before))
+    return generator, json.loads(seconds.read_text())
 
 
 def trained_beforehand(trial: Trial) -> dict[str, Any]:

@@ -1,13 +1,18 @@
 """The benchmarks run, and a run that was stopped goes on with what it had found."""
 
 import importlib
+import itertools
 import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+
+from augmentor.gan import get_method
+from augmentor.training import GANTrainer
 
 ROOT = Path(__file__).resolve().parents[2]
 ROWS = ("RandAugment, affine", "gaussian(std=0.7), pretrained, then RandAugment, affine",
@@ -87,7 +92,7 @@ def test_a_benchmark_is_a_command(tmp_path):
 
 @pytest.mark.slow
 def test_gans_are_measured_with_and_without_an_autoencoder(benchmark, tmp_path, capsys):
-    gan, rows = benchmark("gan"), ("real", "conv", "ae-init")
+    gan, rows = benchmark("gan"), ("real", "training images", "conv", "ae-init")
     job = gan.Job("digits", 0, str(tmp_path), tmp_path, gan.settings_of("digits", "small"), rows)
     gan.prepare(gan.known("digits"), job.settings, job.root, gan.extractors_of(job))
     gan.publish([gan.run(job)])
@@ -97,7 +102,28 @@ def test_gans_are_measured_with_and_without_an_autoencoder(benchmark, tmp_path, 
     assert all(f"| {row} |" in printed for row in rows)
     assert found["real"]["fid"] < found["conv"]["fid"]
     assert found["real"]["high_frequencies"] > 0.5
+    assert found["training images"]["nearest"] == 0 < found["training images"]["recall"]
     assert [row for row in rows if "autoencoder_seconds" in found[row]] == ["ae-init"]
+
+
+def test_the_seconds_of_an_interrupted_gan_are_those_of_all_its_rounds(benchmark, digits, tmp_path, monkeypatch):
+    rows = benchmark("gan_rows")
+    monkeypatch.setattr(rows, "time", SimpleNamespace(process_time=itertools.count(0, 6).__next__))
+
+    def seconds(stopped_at: int | None = None) -> float:
+        def stops(step, generator):
+            if step == stopped_at:
+                raise KeyboardInterrupt
+
+        method = get_method("gan", network="dcgan(width=4)", image_shape=(1, 8, 8))
+        method.start_round = stops
+        trainer = GANTrainer(method, steps=4, batch_size=4, round_steps=1, out=tmp_path, progress=False)
+        return rows.timed_fit(trainer, digits, digits.subset(torch.arange(40)))[1]
+
+    with pytest.raises(KeyboardInterrupt):
+        seconds(stopped_at=1)
+    assert seconds() == 8  # three of the four rounds took 6
+    assert seconds() == 8  # there was nothing left to do
 
 
 def test_rows_are_held_against_the_best_control_that_is_allowed_the_same_images(classification):
