@@ -50,9 +50,9 @@ class LatentAugment(Augmenter, v2.Transform):
 
     autoencoder: a name from `list_autoencoders()`, the path of a `.safetensors` file or of the folder of the run that
         trained it, or an `Autoencoder`. It is frozen and stays in eval mode, even if the model that contains the
-        transform calls `.train()`. ``"auto"`` selects an autoencoder for the first data passed to `fit`, a data set or
-        shards: the pretrained one with the smallest latent that takes these images and does not reconstruct them
-        poorly, otherwise ``"natural"``. Without such data it is ``"natural"``.
+        transform calls `.train()`. ``"auto"`` selects an autoencoder for the first data passed to `fit`, `MixedDataset`
+        or `generate_shards`: the pretrained one with the smallest latent that takes these images and does not
+        reconstruct them poorly, otherwise ``"natural"``. Without such data it is ``"natural"``.
     policy: a string such as ``"gaussian(std=0.5)"`` (see `list_policies()`) or a `LatentPolicy`; ``"auto"`` is
         `default_policy` of the shape of the latents.
     p: probability that an image is replaced, 0 to 1. Only the selected images are encoded and decoded. `MixedDataset`,
@@ -64,7 +64,7 @@ class LatentAugment(Augmenter, v2.Transform):
         between epochs. Exception: a policy that needs reference samples and is not fitted takes them from the batch.
     residual: fraction of the reconstruction error that is added back to the output, 0 to 1. With 1, the output is the
         image plus the change that the perturbation causes in the decoded image, so the image stays sharp. This requires
-        a second decoding. Where lines move, as in digits, a visible remainder of the old line stays. ``"auto"`` is 0 if
+        a second decoding. If lines move, as in digits, the old line remains partly visible. ``"auto"`` is 0 if
         the verdict of the autoencoder on images that it was not trained on (`Autoencoder.verdict`) is "good" or
         unknown, and 1 otherwise.
     gate: a `QualityGate` that scores every perturbed latent and its decoded image. If all draws for an image are

@@ -21,12 +21,12 @@ from ._wording import in_options
 # Section of the overview => command => its line there. A command is a function in the module of the same name.
 _SECTIONS = {
     "First steps": {
-        "demo": "Run all steps on the digits of scikit-learn and write a report (two minutes).",
+        "demo": "Run all steps on the digits of scikit-learn and write a report (one to two minutes).",
         "info": "Show installed versions and names, or describe a weights file or folder.",
     },
     "Augment a classifier's training images, in this order": {
         "train-autoencoder": "Train an autoencoder on your images.",
-        "preview": "Draw the samples that each policy makes of some images.",
+        "preview": "Draw samples of each policy for some images.",
         "explore": "Show images, reconstructions and samples in a local web page with sliders.",
         "tune": "Find out which augmentation improves a classifier, by cross-validation.",
         "generate": "Write augmented images to HDF5 shards.",
@@ -38,7 +38,7 @@ _SECTIONS = {
     "Train a generative model": {
         "train-gan": "Train a GAN.",
         "train-prior": "Train a latent flow, for the policy denoise.",
-        "evaluate": "Measure FID, KID, precision and recall of generated images.",
+        "evaluate": "Measure Frechet and kernel distance, precision and recall of generated images.",
     },
 }
 _COMMANDS = [name for section in _SECTIONS.values() for name in section]

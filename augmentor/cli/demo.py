@@ -23,7 +23,7 @@ CLASSIFIER_STEPS = 300
 @click.option("--steps", type=click.IntRange(1), default=300, help="Number of training steps of the autoencoder.")
 @common("augmentor-demo", "Folder for all files; open OUT/report.html in a browser.")
 def demo(steps: int, seed: int, device: str, out: str) -> None:
-    """Run all steps on the 1,797 digits of scikit-learn: about two minutes, without a download.
+    """Run all steps on the 1,797 digits of scikit-learn: one to two minutes, without a download.
 
     Trains a VAE on a part of the digits, draws samples of each policy, writes shards, and compares classifiers that are
     trained on 5 labelled digits per class with and without latent augmentation, on held-out digits. The last lines say

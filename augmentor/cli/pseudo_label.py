@@ -24,7 +24,7 @@ from ._output import finish, say, tell
 )
 @click.option(
     "--method", type=click.Choice(["label_spreading", "self_training"]), default="label_spreading",
-    help="Label spreading over the graph of nearest neighbours, or self-training of a logistic regression.",
+    help="Method: label spreading over the graph of nearest neighbours, or self-training of a logistic regression.",
 )  # fmt: skip
 @click.option(
     "--share", type=click.FloatRange(0, 1, min_open=True), default=0.8,

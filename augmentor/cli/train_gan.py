@@ -78,9 +78,14 @@ _OF_METHOD = ("network", "loss", "lr", "r1_gamma", "discriminator_steps")
     "--round-steps",
     type=click.IntRange(1),
     default=500,
-    help="Number of steps between two measurements and sample grids (a round).",
+    help="Number of steps per round. Each round ends with a measurement and a grid of samples.",
 )
-@click.option("--best-by", type=click.Choice(["fid", "kid"]), default="fid", help="Score that selects the snapshot.")
+@click.option(
+    "--best-by",
+    type=click.Choice(["fid", "kid"]),
+    default="fid",
+    help="Score that selects the best round, whose generator is kept.",
+)
 @click.option(
     "--patience",
     type=click.IntRange(1),
@@ -105,10 +110,10 @@ def train_gan(
 ) -> None:  # fmt: skip
     """Train a GAN on DATA; write the best snapshot to OUT/generator.safetensors, and sample grids to OUT/samples.
 
-    The default training method, ae-init, and some others start from an autoencoder; with --autoencoder auto it is first
-    trained on DATA, in OUT-autoencoder. Augmentation in latent space uses the same autoencoder; with other training
-    methods, auto is the pretrained one that fits the images. FID is measured on the features of a classifier that is
-    independent of the autoencoder (see augmentor evaluate). The same command resumes a stopped run.
+    The default training method, ae-init, and some others need an autoencoder; with --autoencoder auto, the autoencoder
+    is first trained on DATA, in OUT-autoencoder. Augmentation in latent space uses the same autoencoder; with other
+    training methods, auto is the pretrained one that fits the images. FID is measured on the features of a classifier
+    that is independent of the autoencoder (see augmentor evaluate). The same command resumes a stopped run.
     """
     from .._internal.registry import describe
     from ..data import load_source

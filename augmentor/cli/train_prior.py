@@ -37,7 +37,7 @@ from ._verdict import anyway_option, stop_if_poor, verdict_on
     "--round-steps",
     type=click.IntRange(1),
     default=500,
-    help="Number of steps between two measurements and sample grids (a round).",
+    help="Number of steps per round. Each round ends with a measurement and a grid of samples.",
 )
 @anyway_option
 @common("runs/prior", "Folder for the prior, the generator, sample grids, history and checkpoint.")

@@ -35,7 +35,7 @@ def test_parts_make_the_same_folder(call):
     assert call("--out", "whole")[0] == 0
     code, said = call("--out", "parts", "--unit-range", "2:9", "--num-workers", "1", "--batch-size", "16")
     assert code == 0
-    assert "parts has 2 of 4 shards; the same command makes the others" in said
+    assert "parts has 2 of 4 shards; the command without --unit-range makes the others" in said
     assert "wrote 100 images to parts" in call("--out", "parts", "--unit-range", "0:2")[1]
     assert content("parts") == content("whole")
     for wrong in ("0-2", "4:5"):
