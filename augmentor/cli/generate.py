@@ -168,10 +168,9 @@ def _report(folder: Path, out: str, format: str, count: int, decoder: tuple[Any,
     from ..shards.manifest import FORMATS
 
     if (partial := read_partial(folder)) is not None:
-        tell(
-            f"{out} has {len(partial.shards)} of {partial.num_shards} shards; the command without --unit-range makes the others"
-        )
-        finish(shards=len(partial.shards), of=partial.num_shards)
+        made, wanted = len(partial.shards), partial.num_shards
+        tell(f"{out} has {made} of {wanted} shards; the command without --unit-range makes the others")
+        finish(shards=made, of=wanted)
         return
     readable, (autoencoder, name) = FORMATS[format].readable, decoder
     reader = f"augmentor.ShardDataset({out!r}{'' if name is None else f', autoencoder={name!r}'})"
