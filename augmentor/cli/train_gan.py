@@ -125,7 +125,16 @@ def train_gan(
 
     parts = {name: settings.pop(name) for name in _OF_METHOD}
     in_latents, starts = needs_autoencoder(augment), method_class(method).needs_autoencoder
-    if parts["network"] and "network" not in inspect.signature(method_class(method)).parameters:
+    arguments = inspect.signature(method_class(method)).parameters
+    latent = {"policy": policy, "residual": residual}
+    if not in_latents:
+        unused = latent if "autoencoder" in arguments else latent | {"autoencoder": autoencoder}
+        for name in (name for name, value in unused.items() if value != "auto"):
+            raise InputError(
+                f"got --{name} {unused[name]}, which --method {method} with --augment {augment} does not use; omit "
+                f"--{name}, or use --augment both or --augment real"
+            )
+    if parts["network"] and "network" not in arguments:
         raise InputError(
             f"got --network {parts['network']}, and --method {method} uses the networks of its autoencoder; "
             "omit --network"
@@ -134,28 +143,31 @@ def train_gan(
     if conditional and len(dataset.classes) < 2:
         raise InputError(f"got --conditional, and {data} has no labels or one class; omit --conditional")
     conditional = len(dataset.classes) > 1 if conditional is None else conditional
-    if policy != "auto":  # an invalid one is an error even if --augment none does not use it
-        policy = str(get_policy(policy, dataset.classes))
+    if policy != "auto":
+        latent["policy"] = str(get_policy(policy, dataset.classes))
     shape = image_shape_of(dataset)
     features = independent_features(shape) if shape[0] in (1, 3) else None
     if epochs is not None:
-        settings["steps"] = max(1, round(epochs * len(dataset) / settings["batch_size"]))
+        images_per_step = min(settings["batch_size"], len(dataset)) * parts["discriminator_steps"]
+        settings["steps"] = max(1, round(epochs * len(dataset) / images_per_step))
     build = functools.partial(
-        _trainer, method, augment, latent={"policy": policy, "residual": residual}, p=p, ratio=ratio, seed=seed,
+        _trainer, method, augment, latent=latent, p=p, ratio=ratio, seed=seed,
         of_method={**parts, "image_shape": shape, "num_classes": len(dataset.classes) if conditional else 0},
         of_trainer={**settings, "features": features, "out": out, "device": device},
     )  # fmt: skip
 
     model: Any = None
     looked_at: dict[str, Any] = {}
+    given = autoencoder != "auto"
     if starts and autoencoder == "auto":
-        build(untrained(dataset))  # raises on bad arguments before anything is trained
-        autoencoder = _trained_first(dataset, out, device, seed, settings["devices"])
+        _refuse_several_processes(settings["devices"])
+        fresh = untrained(dataset)
+        build(fresh, start=fresh)[0].check(dataset)  # raises on bad arguments and data before anything is trained
+        autoencoder = _trained_first(dataset, out, device, seed)
         anyway = anyway or not in_latents  # it is trained further, so its reconstructions are not used
-    if starts or in_latents or autoencoder != "auto":
-        unused = not starts and not in_latents
-        model, looked_at = _looked_at(autoencoder, dataset, anyway=anyway or unused)
-    trainer, how = build(model)
+    if starts or in_latents or given:
+        model, looked_at = _looked_at(autoencoder, dataset, anyway=anyway or not (starts or in_latents))
+    trainer, how = build(model, start=model if starts or given else None)
     shown = {name: value for name, value in (parts | settings).items() if value is not None}
     say(data=f"{data}: {len(dataset)} images {shape}", method=method, conditional=conditional, augment=augment, **how,
         **looked_at, generator=describe(trainer.method.generator, brief=True),
@@ -171,10 +183,13 @@ def train_gan(
 
 
 def _trainer(
-    method: str, augment: str, model: Any, *, latent: dict[str, Any], p: str | None, ratio: float | None, seed: int,
-    of_method: dict[str, Any], of_trainer: dict[str, Any],
+    method: str, augment: str, model: Any, *, start: Any, latent: dict[str, Any], p: str | None, ratio: float | None,
+    seed: int, of_method: dict[str, Any], of_trainer: dict[str, Any],
 ) -> tuple[GANTrainer, dict[str, Any]]:  # fmt: skip
-    """Return the trainer for the arguments and this autoencoder (or None), and the settings of the augmentation."""
+    """Return the trainer for the arguments, and the settings of the augmentation.
+
+    model: the autoencoder of the augmentation, or None. start: that of the training method, or None.
+    """
     from ..gan import GANTrainer, get_augmentation, get_method, needs_autoencoder
     from ..transform import LatentAugment
 
@@ -184,21 +199,26 @@ def _trainer(
     if latent_augment is not None:
         how |= {"policy": latent_augment.policy, "residual": latent_augment.residual}
     augmentation = None if augment == "none" else made
-    trained = get_method(method, autoencoder=model, augmentation=augmentation, seed=seed, **of_method)
+    trained = get_method(method, autoencoder=start, augmentation=augmentation, seed=seed, **of_method)
     return GANTrainer(trained, seed=seed, **of_trainer), how
 
 
-def _trained_first(dataset: Any, out: str, device: str, seed: int, devices: int) -> str:
-    """Train the autoencoder that the training method starts from; return the folder of that run."""
-    from .._internal.files import claim_folder
+def _refuse_several_processes(devices: int) -> None:
+    """Raise `InputError` if there are several processes, because the autoencoder is trained in one."""
     from ..exceptions import InputError
-    from ..gan import starting_autoencoder
 
     if devices > 1 or int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise InputError(
             "got several processes and --autoencoder auto, which is trained in one process; first run augmentor "
             "train-autoencoder, then give its folder with --autoencoder"
         )
+
+
+def _trained_first(dataset: Any, out: str, device: str, seed: int) -> str:
+    """Train the autoencoder that the training method starts from; return the folder of that run."""
+    from .._internal.files import claim_folder
+    from ..gan import starting_autoencoder
+
     out = str(claim_folder(out, "run.json"))  # raises before training if the folder cannot be used
     folder = f"{out}-autoencoder"
     starting_autoencoder(dataset, out=folder, seed=seed, device=device)

@@ -72,7 +72,8 @@ class DiffusionDenoiser(Denoiser):
     ) -> torch.Tensor:
         network, scheduler = self.network.to(raw.device), copy.deepcopy(self.scheduler)
         scheduler.set_timesteps(how.steps, device=raw.device)
-        start = max(0, len(scheduler.timesteps) - how.taken * scheduler.order)
+        # A scheduler of order n has up to n entries per step, so the start is counted from the first entry.
+        start = (how.steps - how.taken) * scheduler.order
         if hasattr(scheduler, "set_begin_index"):
             scheduler.set_begin_index(start)
         draws = "generator" in inspect.signature(scheduler.step).parameters

@@ -11,16 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from .._internal.checks import check_range
-from .._internal.datasets import dataset_fingerprint, dataset_labels, fetch
-from .._internal.engine import check_engine, get_engine
+from .._internal.datasets import dataset_fingerprint, dataset_labels, fetch, is_map_style
+from .._internal.engine import Engine, check_engine, get_engine
 from .._internal.files import absolute_path
 from .._internal.pictures import png
 from .._internal.progress import progress_bar
 from .._internal.run import Run
-from .._internal.weights import save_network
+from .._internal.weights import fingerprint, save_network
 from ..exceptions import AugmentorWarning, DataError, InputError, TrainingError
 from ..quality import named_scores
 from .board import Board
@@ -94,8 +95,8 @@ class GANTrainer:
                 f"method must be a TrainingMethod, such as get_method('gan', image_shape=(1, 28, 28)); got {method!r}"
             )
         for name, value in {"steps": steps, "batch_size": batch_size, "round_steps": round_steps}.items():
-            if value < 1:
-                raise InputError(f"{name} must be at least 1, got {value}")
+            if type(value) is not int or value < 1:
+                raise InputError(f"{name} must be an integer, at least 1, got {value!r}")
         if not 0 <= ema_decay < 1:
             raise InputError(f"ema_decay must be at least 0 and below 1, got {ema_decay}")
         if best_by not in ("fid", "kid", *method.scores):
@@ -126,14 +127,11 @@ class GANTrainer:
         """
         method, evaluated = self.method, dataset if reference is None else reference
         engine = get_engine(self.device, self.devices, self.precision)
-        self._check_fits(dataset)
-        check_evaluated(evaluated, self.features, engine.device)
-        labelled = method.generator.num_classes > 0
-        method.prepare(Feed(dataset, min(self.batch_size, len(dataset)), self.seed, engine, labelled=labelled))
+        self._prepare(dataset, evaluated, engine)
         averaged = AveragedModel(method.generator, multi_avg_fn=get_ema_multi_avg_fn(self.ema_decay))
         generator: Any = averaged.module
         best = copy.deepcopy(generator)
-        run = Run(self.out if engine.writes else None, self._settings(dataset))
+        run = Run(self.out if engine.writes else None, self._settings(dataset, evaluated))
         step = self._resume(run, averaged, best)
         evaluator = None
         if engine.writes:
@@ -168,6 +166,19 @@ class GANTrainer:
         for name, network in method.finish(best).items():
             _save(run, f"{name}.safetensors", network, self.best)
         return best
+
+    def check(self, dataset: Any, reference: Any = None) -> None:
+        """Raise the errors that `fit` would raise for data that does not fit; nothing is trained or written."""
+        evaluated = dataset if reference is None else reference
+        self._prepare(dataset, evaluated, get_engine(self.device, self.devices, self.precision))
+
+    def _prepare(self, dataset: Any, evaluated: Any, engine: Engine) -> None:
+        """Prepare the training method for the data; raise the errors of data that does not fit."""
+        self._check_fits(dataset)
+        check_evaluated(evaluated, self.features, engine.device)
+        labelled = self.method.generator.num_classes > 0
+        size = min(self.batch_size, len(dataset))
+        self.method.prepare(Feed(dataset, size, self.seed, engine, labelled=labelled))
 
     @property
     def best(self) -> dict[str, Any]:
@@ -217,6 +228,8 @@ class GANTrainer:
     def _check_fits(self, dataset: Any) -> None:
         """Raise for images or labels that do not fit the generator, before a file is written."""
         generator = self.method.generator
+        if not is_map_style(dataset):
+            raise InputError(f"fit takes a map-style data set, with a length and indices; got {type(dataset).__name__}")
         if len(dataset) == 0:
             raise DataError("got an empty data set; expected at least one image")
         images, labels = fetch(dataset, range(min(self.batch_size, len(dataset))))
@@ -236,7 +249,7 @@ class GANTrainer:
                     f"a conditional GAN needs class numbers of at least 0, the data set has {int(known.min())}; "
                     "leave out the images with this label, or build an unconditional one"
                 )
-            if not 0 <= int(known.min()) <= int(known.max()) < classes:
+            if int(known.max()) >= classes:
                 raise InputError(
                     f"the networks take classes 0 to {classes - 1}, the data set has others; increase num_classes"
                 )
@@ -284,13 +297,16 @@ class GANTrainer:
                     "the best snapshot and the checkpoint are kept"
                 )
 
-    def _settings(self, dataset: Any) -> dict[str, Any]:
+    def _settings(self, dataset: Any, evaluated: Any) -> dict[str, Any]:
         names = ("steps", "batch_size", "ema_decay", "best_by", "patience", "round_steps", "seed", "precision")
+        weights = self.features.state_dict() if isinstance(self.features, nn.Module) else None
         return {
             "what": "gan",
             **self.method.settings(),
             "features": None if self.features is None else type(self.features).__name__,
+            "features_sha256": None if weights is None else fingerprint(weights),
             "dataset": dataset_fingerprint(dataset),
+            "reference": dataset_fingerprint(evaluated),
             "images": len(dataset),
             **{name: getattr(self, name) for name in names},
         }

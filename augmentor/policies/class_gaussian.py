@@ -13,7 +13,7 @@ from ..latents import Latents, ReferenceSet, label_keys, per_sample
 from ._base import LatentPolicy, Params, check_strength, policies
 
 # The covariance of each class has the square of this number of entries.
-_MAX_DIMENSIONS = 2048
+MAX_DIMENSIONS = 2048
 
 
 @policies.register("class_gaussian")
@@ -45,10 +45,10 @@ class ClassGaussian(LatentPolicy):
         from sklearn.covariance import ledoit_wolf  # imported here, because it takes 0.5 s
 
         flat = reference.z.flatten(1).double().cpu().numpy()
-        if flat.shape[1] > _MAX_DIMENSIONS:
+        if flat.shape[1] > MAX_DIMENSIONS:
             raise ReferenceSetError(
                 f"class_gaussian fits a covariance matrix, and {flat.shape[1]} latent dimensions are too many "
-                f"(at most {_MAX_DIMENSIONS}); use gaussian or smote for latents that are feature maps"
+                f"(at most {MAX_DIMENSIONS}); use gaussian or smote for latents that are feature maps"
             )
         labels = reference.labels.cpu().numpy()
         classes = np.asarray([label for label, count in reference.class_counts().items() if count > 1], np.int64)

@@ -13,6 +13,7 @@ import warnings
 from pathlib import Path
 
 import click
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -207,6 +208,31 @@ def test_train_gan_by_default_trains_an_autoencoder_and_starts_from_it(succeeds,
     assert {name: data for name, data in files().items() if "autoencoder" in name} == {
         name: data for name, data in before.items() if "autoencoder" in name
     }
+
+
+def test_an_augmentation_does_not_change_what_vae_gan_starts_from(succeeds):
+    starts = []
+    for augment in ("none", "both"):
+        succeeds(f"train-gan digits --method vae-gan --augment {augment} --steps 1 --batch-size 8 --out {augment}")
+        starts.append(read(f"{augment}/run.json")["starts_from"])
+    assert starts[0] == starts[1]
+
+
+def test_data_that_does_not_fit_is_noticed_before_an_autoencoder_is_trained(refused, files):
+    images = np.zeros((12, 8, 8), np.uint8)
+    np.savez("lonely.npz", images=images, labels=np.arange(12) // 11)
+    assert "class 1 has 1 images" in refused("train-gan lonely.npz")
+    np.savez("few.npz", images=images[:9], labels=np.arange(9) % 2)
+    assert "at least 10 real images, got 9" in refused("train-gan few.npz")
+    assert list(files()) == ["few.npz", "lonely.npz"]
+
+
+def test_an_epoch_of_few_images_is_one_batch(succeeds):
+    np.savez("few.npz", images=np.zeros((12, 8, 8), np.uint8))
+    succeeds("train-gan few.npz --method gan --network 'dcgan(width=4)' --epochs 3 --out gan")
+    assert read("gan/run.json")["steps"] == 3
+    succeeds("train-gan few.npz --method gan --network 'dcgan(width=4)' --epochs 4 --discriminator-steps 2 --out two")
+    assert read("two/run.json")["steps"] == 2
 
 
 def test_train_gan_on_colour_without_an_autoencoder_or_classes(succeeds):

@@ -51,7 +51,7 @@ def test_tune_shows_it_in_the_end_where_it_trained_one(succeeds, monkeypatch):
     assert re.search(VERDICT, after)
 
 
-def test_a_poor_autoencoder_that_nothing_uses_stops_nothing(succeeds, call):
-    line = "train-gan DATA/rgb --method gan --autoencoder DATA/run --steps 1 --batch-size 8"
-    assert "poor: " in succeeds(f"{line} --augment none --out one")
-    assert "add --anyway to continue" in call(f"{line} --augment both --out two").err
+def test_a_poor_autoencoder_that_is_only_a_start_stops_nothing(succeeds, call):
+    line = "train-gan DATA/rgb --autoencoder DATA/run --steps 1 --batch-size 8"
+    assert "poor: " in succeeds(f"{line} --method vae-gan --augment none --out one")
+    assert "add --anyway to continue" in call(f"{line} --method gan --augment both --out two").err

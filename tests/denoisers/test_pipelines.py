@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pickle
+from types import SimpleNamespace
 
 import diffusers
+import numpy as np
 import pytest
 import tiny_pipelines as tiny
 import torch
@@ -278,6 +280,38 @@ def test_a_network_without_text_and_any_scheduler(scheduler, num_classes, autoen
     assert moved[0] < moved[1]
     images = LatentAugment(autoencoder, Denoise(denoiser, steps=4), p=1.0)(pictures().images, pictures().targets)[0]
     assert images.shape == pictures().images.shape
+
+
+class Knows(torch.nn.Module):
+    """A network that predicts the noise without an error, because it knows the latents."""
+
+    config = diffusers.configuration_utils.FrozenDict({"in_channels": 4})
+
+    def __init__(self, raw: torch.Tensor, scheduler):
+        super().__init__()
+        self.raw, self.signal = raw, scheduler.alphas_cumprod.double()
+
+    def forward(self, x: torch.Tensor, t: torch.Tensor) -> SimpleNamespace:
+        noise_of = (1 / self.signal - 1).sqrt().numpy()
+        sigma = torch.from_numpy(np.interp(t.numpy(), np.arange(len(noise_of)), noise_of))[:, None, None, None]
+        noise = (x * (1 + sigma**2).sqrt() - self.raw) / sigma
+        return SimpleNamespace(sample=noise.to(x.dtype))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # numpy's, of the schedulers
+@pytest.mark.parametrize("strength", [0.25, 0.5, 1.0])
+@pytest.mark.parametrize(
+    "scheduler",
+    ["DDIMScheduler", "EulerDiscreteScheduler", "DPMSolverMultistepScheduler", "HeunDiscreteScheduler",
+     "KDPM2DiscreteScheduler"],
+)  # fmt: skip
+def test_all_noise_is_removed_if_the_network_predicts_it_without_an_error(scheduler, strength):
+    """Schedulers of the second order have two entries per step."""
+    unclipped = {"clip_sample": False} if scheduler == "DDIMScheduler" else {}
+    raw, made = raw_latents(), getattr(diffusers, scheduler)(**unclipped)
+    denoiser = DiffusionDenoiser(SimpleNamespace(unet=Knows(raw, made), scheduler=made))
+    result = denoised(denoiser, raw, None, range(4), strength=strength)
+    assert (result - raw).square().mean().sqrt() < 0.1
 
 
 def test_a_dit_has_a_class_for_no_class_which_guidance_takes():

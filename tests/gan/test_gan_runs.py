@@ -6,6 +6,7 @@ import io
 import json
 import math
 import sys
+import time
 
 import pytest
 import torch
@@ -14,11 +15,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tiny import content, equal, flat, gan
 
 from augmentor import LatentAugment
+from augmentor._internal.random import seeded
 from augmentor._internal.run import Run
 from augmentor._internal.weights import read_header
 from augmentor.exceptions import OutputError, TrainingError
 from augmentor.gan import load_generator
 from augmentor.gan.losses import Hinge
+from augmentor.quality import ModuleFeatures
 
 
 def events(folder) -> EventAccumulator:
@@ -143,6 +146,7 @@ def test_what_was_written_after_the_last_checkpoint_is_not_there_twice(few, tmp_
             gan(steps=7, out=tmp_path).fit(few)
     history = tmp_path / "history.jsonl"
     history.write_text(history.read_text() + '{"step": 6, "fid": -1}\n')
+    time.sleep(1.1)  # TensorBoard reads event files in the order of their names, which hold the second
     resumed, undisturbed = gan(steps=7, out=tmp_path), gan(steps=7)
     assert equal(resumed.fit(few), undisturbed.fit(few))
     assert [json.loads(line) for line in history.read_text().splitlines()] == undisturbed.history
@@ -166,6 +170,21 @@ def test_other_settings_and_folders_of_others_are_refused(few, digits, tmp_path,
     with pytest.raises(OutputError, match=r"thesis\.tex"):
         gan(out=tmp_path / "mine").fit(few)
     assert content(tmp_path / "mine") == {"thesis.tex": b"years of work"}
+
+
+def test_scores_of_other_features_or_against_other_images_are_refused(few, digits, tmp_path):
+    """The best snapshot would be chosen among scores that cannot be compared."""
+
+    def features(seed: int) -> ModuleFeatures:
+        with seeded(seed, "features"):
+            return ModuleFeatures(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 8)))
+
+    reference = digits.subset(torch.arange(200, 240))
+    gan(out=tmp_path, features=features(0)).fit(few, reference)
+    gan(out=tmp_path, features=features(0)).fit(few, reference)
+    for seed, images, said in ((1, reference, "features_sha256"), (0, digits.subset(torch.arange(40)), "reference")):
+        with pytest.raises(OutputError, match=said):
+            gan(out=tmp_path, features=features(seed)).fit(few, images)
 
 
 def test_a_finished_run_called_again_trains_no_more(few, tmp_path, monkeypatch):

@@ -128,6 +128,22 @@ def test_r1_comes_every_few_steps_and_the_discriminator_takes_its_turns(few):
     assert not torch.equal(reals[0], reals[1])  # each turn has a batch of its own
 
 
+def test_the_generator_gets_the_discriminator_s_last_batch_which_is_read_once(few):
+    read = []
+
+    class Noted(TensorDataset):
+        def __getitem__(self, index):
+            read.append(index)
+            return super().__getitem__(index)
+
+    trainer = gan(10, steps=4, batch_size=8, discriminator_steps=2)
+    trainer.check(data := Noted(few.images, few.targets))
+    read.clear()
+    trainer.method.step(0)
+    assert len(read) == 2 * 8
+    assert len(data) == len(few)
+
+
 def test_adaptive_p_follows_the_signs_of_real_images(few):
     trainer = gan(augment="ada(p='adaptive(images=160, every=1, start=0.5)')", steps=4, round_steps=1)
     trainer.fit(few)
@@ -154,6 +170,8 @@ def test_penalties_are_part_of_what_the_discriminator_minimises(few):
 def test_arguments_that_do_not_fit_are_refused():
     for settings, said in [
         *(({name: 0}, name) for name in ("steps", "batch_size", "round_steps", "r1_every", "lr", "devices")),
+        *(({name: 1.5}, name) for name in ("steps", "batch_size", "round_steps", "r1_every", "discriminator_steps")),
+        ({"loss": 3}, "loss must be a string such as 'hinge'"),
         ({"lr": math.nan}, "lr must be positive"), ({"r1_gamma": -1}, "r1_gamma"), ({"ema_decay": 1}, "below 1"),
         ({"stop_on": "collapse"}, "stop_on must be a collection"), ({"best_by": "recall"}, "best_by"),
         ({"patience": 2}, "needs a score: pass features="),
@@ -176,6 +194,7 @@ def test_data_that_does_not_fit_leaves_nothing_behind(few, vae, tmp_path):
         (gan(3, out=folder), few, InputError, "classes 0 to 2"),
         (gan(10, out=folder), TensorDataset(few.images, few.targets - 1), InputError, "leave out the images"),
         (gan(out=folder), TensorDataset(few.images[:0]), DataError, "empty"),
+        (gan(out=folder), iter([few[0]]), InputError, "fit takes a map-style data set"),
         (gan(out=folder, features=flat), few.subset(torch.arange(9)), DataError, "at least 10 real images, got 9"),
         (
             gan(10, out=folder, augment="both", latent_augment=LatentAugment(vae, "smote")),
@@ -184,8 +203,9 @@ def test_data_that_does_not_fit_leaves_nothing_behind(few, vae, tmp_path):
             "could recognise generated images by this difference",
         ),
     ]:
-        with pytest.raises(error, match=said):
-            trainer.fit(data)
+        for call in (trainer.check, trainer.fit):
+            with pytest.raises(error, match=said):
+                call(data)
 
     # An autoencoder for other images, as transform and as features.
     for augment, features in (("both", None), ("real", None), ("none", AutoencoderFeatures(vae))):

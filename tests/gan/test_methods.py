@@ -69,8 +69,8 @@ def resumable(name: str, **settings) -> GANTrainer:
     """A trainer whose parts have states of their own: spectral norms, and an augmentation where one is taken."""
     p, takes = "adaptive(images=150, every=3, start=0.5)", methods.get(name).takes_augmentation
     augmentation = get_augmentation("both", LatentAugment(autoencoder()), p=p) if takes else None
-    parts = {"network": "resnet(width=8, latent_dim=4)", "r1_every": 3}
-    parts |= {"discriminator_steps": 2} if methods.get(name).adversarial else {}
+    parts = {"network": "resnet(width=8, latent_dim=4)"}
+    parts |= {"r1_every": 3, "discriminator_steps": 2} if methods.get(name).adversarial else {}
     return trainer_of(method_of(name, augmentation=augmentation, **parts), **settings)
 
 

@@ -133,6 +133,29 @@ def test_ae_init_starts_as_the_decoder_on_the_codes_of_a_class_and_as_the_encode
     assert torch.allclose(by_head, seen_by(model.encoder[-1], lambda: model.encode(odd.images)), atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["ae-init", "vae-gan"])
+def test_all_classes_are_there_when_only_a_part_of_the_images_is_encoded(name, monkeypatch):
+    """Every second of these images has an even label; class 3 has three images."""
+    monkeypatch.setattr("augmentor.gan.methods._codes._ENCODED", 100)
+    labels = torch.cat([torch.arange(198) % 2, torch.full((3,), 3), torch.full((2,), 2)])
+    images = torch.randint(0, 256, (len(labels), 1, 12, 10), generator=torch.Generator().manual_seed(0))
+    method = method_on(name, made(FAMILIES["vae"]), image_shape=(1, 12, 10), num_classes=4)
+    data = ArrayDataset(images.to(torch.uint8), labels)
+    method.prepare(Feed(data, 8, 0, Engine("cpu"), labelled=True))
+    assert 100 <= int(method.generator.counts.sum()) <= 108
+    assert all(2 <= count <= 50 for count in method.generator.counts.tolist())
+
+
+def test_what_is_no_start_is_refused():
+    with pytest.raises(InputError, match=r"must be an Autoencoder, such as .*, got 'digits'"):
+        get_method("ae-init", autoencoder="digits")
+    with pytest.raises(InputError, match=r"latents \(12, 16, 16\).* at most 2048 values"):
+        method_on("ae-init", load_autoencoder("natural"), image_shape=(3, 64, 64))
+    one = pictures((1, 12, 10), num_classes=1, count=1)
+    with pytest.raises(DataError, match="at least 2 images, got 1"):
+        train(method_on("ae-init", made(FAMILIES["vae"]), image_shape=(1, 12, 10), num_classes=0), one)
+
+
 def drawn_and_real(bandwidth: float, num_classes: int, data: ArrayDataset) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """For each class, 5000 codes that an ae-init generator draws, and those of the real images."""
     model = made(FAMILIES["vae"])

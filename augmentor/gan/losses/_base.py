@@ -12,6 +12,7 @@ from typing import ClassVar
 import torch
 
 from ..._internal.registry import build, describe, register
+from ...exceptions import InputError
 
 LOSSES: dict[str, type[GANLoss]] = {}
 
@@ -75,7 +76,13 @@ class GANLoss:
 def get_loss(spec: str | GANLoss) -> GANLoss:
     """Return the loss for a string such as ``"wgan_gp(weight=5)"``; a `GANLoss` is returned unchanged.
 
+    Raises `InputError` for other types.
+
     >>> str(get_loss("wgan_gp"))
     'wgan_gp(weight=10.0)'
     """
-    return build("gan loss", LOSSES, spec) if isinstance(spec, str) else spec
+    if isinstance(spec, str):
+        return build("gan loss", LOSSES, spec)
+    if not isinstance(spec, GANLoss):
+        raise InputError(f"loss must be a string such as 'hinge', or a GANLoss, got {spec!r:.60}")
+    return spec

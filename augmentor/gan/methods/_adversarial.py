@@ -76,14 +76,15 @@ class AdversarialMethod(TrainingMethod):
         return {"g_loss": self.loss.generator(logits)}
 
     def step(self, number: int) -> dict[str, torch.Tensor]:
-        for turn in range(self.discriminator_steps):
-            logs = self.discriminator_step(number * self.discriminator_steps + turn)
-        logs |= self.generator_step(number)
+        for at in range(number * self.discriminator_steps, (number + 1) * self.discriminator_steps):
+            batch = self.seen(self.feed.batch(at))
+            logs = self.discriminator_step(at, batch)
+        logs |= self.generator_step(number, batch)
         return {name: value for name, value in logs.items() if self.loss.signs_tell or not name.endswith("_sign")}
 
-    def discriminator_step(self, number: int) -> dict[str, torch.Tensor]:
-        """Take step `number` of the discriminator, counted over the run."""
-        feed, batch = self.feed, self.seen(self.feed.batch(number))
+    def discriminator_step(self, number: int, batch: Batch) -> dict[str, torch.Tensor]:
+        """Take step `number` of the discriminator, counted over the run. batch: real samples (see `seen`)."""
+        feed = self.feed
         with feed.engine.autocast():
             with torch.no_grad():
                 made = self.fakes("discriminator", number, batch)
@@ -101,10 +102,9 @@ class AdversarialMethod(TrainingMethod):
             self.augmentation.observe(feed.engine.mean(sign), feed.batch_size)
         return {"d_loss": loss.detach(), "real_sign": sign}
 
-    def generator_step(self, number: int) -> dict[str, torch.Tensor]:
-        """Take step `number` of the generator, with the labels of the discriminator's last batch."""
+    def generator_step(self, number: int, batch: Batch) -> dict[str, torch.Tensor]:
+        """Take step `number` of the generator. batch: the discriminator's last one, whose labels are used."""
         feed = self.feed
-        batch = self.seen(feed.batch((number + 1) * self.discriminator_steps - 1))
         self.discriminator.requires_grad_(False)
         try:
             with feed.engine.autocast():

@@ -66,7 +66,7 @@ class TrainingMethod:
                 f"the discriminator of training method {self.name!r} takes no images, so they cannot be augmented; "
                 "use augmentation='none' (--augment none)"
             )
-        for name in () if self.adversarial else ("loss", "r1_gamma", "discriminator_steps"):
+        for name in () if self.adversarial else ("loss", "r1_gamma", "r1_every", "discriminator_steps"):
             if getattr(settings, name) != getattr(GANSettings(), name):
                 raise InputError(f"training method {self.name!r} has no discriminator; leave out {name}")
         self.lr = settings.lr

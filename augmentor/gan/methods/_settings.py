@@ -39,8 +39,8 @@ class GANSettings:
 
     def __post_init__(self) -> None:
         for name in ("r1_every", "discriminator_steps"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
+            if type(getattr(self, name)) is not int or getattr(self, name) < 1:
+                raise InputError(f"{name} must be an integer, at least 1, got {getattr(self, name)!r}")
         if not self.lr > 0:
             raise InputError(f"lr must be positive, got {self.lr}")
         if self.r1_gamma is not None and not self.r1_gamma >= 0:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from ...exceptions import InputError
+from ...policies.class_gaussian import MAX_DIMENSIONS
 from ._base import register_generator
 from ._decoding import DecodingGenerator
 
@@ -24,7 +25,8 @@ class DecoderGenerator(DecodingGenerator):
     class (K,). Before `set_codes` the distribution is standard normal.
 
     The noise has D values; if bandwidth < 1, an additional first value selects z. Other arguments: see
-    `DecodingGenerator`. Raises `InputError` for a bandwidth that is not above 0 and at most 1.
+    `DecodingGenerator`. Raises `InputError` for a bandwidth that is not above 0 and at most 1, and for latents of more
+    than 2,048 values.
 
     >>> generator = DecoderGenerator((1, 8, 8), num_classes=2, autoencoder="vae(image_shape=(1, 8, 8), latent_dim=6)")
     >>> generator(torch.randn(2, 6), torch.tensor([0, 1])).shape
@@ -49,6 +51,12 @@ class DecoderGenerator(DecodingGenerator):
             raise InputError(f"bandwidth must be above 0 and at most 1, got {bandwidth}")
         super().__init__(image_shape, 1, num_classes, autoencoder, whole=whole)
         classes, size = max(1, num_classes), self.latent_dim
+        if size > MAX_DIMENSIONS:  # checked first, because the factors need K * D * D numbers
+            raise InputError(
+                f"autoencoder {self.model.name!r} has latents {self.latent_shape} for images {self.image_shape}; this "
+                f"generator takes latents of at most {MAX_DIMENSIONS} values: use an autoencoder with smaller latents, "
+                "such as 'vae(latent_dim=64)', or smaller images"
+            )
         self.bandwidth, self.num_codes = bandwidth, num_codes
         if bandwidth < 1:
             self.latent_dim += 1  # chooses a real code
