@@ -71,11 +71,16 @@ def record(name: str, settings: Mapping[str, Any], rows: Mapping[str, Any]) -> P
 def record_more(
     name: str, settings: Mapping[str, Any], rows: Mapping[str, Any], order: Iterable[str]
 ) -> dict[str, Any]:
-    """Record rows together with those that results/NAME.json has with the same settings; return all, in this order."""
+    """Record rows together with those that results/NAME.json has with the same settings; return all, in this order.
+
+    Each row contains its processor, because the rows of a record can be from several machines.
+    """
     path = RESULTS / f"{name}.json"
     earlier = json.loads(path.read_text()) if path.exists() else {"settings": {}}
     known = earlier["rows"] if earlier["settings"] == json.loads(json.dumps(settings)) else {}
-    together = {row: (known | dict(rows))[row] for row in order if row in known or row in rows}
+    known = {row: {"processor": earlier["machine"]["processor"], **found} for row, found in known.items()}
+    known |= {row: {**found, "processor": _processor()} for row, found in rows.items()}
+    together = {row: known[row] for row in order if row in known}
     record(name, settings, together)
     return together
 

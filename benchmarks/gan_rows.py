@@ -11,9 +11,9 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from gan_sets import Draw, GANSet
@@ -28,7 +28,6 @@ from augmentor._internal.random import torch_generator
 from augmentor.autoencoders import Autoencoder
 from augmentor.data import ArrayDataset, Transformed
 from augmentor.gan import (
-    Generator,
     TrainingMethod,
     get_augmentation,
     get_method,
@@ -74,7 +73,7 @@ QUICK = Settings(
 
 def full(side: int) -> Settings:
     """Return the settings for an accelerator."""
-    return Settings(side, 20_000, 64, 1000, "conv(width=48)", adaptive="adaptive(images=200000)", samples=10_000)
+    return Settings(side, 20_000, 64, 1000, adaptive="adaptive(images=200000)", samples=10_000)
 
 
 @dataclass(frozen=True)
@@ -108,8 +107,8 @@ class Trial:
         """Autoencoder of the training images only; seconds.json contains the duration of its training."""
         folder = self.folder("autoencoder")
         if not (folder / "seconds.json").exists():
-            started = time.process_time()
-            starting_autoencoder(
+            train = partial(
+                starting_autoencoder,
                 self.draw.train,
                 steps=self.settings.autoencoder_steps,
                 batch_size=self.settings.batch_size,
@@ -118,7 +117,7 @@ class Trial:
                 device=self.device,
                 progress=False,
             )
-            write_json(folder / "seconds.json", time.process_time() - started)
+            timed(train, folder, self.device)
         return load_autoencoder(folder)
 
     @cached_property
@@ -307,7 +306,8 @@ class Training:
 
     def __call__(self, trial: Trial) -> dict[str, Any]:
         trainer = self._trainer(trial)
-        generator, seconds = timed_fit(trainer, trial.draw.train, trial.draw.reference)
+        fit = partial(trainer.fit, trial.draw.train, trial.draw.reference)
+        generator, seconds = timed(fit, trainer.out, trial.device)
         write_bytes(trainer.out / "samples.png", png(grid(trainer.sample(generator, 20).split(10))))
         samples, last = trainer.sample(generator, trial.settings.samples, "measured"), trainer.history[-1]
         own_autoencoder = self.starts_from_autoencoder or needs_autoencoder(self.augment)
@@ -366,20 +366,35 @@ class Training:
         return load_autoencoder(trial.set.pretrained) if self.start == "pretrained" else trial.autoencoder
 
 
-def timed_fit(trainer: GANTrainer, train: ArrayDataset, reference: ArrayDataset) -> tuple[Generator, float]:
-    """Train, and return the generator and the CPU seconds of the whole run.
+Trained = TypeVar("Trained")
 
-    The seconds of an interrupted run are estimated: rounds before the interruption took as long as those after it.
+
+def timed(train: Callable[[], Trained], folder: Path, device: str) -> tuple[Trained, float]:
+    """Train in a folder; return the result, and the seconds of the whole run, which the folder keeps.
+
+    Seconds are CPU seconds of this process, as other processes may use the machine, or seconds of an accelerator. Those
+    of an interrupted run are estimated: rounds before the interruption took as long as those after it.
     """
-    assert trainer.out is not None
-    seconds, history = trainer.out / "seconds.json", trainer.out / "history.jsonl"
-    rounds_before = len(history.read_text().splitlines()) if history.exists() else 0
-    began = time.process_time()
-    generator = trainer.fit(train, reference)
-    spent, rounds = time.process_time() - began, len(trainer.history)
+    seconds, rounds_before, began = folder / "seconds.json", rounds_in(folder), clock(device)
+    result = train()
+    spent, rounds = clock(device) - began, rounds_in(folder)
     if rounds > rounds_before:
         write_json(seconds, spent * rounds / (rounds - rounds_before))
-    return generator, json.loads(seconds.read_text())
+    return result, json.loads(seconds.read_text())
+
+
+def clock(device: str) -> float:
+    """Return CPU seconds of this process; on an accelerator wall time, when it has finished all work."""
+    if device == "cpu":
+        return time.process_time()
+    torch.accelerator.synchronize()
+    return time.perf_counter()
+
+
+def rounds_in(folder: Path) -> int:
+    """Return the number of finished rounds of a training run."""
+    history = folder / "history.jsonl"
+    return len(history.read_text().splitlines()) if history.exists() else 0
 
 
 def trained_beforehand(trial: Trial) -> dict[str, Any]:
@@ -418,7 +433,7 @@ OURS: dict[str, Row] = {
     "flow": Training("flow"),
     "real + decoded": Training(augment="real"),
     "both": Training(augment="both"),
-    "both, ada": Training(augment="both+ada", p="adaptive"),
+    "both, ada": Training(augment="both(p=0.5)+ada", p="adaptive"),
 }
 
 ROWS = REFERENCES | CONTROLS | OURS
