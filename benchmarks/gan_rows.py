@@ -104,21 +104,26 @@ class Trial:
 
     @cached_property
     def autoencoder(self) -> Autoencoder:
-        """Autoencoder of the training images only; seconds.json contains the duration of its training."""
-        folder = self.folder("autoencoder")
-        if not (folder / "seconds.json").exists():
-            train = partial(
-                starting_autoencoder,
-                self.draw.train,
-                steps=self.settings.autoencoder_steps,
-                batch_size=self.settings.batch_size,
-                out=folder,
-                seed=self.seed,
-                device=self.device,
-                progress=False,
-            )
-            timed(train, folder, self.device)
-        return load_autoencoder(folder)
+        """Autoencoder of the training images only."""
+        return self.trained()[0]
+
+    def trained(self, share: float = 1.0) -> tuple[Autoencoder, float]:
+        """Return an autoencoder of the training images only, and the seconds of its training.
+
+        share: fraction of the steps of the settings.
+        """
+        folder = self.folder("autoencoder" if share == 1 else f"autoencoder-{share}")
+        train = partial(
+            starting_autoencoder,
+            self.draw.train,
+            steps=round(share * self.settings.autoencoder_steps),
+            batch_size=self.settings.batch_size,
+            out=folder,
+            seed=self.seed,
+            device=self.device,
+            progress=False,
+        )
+        return timed(train, folder, self.device)
 
     @cached_property
     def features(self) -> ModuleFeatures:
@@ -255,13 +260,14 @@ Row = Callable[[Trial], dict[str, Any]]
 
 def reconstructions(trial: Trial) -> dict[str, Any]:
     """Score the reconstruction of each training image; no GAN."""
-    return {**trial.measured(trial.decoded(trial.draw.train, "gaussian(std=0)")), **trained_beforehand(trial)}
+    scores = trial.measured(trial.decoded(trial.draw.train, "gaussian(std=0)"))
+    return {**scores, "autoencoder_seconds": trial.trained()[1]}
 
 
 def decodings(trial: Trial) -> dict[str, Any]:
     """Score the training images, perturbed and decoded; no GAN."""
     images = trial.decoded(trial.draw.train, trial.settings.policy, trial.settings.samples)
-    return {**trial.measured(images), **trained_beforehand(trial)}
+    return {**trial.measured(images), "autoencoder_seconds": trial.trained()[1]}
 
 
 def again(trial: Trial) -> dict[str, Any]:
@@ -287,7 +293,8 @@ class Training:
     method, augment, p, r1_gamma, loss: as in `get_method` and `get_augmentation`; p may name a field of the settings.
     network: "" for that of the settings. start: autoencoder of methods that start from one: "own" is trained on the
     images of the seed, "pretrained" is that of the set; with "random weights" only the codes and the reconstruction use
-    the own one. longer: factor of the number of steps.
+    the own one. share: fraction of the steps of the settings that the own autoencoder is trained. longer: factor of the
+    number of steps.
     """
 
     method: str = "gan"
@@ -297,6 +304,7 @@ class Training:
     r1_gamma: float | None = None
     loss: str = "nonsaturating"
     start: str = "own"
+    share: float = 1.0
     longer: int = field(default=1, repr=False)
 
     @property
@@ -310,7 +318,8 @@ class Training:
         generator, seconds = timed(fit, trainer.out, trial.device)
         write_bytes(trainer.out / "samples.png", png(grid(trainer.sample(generator, 20).split(10))))
         samples, last = trainer.sample(generator, trial.settings.samples, "measured"), trainer.history[-1]
-        own_autoencoder = self.starts_from_autoencoder or needs_autoencoder(self.augment)
+        in_latents = needs_autoencoder(self.augment)
+        own = self.start != "pretrained" and (self.starts_from_autoencoder or in_latents)
         return {
             **trial.measured(samples),
             "accuracy": trial.accuracy(samples),
@@ -318,7 +327,7 @@ class Training:
             "training_seconds": seconds,
             "parameters": sum(weights.numel() for weights in generator.parameters()),
             **({"p": last["p"]} if "p" in last else {}),
-            **(trained_beforehand(trial) if own_autoencoder and self.start != "pretrained" else {}),
+            **({"autoencoder_seconds": trial.trained(1.0 if in_latents else self.share)[1]} if own else {}),
         }
 
     def _trainer(self, trial: Trial) -> GANTrainer:
@@ -363,7 +372,7 @@ class Training:
 
     def _autoencoder(self, trial: Trial) -> Autoencoder:
         """Return the autoencoder that training starts from."""
-        return load_autoencoder(trial.set.pretrained) if self.start == "pretrained" else trial.autoencoder
+        return load_autoencoder(trial.set.pretrained) if self.start == "pretrained" else trial.trained(self.share)[0]
 
 
 Trained = TypeVar("Trained")
@@ -397,11 +406,6 @@ def rounds_in(folder: Path) -> int:
     return len(history.read_text().splitlines()) if history.exists() else 0
 
 
-def trained_beforehand(trial: Trial) -> dict[str, Any]:
-    """Return the seconds of the training of the autoencoder."""
-    return {"autoencoder_seconds": json.loads((trial.folder("autoencoder") / "seconds.json").read_text())}
-
-
 REFERENCES: dict[str, Row] = {
     "real": real,
     "training images": again,
@@ -420,13 +424,14 @@ CONTROLS: dict[str, Row] = {
     "resnet, hinge": Training(network="resnet(width=16)", loss="hinge"),
 }
 OURS: dict[str, Row] = {
-    "ae-init": Training("ae-init"),
-    "ae-init, ada": Training("ae-init", augment="ada", p="adaptive"),
-    "ae-init, diffaugment": Training("ae-init", augment="diffaugment"),
-    "ae-init, R1 weight 0.1": Training("ae-init", r1_gamma=0.1),
+    "ae-init": Training("ae-init", share=0.5),
+    "ae-init, 2 x autoencoder steps": Training("ae-init"),
+    "ae-init, ada": Training("ae-init", augment="ada", p="adaptive", share=0.5),
+    "ae-init, diffaugment": Training("ae-init", augment="diffaugment", share=0.5),
+    "ae-init, R1 weight 0.1": Training("ae-init", r1_gamma=0.1, share=0.5),
     "ae-init, pretrained": Training("ae-init", start="pretrained"),
-    "ae-init, random weights": Training("ae-init", start="random weights"),
-    "ae-init as in BAGAN": Training("ae-init(reconstruct=0, bandwidth=1)"),
+    "ae-init, random weights": Training("ae-init", start="random weights", share=0.5),
+    "ae-init as in BAGAN": Training("ae-init(reconstruct=0, bandwidth=1)", share=0.5),
     "latent-gan": Training("latent-gan"),
     "guided-gan": Training("guided-gan"),
     "vae-gan": Training("vae-gan"),
