@@ -79,7 +79,7 @@ def record_more(
     earlier = json.loads(path.read_text()) if path.exists() else {"settings": {}}
     known = earlier["rows"] if earlier["settings"] == json.loads(json.dumps(settings)) else {}
     known = {row: {"processor": earlier["machine"]["processor"], **found} for row, found in known.items()}
-    known |= {row: {**found, "processor": _processor()} for row, found in rows.items()}
+    known |= {row: {"processor": processor(), **found} for row, found in rows.items()}
     together = {row: known[row] for row in order if row in known}
     record(name, settings, together)
     return together
@@ -89,7 +89,7 @@ def machine() -> dict[str, Any]:
     """Return the processor, the device and the versions."""
     packages = ("torch", "torchvision", "numpy", "scikit-learn", "imbalanced-learn", "optuna", "latent-augmentor")
     return {
-        "processor": _processor(),
+        "processor": processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
@@ -115,7 +115,8 @@ def draw_table(marker: str, lines: list[str], page: Path = HERE / "README.md") -
     page.write_text(before + begin + "\n" + "\n".join(lines) + "\n" + end + after)
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Return the name of the processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))

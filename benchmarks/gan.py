@@ -111,6 +111,7 @@ def together(seeds: list[dict[str, Any]]) -> dict[str, Any]:
     """Combine the results of all seeds of a row."""
     measured = (*SCORES, "accuracy", "p", "probe_accuracy", "training_seconds", "autoencoder_seconds")
     row = {name: spread([seed[name] for seed in seeds]) for name in measured if name in seeds[0]}
+    row["processor"] = ", ".join(sorted({seed["processor"] for seed in seeds}))
     if "curve" in seeds[0]:
         row["parameters"] = seeds[0]["parameters"]
         row["steps"] = [step for step, _ in seeds[0]["curve"]]
@@ -124,20 +125,20 @@ def seconds(row: dict[str, Any]) -> list[float]:
     return [before + row["training_seconds"]["mean"] * step / row["steps"][-1] for step in row["steps"]]
 
 
-def time_to(row: dict[str, Any], fids: list[float]) -> float | None:
-    """Return the mean seconds until the FID of each seed is at most the given one; None if a seed does not reach it."""
+def time_to(row: dict[str, Any], control: dict[str, Any]) -> float | str:
+    """Return the mean seconds until each seed of a row reaches the control.
+
+    A string says why there is no time: a seed does not reach it, or the row was run on another processor.
+    """
+    if row["processor"] != control["processor"]:
+        return "other processor"
     times = []
-    for curve, wanted in zip(row["curves"], fids, strict=True):
-        reached = [at for at, fid in zip(seconds(row), curve, strict=True) if fid <= wanted]
+    for curve, reference in zip(row["curves"], control["curves"], strict=True):
+        reached = [at for at, fid in zip(seconds(row), curve, strict=True) if fid <= REACHED * min(reference)]
         if not reached:
-            return None
+            return "not reached"
         times.append(reached[0])
     return sum(times) / len(times)
-
-
-def to_reach(control: dict[str, Any]) -> list[float]:
-    """Return the FID per seed at which a control counts as reached."""
-    return [REACHED * min(curve) for curve in control["curves"]]
 
 
 def best_control(rows: dict[str, Any]) -> str | None:
@@ -154,12 +155,11 @@ def table(rows: dict[str, Any]) -> list[str]:
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     control = best_control(rows)
-    wanted = to_reach(rows[control]) if control else []
     for name, row in rows.items():
         last, cost = "", " | | "
         if "curves" in row:
             last = shown(spread([curve[-1] for curve in row["curves"]]))
-            reached = rounded(time_to(row, wanted)) if control else ""
+            reached = rounded(time_to(row, rows[control])) if control else ""
             cost = f"{row['parameters'] / 1e6:.2f} M | {seconds(row)[-1]:.0f} | {reached}"
         scores = " | ".join(
             [shown(row["kid"]), *(shown(row[score], 2) for score in ("precision", "recall", "nearest"))]
@@ -168,9 +168,9 @@ def table(rows: dict[str, Any]) -> list[str]:
     return lines
 
 
-def rounded(seconds: float | None, digits: int = 0) -> str:
-    """Return a time or a ratio as text, or "not reached"."""
-    return "not reached" if seconds is None else f"{seconds:.{digits}f}"
+def rounded(seconds: float | str, digits: int = 0) -> str:
+    """Return a time or a ratio as text, and a reason why there is none unchanged."""
+    return seconds if isinstance(seconds, str) else f"{seconds:.{digits}f}"
 
 
 def leaks(rows: dict[str, Any]) -> list[str]:
@@ -211,9 +211,8 @@ def summary() -> list[str]:
         if control is None or DEFAULT not in rows:
             continue
         theirs, mine = rows[control]["fid"], rows[DEFAULT]["fid"]
-        wanted = to_reach(rows[control])
-        reached, took = time_to(rows[DEFAULT], wanted), time_to(rows[control], wanted)
-        share = None if reached is None or took is None else reached / took
+        reached, took = time_to(rows[DEFAULT], rows[control]), time_to(rows[control], rows[control])
+        share = reached if isinstance(reached, str) else reached / took
         scores = f"{shown(mine)} | {mine['mean'] / theirs['mean']:.2f} | {rounded(share, 2)}"
         lines.append(f"| {name} | {control} | {shown(theirs)} | {scores} |")
     return lines

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from common import processor
 
 from augmentor._internal.files import write_json
 from augmentor.exceptions import AugmentorError
@@ -67,7 +68,7 @@ def fill(
         except AugmentorError as error:  # such as a budget that is too small for this machine
             print(f"{job.name:17} seed {job.seed}  {name:36} {error}", flush=True)
             continue
-        found[name] = {**result, "seconds": round(time.process_time() - started, 1)}
+        found[name] = {**result, "seconds": round(time.process_time() - started, 1), "processor": processor()}
         found |= store.rows() | {name: found[name]}  # another run may have stored rows in the meantime
         store.write(found)
         print(f"{job.name:17} seed {job.seed}  {name:36} {shown(found[name])}  {found[name]['seconds']:4.0f} s",

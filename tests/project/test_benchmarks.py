@@ -126,6 +126,20 @@ def test_the_seconds_of_an_interrupted_gan_are_those_of_all_its_rounds(benchmark
     assert seconds() == 8  # there was nothing left to do
 
 
+def test_the_time_to_a_control_s_fid_is_compared_on_one_processor_only(benchmark):
+    gan = benchmark("gan")
+
+    def row(fids: list[float], processor: str, seconds: float) -> dict:
+        return {"curves": [fids], "steps": [10, 20], "training_seconds": {"mean": seconds}, "processor": processor}
+
+    control = row([5.0, 4.0], "one", 10.0)
+    assert gan.time_to(control, control) == 10.0
+    assert gan.time_to(row([4.1, 3.0], "one", 6.0), control) == 3.0  # within 5 %
+    assert gan.time_to(row([4.1, 3.0], "one", 6.0) | {"autoencoder_seconds": {"mean": 2.0}}, control) == 5.0
+    assert gan.time_to(row([4.3, 4.3], "one", 6.0), control) == "not reached"
+    assert gan.time_to(row([4.1, 3.0], "another", 6.0), control) == "other processor"
+
+
 def test_rows_are_held_against_the_best_control_that_is_allowed_the_same_images(classification):
     scores = {
         "none": [60.0, 70.0, 80.0],
