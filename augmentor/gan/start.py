@@ -21,7 +21,7 @@ _PHOTOGRAPHS = "vae(latent_dim=64, width=16, beta=0.3, likelihood='gaussian')"
 def starting_autoencoder(
     dataset: Any,
     *,
-    steps: int = 1000,
+    steps: int = 2000,
     batch_size: int = 64,
     out: str | Path | None = None,
     seed: int = 0,
