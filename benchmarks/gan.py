@@ -219,13 +219,17 @@ def summary() -> list[str]:
 
 
 def curves(name: str, rows: dict[str, Any]) -> bytes:
-    """Return a PNG: FID against seconds, controls dashed; rows without a GAN as horizontal lines."""
+    """Return a PNG: FID against seconds, controls dashed; rows without a GAN as horizontal lines.
+
+    Rows that were run on another processor than the best control are left out, because their seconds differ.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 4.8), dpi=110, layout="constrained")
     axis = figure.subplots()
+    control = best_control(rows)
     for row in rows:
-        if "curves" in rows[row]:
+        if "curves" in rows[row] and (control is None or rows[row]["processor"] == rows[control]["processor"]):
             means = [sum(values) / len(values) for values in zip(*rows[row]["curves"], strict=True)]
             style = "--" if row in CONTROLS else "-"
             (line,) = axis.plot(seconds(rows[row]), means, style, label=row, marker=".")
