@@ -306,7 +306,7 @@ class GANTrainer:
             "features": None if self.features is None else type(self.features).__name__,
             "features_sha256": None if weights is None else fingerprint(weights),
             "dataset": dataset_fingerprint(dataset),
-            "reference": dataset_fingerprint(evaluated),
+            "reference": None if evaluated is dataset else dataset_fingerprint(evaluated),
             "images": len(dataset),
             **{name: getattr(self, name) for name in names},
         }
