@@ -1,4 +1,4 @@
-"""Checks of images passed to public functions; each message says what was given, what is accepted and what to do."""
+"""Checks of arguments of public functions; each message says what was given, what is accepted and what to do."""
 
 from __future__ import annotations
 
@@ -42,6 +42,13 @@ def check_images(images: torch.Tensor, expected: Size, owner: str) -> None:
         f"{owner} takes images {wanted}, got {tuple(images.shape)}; "
         f"resize with v2.Resize(({expected[1]}, {expected[2]})), or choose an autoencoder for this size"
     )
+
+
+def check_counts(**counts: object) -> None:
+    """Raise `InputError` for an argument, passed by its name, that is not an integer of at least 1."""
+    for name, value in counts.items():
+        if type(value) is not int or value < 1:
+            raise InputError(f"{name} must be an integer, at least 1, got {value!r}")
 
 
 def check_range(images: torch.Tensor, owner: str) -> None:

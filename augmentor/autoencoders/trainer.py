@@ -14,7 +14,7 @@ import torch
 from torch.utils.data import Subset
 
 from .._internal.batches import BatchStream
-from .._internal.checks import check_range, to_unit_float
+from .._internal.checks import check_counts, check_range, to_unit_float
 from .._internal.datasets import dataset_fingerprint, fetch, is_map_style
 from .._internal.each_image import transform_each
 from .._internal.engine import PRECISIONS
@@ -109,10 +109,9 @@ class AutoencoderTrainer:
         precision: str = "auto",
         progress: bool = True,
     ):
-        counts = {"steps": steps, "batch_size": batch_size, "patience": patience, "min_steps": min_steps}
-        for name, value in counts.items():
-            if value is not None and (type(value) is not int or value < 1):
-                raise InputError(f"{name} must be an integer, at least 1, got {value!r}")
+        check_counts(batch_size=batch_size, patience=patience, min_steps=min_steps)
+        if steps is not None:
+            check_counts(steps=steps)
         for name, number in {"lr": lr, "minutes": minutes}.items():
             if number is not None and not 0 < number < math.inf:
                 raise InputError(f"{name} must be positive and finite, got {name}={number}")

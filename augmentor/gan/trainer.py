@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from .._internal.checks import check_range
+from .._internal.checks import check_counts, check_range
 from .._internal.datasets import dataset_fingerprint, dataset_labels, fetch, is_map_style
 from .._internal.engine import Engine, check_engine, get_engine
 from .._internal.files import absolute_path
@@ -94,9 +94,7 @@ class GANTrainer:
             raise InputError(
                 f"method must be a TrainingMethod, such as get_method('gan', image_shape=(1, 28, 28)); got {method!r}"
             )
-        for name, value in {"steps": steps, "batch_size": batch_size, "round_steps": round_steps}.items():
-            if type(value) is not int or value < 1:
-                raise InputError(f"{name} must be an integer, at least 1, got {value!r}")
+        check_counts(steps=steps, batch_size=batch_size, round_steps=round_steps)
         if not 0 <= ema_decay < 1:
             raise InputError(f"ema_decay must be at least 0 and below 1, got {ema_decay}")
         if best_by not in ("fid", "kid", *method.scores):

@@ -27,8 +27,8 @@ def frozen(autoencoder: Autoencoder) -> Autoencoder:
 def shape_of(autoencoder: Autoencoder, image_shape: tuple[int, int, int] | None) -> tuple[int, int, int]:
     """Return the shape (C,H,W) of the images to generate: the given one, or the only one that the autoencoder takes.
 
-    Raises `InputError` for what is no `Autoencoder`, for an adapted one, because networks of its architecture cannot be
-    built, and for an autoencoder without a fixed shape if none is given.
+    Raises `InputError` for an object that is not an `Autoencoder`, for an adapted one, because networks of its
+    architecture cannot be built, and for an autoencoder without a fixed shape if none is given.
     """
     if not isinstance(autoencoder, Autoencoder):
         raise InputError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..._internal.checks import check_counts
 from ...exceptions import InputError
 from ..augmentations import Augmentation
 from ..losses import GANLoss
@@ -38,9 +39,7 @@ class GANSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("r1_every", "discriminator_steps"):
-            if type(getattr(self, name)) is not int or getattr(self, name) < 1:
-                raise InputError(f"{name} must be an integer, at least 1, got {getattr(self, name)!r}")
+        check_counts(r1_every=self.r1_every, discriminator_steps=self.discriminator_steps)
         if not self.lr > 0:
             raise InputError(f"lr must be positive, got {self.lr}")
         if self.r1_gamma is not None and not self.r1_gamma >= 0:
