@@ -293,8 +293,8 @@ class Training:
     method, augment, p, r1_gamma, loss: as in `get_method` and `get_augmentation`; p may name a field of the settings.
     network: "" for that of the settings. start: autoencoder of methods that start from one: "own" is trained on the
     images of the seed, "pretrained" is that of the set; with "random weights" only the codes and the reconstruction use
-    the own one. share: fraction of the steps of the settings that the own autoencoder is trained. longer: factor of the
-    number of steps.
+    the own one. share: fraction of the steps of the settings that the own autoencoder is trained; None is that of the
+    set. longer: factor of the number of steps.
     """
 
     method: str = "gan"
@@ -304,7 +304,7 @@ class Training:
     r1_gamma: float | None = None
     loss: str = "nonsaturating"
     start: str = "own"
-    share: float = 1.0
+    share: float | None = None
     longer: int = field(default=1, repr=False)
 
     @property
@@ -318,8 +318,7 @@ class Training:
         generator, seconds = timed(fit, trainer.out, trial.device)
         write_bytes(trainer.out / "samples.png", png(grid(trainer.sample(generator, 20).split(10))))
         samples, last = trainer.sample(generator, trial.settings.samples, "measured"), trainer.history[-1]
-        in_latents = needs_autoencoder(self.augment)
-        own = self.start != "pretrained" and (self.starts_from_autoencoder or in_latents)
+        own = self.start != "pretrained" and (self.starts_from_autoencoder or needs_autoencoder(self.augment))
         return {
             **trial.measured(samples),
             "accuracy": trial.accuracy(samples),
@@ -327,7 +326,7 @@ class Training:
             "training_seconds": seconds,
             "parameters": sum(weights.numel() for weights in generator.parameters()),
             **({"p": last["p"]} if "p" in last else {}),
-            **({"autoencoder_seconds": trial.trained(1.0 if in_latents else self.share)[1]} if own else {}),
+            **({"autoencoder_seconds": self._trained(trial)[1]} if own else {}),
         }
 
     def _trainer(self, trial: Trial) -> GANTrainer:
@@ -372,7 +371,12 @@ class Training:
 
     def _autoencoder(self, trial: Trial) -> Autoencoder:
         """Return the autoencoder that training starts from."""
-        return load_autoencoder(trial.set.pretrained) if self.start == "pretrained" else trial.trained(self.share)[0]
+        return load_autoencoder(trial.set.pretrained) if self.start == "pretrained" else self._trained(trial)[0]
+
+    def _trained(self, trial: Trial) -> tuple[Autoencoder, float]:
+        """Return the own autoencoder of the row, and the seconds of its training."""
+        share = trial.set.share if self.share is None else self.share
+        return trial.trained(1.0 if needs_autoencoder(self.augment) else share)
 
 
 Trained = TypeVar("Trained")
@@ -425,7 +429,7 @@ CONTROLS: dict[str, Row] = {
 }
 OURS: dict[str, Row] = {
     "ae-init": Training("ae-init"),
-    "ae-init, 0.5 x autoencoder steps": Training("ae-init", share=0.5),
+    "ae-init, 2,000 autoencoder steps": Training("ae-init", share=1.0),
     "ae-init, ada": Training("ae-init", augment="ada", p="adaptive"),
     "ae-init, diffaugment": Training("ae-init", augment="diffaugment"),
     "ae-init, R1 weight 0.1": Training("ae-init", r1_gamma=0.1),

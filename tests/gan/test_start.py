@@ -7,7 +7,7 @@ import torch
 from tiny import equal, pictures
 
 from augmentor.exceptions import ShapeError
-from augmentor.gan import starting_autoencoder
+from augmentor.gan import start, starting_autoencoder
 from augmentor.gan.start import untrained
 from augmentor.quality import reconstruction_psnr
 
@@ -27,6 +27,23 @@ def test_it_learns_and_its_weights_are_those_of_the_seed(few):
     short = [starting_autoencoder(few, steps=2, seed=seed, **settings) for seed in (3, 3, 4)]
     assert equal(short[0], short[1])
     assert not equal(short[0], short[2])
+
+
+def test_photographs_take_more_steps_than_drawings(few, monkeypatch):
+    taken = []
+
+    class Trainer:
+        def __init__(self, model, *, steps, **_):
+            taken.append(steps)
+
+        def fit(self, dataset):
+            return None
+
+    monkeypatch.setattr(start, "AutoencoderTrainer", Trainer)
+    for data in (few, pictures((3, 8, 8))):
+        starting_autoencoder(data)
+    starting_autoencoder(few, steps=7)
+    assert taken == [1000, 2000, 7]
 
 
 def test_a_finished_run_is_read(few, tmp_path, monkeypatch):
