@@ -37,7 +37,7 @@ from augmentor.gan import (
 )
 from augmentor.gan.methods import AEInit
 from augmentor.gan.networks._decoding import take_weights
-from augmentor.gan.start import untrained
+from augmentor.gan.start import recipe_for, untrained
 from augmentor.quality import ModuleFeatures, compare, extract
 from augmentor.training import GANTrainer, small_cnn, train_classifier, usual_recipes
 from augmentor.training.classifier import accuracy, predict
@@ -293,8 +293,8 @@ class Training:
     method, augment, p, r1_gamma, loss: as in `get_method` and `get_augmentation`; p may name a field of the settings.
     network: "" for that of the settings. start: autoencoder of methods that start from one: "own" is trained on the
     images of the seed, "pretrained" is that of the set; with "random weights" only the codes and the reconstruction use
-    the own one. share: fraction of the steps of the settings that the own autoencoder is trained; None is that of the
-    set. longer: factor of the number of steps.
+    the own one. share: fraction of the steps of the settings that the own autoencoder is trained; None is the
+    default of `starting_autoencoder`. longer: factor of the number of steps.
     """
 
     method: str = "gan"
@@ -375,8 +375,9 @@ class Training:
 
     def _trained(self, trial: Trial) -> tuple[Autoencoder, float]:
         """Return the own autoencoder of the row, and the seconds of its training."""
-        share = trial.set.share if self.share is None else self.share
-        return trial.trained(1.0 if needs_autoencoder(self.augment) else share)
+        if self.share is not None or needs_autoencoder(self.augment):
+            return trial.trained(self.share or 1.0)
+        return trial.trained(min(1.0, recipe_for(trial.draw.train).steps / trial.settings.autoencoder_steps))
 
 
 Trained = TypeVar("Trained")

@@ -26,8 +26,7 @@ class GANSet:
 
     whole: function of a data root and a side in pixels that returns all images. kind: name of all its images.
     pretrained: name of an autoencoder for images of this kind. count: number of training images that a seed draws,
-    equally many per class; None for all. side: in pixels. share: fraction of the autoencoder steps of the settings that
-    `starting_autoencoder` takes by default for such images.
+    equally many per class; None for all. side: in pixels.
     """
 
     whole: Callable[[str, int], Draw]
@@ -35,7 +34,6 @@ class GANSet:
     pretrained: str
     count: int | None = None
     side: int = 32
-    share: float = 1.0
 
     def draw(self, root: str, side: int, seed: int) -> Draw:
         """Return the images of a seed."""
@@ -81,12 +79,12 @@ def resized(data: ArrayDataset, side: int) -> ArrayDataset:
 
 # In the order in which they run.
 SETS = {
-    "mnist-300": GANSet(mnist, "mnist", "mnist", 300, 28, share=0.5),
+    "mnist-300": GANSet(mnist, "mnist", "mnist", 300, 28),
     "cifar10-1000": GANSet(cifar10, "cifar10", "cifar10", 1000),
     "clothing64": GANSet(clothing, "clothing64", "natural"),
-    "mnist-1000": GANSet(mnist, "mnist", "mnist", 1000, 28, share=0.5),
+    "mnist-1000": GANSet(mnist, "mnist", "mnist", 1000, 28),
     "cifar10-5000": GANSet(cifar10, "cifar10", "cifar10", 5000),
-    "mnist-all": GANSet(mnist, "mnist", "mnist", side=28, share=0.5),
+    "mnist-all": GANSet(mnist, "mnist", "mnist", side=28),
 }
 # For a short test; not part of the benchmark.
 SMOKE = {"digits": GANSet(digits, "digits", "digits", 300, 8)}
