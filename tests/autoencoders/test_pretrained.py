@@ -28,7 +28,7 @@ BITS = {
 
 def test_there_are_those_that_were_promised():
     assert {"digits", "mnist", "natural", "cifar10"} <= set(NAMES)
-    assert sum(file.stat().st_size for file in FOLDER.glob("*/*")) < 16 << 20
+    assert sum(file.stat().st_size for file in FOLDER.glob("*/*")) < 20 << 20  # what the wheel carries: nine models
     assert sorted(path.parent.name for path in FOLDER.glob("*/model.safetensors")) == sorted([*NAMES, "smallnet"])
 
 
