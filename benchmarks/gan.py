@@ -14,12 +14,14 @@ import argparse
 import dataclasses
 import io
 import json
+import statistics
 from pathlib import Path
 from typing import Any
 
 from common import RESULTS, draw_table, record_more, spread
-from gan_rows import CONTROLS, QUICK, REFERENCES, ROWS, Settings, Trial, full, prepare
-from gan_sets import SETS, SMOKE, GANSet
+from gan_rows import CONTROLS, REFERENCES, ROWS, Trial, prepare, settings_of
+from gan_sets import SETS, SMOKE, known
+from gan_times import known_times
 from jobs import Job, Store, fill, in_processes
 
 from augmentor._internal.files import write_bytes
@@ -72,23 +74,10 @@ def main() -> None:
     in_processes(run, jobs, options.jobs, publish)
 
 
-def known(name: str) -> GANSet:
-    """Return the set of this name."""
-    return {**SETS, **SMOKE}[name]
-
-
 def jobs_of(name: str, options: argparse.Namespace) -> list[Job]:
     """Return one job per seed."""
     settings, rows = settings_of(name, options.scale), tuple(row for row in ROWS if row in options.rows)
     return [Job(name, seed, options.data_root, options.work, settings, rows) for seed in range(options.seeds)]
-
-
-def settings_of(name: str, scale: str) -> Settings:
-    """Return the settings for two cores ("small") or for an accelerator ("full")."""
-    if name in SMOKE:
-        return QUICK
-    side = known(name).side
-    return full(side) if scale == "full" else Settings(side)
 
 
 def publish(jobs: list[Job]) -> None:
@@ -101,7 +90,7 @@ def publish(jobs: list[Job]) -> None:
     name = f"gan-{job.name}{scale_of(job)}"
     settings = {"set": job.name, "seeds": [job.seed for job in jobs], **dataclasses.asdict(job.settings)}
     settings |= {"pretrained": known(job.name).pretrained, "images": known(job.name).count}
-    rows = record_more(name, settings, rows, ROWS)
+    rows = with_seconds(job.name + scale_of(job), record_more(name, settings, rows, ROWS))
     draw_table(name, [*table(rows), "", *leaks(rows), "", f"![FID as training goes on](results/{name}.png)"])
     write_bytes(RESULTS / f"{name}.png", curves(job.name, rows))
     draw_table("gan-summary", summary())
@@ -109,7 +98,7 @@ def publish(jobs: list[Job]) -> None:
 
 def together(seeds: list[dict[str, Any]]) -> dict[str, Any]:
     """Combine the results of all seeds of a row."""
-    measured = (*SCORES, "accuracy", "p", "probe_accuracy", "training_seconds", "autoencoder_seconds")
+    measured = (*SCORES, "accuracy", "p", "probe_accuracy")
     row = {name: spread([seed[name] for seed in seeds]) for name in measured if name in seeds[0]}
     row["processor"] = ", ".join(sorted({seed["processor"] for seed in seeds}))
     if "curve" in seeds[0]:
@@ -119,24 +108,25 @@ def together(seeds: list[dict[str, Any]]) -> dict[str, Any]:
     return row
 
 
-def seconds(row: dict[str, Any]) -> list[float]:
-    """Return the time of each point of the curves: means over the seeds, including the training of the autoencoder."""
-    before = row.get("autoencoder_seconds", {"mean": 0.0})["mean"]
-    return [before + row["training_seconds"]["mean"] * step / row["steps"][-1] for step in row["steps"]]
+def with_seconds(name: str, rows: dict[str, Any]) -> dict[str, Any]:
+    """Return the rows of a set with the time of each point of their curves, if gan_times.py has measured it.
 
-
-def time_to(row: dict[str, Any], control: dict[str, Any]) -> float | str:
-    """Return the mean seconds until each seed of a row reaches the control.
-
-    A string says why there is no time: a seed does not reach it, or the row was run on another processor.
+    The training of the autoencoder is included.
     """
-    if row["processor"] != control["processor"]:
-        return "other processor"
+    times, timed = known_times().get(name, {}), dict(rows)
+    for row in times.keys() & rows.keys():
+        before, step = times[row]["autoencoder_seconds"], times[row]["ms"] / 1000
+        timed[row] = {**rows[row], "seconds": [before + step * number for number in rows[row]["steps"]]}
+    return timed
+
+
+def time_to(row: dict[str, Any], control: dict[str, Any]) -> float | None:
+    """Return the mean seconds until each seed of a row reaches the control; None if a seed does not reach it."""
     times = []
     for curve, reference in zip(row["curves"], control["curves"], strict=True):
-        reached = [at for at, fid in zip(seconds(row), curve, strict=True) if fid <= REACHED * min(reference)]
+        reached = [at for at, fid in zip(row["seconds"], curve, strict=True) if fid <= REACHED * min(reference)]
         if not reached:
-            return "not reached"
+            return None
         times.append(reached[0])
     return sum(times) / len(times)
 
@@ -159,8 +149,7 @@ def table(rows: dict[str, Any]) -> list[str]:
         last, cost = "", " | | "
         if "curves" in row:
             last = shown(spread([curve[-1] for curve in row["curves"]]))
-            reached = rounded(time_to(row, rows[control])) if control else ""
-            cost = f"{row['parameters'] / 1e6:.2f} M | {seconds(row)[-1]:.0f} | {reached}"
+            cost = f"{row['parameters'] / 1e6:.2f} M | {times(row, rows[control]) if control else ' | '}"
         scores = " | ".join(
             [shown(row["kid"]), *(shown(row[score], 2) for score in ("precision", "recall", "nearest"))]
         )
@@ -168,9 +157,12 @@ def table(rows: dict[str, Any]) -> list[str]:
     return lines
 
 
-def rounded(seconds: float | str, digits: int = 0) -> str:
-    """Return a time or a ratio as text, and a reason why there is none unchanged."""
-    return seconds if isinstance(seconds, str) else f"{seconds:.{digits}f}"
+def times(row: dict[str, Any], control: dict[str, Any]) -> str:
+    """Return the cells of the seconds of a row, and of the seconds until it reaches a control."""
+    if "seconds" not in row:
+        return " | "
+    reached = time_to(row, control)
+    return f"{row['seconds'][-1]:.0f} | {'not reached' if reached is None else f'{reached:.0f}'}"
 
 
 def leaks(rows: dict[str, Any]) -> list[str]:
@@ -210,40 +202,39 @@ def summary() -> list[str]:
     ]
     for name in SETS:
         path = RESULTS / f"gan-{name}.json"
-        rows = json.loads(path.read_text())["rows"] if path.exists() else {}
+        rows = with_seconds(name, json.loads(path.read_text())["rows"]) if path.exists() else {}
         control = best_control(rows)
         if control is None or DEFAULT not in rows:
             continue
-        theirs, mine = rows[control]["fid"], rows[DEFAULT]["fid"]
-        last = spread([curve[-1] for curve in rows[DEFAULT]["curves"]])
-        reached, took = time_to(rows[DEFAULT], rows[control]), time_to(rows[control], rows[control])
-        share = reached if isinstance(reached, str) else reached / took
-        shares = " | ".join(f"{score['mean'] / theirs['mean']:.2f}" for score in (mine, last))
-        scores = f"{shown(mine)} | {shares} | {rounded(share, 2)}"
-        lines.append(f"| {name} | {control} | {shown(theirs)} | {scores} |")
+        theirs, mine = rows[control], rows[DEFAULT]
+        last = spread([curve[-1] for curve in mine["curves"]])
+        shares = " | ".join(f"{score['mean'] / theirs['fid']['mean']:.2f}" for score in (mine["fid"], last))
+        shares += f" | {share_of_time(mine, theirs)}"
+        lines.append(f"| {name} | {control} | {shown(theirs['fid'])} | {shown(mine['fid'])} | {shares} |")
     return lines
 
 
-def curves(name: str, rows: dict[str, Any]) -> bytes:
-    """Return a PNG: FID against seconds, controls dashed; rows without a GAN as horizontal lines.
+def share_of_time(row: dict[str, Any], control: dict[str, Any]) -> str:
+    """Return the time until a row reaches the control, relative to that of the control itself."""
+    if "seconds" not in row:
+        return ""
+    reached, took = time_to(row, control), time_to(control, control)
+    return "not reached" if reached is None else f"{reached / took:.2f}"
 
-    Rows that were run on another processor than the best control are left out, because their seconds differ.
-    """
+
+def curves(name: str, rows: dict[str, Any]) -> bytes:
+    """Return a PNG: FID against seconds, controls dashed; rows without a GAN as horizontal lines."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 4.8), dpi=110, layout="constrained")
     axis = figure.subplots()
-    control = best_control(rows)
-    for row in rows:
-        if "curves" in rows[row] and (control is None or rows[row]["processor"] == rows[control]["processor"]):
-            means = [sum(values) / len(values) for values in zip(*rows[row]["curves"], strict=True)]
+    for row, found in rows.items():
+        if "seconds" in found:
+            seeds = list(zip(*found["curves"], strict=True))
             style = "--" if row in CONTROLS else "-"
-            (line,) = axis.plot(seconds(rows[row]), means, style, label=row, marker=".")
-            axis.fill_between(
-                seconds(rows[row]),
-                *(list(map(f, zip(*rows[row]["curves"], strict=True))) for f in (min, max)),
-                color=line.get_color(), alpha=0.12, linewidth=0,
-            )  # fmt: skip
+            (line,) = axis.plot(found["seconds"], list(map(statistics.mean, seeds)), style, label=row, marker=".")
+            low, high = list(map(min, seeds)), list(map(max, seeds))
+            axis.fill_between(found["seconds"], low, high, color=line.get_color(), alpha=0.12, linewidth=0)
     for row, style in zip(REFERENCES, (":", "-", "-.", "--"), strict=True):
         if row in rows:
             axis.axhline(rows[row]["fid"]["mean"], color="grey", linestyle=style, linewidth=1, label=row)

@@ -7,22 +7,20 @@ autoencoder.
 from __future__ import annotations
 
 import hashlib
-import json
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
-from gan_sets import Draw, GANSet
+from gan_sets import SMOKE, Draw, GANSet, known
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from augmentor import LatentAugment, load_autoencoder
 from augmentor._internal.checks import to_unit_float
-from augmentor._internal.files import write_bytes, write_json
+from augmentor._internal.files import write_bytes
 from augmentor._internal.pictures import grid, png
 from augmentor._internal.random import torch_generator
 from augmentor.autoencoders import Autoencoder
@@ -76,6 +74,14 @@ def full(side: int) -> Settings:
     return Settings(side, 20_000, 64, 1000, adaptive="adaptive(images=200000)", samples=10_000)
 
 
+def settings_of(name: str, scale: str) -> Settings:
+    """Return the settings of a set for two cores ("small") or for an accelerator ("full")."""
+    if name in SMOKE:
+        return QUICK
+    side = known(name).side
+    return full(side) if scale == "full" else Settings(side)
+
+
 @dataclass(frozen=True)
 class Trial:
     """One seed of one set."""
@@ -105,25 +111,19 @@ class Trial:
     @cached_property
     def autoencoder(self) -> Autoencoder:
         """Autoencoder of the training images only."""
-        return self.trained()[0]
+        return self.trained(self.settings.autoencoder_steps)
 
-    def trained(self, share: float = 1.0) -> tuple[Autoencoder, float]:
-        """Return an autoencoder of the training images only, and the seconds of its training.
-
-        share: fraction of the steps of the settings.
-        """
-        folder = self.folder("autoencoder" if share == 1 else f"autoencoder-{share}")
-        train = partial(
-            starting_autoencoder,
+    def trained(self, steps: int) -> Autoencoder:
+        """Return an autoencoder that is trained on the training images only for a number of steps."""
+        return starting_autoencoder(
             self.draw.train,
-            steps=round(share * self.settings.autoencoder_steps),
+            steps=steps,
             batch_size=self.settings.batch_size,
-            out=folder,
+            out=self.folder(f"autoencoder-{steps}"),
             seed=self.seed,
             device=self.device,
             progress=False,
         )
-        return timed(train, folder, self.device)
 
     @cached_property
     def features(self) -> ModuleFeatures:
@@ -236,16 +236,16 @@ def classifier_with_features(channels: int, num_classes: int) -> nn.Sequential:
     return nn.Sequential(*body, nn.Linear(linear.in_features, FEATURES), nn.ReLU(), nn.Linear(FEATURES, num_classes))
 
 
-def extractor_path(folder: Path, known: GANSet, settings: Settings) -> Path:
+def extractor_path(folder: Path, images: GANSet, settings: Settings) -> Path:
     """Return the path of the weights of the extractor."""
-    return folder / f"gan-extractor-{known.kind}-{settings.side}.safetensors"
+    return folder / f"gan-extractor-{images.kind}-{settings.side}.safetensors"
 
 
-def prepare(known: GANSet, settings: Settings, root: str, extractors: Path) -> None:
+def prepare(images: GANSet, settings: Settings, root: str, extractors: Path) -> None:
     """Train the extractor of a set on all its images, unless it exists."""
-    path = extractor_path(extractors, known, settings)
+    path = extractor_path(extractors, images, settings)
     if not path.exists():
-        data = known.whole(root, settings.side).train
+        data = images.whole(root, settings.side).train
         model = train_classifier(
             classifier_with_features, data, num_classes=len(data.classes),
             steps=settings.extractor_steps, device="cuda" if torch.cuda.is_available() else "cpu",
@@ -260,14 +260,12 @@ Row = Callable[[Trial], dict[str, Any]]
 
 def reconstructions(trial: Trial) -> dict[str, Any]:
     """Score the reconstruction of each training image; no GAN."""
-    scores = trial.measured(trial.decoded(trial.draw.train, "gaussian(std=0)"))
-    return {**scores, "autoencoder_seconds": trial.trained()[1]}
+    return trial.measured(trial.decoded(trial.draw.train, "gaussian(std=0)"))
 
 
 def decodings(trial: Trial) -> dict[str, Any]:
     """Score the training images, perturbed and decoded; no GAN."""
-    images = trial.decoded(trial.draw.train, trial.settings.policy, trial.settings.samples)
-    return {**trial.measured(images), "autoencoder_seconds": trial.trained()[1]}
+    return trial.measured(trial.decoded(trial.draw.train, trial.settings.policy, trial.settings.samples))
 
 
 def again(trial: Trial) -> dict[str, Any]:
@@ -314,26 +312,22 @@ class Training:
 
     def __call__(self, trial: Trial) -> dict[str, Any]:
         trainer = self._trainer(trial)
-        fit = partial(trainer.fit, trial.draw.train, trial.draw.reference)
-        generator, seconds = timed(fit, trainer.out, trial.device)
+        generator = trainer.fit(trial.draw.train, trial.draw.reference)
         write_bytes(trainer.out / "samples.png", png(grid(trainer.sample(generator, 20).split(10))))
         samples, last = trainer.sample(generator, trial.settings.samples, "measured"), trainer.history[-1]
-        own = self.start != "pretrained" and (self.starts_from_autoencoder or needs_autoencoder(self.augment))
         return {
             **trial.measured(samples),
             "accuracy": trial.accuracy(samples),
             "curve": [[row["step"], row["fid"]] for row in trainer.history],
-            "training_seconds": seconds,
             "parameters": sum(weights.numel() for weights in generator.parameters()),
             **({"p": last["p"]} if "p" in last else {}),
-            **({"autoencoder_seconds": self._trained(trial)[1]} if own else {}),
         }
 
     def _trainer(self, trial: Trial) -> GANTrainer:
         """Return the trainer; its folder depends on all settings of the row."""
         settings, key = trial.settings, hashlib.sha256(repr(self).encode()).hexdigest()[:12]
         return GANTrainer(
-            self._method(trial),
+            self.untrained(trial),
             steps=self.longer * settings.steps,
             batch_size=settings.batch_size,
             round_steps=settings.round_steps,
@@ -344,8 +338,8 @@ class Training:
             progress=False,
         )
 
-    def _method(self, trial: Trial) -> TrainingMethod:
-        """Return the training method."""
+    def untrained(self, trial: Trial) -> TrainingMethod:
+        """Return the training method before the first step."""
         settings, data = trial.settings, trial.draw.train
         augment = trial.augment() if needs_autoencoder(self.augment) else None
         p = None if self.p is None else getattr(settings, self.p)
@@ -371,44 +365,18 @@ class Training:
 
     def _autoencoder(self, trial: Trial) -> Autoencoder:
         """Return the autoencoder that training starts from."""
-        return load_autoencoder(trial.set.pretrained) if self.start == "pretrained" else self._trained(trial)[0]
+        if self.start == "pretrained":
+            return load_autoencoder(trial.set.pretrained)
+        return trial.trained(self.autoencoder_steps(trial))
 
-    def _trained(self, trial: Trial) -> tuple[Autoencoder, float]:
-        """Return the own autoencoder of the row, and the seconds of its training."""
+    def autoencoder_steps(self, trial: Trial) -> int:
+        """Return the number of training steps of the row's own autoencoder, 0 without one."""
+        if self.start == "pretrained" or not (self.starts_from_autoencoder or needs_autoencoder(self.augment)):
+            return 0
+        of_settings = trial.settings.autoencoder_steps
         if self.share is not None or needs_autoencoder(self.augment):
-            return trial.trained(self.share or 1.0)
-        return trial.trained(min(1.0, recipe_for(trial.draw.train).steps / trial.settings.autoencoder_steps))
-
-
-Trained = TypeVar("Trained")
-
-
-def timed(train: Callable[[], Trained], folder: Path, device: str) -> tuple[Trained, float]:
-    """Train in a folder; return the result, and the seconds of the whole run, which the folder keeps.
-
-    Seconds are CPU seconds of this process, as other processes may use the machine, or seconds of an accelerator. Those
-    of an interrupted run are estimated: rounds before the interruption took as long as those after it.
-    """
-    seconds, rounds_before, began = folder / "seconds.json", rounds_in(folder), clock(device)
-    result = train()
-    spent, rounds = clock(device) - began, rounds_in(folder)
-    if rounds > rounds_before:
-        write_json(seconds, spent * rounds / (rounds - rounds_before))
-    return result, json.loads(seconds.read_text())
-
-
-def clock(device: str) -> float:
-    """Return CPU seconds of this process; on an accelerator wall time, when it has finished all work."""
-    if device == "cpu":
-        return time.process_time()
-    torch.accelerator.synchronize()
-    return time.perf_counter()
-
-
-def rounds_in(folder: Path) -> int:
-    """Return the number of finished rounds of a training run."""
-    history = folder / "history.jsonl"
-    return len(history.read_text().splitlines()) if history.exists() else 0
+            return round((self.share or 1.0) * of_settings)
+        return min(recipe_for(trial.draw.train).steps, of_settings)
 
 
 REFERENCES: dict[str, Row] = {

@@ -88,3 +88,8 @@ SETS = {
 }
 # For a short test; not part of the benchmark.
 SMOKE = {"digits": GANSet(digits, "digits", "digits", 300, 8)}
+
+
+def known(name: str) -> GANSet:
+    """Return the set of this name."""
+    return {**SETS, **SMOKE}[name]

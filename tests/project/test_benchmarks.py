@@ -1,18 +1,13 @@
 """The benchmarks run, and a run that was stopped goes on with what it had found."""
 
 import importlib
-import itertools
 import json
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
-
-from augmentor.gan import get_method
-from augmentor.training import GANTrainer
 
 ROOT = Path(__file__).resolve().parents[2]
 ROWS = ("RandAugment, affine", "gaussian(std=0.7), pretrained, then RandAugment, affine",
@@ -103,41 +98,35 @@ def test_gans_are_measured_with_and_without_an_autoencoder(benchmark, tmp_path, 
     assert found["real"]["fid"] < found["conv"]["fid"]
     assert found["real"]["high_frequencies"] > 0.5
     assert found["training images"]["nearest"] == 0 < found["training images"]["recall"]
-    assert [row for row in rows if "autoencoder_seconds" in found[row]] == ["ae-init"]
 
 
-def test_the_seconds_of_an_interrupted_gan_are_those_of_all_its_rounds(benchmark, digits, tmp_path, monkeypatch):
-    rows = benchmark("gan_rows")
-    monkeypatch.setattr(rows, "time", SimpleNamespace(process_time=itertools.count(0, 6).__next__))
-
-    def seconds(stopped_at: int | None = None) -> float:
-        def stops(step, generator):
-            if step == stopped_at:
-                raise KeyboardInterrupt
-
-        method = get_method("gan", network="dcgan(width=4)", image_shape=(1, 8, 8))
-        method.start_round = stops
-        trainer = GANTrainer(method, steps=4, batch_size=4, round_steps=1, out=tmp_path, progress=False)
-        return rows.timed(lambda: trainer.fit(digits), tmp_path, "cpu")[1]
-
-    with pytest.raises(KeyboardInterrupt):
-        seconds(stopped_at=1)
-    assert seconds() == 8  # three of the four rounds took 6
-    assert seconds() == 8  # there was nothing left to do
-
-
-def test_the_time_to_a_control_s_fid_is_compared_on_one_processor_only(benchmark):
+def test_the_time_to_a_control_s_fid_counts_the_autoencoder(benchmark, monkeypatch):
     gan = benchmark("gan")
 
-    def row(fids: list[float], processor: str, seconds: float) -> dict:
-        return {"curves": [fids], "steps": [10, 20], "training_seconds": {"mean": seconds}, "processor": processor}
+    def row(fids: list[float]) -> dict:
+        return {"curves": [fids], "steps": [10, 20]}
 
-    control = row([5.0, 4.0], "one", 10.0)
-    assert gan.time_to(control, control) == 10.0
-    assert gan.time_to(row([4.1, 3.0], "one", 6.0), control) == 3.0  # within 5 %
-    assert gan.time_to(row([4.1, 3.0], "one", 6.0) | {"autoencoder_seconds": {"mean": 2.0}}, control) == 5.0
-    assert gan.time_to(row([4.3, 4.3], "one", 6.0), control) == "not reached"
-    assert gan.time_to(row([4.1, 3.0], "another", 6.0), control) == "other processor"
+    rows = {"dcgan": row([5.0, 4.0]), "ae-init": row([4.1, 3.0]), "conv": row([4.3, 4.3]), "real": {"fid": {}}}
+    times = {
+        name: {"ms": 500.0, "autoencoder_seconds": 2.0 * (name == "ae-init")} for name in ("dcgan", "ae-init", "conv")
+    }
+    monkeypatch.setattr(gan, "known_times", lambda: {"mnist-300": times})
+    rows = gan.with_seconds("mnist-300", rows)
+    assert gan.time_to(rows["dcgan"], rows["dcgan"]) == 10.0
+    assert gan.time_to(rows["ae-init"], rows["dcgan"]) == 7.0  # within 5 % after 10 steps
+    assert gan.share_of_time(rows["ae-init"], rows["dcgan"]) == "0.70"
+    assert gan.share_of_time(rows["conv"], rows["dcgan"]) == "not reached"
+    assert "seconds" not in rows["real"]
+    assert gan.with_seconds("mnist-1000", {"conv": row([4.3, 4.3])}) == {"conv": row([4.3, 4.3])}
+
+
+@pytest.mark.slow
+def test_every_row_that_trains_a_gan_has_a_time(benchmark, tmp_path):
+    times = benchmark("gan_times")
+    found = times.measured("digits", str(tmp_path), times.settings_of("digits", "small"), rounds=1)
+    assert list(found) == [name for name, row in times.ROWS.items() if isinstance(row, times.Training)]
+    assert all(time["ms"] > 0 for time in found.values())
+    assert found["ae-init"]["autoencoder_seconds"] > 0 == found["dcgan"]["autoencoder_seconds"]
 
 
 def test_rows_are_held_against_the_best_control_that_is_allowed_the_same_images(classification):
