@@ -16,7 +16,7 @@
     ├── BudgetError(RuntimeError)     time budget that is too small for the task
     └── DeviceError(RuntimeError)     accelerator that cannot be used in this place
 
-    AugmentorWarning(UserWarning)     setting without effect, or with another effect than requested
+    AugmentorWarning(UserWarning)     setting without effect, skipped or unusual data, result of low quality
 
 Every message says what was given, what is accepted and what to do.
 """
@@ -69,7 +69,7 @@ class ShardError(AugmentorError, ValueError):
 
 
 class OutputError(AugmentorError, OSError):
-    """Raised if an output folder contains other files or cannot be written."""
+    """Raised if an output folder contains other files or a run with other settings, or cannot be written."""
 
 
 class TrainingError(AugmentorError, RuntimeError):
@@ -85,4 +85,4 @@ class DeviceError(AugmentorError, RuntimeError):
 
 
 class AugmentorWarning(UserWarning):
-    """Warns that a setting has no effect, or another effect than requested."""
+    """Warning of a setting without effect, of data that are skipped or unusual, or of a result of low quality."""

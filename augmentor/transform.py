@@ -56,7 +56,7 @@ class LatentAugment(Augmenter, v2.Transform):
     policy: a string such as ``"gaussian(std=0.5)"`` (see `list_policies()`) or a `LatentPolicy`; ``"auto"`` is
         `default_policy` of the shape of the latents.
     p: probability that an image is replaced, 0 to 1. Only the selected images are encoded and decoded. `MixedDataset`,
-        `AugmentedLoader` and shards perturb every synthetic sample and accept only 1 or the default as `p`.
+        `AugmentedLoader` and shards perturb every synthetic sample and accept only 1 or the default 0.5 as `p`.
     labels_getter: ``"default"`` (torchvision's convention), a callable that takes the sample, or None.
     seed: None draws a new number in every call from torch's default generator (in a loader worker, that of the
         worker), so that `torch.manual_seed` reproduces a run. With a number, the result depends only on (seed, epoch,
@@ -121,7 +121,7 @@ class LatentAugment(Augmenter, v2.Transform):
         self._epoch = SharedEpoch()
         reason = "p=0" if p == 0 else f"policy {self.policy}" if self.policy.is_identity() else None
         if reason:
-            warnings.warn(f"LatentAugment with {reason} perturbs nothing", AugmentorWarning, stacklevel=2)
+            warnings.warn(f"LatentAugment with {reason} changes no image", AugmentorWarning, stacklevel=2)
 
     @torch.compiler.disable
     def forward(self, *inputs: Any) -> Any:

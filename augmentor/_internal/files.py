@@ -111,12 +111,12 @@ def claim_folder(folder: str | Path, *markers: str) -> Path:
     """
     folder = absolute_path(folder)
     if folder.exists() and not folder.is_dir():
-        raise OutputError(f"{folder} is a file; expected an output folder: name another one")
+        raise OutputError(f"{folder} is a file; expected an output folder: choose another one")
     if folder.is_dir():
         others = sorted(p.name for p in folder.iterdir() if not p.name.endswith(".partial"))
         if others and not any(fnmatch(name, marker) for name in others for marker in markers):
             raise OutputError(
                 f"{folder} holds other files ({', '.join(others[:3])}{', ...' if len(others) > 3 else ''}); "
-                "expected an empty or new folder: name another one"
+                "expected an empty or new folder: choose another one"
             )
     return folder

@@ -29,7 +29,9 @@ def register(kind: str, members: dict[str, type[Any]], name: str) -> Callable[[t
 
     def add(member: type) -> type:
         if name in members:
-            raise ValueError(f"{kind} {name!r} is already {members[name].__qualname__}")
+            raise ValueError(
+                f"the {kind} name {name!r} is already used by {members[name].__qualname__}; choose another one"
+            )
         members[name] = member
         member.name = name  # type: ignore[attr-defined]
         return member

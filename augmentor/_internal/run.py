@@ -77,10 +77,10 @@ class Run:
         try:
             before = json.loads((self.folder / "run.json").read_text())
         except ValueError as error:
-            raise OutputError(f"{self.folder}/run.json cannot be read ({error}); name another folder") from error
+            raise OutputError(f"{self.folder}/run.json cannot be read ({error}); choose another folder") from error
         changed = [key for key in {**before, **settings} if before.get(key) != settings.get(key)]
         if changed:
             shown = ", ".join(f"{key}: {before.get(key)!r} stored, {settings.get(key)!r} given" for key in changed[:4])
             raise OutputError(
-                f"{self.folder} holds a run with other settings ({shown}); name another folder, or use its settings"
+                f"{self.folder} holds a run with other settings ({shown}); choose another folder, or use its settings"
             )

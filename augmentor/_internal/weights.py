@@ -72,9 +72,11 @@ def load_network(path: str | Path, kind: str, members: Mapping[str, type[Any]]) 
     try:
         state = load_tensors(path.read_bytes())
     except (SafetensorError, OSError, ValueError) as error:
-        raise WeightsError(f"cannot read {path}: {error}; the file is truncated or damaged") from error
+        raise WeightsError(
+            f"cannot read {path}: {error}; the file is truncated or damaged: copy or download it again"
+        ) from error
     if _checksum(header, state) != header.get("sha256"):
-        raise WeightsError(f"{path} does not match its checksum: it was damaged or modified; fetch it again")
+        raise WeightsError(f"{path} does not match its checksum: it was damaged or modified; copy or download it again")
     try:
         # The meta device allocates no memory, for any sizes in the header, and draws no initial weights.
         with torch.device("meta"):
@@ -103,7 +105,7 @@ def read_header(path: str | Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise WeightsError(
             f"{path} is not a weights file of augmentor ({type(error).__name__}: {error}); "
-            "expected a file written by `augmentor train-autoencoder` or `train-gan`"
+            "expected a file written by `augmentor train-autoencoder`, `train-gan` or `train-prior`"
         ) from error
     if not isinstance(header, dict) or header.get("format") != 1:
         raise WeightsError(f"{path} has weights format {header!r:.40}; this version reads format 1")

@@ -119,6 +119,8 @@ class Autoencoder(nn.Module):
         """Decode raw latents (B, *L) to float images (B,C,H,W) in [0, 1].
 
         size: (H, W) or (C, H, W) of the original images: padding is cropped, and C=1 gives the mean of RGB.
+
+        Raises `ShapeError` for latents of another shape, and for a size that is larger than the decoded images.
         """
         self._check_latents(latents)
         (images,) = self._in_tiles(self._pixels, latents, latents.shape[-2:])
@@ -126,7 +128,10 @@ class Autoencoder(nn.Module):
             return images
         channels, height, width = (images.shape[1], *size)[-3:]
         if height > images.shape[-2] or width > images.shape[-1]:
-            raise ShapeError(f"these latents decode to {tuple(images.shape[-2:])}, smaller than size={tuple(size)}")
+            raise ShapeError(
+                f"these latents decode to images of {tuple(images.shape[-2:])}, smaller than size={tuple(size)}; give "
+                "the size of the images that were encoded"
+            )
         if (height, width) != images.shape[-2:]:
             images = images[..., :height, :width]
         return images if channels == images.shape[1] else images.mean(1, keepdim=True)

@@ -69,7 +69,8 @@ class Partnerless:
 def _message(count: int | None, total: int, policy: LatentPolicy, fitted: bool, result: str = "") -> str:
     of = "some" if count is None else f"{count} of {total}"
     where = (
-        "the reference set has no other image of their class, or their label is ignored"
+        "the reference set has no other image of their class, or their label is ignored; add images of these classes, "
+        "or use a policy without partners, such as gaussian"
         if fitted
         else "without a reference set, partners are images of the same class in the batch; call augment.fit(dataset)"
     )

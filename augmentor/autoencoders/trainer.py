@@ -153,8 +153,9 @@ class AutoencoderTrainer:
         `KeyboardInterrupt`. With `out`, the next call resumes the run with the same result. A second Ctrl-C raises at
         once.
 
-        Raises `InputError` for data that are not map-style, and `TrainingError` if the loss is not finite; the last
-        good checkpoint is kept.
+        Raises `InputError` for data that are not map-style, `DataError` for fewer than 2 images, `ShapeError` or
+        `RangeError` for images that do not fit, `OutputError` if `out` contains other files or a run with other
+        settings, and `TrainingError` if the loss is not finite; the last good checkpoint is kept.
         """
         if not is_map_style(dataset):
             raise InputError(

@@ -29,7 +29,7 @@ _SECTIONS = {
         "preview": "Draw samples of each policy for some images.",
         "explore": "Show images, reconstructions and samples in a local web page with sliders.",
         "tune": "Find out which augmentation improves a classifier, by cross-validation.",
-        "generate": "Write augmented images to HDF5 shards.",
+        "generate": "Write synthetic images to shards (HDF5 or tar files).",
         "verify": "Check all files of a shard folder against its manifest.",
     },
     "Use images without labels": {
@@ -82,8 +82,9 @@ class _LazyGroup(click.Group):
 def app(ctx: click.Context) -> None:
     """Data augmentation in the latent space of an autoencoder.
 
-    DATA is a folder of class folders or of images, digits, mnist:ROOT, cifar10:ROOT, h5:FILE, an .npz file or a shard
-    folder. `augmentor COMMAND --help` describes the options of a command.
+    DATA is a folder of images or of class folders, the word digits (the data set of scikit-learn), mnist:ROOT,
+    cifar10:ROOT, h5:FILE, an .npz file or a shard folder. `augmentor COMMAND --help` describes the options of a
+    command.
     """
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())

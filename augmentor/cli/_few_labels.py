@@ -109,7 +109,7 @@ def conclusion(found: Mapping[str, Sequence[float]]) -> str:
     gained = all(gained for _, gained in compared)
     use = f"{OURS}." if gained else f"{rivals[-1]}: it needs no autoencoder."
     texts = "; it is ".join(text for text, _ in compared)
-    return f"Over {len(found[OURS])} draws {OURS} is {texts}. Use {use}"
+    return f"Over {len(found[OURS])} draws, the accuracy of {OURS} is {texts}. Use {use}"
 
 
 def _compared(ours: Sequence[float], others: Sequence[float], name: str) -> tuple[str, bool]:
@@ -117,5 +117,5 @@ def _compared(ours: Sequence[float], others: Sequence[float], name: str) -> tupl
     gains = [one - other for one, other in zip(ours, others, strict=True)]
     gain, spread = statistics.fmean(gains), statistics.stdev(gains)
     side, change = ("above", "gain") if gain >= 0 else ("below", "loss")
-    word = f"a {change} larger than the spread" if abs(gain) > spread else "not larger than the spread"
-    return f"{abs(gain):.1f} ± {spread:.1f} points {side} {name}, {word}", gain > spread
+    word = f"a {change} larger than the standard deviation" if abs(gain) > spread else "within the standard deviation"
+    return f"{abs(gain):.1f} ± {spread:.1f} percentage points {side} that of {name}, {word}", gain > spread

@@ -62,7 +62,7 @@ def shared_options(command: F) -> F:
     """Add ``--seed``, ``--device``, ``--quiet`` and ``--json``. The command gets a device that is available."""
     command = click.option(
         "--device", default="auto", callback=lambda ctx, option, name: resolve_device(name),
-        help="Device: cpu, cuda, cuda:1, or auto, which is cuda if available.",
+        help="Device: cpu, cuda, cuda:1, mps or auto; auto is cuda if available, else cpu.",
     )(output_options(command))  # fmt: skip
     return click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, help="Seed of all random numbers.")(
         command
@@ -74,7 +74,7 @@ def data_options(command: Callable[..., None]) -> Callable[..., None]:
 
     @click.option(
         "--split", type=click.Choice(["train", "test"]), default="train",
-        help="Part of mnist:ROOT and cifar10:ROOT to read as (real) data.",
+        help="Split of mnist:ROOT or cifar10:ROOT to read; in evaluate, of REAL only.",
     )  # fmt: skip
     @click.option(
         "--size",

@@ -25,7 +25,8 @@ def in_options(message: str, command: click.Command | None) -> str:
 
     def spelled(found: re.Match[str]) -> str:
         argument, value = found["argument"], found["value"]
-        if argument is None or (value is None and "_" not in argument):  # a word such as data may just be a word
+        # Without a value, a word such as data may be plain text.
+        if argument is None or (value is None and "_" not in argument):
             return found[0]
         option = options[argument]
         if option.is_flag and value in ("True", "False"):

@@ -61,7 +61,8 @@ def evaluate(
         fakes = _read(generated, **{**reading, "split": "train"})
     if (ours := image_shape_of(fakes)) != (theirs := image_shape_of(reals)):
         raise ShapeError(
-            f"got images {ours} in {generated} and {theirs} in {real}; resize those of a folder with --size"
+            f"got images {ours} in {generated} and {theirs} in {real}; expected one shape: resize the images of a "
+            "folder with --size, and convert all images to the same number of channels"
         )
     extractor, features, verdict = _extractor(features, reals, device)
     say(generated=f"{generated}: {min(len(fakes), num_samples)} images", features=features, seed=seed, device=device,
@@ -165,7 +166,8 @@ def _comparable(made: Any, known: Any, names: list[Any], real_names: list[Any]) 
         return made, known
     missing = [name for name in names if name not in real_names]
     if missing or int(made.max()) >= len(names):
-        tell(f"fjd is not measured: GENERATED has classes that REAL does not have, such as {missing[:3]}")
+        others = ", ".join(map(str, missing[:3])) or f"class number {int(made.max())}"
+        tell(f"fjd is not measured: GENERATED has classes that REAL does not have, such as {others}")
         return None
     return torch.tensor([real_names.index(name) for name in names])[made], known
 

@@ -18,7 +18,7 @@ from ._output import finish, say, tell
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port of the page; 0 is any free port.")
 @click.option(
     "--host", default="127.0.0.1",
-    help="Address to listen on. With another address than the default, everyone who can reach it can open any data "
+    help="Address to listen on. With an address other than the default, everyone who can reach it can open any data "
     "set and weights file that you can read.",
 )  # fmt: skip
 @click.option("--no-browser", is_flag=True, help="Print the address, and do not open a browser.")

@@ -68,8 +68,9 @@ class _OneOf(click.Choice):
 )  # fmt: skip
 @click.option(
     "--precision", default="fp32",
-    help="Number format and memory layout of the autoencoder: fp32, bf16, a plan such as bf16+channels_last, or auto, "
-    "the fastest plan here with a PSNR of at least 45 dB against fp32; a less exact one must be 10 % faster.",
+    help="Number format and memory layout of the autoencoder: fp32, bf16, a combination such as "
+    "bf16+channels_last, or auto. auto measures the combinations on this device and selects the fastest with a PSNR of "
+    "at least 45 dB against fp32; a less exact combination must be at least 10 % faster.",
 )  # fmt: skip
 @click.option(
     "--cache",
@@ -88,7 +89,9 @@ class _OneOf(click.Choice):
     help="Executor: this process, the ranks of torchrun, or a Ray cluster.",
 )  # fmt: skip
 @click.option(
-    "--gpus-per-worker", type=float, help="Number of GPUs per Ray worker, such as 0.5. Default: 1 with --device cuda."
+    "--gpus-per-worker",
+    type=float,
+    help="Number of GPUs per Ray worker, such as 0.5. Default: 1 with --device cuda, else 0.",
 )
 @click.option(
     "--unit-range",
@@ -97,7 +100,7 @@ class _OneOf(click.Choice):
 )
 @click.option(
     "--budget", type=Seconds(), default="1h",
-    help="Time limit for this process in seconds, or such as 90s, 10m or 8h. One batch is measured first; if all "
+    help="Time limit for this process, such as 600 (seconds), 90s, 10m or 8h. One batch is measured first; if all "
     "batches would take longer, the command ends without output.",
 )  # fmt: skip
 @click.option("--resume/--no-resume", default=True, help="Whether to resume an incomplete folder.")
@@ -110,7 +113,8 @@ def generate(
     unit_range: tuple[int, int] | None, budget: float, resume: bool, anyway: bool, seed: int, device: str,
     out: str,
 ) -> None:  # fmt: skip
-    """Write synthetic images made from DATA to HDF5 shards, for `ShardDataset` or h5py.
+    """Write synthetic images made from DATA to shards: HDF5 files for `ShardDataset` or h5py, or tar files for
+    webdataset.
 
     The same command resumes a stopped or killed run. The files are byte-identical for any number of interruptions and
     for every executor.

@@ -17,7 +17,8 @@ from ._verdict import verdict_on
 @autoencoder_option()
 @click.option(
     "--policy", "policies", multiple=True,
-    help="Policy to draw, at its own strength; can be repeated. Default: all policies, each at three strengths.",
+    help="Policy to draw, at its own strength; can be repeated. Default: all policies except denoise, each at "
+    "three strengths.",
 )  # fmt: skip
 @residual_option
 @click.option("--images", "count", type=click.IntRange(1, 32), default=7, help="Number of images to draw.")

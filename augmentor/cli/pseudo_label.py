@@ -35,7 +35,7 @@ from ._output import finish, say, tell
     help="Minimum accuracy of the labels, 0 to 1. Labels are rejected if the estimate is more than one standard error "
     "below it; 0 disables the check.",
 )  # fmt: skip
-@common("pseudo-labels.npz", "File (.npz) for the images of both, with labels.", folder=False)
+@common("pseudo-labels.npz", "File (.npz) for the images of LABELLED and UNLABELLED and their labels.", folder=False)
 def pseudo_label(
     labelled: str, unlabelled: str, reading: dict[str, Any], encoder: str, method: str, share: float,
     min_accuracy: float, seed: int, device: str, out: str,

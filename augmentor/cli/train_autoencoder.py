@@ -10,10 +10,10 @@ from ._options import check_takes, command_line, common, data_options, image_sha
 from ._output import finish, say, tell
 
 _ENDED = {
-    "done": "the run was already complete; a larger --steps, or --minutes, continues it",
-    "steps": "all --steps are taken",
+    "done": "the run was already complete; a larger --steps continues it",
+    "steps": "all steps of --steps are done",
     "plateau": "PSNR has stopped increasing",
-    "minutes": "--minutes have passed; the same command continues",
+    "minutes": "the time limit --minutes is reached; the same command continues",
 }
 
 
@@ -40,7 +40,7 @@ _ENDED = {
 @click.option(
     "--minutes", type=click.FloatRange(0, min_open=True), help="Longest training time in minutes. Default: no limit."
 )
-@click.option("--batch-size", type=click.IntRange(1), default=32, help="Images per step.")
+@click.option("--batch-size", type=click.IntRange(1), default=32, help="Number of images per step.")
 @click.option(
     "--lr", type=click.FloatRange(0, min_open=True),
     help="Peak learning rate of AdamW. Default: 0.002, and 0.0005 with --from.",
@@ -62,7 +62,8 @@ _ENDED = {
 )  # fmt: skip
 @click.option(
     "--geometric/--no-geometric", default=None,
-    help="Whether training images are rotated, translated and scaled slightly. Default: for fewer than 5,000 images.",
+    help="Whether training images are rotated, translated and scaled slightly. Default: yes for fewer than 5,000 "
+    "images, else no.",
 )  # fmt: skip
 @common("runs/autoencoder", "Folder for weights, history and a picture of reconstructions.")
 def train_autoencoder(
@@ -71,9 +72,9 @@ def train_autoencoder(
 ) -> None:  # fmt: skip
     """Train an autoencoder on DATA and write OUT/model.safetensors.
 
-    DATA is digits, a folder of images or of class folders, mnist:ROOT, cifar10:ROOT, h5:FILE, an .npz file or a shard
-    folder. Training ends when the PSNR of held-out images stops increasing. The same command resumes a stopped run; a
-    larger --steps continues a complete one.
+    DATA is a folder of images or of class folders, the word digits (the data set of scikit-learn), mnist:ROOT,
+    cifar10:ROOT, h5:FILE, an .npz file or a shard folder. Training ends when the PSNR of held-out images stops
+    increasing. The same command resumes a stopped run; a larger --steps continues a complete one.
     """
     from .._internal.geometry import mild_geometry
     from .._internal.registry import describe

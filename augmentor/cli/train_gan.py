@@ -35,8 +35,8 @@ _OF_METHOD = ("network", "loss", "lr", "r1_gamma", "discriminator_steps")
 @click.option("--method", default="ae-init", help="Training method, such as gan; augmentor info lists them.")
 @click.option(
     "--network",
-    help="Networks of methods that do not use those of an autoencoder: conv, dcgan or resnet, such as "
-    "'resnet(width=48)'. Default: conv.",
+    help="Generator and discriminator, for training methods that do not build them from an autoencoder: conv, dcgan or "
+    "resnet, with arguments as in 'resnet(width=48)'. Default: conv.",
 )
 @click.option("--loss", default="nonsaturating", help="Adversarial loss: nonsaturating, hinge, lsgan or wgan_gp.")
 @click.option(
@@ -54,8 +54,8 @@ _OF_METHOD = ("network", "loss", "lr", "r1_gamma", "discriminator_steps")
 @residual_option
 @click.option(
     "--p",
-    help="Probability of augmenting an image: a number, adaptive or annealed. Default: 0.5 with --augment both, "
-    "adaptive with --augment ada.",
+    help="Probability of augmenting an image: a number from 0 to 1, adaptive or annealed. Default: 0.5 with --augment "
+    "both, adaptive with --augment ada.",
 )
 @click.option(
     "--ratio",
@@ -65,14 +65,17 @@ _OF_METHOD = ("network", "loss", "lr", "r1_gamma", "discriminator_steps")
 @click.option("--steps", type=click.IntRange(1), default=5000, help="Number of generator steps.")
 @click.option("--epochs", type=click.IntRange(1), help="Number of epochs, in place of --steps.")
 @click.option(
-    "--batch-size", type=click.IntRange(1), default=64, help="Real images per step, in all processes together."
+    "--batch-size",
+    type=click.IntRange(1),
+    default=64,
+    help="Number of real images per step, in all processes together.",
 )
 @click.option("--lr", type=click.FloatRange(0, min_open=True), default=5e-4, help="Learning rate of both networks.")
 @click.option(
     "--r1-gamma", type=click.FloatRange(0), help="Weight of the R1 penalty. Default: 0 for wgan_gp, 1 for other losses."
 )
 @click.option(
-    "--discriminator-steps", type=click.IntRange(1), default=1, help="Discriminator steps per generator step."
+    "--discriminator-steps", type=click.IntRange(1), default=1, help="Number of discriminator steps per generator step."
 )
 @click.option(
     "--round-steps",

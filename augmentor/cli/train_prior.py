@@ -31,7 +31,7 @@ from ._verdict import anyway_option, stop_if_poor, verdict_on
     "--conditional/--unconditional", default=None,
     help="Whether the flow is conditional on the class. Default: conditional if there are several classes.",
 )  # fmt: skip
-@click.option("--batch-size", type=click.IntRange(1), default=128, help="Latents per step.")
+@click.option("--batch-size", type=click.IntRange(1), default=128, help="Number of latents per step.")
 @click.option("--lr", type=click.FloatRange(0, min_open=True), default=1e-3, help="Learning rate of AdamW.")
 @click.option(
     "--round-steps",

@@ -44,11 +44,14 @@ def _verdict(name: str, dataset: Any, device: str) -> Any:
     help="Score to improve: accuracy or mean recall of a classifier, by cross-validation; FID or KID of a small GAN.",
 )
 @click.option(
-    "--budget", type=Seconds(), default="10m", help="Total time of all runs with this --out, such as 90s, 10m or 1h."
+    "--budget",
+    type=Seconds(),
+    default="10m",
+    help="Time limit of all runs with this --out together, such as 600 (seconds), 90s, 10m or 1h.",
 )
 @click.option("--folds", type=click.IntRange(2), default=3, help="Number of folds of the cross-validation.")
 @click.option("--steps", type=click.IntRange(2), default=300, help="Number of steps of each training.")
-@click.option("--batch-size", type=click.IntRange(1), default=64, help="Images per step.")
+@click.option("--batch-size", type=click.IntRange(1), default=64, help="Number of images per step.")
 @click.option("--labels-per-class", type=click.IntRange(2), help="Number of images per class to use. Default: all.")
 @click.option(
     "--unlabelled",

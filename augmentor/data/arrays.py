@@ -27,6 +27,9 @@ class ArrayDataset(BatchedDataset[tuple[torch.Tensor, int]]):
     `unit_images` for dtypes. labels: class numbers (N,). Default: class 0 for all images. classes: name of each class.
     value_range: (low, high), the values of black and white.
 
+    Raises `ShapeError` or `DataError` for images or labels that do not fit, `RangeError` for values outside their
+    range.
+
     >>> data = ArrayDataset(torch.zeros(3, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1, 1]), ["a", "b"])
     >>> len(data), data[2][1]
     (3, 1)

@@ -65,7 +65,8 @@ class BlockSampler(Sampler[int]):
         self._blocks = np.append(np.arange(0, len(dataset), _UNNAMED_BLOCK), len(dataset)) if blocks is None else blocks
         self.samples = len(dataset)
         if self.samples < (num_replicas if drop_last else 1):
-            raise InputError(f"{self.samples} samples for {num_replicas} ranks; expected at least one per rank")
+            least = num_replicas if drop_last else 1
+            raise InputError(f"got {self.samples} samples for {num_replicas} ranks; expected at least {least}")
         self.seed, self.window, self.epoch = seed, window, 0
         self.rank, self.num_replicas, self.drop_last = rank, num_replicas, drop_last
         self._taken = self._start = 0

@@ -35,7 +35,7 @@ class HDF5Dataset(BatchedDataset[tuple[Any, int]]):
     Labels are read at construction, images on access: contiguous images are memory-mapped, chunked images are read in
     whole chunks. Each process opens the file itself. Raises `ShardError` for unsupported HDF5 features (links, data in
     other files, filters other than gzip, shuffle and fletcher32, incomplete data), `DataError` for arrays of other
-    shapes, and, on access, `RangeError` for values outside their range.
+    shapes, and `RangeError` for another dtype without `value_range` or, on access, for values outside their range.
 
     >>> import tempfile
     >>> folder = tempfile.TemporaryDirectory()

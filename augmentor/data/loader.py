@@ -29,7 +29,7 @@ class AugmentedLoader:
     loader: any iterable of batches with images (B,C,H,W), uint8 or floating in [0, 1], and optional labels: images,
         `(images, labels)`, or a dict. The structure of the batches is kept. In other fields (tensors (B, ...), lists
         of B), a synthetic row copies its source row.
-    augment: makes the synthetic samples; it is moved to `device`. All are perturbed, so `p` must be 1 or the default.
+    augment: makes the synthetic samples; it is moved to `device`. All are perturbed, so `p` must be 1 or 0.5.
     ratio: number of synthetic samples per real sample. A batch of B gets ``ratio * B``. If this is not an integer, it
         is rounded up or down so that the total of the epoch is exact.
     device: device of the computation. Default: that of the autoencoder.

@@ -33,7 +33,7 @@ class MixedDataset(BatchedDataset[Any]):
     """Data set of real samples followed by added samples, which a loader fetches and decodes in batches.
 
     dataset: map-style data set of items `(image, label)` or images, not yet normalised.
-    augment: makes the synthetic samples. All are perturbed, so `p` must be 1 or the default. Images have the type of
+    augment: makes the synthetic samples. All are perturbed, so `p` must be 1 or 0.5. Images have the type of
         the real ones; labels too, unless the policy mixes classes: then all labels are float (K,).
     ratio: number of synthetic samples per real sample; `len` is real + round(ratio * real).
     sampling_strategy: replaces `ratio`. A strategy of imbalanced-learn ("auto", dict, callable), a `Mixing`, or "tuned"

@@ -223,10 +223,10 @@ def _check_accuracy(estimate: HeldOut | None, least: float, labels: torch.Tensor
     if estimate is None:
         counts = labels.bincount()
         rare = [str(classes[number]) for number in (counts == 1).nonzero().flatten().tolist()]
-        why = f"class {', '.join(rare[:3])} has one label" if rare else "no held-out image gets a label"
+        why = f"only one label for class {', '.join(rare[:3])}" if rare else "no held-out image gets a label"
         raise PseudoLabelError(f"cannot estimate how many pseudo-labels are correct: {why}; {advice}")
     if not estimate.reaches(least):
         raise PseudoLabelError(
-            f"an estimated {estimate} of the pseudo-labels are correct; expected at least {100 * least:g} %: use "
+            f"the estimated accuracy of the pseudo-labels is {estimate}; expected at least {100 * least:g} %: use "
             f"another encoder, such as an autoencoder trained on all of these images, {advice}"
         )

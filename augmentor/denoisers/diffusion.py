@@ -108,7 +108,10 @@ class DiffusionDenoiser(Denoiser):
         if guidance == 1 or classes is None:
             return predicted
         if not self._knows_none:
-            raise InputError(f"the network of {self.source} has no unconditional prediction; leave guidance out")
+            raise InputError(
+                f"got guidance={guidance}, but the network of {self.source} has no unconditional prediction; leave "
+                "guidance out"
+            )
         return torch.lerp(self._output(network, x, t, torch.full_like(classes, self.num_classes)), predicted, guidance)
 
     def _output(self, network: Any, x: torch.Tensor, t: torch.Tensor, classes: torch.Tensor | None) -> torch.Tensor:

@@ -43,9 +43,9 @@ class GANTrainer:
         of the moving average of the generator's weights, at least 0 and below 1.
     round_steps: number of steps per round. After each round the generator is evaluated and a checkpoint is written.
     features: a feature extractor as in `augmentor.quality`, to compute FID, KID, precision and recall every
-        `round_steps` steps. With None none of them is computed. best_by: the score that selects the best generator:
-        "fid", "kid" or a score of the training method ("held_out_loss" of "flow"). If it is not computed, the last
-        generator is returned.
+        `round_steps` steps. If it is None, these scores are not computed. best_by: the score that selects the best
+        generator: "fid", "kid" or a score of the training method ("held_out_loss" of "flow"). If it is not computed,
+        the last generator is returned.
     patience: number of rounds in a row without a better score after which training stops; needs `features`, or a score
         of the training method. None: train for all `steps`.
     stop_on: those of "collapse", "saturation" and "divergence" that stop the run with a `TrainingError`. All three are
@@ -60,7 +60,9 @@ class GANTrainer:
 
     The attribute `history` is a list of one dict per round, with the step, the mean losses and the scores.
 
-    Raises `TrainingError` if a loss is not finite; the last good checkpoint is kept.
+    Raises `InputError` for arguments out of range. `fit` raises `InputError`, `DataError` or `RangeError` for data that
+    do not fit, `OutputError` if `out` contains other files or a run with other settings, and `TrainingError` if a loss
+    is not finite; the last good checkpoint is kept.
 
     >>> from augmentor.data import load_source
     >>> from augmentor.gan import get_method
@@ -239,7 +241,10 @@ class GANTrainer:
             )
         classes = generator.num_classes
         if classes and (labels is None or labels.ndim != 1):
-            raise InputError("a conditional GAN needs class numbers, the data set has none; build an unconditional one")
+            raise InputError(
+                "a conditional GAN needs one class number per image, and the data set has none; add labels, or build "
+                "an unconditional one"
+            )
         if classes:
             known = dataset_labels(dataset)
             if int(known.min()) < 0:
@@ -249,7 +254,8 @@ class GANTrainer:
                 )
             if int(known.max()) >= classes:
                 raise InputError(
-                    f"the networks take classes 0 to {classes - 1}, the data set has others; increase num_classes"
+                    f"the networks take classes 0 to {classes - 1}, the data set has {int(known.max())}; increase "
+                    "num_classes, or renumber the classes"
                 )
 
     def _refuse_what_is_not_finite(self, averaged: Generator, row: dict[str, Any]) -> None:

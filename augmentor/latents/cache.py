@@ -118,7 +118,7 @@ class LatentCache:
                     changed = [name for name in self.key if key.get(name) != self.key[name]]
                     raise CacheError(
                         f"{path} holds latents of another {' and '.join(changed)}; "
-                        "name another file, or remove this one to encode the images again"
+                        "choose another file, or remove this one to encode the images again"
                     )
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
                 sizes = {name: len(tensor) for name, tensor in tensors.items()}
@@ -128,7 +128,7 @@ class LatentCache:
         except (SafetensorError, KeyError, ValueError, AttributeError, OSError) as error:
             if isinstance(error, CacheError):
                 raise
-            raise CacheError(f"{path} is not a latent cache ({error}); name another file") from error
+            raise CacheError(f"{path} is not a latent cache ({error}); choose another file") from error
 
 
 def _encoded(dataset: Any, autoencoder: Encoder, batch_size: int) -> dict[str, torch.Tensor]:

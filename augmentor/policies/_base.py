@@ -112,7 +112,8 @@ def check_count(policy: str, **values: int) -> None:
 def get_policy(spec: str | LatentPolicy, classes: Sequence[str] = ()) -> LatentPolicy:
     """Return the policy that a string such as ``"gaussian(std=0.5)"`` describes; a policy is returned unchanged.
 
-    classes: names of the classes, for a denoiser that takes them and whose string does not contain them.
+    classes: names of the classes, for a denoiser that takes them and whose string does not contain them. Raises
+    `UnknownNameError` for an unknown name, and `InputError` for other invalid input.
 
     >>> str(get_policy("compose(gaussian(std=0.3), smote(k=3))"))
     'compose(gaussian(std=0.3), smote(k=3, strength=1.0))'

@@ -37,8 +37,8 @@ class Adversarial(AscendingPolicy):
         autoencoder and without a distributed wrapper. It is evaluated in eval mode. Its mode, statistics and gradients
         do not change.
     autoencoder: the autoencoder of the transform, ``augment.autoencoder``.
-    radius: largest displacement of a latent, as the root mean square over its dimensions. steps: number of gradient
-        steps, each with one forward and one backward pass through the decoder and the model.
+    radius: largest displacement of a latent, as the root mean square over its dimensions, at least 0. steps: number of
+        gradient steps, at least 1, each with one forward and one backward pass through the decoder and the model.
 
     The result depends on the current weights of the model. Use the policy in the training loop (`AugmentedLoader`, or
     the transform on batches): the workers of a data loader keep the weights that the model had when they started. The

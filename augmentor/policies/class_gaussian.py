@@ -12,7 +12,7 @@ from ..exceptions import ReferenceSetError
 from ..latents import Latents, ReferenceSet, label_keys, per_sample
 from ._base import LatentPolicy, Params, check_strength, policies
 
-# The covariance of each class has the square of this number of entries.
+# Largest number of rows and columns of the covariance matrix of a class.
 MAX_DIMENSIONS = 2048
 
 
@@ -24,7 +24,8 @@ class ClassGaussian(LatentPolicy):
     BAGAN (Mariani et al. 2018) draws samples in the same way. The policy replaces the latent and keeps only the label.
     It must be fitted (`augment.fit(dataset)`). Samples of a class with fewer than two images in that data set are kept.
 
-    std: multiple of the standard deviation of the class, at least 0. Raises `InputError` for other values.
+    std: multiple of the standard deviation of the class, at least 0. Raises `InputError` for other values;
+    `fit` raises `ReferenceSetError` for latents of more than 2,048 values.
 
     >>> ClassGaussian(std=0.8).std
     0.8

@@ -23,8 +23,8 @@ class Guided(AscendingPolicy):
 
     radius: largest displacement of a latent, as the root mean square over its dimensions, at least 0. Most latents
         are displaced by nearly this distance.
-    steps: number of gradient steps, from a random point inside that ball. k: number of nearest real latents, searched
-        at each step, to move away from; 3 random ones of the class are added.
+    steps: number of gradient steps, from a random latent at most this far away. k: number of nearest real latents,
+        searched at each step, to move away from; 3 random ones of the class are added.
 
     The random latents replace the other samples of the batch, so the result does not depend on the batch. Draws of one
     sample differ by their random starting point.
@@ -51,6 +51,6 @@ class Guided(AscendingPolicy):
             _, rows = reference.nearest(z, self.k)
             others = torch.cat([reference.z[rows], random_samples], 1)
             squares = (z.unsqueeze(1) - others).flatten(2).square().mean(2)
-            return (squares + SAME**2).log().mean(1) / 2  # SAME bounds it from below, the ball from above
+            return (squares + SAME**2).log().mean(1) / 2  # SAME gives it a lower bound, the radius an upper bound
 
         return diversity

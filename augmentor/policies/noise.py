@@ -80,9 +80,10 @@ class Posterior(LatentPolicy):
 class Smooth(LatentPolicy):
     """Policy that adds smooth normal noise, interpolated from a `cells` x `cells` grid: ``z + std * field``.
 
-    Independent noise at each position, as `gaussian` adds it, decodes to grain. Smooth noise on a feature map changes
-    the colour, lighting and texture of regions and keeps details. The interpolation is bilinear. The field has standard
-    deviation 1 at every position, and is constant for ``cells=1``. For latent vectors the policy equals `gaussian`.
+    Independent noise at each position, as `gaussian` adds it, gives grainy images. Smooth noise on a feature map
+    changes the colour, lighting and texture of regions and keeps details. The interpolation is bilinear. The field has
+    standard deviation 1 at every position, and is constant for ``cells=1``. For latent vectors the policy equals
+    `gaussian`.
 
     std: standard deviation of the noise in units of the standard deviation of the latents, at least 0. cells: number of
         cells of the grid per axis, at least 1. Raises `InputError` for other values.

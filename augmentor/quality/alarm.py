@@ -9,8 +9,9 @@ from .frechet import checked_pair, frechet_distance
 # An alarm is given if the Frechet distance minus that of the real halves is more than `FAR` times the variance of the
 # real features, or if the generated features have less than the fraction `NARROW` of that variance. Neither depends on
 # the number of images. With `SmallNetFeatures`, for 240 to 1,000 photographs of 32 and 64 px, and digits:
-# reconstructions and mild samples of good autoencoders have at most 0.9 times and at least 92 %. Those of bad ones
-# (constant, blurred, trained for 0 to 100 steps) have at least 1.8 times for photographs.
+# reconstructions and mild samples of good autoencoders have a distance of at most 0.9 times the variance, and at least
+# 92 % of the variance. For photographs, those of bad autoencoders (constant, blurred, trained for 0 to 100 steps) have
+# a distance of at least 1.8 times the variance.
 FAR, NARROW = 1.3, 0.5
 
 

@@ -36,9 +36,9 @@ def compare(
 
     kid_subset_size: number of samples in each of the 100 subsets over which KID is averaged. At most half of the
     smaller set is used, so that the subsets differ and have a meaningful standard deviation. k: the distance to the
-    k-th nearest neighbour is the radius of the manifold around a sample. seed: seed of the subsets. Raises `DataError`
-    for fewer than 10 samples, `ShapeError` for features that do not match, `RangeError` for features that are not
-    finite.
+    k-th nearest neighbour is the radius of the manifold around a sample. seed: seed of the subsets. Raises `InputError`
+    for a `k` or `kid_subset_size` that does not fit the number of samples, `DataError` for fewer than 10 samples,
+    `ShapeError` for features that do not match, `RangeError` for features that are not finite.
 
     >>> features = torch.rand(50, 4, generator=torch.Generator().manual_seed(0))
     >>> scores = compare(features, features)

@@ -170,8 +170,8 @@ class QualityGate:
         self._poor = verdict is not None and verdict.word == POOR
         if self._poor and self.keep < 1:
             warnings.warn(
-                f"the gate rejects every sample, because the autoencoder is {verdict}; train it on these images, or "
-                "choose another one",
+                "the gate rejects every sample, because the autoencoder reconstructs these images poorly "
+                f"({verdict}); train it on these images, or choose another one",
                 AugmentorWarning,
                 stacklevel=2,
             )

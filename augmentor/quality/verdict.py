@@ -122,10 +122,12 @@ class Verdict:
             f"{self.quarter:.1f} dB, to the size of the latent ({self.latent_size} values): {self.same_size:.1f} dB"
         )
         if self.apart is not None:
-            text = f"{text}; features differ by {self.apart:.0%} of the difference between two images"
+            text = (
+                f"{text}; features of reconstructions differ by {self.apart:.0%} of the difference between two images"
+            )
         if self.recognised is None:
             return text
-        return f"{text}; after decoding, a classifier recognises {self.recognised:.0%} of the images that it recognised"
+        return f"{text}; of the images that a classifier recognises, it recognises {self.recognised:.0%} after decoding"
 
 
 _OPTIONAL = ("recognised", "apart")

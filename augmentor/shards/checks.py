@@ -40,7 +40,10 @@ def check_choices(executor: str, store: str, format: str, compression: str, gpus
     if executor == "ray":
         ray.installed()
     if gpus_per_worker is not None and (executor != "ray" or not gpus_per_worker > 0):
-        raise InputError(f"gpus_per_worker must be a number above 0 for executor='ray', got {gpus_per_worker!r}")
+        raise InputError(
+            "gpus_per_worker must be a number above 0, for executor='ray' only, "
+            f"got gpus_per_worker={gpus_per_worker!r} with executor={executor!r}"
+        )
 
 
 def check_parts(resume: bool, in_parts: bool) -> None:
@@ -66,7 +69,8 @@ def check_work(dataset: Any, augment: Any, num_samples: int, shard_size: int, st
     if not _has_text_form(augment.policy):
         raise InputError(
             f"policy {augment.policy} has no string form, so the manifest cannot record it; "
-            "use one of augmentor.list_policies(), or AugmentedLoader; denoise takes the folder of a pipeline or prior"
+            "use a policy of augmentor.list_policies(), or AugmentedLoader, which needs no string form; for denoise, "
+            "give the folder of the pipeline or prior"
         )
     if num_samples > shard_size * MAX_SHARDS:
         raise InputError(
@@ -80,7 +84,9 @@ def check_work(dataset: Any, augment: Any, num_samples: int, shard_size: int, st
     if len(dataset) == 0:
         raise DataError("generate_shards got an empty data set; expected at least one sample")
     if num_samples > len(dataset) * 2**31:
-        raise InputError(f"{num_samples} samples of {len(dataset)} images are more than 2**31 samples per image")
+        raise InputError(
+            f"got num_samples={num_samples} for {len(dataset)} images; expected at most 2**31 samples per image"
+        )
 
 
 def _has_text_form(policy: LatentPolicy) -> bool:

@@ -25,7 +25,7 @@ def claim(path: Path, resume: bool) -> Path:
     """Return `path` if it is new, empty, or was started by an earlier call; raise `OutputError` otherwise."""
     with _output_errors(path):
         if not resume and path.is_dir() and holds_shards(path):
-            raise OutputError(f"{path} already contains shards; name another folder, or use resume=True")
+            raise OutputError(f"{path} already contains shards; choose another folder, or use resume=True")
         return claim_folder(path, MANIFEST, PARTIALS)
 
 
@@ -73,7 +73,7 @@ class Filling:
         except FileNotFoundError:
             return self._begin(progress)  # another writer has completed the folder
         try:
-            self._recorded()  # again: other writers that start now can read this journal
+            self._recorded()  # again, because a writer that starts from now on reads this journal
         except OutputError:
             path.unlink(missing_ok=True)
             raise
@@ -141,7 +141,7 @@ class Filling:
             if changed := differences(settings, self.asked):
                 raise OutputError(
                     f"{self.folder} holds shards made with other settings ({changed}); "
-                    "name another folder, or use its settings"
+                    "choose another folder, or use its settings"
                 )
             for entry in entries:
                 recorded.setdefault(entry.unit, set()).add(entry)

@@ -86,6 +86,7 @@ def generate_shards(
     make parts (unit_range, ranks), the precision must be given.
 
     Raises `OutputError` for a folder that contains other files, was made with other settings, or cannot be written;
+    `ShardError` for a damaged manifest in it; `BudgetError` if the estimated time is longer than `budget`;
     `InputError`, `DataError`, `CacheError` or `ReferenceSetError` for invalid arguments and data. Finished shards are
     kept after every interruption, and the same call resumes.
 

@@ -123,7 +123,7 @@ def _chunked(dataset: h5py.Dataset, name: str, plan: Any, dtype: np.dtype, size:
             f"{name} declares {dataset.nbytes} bytes and stores {stored} in a file of {size}; "
             "expected every chunk inside the file"
         )
-    if places[:, 1].max() > bytes_each + (bytes_each >> 6) + 64:  # larger than any filter here makes it
+    if places[:, 1].max() > bytes_each + (bytes_each >> 6) + 64:  # more than any supported filter adds to a chunk
         raise ShardError(f"{name} stores {places[:, 1].max()} bytes for a chunk of {bytes_each}")
     return Stored(shape, dtype, chunks=chunks, places=places, filters=numbers)
 

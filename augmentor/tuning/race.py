@@ -290,8 +290,8 @@ class Race:
         least, budget = math.ceil(self._least(1, margin)), math.ceil(self.budget)
         takes = f"takes at least about {least} s" if least > budget else f"takes more than {budget} s"
         return BudgetError(
-            f"a budget of {self.budget:g} s is too small: one latent setting against the default control {takes} here; "
-            "increase it, or make trainings shorter (fewer steps, smaller images)"
+            f"a budget of {self.budget:g} s is too small: to compare one latent setting with the default control "
+            f"{takes}; increase the budget, or make trainings shorter (fewer steps, smaller images)"
         )
 
     def _least(self, rivals: int, margin: float = 1.0) -> float:

@@ -49,7 +49,8 @@ class TuneResult:
 
     def markdown(self) -> str:
         """Return the table and the sentence as Markdown."""
-        head = "| setting | search | cells | against the best control | final | p | s | |\n" + "|---" * 8 + "|"
+        names = "setting | search | cells | difference from the best control | final | p | seconds | note"
+        head = f"| {names} |\n{'|---' * 8}|"
         lines = [f"| {' | '.join(map(str, row['shown'].values()))} |" for row in self.table]
         return "\n".join([head, *lines, "", self.sentence, ""])
 

@@ -42,8 +42,8 @@ def preview_png(
     """Draw originals, reconstructions and synthetic samples as a PNG file.
 
     dataset: map-style, with items image or `(image, label)`. policies: texts, one strip per policy; None draws every
-    registered policy at three strengths, or the reason why it cannot be used. count: number of originals, spread over
-    the classes. residual: as for `LatentAugment`. seed: seed of the selected images and the noise.
+    policy except `denoise` at three strengths, or the reason why it cannot be used. count: number of originals, spread
+    over the classes. residual: as for `LatentAugment`. seed: seed of the selected images and the noise.
 
     >>> from augmentor.data import load_source
     >>> from augmentor.autoencoders import load_autoencoder

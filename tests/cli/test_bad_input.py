@@ -78,7 +78,7 @@ CASES = [
     ("verify nowhere", "does not exist"),
     ("verify DATA/nonsense", "manifest.json"),
     ("generate DATA/rgb --autoencoder DATA/truncated.safetensors", "truncated", "damaged"),
-    ("preview DATA/rgb --autoencoder DATA/tampered.safetensors", "tampered", "checksum", "fetch it again"),
+    ("preview DATA/rgb --autoencoder DATA/tampered.safetensors", "tampered", "checksum", "copy or download it again"),
     ("generate DATA/rgb --autoencoder DATA/generator.safetensors", "'generator' weights; expected"),
     ("generate DATA/rgb --autoencoder 'two\nlines.safetensors'", "two lines.safetensors", "does not exist"),
     ("evaluate DATA/rgb.safetensors digits", "expected generator weights"),
@@ -106,7 +106,7 @@ def test_a_folder_with_other_things_stays_as_it_is(refused, data, tmp_path, file
     for out, said in (("taken", "taken holds other files (thesis.tex)"), ("taken/thesis.tex", "is a file")):
         error = refused(line, "--out", out)
         assert said in error
-        assert "name another" in error
+        assert "choose another" in error
         assert files() == {"taken/thesis.tex": b"years of work"}
 
 

@@ -63,7 +63,7 @@ def test_training_called_again_goes_on_and_other_settings_are_refused(succeeds, 
     assert "lr: 0.002 stored, 0.1 given" in refused(f"{TRAIN} --lr 0.1")
     assert "transform: " in refused(f"{TRAIN} --no-geometric")
     assert files() == before
-    assert "3 steps: all --steps are taken" in succeeds(TRAIN.replace("--steps 1", "--steps 3"))
+    assert "3 steps: all steps of --steps are done" in succeeds(TRAIN.replace("--steps 1", "--steps 3"))
     assert "3 steps: the run was already complete" in succeeds(TRAIN)
 
 
@@ -284,7 +284,7 @@ def test_evaluate_compares_classes_by_their_names(succeeds, digits):
     assert read("metrics.json")["fjd-smallnet"] == pytest.approx(expected, rel=1e-3)
     Path("real/4").rename("real/other")
     said = succeeds("evaluate made real")
-    assert "fjd is not measured: GENERATED has classes that REAL does not have, such as ['4']" in said
+    assert "fjd is not measured: GENERATED has classes that REAL does not have, such as 4" in said
     assert "fjd-smallnet" not in read("metrics.json")
 
 

@@ -139,10 +139,18 @@ def test_another_run_is_refused(demo, refused):
 @pytest.mark.parametrize(
     ("ours", "said", "use"),
     [
-        ([92.0, 94.0, 93.0], "3.0 ± 1.0 points above BEST, a gain larger than the spread", OURS),
-        ([90.0, 92.0, 89.5], "0.5 ± 1.3 points above BEST, not larger than the spread", "BEST"),
-        ([89.5, 89.0, 90.0], "0.5 ± 0.5 points below BEST, not larger than the spread", "BEST"),
-        ([87.0, 88.0, 87.0], "2.7 ± 0.6 points below BEST, a loss larger than the spread", "BEST"),
+        (
+            [92.0, 94.0, 93.0],
+            "3.0 ± 1.0 percentage points above that of BEST, a gain larger than the standard deviation",
+            OURS,
+        ),
+        ([90.0, 92.0, 89.5], "0.5 ± 1.3 percentage points above that of BEST, within the standard deviation", "BEST"),
+        ([89.5, 89.0, 90.0], "0.5 ± 0.5 percentage points below that of BEST, within the standard deviation", "BEST"),
+        (
+            [87.0, 88.0, 87.0],
+            "2.7 ± 0.6 percentage points below that of BEST, a loss larger than the standard deviation",
+            "BEST",
+        ),
     ],
 )
 @pytest.mark.parametrize("best", [CONTROLS[1], SPREAD])

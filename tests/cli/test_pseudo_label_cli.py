@@ -87,5 +87,5 @@ def test_what_is_refused_is_one_line_and_leaves_nothing(sets, refused, files, li
 def test_a_class_of_one_label_is_refused_unless_told_to_go_on(sets, refused, succeeds, tmp_path):
     few, _ = sets
     np.savez(tmp_path / "rare.npz", images=few.images[:91].numpy(), labels=few.targets[:91].numpy())
-    assert "class 9 has one label" in refused("pseudo-label rare.npz many.npz")
+    assert "only one label for class 9" in refused("pseudo-label rare.npz many.npz")
     assert "estimated accuracy: not known" in succeeds("pseudo-label rare.npz many.npz --min-accuracy 0")

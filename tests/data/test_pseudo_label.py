@@ -159,7 +159,7 @@ def test_labels_from_features_that_know_nothing_are_refused(few, many):
 def test_a_class_of_one_label_cannot_be_checked_and_is_refused(few, many):
     rare = few.subset(torch.arange(len(few)) < 46)
     assert rare.targets.bincount()[9] == 1
-    with pytest.raises(PseudoLabelError, match="class 9 has one label"):
+    with pytest.raises(PseudoLabelError, match="only one label for class 9"):
         pseudo_label(rare, many, "digits")
     anyway = pseudo_label(rare, many, "digits", min_accuracy=0)
     assert anyway.accuracy is None

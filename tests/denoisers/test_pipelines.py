@@ -99,7 +99,7 @@ def test_images_become_images_and_strength_zero_is_the_reconstruction(folder, au
     assert made.shape == data.images.shape
     assert torch.equal(labels, data.targets)
     assert not torch.equal(made, augment(data.images, (data.targets + 1) % 3)[0])  # labels reach the prompt
-    with pytest.warns(UserWarning, match="perturbs nothing"):
+    with pytest.warns(UserWarning, match="changes no image"):
         still = LatentAugment(autoencoder, Denoise(policy.denoiser, strength=0), p=1.0, residual=0)
     assert (still(data.images, labels)[0].float() / 255 - autoencoder(data.images)).abs().max() < 0.01
 
@@ -162,7 +162,9 @@ def test_shards_of_objects_without_a_string_form_are_refused(folder, autoencoder
         (PriorDenoiser(load_prior("digits-prior")), "digits"),
     ):
         augment = LatentAugment(model, Denoise(denoiser), p=1.0)
-        with pytest.raises(InputError, match=r"has no string form.*denoise takes the folder of a pipeline or prior"):
+        with pytest.raises(
+            InputError, match=r"has no string form.*for denoise, give the folder of the pipeline or prior"
+        ):
             generate_shards(pictures(), augment, tmp_path / "shards", num_samples=8)
         assert not (tmp_path / "shards").exists()
 

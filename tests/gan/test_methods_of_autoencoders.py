@@ -96,7 +96,7 @@ def test_from_the_command_line(tmp_path, monkeypatch):
 def test_an_adapted_autoencoder_augments_and_is_no_start(few):
     adapted = CallableAutoencoder(lambda x: x.flatten(1), lambda z: z.reshape(-1, 1, 8, 8), (1, 8, 8), version="same")
     for name in NAMES:
-        with pytest.raises(InputError, match=r"an adapted one \(callable\) does not give"):
+        with pytest.raises(InputError, match=r"unknown for an adapted one \(callable\)"):
             method_on(name, adapted)
     augmentation = get_augmentation("both", LatentAugment(adapted))
     train(get_method("gan", network="dcgan(width=8)", image_shape=(1, 8, 8), augmentation=augmentation), few)

@@ -29,7 +29,7 @@ def test_names_are_sorted_and_given_once(fruits):
     assert fruits.names() == ["apple", "bowl"]
     first = fruits.get("apple")
     assert first.name == "apple"
-    with pytest.raises(ValueError, match=r"fruit 'apple' is already .*Apple"):
+    with pytest.raises(ValueError, match=r"fruit name 'apple' is already used by .*Apple"):
         fruits.register("apple")(type("Other", (), {}))
     assert fruits.get("apple") is first
 

@@ -80,7 +80,7 @@ def test_another_autoencoder_another_data_set_and_both_are_refused_but_to_rebuil
     images[3, 0, 4, 4] ^= 1
     other = ArrayDataset(images, few.targets, few.classes)
     for changed in (other, ArrayDataset(few.images, few.targets.flip(0), few.classes)):
-        with pytest.raises(CacheError, match="another dataset; name another file, or remove this one"):
+        with pytest.raises(CacheError, match="another dataset; choose another file, or remove this one"):
             LatentCache(changed, vae, path)
     with torch.no_grad():
         next(vae.parameters()).view(-1)[0] += 1e-6

@@ -121,7 +121,10 @@ def test_images_far_from_each_other_may_be_changed_a_little_and_copies_are_still
 
 
 def test_a_poor_autoencoder_is_named_with_its_figures(few):
-    with pytest.warns(AugmentorWarning, match=r"the gate rejects every sample, because the autoencoder is poor: .* dB"):
+    with pytest.warns(
+        AugmentorWarning,
+        match=r"the gate rejects every sample, because the autoencoder reconstructs these images poorly \(poor: .* dB",
+    ):
         LatentAugment(bad("mean image", "digits", few.images), gate=QualityGate()).fit(list(few.images))
 
 

@@ -211,7 +211,7 @@ def test_other_settings_are_refused_with_the_difference(reference):
     before = content(reference)
     other = get_autoencoder("vae").example()  # other weights
     for changes, said in (
-        ({"seed": 5}, r"seed: 0 stored, 5 given.*name another folder"),
+        ({"seed": 5}, r"seed: 0 stored, 5 given.*choose another folder"),
         ({"augment": augmenter("gaussian(std=0.7)")}, r"policy: 'gaussian\(std=0.5\)' stored"),
         ({"dataset": real(13)}, "dataset_fingerprint"),
         ({"augment": LatentAugment(other, "gaussian(std=0.5)")}, "autoencoder_sha256"),

@@ -326,11 +326,11 @@ def test_a_control_that_was_left_out_is_not_beaten():
 
 def test_an_estimate_refuses_a_small_budget_before_anything_is_done(tmp_path):
     task = Estimated(many(3), seconds=10.0)
-    with pytest.raises(BudgetError, match=r"at least about 150 s here"):  # a quarter more, in case it is too low
+    with pytest.raises(BudgetError, match=r"at least about 150 s; increase"):  # a quarter more, in case it is too low
         run(task, 149, out=tmp_path / "run")
     assert (task.calls, list(tmp_path.iterdir())) == ([], [])
     slow = Estimated(many(3), seconds=lambda name: 30.0 if name.startswith("policy") else 1.0)
-    with pytest.raises(BudgetError, match=r"at least about 197 s here"):
+    with pytest.raises(BudgetError, match=r"at least about 197 s; increase"):
         run(slow, 196)
 
 

@@ -51,5 +51,5 @@ def test_a_new_policy_has_sliders_by_itself():
 
 @pytest.mark.parametrize("moved", [{"strength": 1.0}, {"std": "much"}, {"std": True}], ids=str)
 def test_what_is_no_value_of_a_slider_is_refused(moved):
-    with pytest.raises(InputError, match=r"gaussian\(std=0.5\) takes no .*; it has std"):
+    with pytest.raises(InputError, match=r"for policy gaussian\(std=0.5\); expected std \(float\)"):
         adjusted(get_policy("gaussian(std=0.5)"), moved)

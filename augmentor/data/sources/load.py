@@ -15,7 +15,8 @@ def load_source(source: str | Path, *, split: str = "train", size: int | None = 
     Items are `(tensor (C,H,W), int)`; images are uint8, or float32 in [0, 1] for arrays of another dtype. The data set
     has `targets`, `classes` and `image_shape`. split: "train" or "test", for mnist and cifar10. size: side length in
     pixels; the centre square of each image file of a folder is resized to it. Default: all files must have one size.
-    Raises `DataError`, or `InputError` for arguments that the source does not accept.
+    Raises `DataError` for data that cannot be read, `ShardError` for such an HDF5 file or shard folder, `RangeError`
+    for values outside their range, and `InputError` for arguments that the source does not accept.
 
     In a folder, images that cannot be read, that are transparent or have more than 8 bits, hidden files and system
     files are skipped, with one `AugmentorWarning` that counts and names them. EXIF orientation is not applied, as in

@@ -22,6 +22,9 @@ from ._latent import InLatents
 class AugmentReal(InLatents):
     """Add `ratio` decoded samples per real one, spread evenly over the positions of a batch.
 
+    latent_augment: makes the samples. ratio: number of decoded samples per real one, at least 0. Raises `InputError`
+    for other values.
+
     A gate of the `LatentAugment` with action "redraw" can be used. If it rejects all draws of a sample, the real image
     is used instead.
     """

@@ -36,8 +36,8 @@ def shape_of(autoencoder: Autoencoder, image_shape: tuple[int, int, int] | None)
         )
     if isinstance(autoencoder, AdaptedAutoencoder):
         raise InputError(
-            "this training method builds networks of the architecture of its autoencoder, which an adapted one "
-            f"({autoencoder.name}) does not give; use an autoencoder of this package, or use this one with "
+            "this training method builds networks with the architecture of its autoencoder, which is unknown for an "
+            f"adapted one ({autoencoder.name}); use an autoencoder of this package, or use this one with "
             "augmentation 'both' or 'real' (--augment both, --augment real)"
         )
     shape = autoencoder.image_shape if image_shape is None else image_shape

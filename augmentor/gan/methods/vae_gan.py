@@ -147,4 +147,7 @@ class VAEGAN(AdversarialMethod):
                     f"vae-gan takes a variational autoencoder, and {model.name!r} has no posterior std; use vae"
                 )
         if not hasattr(discriminator, "head"):
-            raise InputError("vae-gan needs a discriminator whose last layer is called `head`, and this one has none")
+            raise InputError(
+                "vae-gan needs a discriminator whose last layer is an attribute `head`, and "
+                f"{type(discriminator).__name__} has none; rename its last layer, or use network='conv'"
+            )

@@ -31,7 +31,10 @@ class EncoderDiscriminator(Discriminator):
         self.autoencoder = autoencoder
         self.model = only(autoencoders.build(autoencoder), "encoder")
         if not isinstance(self.model.encoder, nn.Sequential):
-            raise InputError(f"the encoder of {self.model.name!r} must be an nn.Sequential; its last layer is replaced")
+            raise InputError(
+                f"the encoder of {self.model.name!r} must be an nn.Sequential, whose last layer is replaced, got "
+                f"{type(self.model.encoder).__name__}; use another autoencoder, such as vae"
+            )
         self.model.encoder[-1] = nn.Identity()
         with torch.no_grad():
             features = self._features(torch.zeros(1, *self.image_shape, device=self.model.device))

@@ -56,7 +56,8 @@ def adjusted(policy: LatentPolicy, values: Mapping[str, Any]) -> LatentPolicy:
     kinds = {control.path: type(control.value) for control in controls(policy)}
     for path, value in values.items():
         if path not in kinds or type(value) not in (kinds[path], int if kinds[path] is float else kinds[path]):
-            raise InputError(f"{policy} takes no {path} = {value!r}; it has {', '.join(kinds) or 'no numbers'}")
+            known = ", ".join(f"{name} ({kind.__name__})" for name, kind in kinds.items()) or "no values"
+            raise InputError(f"got {path}={value!r} for policy {policy}; expected {known}")
     return _rebuilt(policy, {path: kinds[path](value) for path, value in values.items()}, "")
 
 
