@@ -285,7 +285,7 @@ def test_a_budget_that_is_much_too_small_is_refused_before_the_race(
 ):
     monkeypatch.setattr(Work, "score", lambda *_: pytest.fail("the race has begun"))
     monkeypatch.setattr(Work, "open", lambda *_: pytest.fail("the race has begun"))
-    with pytest.raises(BudgetError, match=r"takes at least about \d{5,} s here"):
+    with pytest.raises(BudgetError, match=r"takes at least about \d{5,} s; increase"):
         tune(few, autoencoder, task=task, **{**QUICK, "steps": 10**6, "budget": 100}, out=tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
 
