@@ -5,7 +5,7 @@
 ROOT is that of classification.py. Each seed of a set is one job. Results are stored row by row, so a stopped run
 resumes. `--scale full` is for a GPU.
 
-Sets are in gan_sets.py, rows in gan_rows.py.
+Sets are in gan_sets.py, rows in gan_rows.py. Times are computed from those that gan_times.py has measured.
 """
 
 from __future__ import annotations
