@@ -121,7 +121,7 @@ class LatentAugment(Augmenter, v2.Transform):
         self._epoch = SharedEpoch()
         reason = "p=0" if p == 0 else f"policy {self.policy}" if self.policy.is_identity() else None
         if reason:
-            warnings.warn(f"LatentAugment with {reason} changes no image", AugmentorWarning, stacklevel=2)
+            warnings.warn(f"LatentAugment with {reason} perturbs nothing", AugmentorWarning, stacklevel=2)
 
     @torch.compiler.disable
     def forward(self, *inputs: Any) -> Any:

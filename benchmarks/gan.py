@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from common import RESULTS, draw_table, record_more, spread
-from gan_rows import CONTROLS, REFERENCES, ROWS, Trial, prepare, settings_of
+from gan_rows import CONTROLS, REFERENCES, ROWS, Trial, prepare, scale_of, settings_of
 from gan_sets import SETS, SMOKE, known
 from gan_times import known_times
 from jobs import Job, Store, fill, in_processes
@@ -41,13 +41,8 @@ def extractors_of(job: Job) -> Path:
 
 def store_of(job: Job) -> Store:
     """Return the file of the rows of a job."""
-    name = f"{job.name}{scale_of(job)}-{job.seed}.json"
+    name = f"{job.name}{scale_of(job.name, job.settings)}-{job.seed}.json"
     return Store(job.work / "gan" / name, dataclasses.asdict(job.settings))
-
-
-def scale_of(job: Job) -> str:
-    """Return the suffix of names of results: "" for small settings, else "-full"."""
-    return "" if job.settings == settings_of(job.name, "small") else "-full"
 
 
 def run(job: Job) -> Job:
@@ -87,10 +82,10 @@ def publish(jobs: list[Job]) -> None:
     print("\n".join([job.name, *table(rows), "", *leaks(rows)]), flush=True)
     if job.name in SMOKE or len(jobs) < SEEDS:
         return
-    name = f"gan-{job.name}{scale_of(job)}"
+    name = f"gan-{job.name}{scale_of(job.name, job.settings)}"
     settings = {"set": job.name, "seeds": [job.seed for job in jobs], **dataclasses.asdict(job.settings)}
     settings |= {"pretrained": known(job.name).pretrained, "images": known(job.name).count}
-    rows = with_seconds(job.name + scale_of(job), record_more(name, settings, rows, ROWS))
+    rows = with_seconds(job.name + scale_of(job.name, job.settings), record_more(name, settings, rows, ROWS))
     draw_table(name, [*table(rows), "", *leaks(rows), "", f"![FID as training goes on](results/{name}.png)"])
     write_bytes(RESULTS / f"{name}.png", curves(job.name, rows))
     draw_table("gan-summary", summary())
@@ -149,7 +144,7 @@ def table(rows: dict[str, Any]) -> list[str]:
         last, cost = "", " | | "
         if "curves" in row:
             last = shown(spread([curve[-1] for curve in row["curves"]]))
-            cost = f"{row['parameters'] / 1e6:.2f} M | {times(row, rows[control]) if control else ' | '}"
+            cost = f"{row['parameters'] / 1e6:.2f} M | {time_cells(row, rows[control]) if control else ' | '}"
         scores = " | ".join(
             [shown(row["kid"]), *(shown(row[score], 2) for score in ("precision", "recall", "nearest"))]
         )
@@ -157,7 +152,7 @@ def table(rows: dict[str, Any]) -> list[str]:
     return lines
 
 
-def times(row: dict[str, Any], control: dict[str, Any]) -> str:
+def time_cells(row: dict[str, Any], control: dict[str, Any]) -> str:
     """Return the cells of the seconds of a row, and of the seconds until it reaches a control."""
     if "seconds" not in row:
         return " | "

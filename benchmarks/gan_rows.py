@@ -82,6 +82,11 @@ def settings_of(name: str, scale: str) -> Settings:
     return full(side) if scale == "full" else Settings(side)
 
 
+def scale_of(name: str, settings: Settings) -> str:
+    """Return the suffix of names of results: "" for small settings, else "-full"."""
+    return "" if settings == settings_of(name, "small") else "-full"
+
+
 @dataclass(frozen=True)
 class Trial:
     """One seed of one set."""

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 from common import RESULTS, Bench, draw_table, keep_memory, record
-from gan_rows import ROWS, Settings, Training, Trial, settings_of
+from gan_rows import ROWS, Settings, Training, Trial, scale_of, settings_of
 from gan_sets import SETS, known
 
 from augmentor._internal.engine import get_engine
@@ -44,8 +44,8 @@ def main() -> None:
     keep_memory()
     torch.set_num_threads(1)
     for name in options.sets:
-        times = measured(name, options.data_root, settings_of(name, options.scale))
-        recorded = known_times() | {name + ("-full" if options.scale == "full" else ""): times}
+        settings = settings_of(name, options.scale)
+        recorded = known_times() | {name + scale_of(name, settings): measured(name, options.data_root, settings)}
         record(NAME, {"rounds": ROUNDS, "steps": STEPS, "threads": 1}, recorded)
     draw_table(NAME, table(known_times()))
 

@@ -99,7 +99,7 @@ def test_images_become_images_and_strength_zero_is_the_reconstruction(folder, au
     assert made.shape == data.images.shape
     assert torch.equal(labels, data.targets)
     assert not torch.equal(made, augment(data.images, (data.targets + 1) % 3)[0])  # labels reach the prompt
-    with pytest.warns(UserWarning, match="changes no image"):
+    with pytest.warns(UserWarning, match="perturbs nothing"):
         still = LatentAugment(autoencoder, Denoise(policy.denoiser, strength=0), p=1.0, residual=0)
     assert (still(data.images, labels)[0].float() / 255 - autoencoder(data.images)).abs().max() < 0.01
 

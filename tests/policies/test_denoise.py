@@ -48,7 +48,7 @@ def test_the_class_that_is_given_is_the_one_that_is_made(digits):
 
 def test_a_higher_strength_moves_further_and_zero_is_the_reconstruction(digits):
     images, labels = digits.images[:100], digits.targets[:100]
-    with pytest.warns(AugmentorWarning, match="changes no image"):
+    with pytest.warns(AugmentorWarning, match="perturbs nothing"):
         still = augment_of(0.0, seed=0)
     torch.testing.assert_close(still(images.float() / 255, labels)[0], still.autoencoder(images), atol=1e-5, rtol=1e-4)
     moved = [

@@ -58,7 +58,7 @@ def test_soft_labels_suitable_policies_and_what_does_nothing(client, settings):
     auto = ask(client, settings, policy="auto").get_json()
     assert auto["settings"]["policy"] == "gaussian(std=0.5)"
     assert auto["notes"] == []
-    assert "changes no image" in ask(client, settings, {"std": 0.0}).get_json()["notes"][0]
+    assert "perturbs nothing" in ask(client, settings, {"std": 0.0}).get_json()["notes"][0]
 
 
 def test_bad_input_is_one_line_and_the_next_view_works(client, settings):
